@@ -1,0 +1,230 @@
+"""Who asks, and where: credentials, service instances, regions and addresses.
+
+The addresses are those of https://quantum.cloud.ibm.com/docs and of the official client.
+"""
+
+import hmac
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import ip_address
+from typing import Any, NoReturn, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from .errors import AccountError
+
+CLOUD_URL = "https://cloud.ibm.com"
+IAM_URL = "https://iam.cloud.ibm.com"
+SEARCH_URL = "https://api.global-search-tagging.cloud.ibm.com"
+CATALOG_URL = "https://globalcatalog.cloud.ibm.com/api/v1"
+
+_STAGING_CLOUD = "test.cloud.ibm.com"
+_GLOBAL_REGION = "us-east"  # its host name carries no region
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_CRN_TEXT = re.compile(r"[\x21-\x7e]{1,512}")  # it becomes a header: visible ASCII, no spaces
+
+
+class Secret:
+    """A text that no repr, log, exception, copy or pickle shows.
+
+    It compares by value, in constant time; `reveal()` is the only way to the text.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable():
+            raise AccountError("a credential has to be a non-empty text of printable ASCII characters")
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text, other._text)
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Secret":
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled; load the account anew in each process")
+
+
+Bearer: TypeAlias = tuple[str, float]
+"""A bearer token and the time at which it expires, in Unix seconds."""
+
+BearerProvider: TypeAlias = Callable[[], Awaitable[Bearer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A service instance, the thing that an account's rights and queue hang on.
+
+    Args:
+        crn: its Cloud Resource Name, `crn:v1:bluemix:public:quantum-computing:REGION:a/ACCOUNT:GUID::`.
+        url: the base address of its API, such as `http://127.0.0.1:8101/api/v1`; left out, it follows
+            from the region.
+        private_endpoint: whether to use the region's private endpoint.
+        cloud_url: the cloud's root, from which the address is derived.
+
+    Raises:
+        AccountError: the CRN or an address is not well-formed.
+    """
+
+    crn: str
+    url: str | None = None
+    private_endpoint: bool = False
+    cloud_url: str = CLOUD_URL
+
+    def __post_init__(self) -> None:
+        parts = self.crn.split(":") if isinstance(self.crn, str) else []
+        well_formed = len(parts) == 10 and parts[0] == "crn" and _CRN_TEXT.fullmatch(self.crn)
+        if not well_formed or not _LABEL.fullmatch(parts[5]):
+            raise AccountError(
+                f"{self.crn!r:.80} is not the CRN of an instance; it looks like "
+                "crn:v1:bluemix:public:quantum-computing:us-east:a/ACCOUNT:GUID:: "
+                "and is shown on the Instances page of the IBM Quantum Platform"
+            )
+        object.__setattr__(self, "url", None if self.url is None else checked_url(self.url))
+        object.__setattr__(self, "cloud_url", checked_url(self.cloud_url))
+
+    @property
+    def region(self) -> str:
+        """The region, such as `us-east`: the CRN's sixth field."""
+        return self.crn.split(":")[5]
+
+    @property
+    def staging(self) -> bool:
+        """Whether it belongs to the staging cloud: the CRN's third field."""
+        return self.crn.split(":")[2] == "staging"
+
+    @property
+    def base_url(self) -> str:
+        """The base address of its Backends API, without a slash at its end."""
+        if self.url is not None:
+            return self.url
+        root = urlsplit(self.cloud_url)
+        if self.private_endpoint:
+            prefix = f"private.{self.region}."
+        else:
+            prefix = "" if self.region == _GLOBAL_REGION else f"{self.region}."
+        return f"{root.scheme}://{prefix}quantum.{root.netloc}/api/v1"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Credentials, and the instances that they open.
+
+    Args:
+        api_key: an IBM Cloud API key. It goes to IAM only, in exchange for bearer tokens.
+        token: a bearer token at hand, or an async callable that returns (token, expiry in Unix seconds).
+            Exactly one of `api_key` and `token` is given.
+        instances: the service instances, in order of preference.
+        iam_url: where the key is exchanged; left out, it follows from the instances.
+        search_url: Global Search, which knows an account's instances.
+        catalog_url: Global Catalog, which knows their plans.
+        proxies: proxy address by scheme of the request, such as `{"https": "http://proxy:3128"}`.
+        verify: whether TLS certificates are verified.
+
+    Raises:
+        AccountError: something is missing or not well-formed.
+    """
+
+    api_key: Secret | str | None = None
+    token: Secret | str | BearerProvider | None = None
+    instances: Sequence[Instance] = ()
+    iam_url: str | None = None
+    search_url: str = SEARCH_URL
+    catalog_url: str = CATALOG_URL
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # may carry a password
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        if (self.api_key is None) == (self.token is None):
+            raise AccountError("an account needs an api_key or a token, and not both")
+        for name in ("api_key", "token"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                put(self, name, Secret(value))
+        put(self, "instances", tuple(self.instances))
+        if not all(isinstance(instance, Instance) for instance in self.instances):
+            raise AccountError("instances have to be Instance objects: Instance(crn='crn:v1:…')")
+        if len({instance.crn for instance in self.instances}) != len(self.instances):
+            raise AccountError("an instance is named twice")
+        for name in ("iam_url", "search_url", "catalog_url"):
+            if getattr(self, name) is not None:
+                put(self, name, checked_url(getattr(self, name)))
+        put(self, "proxies", dict(self.proxies))
+
+    @cached_property
+    def iam(self) -> str:
+        """The address of IAM: as given, or as the instances' cloud and endpoint have it."""
+        if self.iam_url is not None:
+            return self.iam_url
+        first = self.instances[0] if self.instances else None
+        if first is None:
+            return IAM_URL
+        cloud = _STAGING_CLOUD if first.staging else first.cloud_url.partition("://")[2]
+        return f"https://{'private.' if first.private_endpoint else ''}iam.{cloud}"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an account holds secrets and is not pickled; load it anew in each process")
+
+
+def checked_url(url: str) -> str:
+    """Return `url` without a slash at its end.
+
+    Raises:
+        AccountError: it is not an absolute http or https address, or it carries user, password, query
+            or fragment.
+    """
+    parts = _split(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
+        raise AccountError("an address has to be an absolute http or https URL of ASCII characters")
+    if parts.username is not None or parts.password is not None:
+        raise AccountError(f"the address of {parts.hostname} carries a user name; take it out")
+    if parts.query or parts.fragment or re.search(r"[\s\\\x00-\x1f]", url):
+        raise AccountError(f"the address of {parts.hostname} carries a query, a fragment or blanks")
+    return url.rstrip("/")
+
+
+def is_plain_http(url: str) -> bool:
+    """Return whether `url` would carry credentials in the clear over a network.
+
+    Plain http is harmless to `localhost` and to literal loopback addresses only: any other name is
+    somebody's promise, and can resolve to anything.
+    """
+    parts = _split(url)
+    if parts.scheme == "https":
+        return False
+    host = parts.hostname or ""
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
+
+
+def _split(url: Any) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except (TypeError, ValueError, AttributeError):
+        raise AccountError("an address has to be an absolute http or https URL") from None
+    return parts
+
+
+__all__ = ["Account", "Bearer", "BearerProvider", "Instance", "Secret"]

@@ -1,0 +1,285 @@
+"""Everything this package raises.
+
+QRBackendsError
+├── InvalidRequest            (also ValueError)    refused before any I/O
+├── AccountError              (also ValueError)    no usable account, instance or address
+│   └── AuthenticationFailed                       IAM refused the API key
+├── ClientClosed              (also RuntimeError)
+├── WrongEventLoop            (also RuntimeError)
+├── InstanceUnavailable                            an instance could not be listed, so the answer is unknown
+├── TransportError                                 no complete answer arrived
+│   ├── ConnectError
+│   ├── Timeout               (also TimeoutError)
+│   │   ├── ConnectTimeout
+│   │   └── ReadTimeout
+│   ├── BodyDamaged                                cut short, or not what its headers say
+│   ├── BodyTooLarge
+│   └── RedirectRefused
+├── DecodeError               (also ValueError)    an answer that is not what the contract allows
+├── ResponseError                                  the service answered, but not with 200
+│   ├── BadRequest            400
+│   ├── Unauthorized          401
+│   ├── Forbidden             403
+│   ├── NotFound              404
+│   ├── Conflict              409
+│   ├── Locked                423
+│   ├── RateLimited           429
+│   └── ServerError           5xx
+│       └── ServiceUnavailable  503
+└── CalibrationLookupError    (also LookupError)
+    ├── UnknownQubit
+    └── UnknownGate
+"""
+
+from collections.abc import Sequence
+from typing import Self
+
+
+class QRBackendsError(Exception):
+    """The root of the tree.
+
+    Each error carries what was being asked, as far as it is known where it was raised.
+
+    Attributes:
+        message: what happened, and where it helps, what to do.
+        region: such as `us-east`, or None.
+        instance: the CRN, or None.
+        backend: the backend's name, or None.
+        attempts: how many requests were sent for it.
+    """
+
+    region: str | None = None
+    instance: str | None = None
+    backend: str | None = None
+    attempts: int = 0
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def about(
+        self,
+        *,
+        region: str | None = None,
+        instance: str | None = None,
+        backend: str | None = None,
+        attempts: int | None = None,
+    ) -> Self:
+        """Return this error, with what is given here filled in where it was not known before."""
+        self.region = self.region or region
+        self.instance = self.instance or instance
+        self.backend = self.backend or backend
+        self.attempts = self.attempts if attempts is None else attempts
+        return self
+
+    def __str__(self) -> str:
+        about = " ".join(part for part in (self.backend, self.region and f"[{self.region}]") if part)
+        return f"{about}: {self.message}" if about else self.message
+
+
+class InvalidRequest(QRBackendsError, ValueError):
+    """The question itself is wrong; nothing was sent."""
+
+
+class AccountError(QRBackendsError, ValueError):
+    """No account was found, or it cannot be used as it is."""
+
+
+class AuthenticationFailed(AccountError):
+    """IAM refused the API key.
+
+    Attributes:
+        code: IAM's `errorCode`, such as `BXNIM0415E`, or None.
+    """
+
+    code: str | None = None
+
+
+class ClientClosed(QRBackendsError, RuntimeError):
+    """The client, or the pool under it, was closed before or during the call."""
+
+
+class WrongEventLoop(QRBackendsError, RuntimeError):
+    """A client belongs to the event loop in which it was first used."""
+
+
+class InstanceUnavailable(QRBackendsError):
+    """An instance could not be listed, so that nobody can tell whether it has the backend.
+
+    Attributes:
+        errors: why, one error for each instance that could not be listed.
+    """
+
+    def __init__(self, message: str, errors: Sequence[QRBackendsError] = ()) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+
+
+class TransportError(QRBackendsError):
+    """The network or a gateway failed before a complete answer arrived."""
+
+
+class ConnectError(TransportError):
+    """No connection: refused, unreachable, unknown host, or a TLS failure."""
+
+
+class Timeout(TransportError, TimeoutError):
+    """The call did not end before its deadline."""
+
+
+class ConnectTimeout(Timeout):
+    """No connection was made in time."""
+
+
+class ReadTimeout(Timeout):
+    """The connection stood, but nothing came for too long."""
+
+
+class BodyDamaged(TransportError):
+    """The body was cut short, or is not compressed as its headers say."""
+
+
+class BodyTooLarge(TransportError):
+    """The body, once decompressed, is larger than the limit."""
+
+
+class RedirectRefused(TransportError):
+    """The service answered with a redirect. None is followed, as credentials would go with it."""
+
+
+class DecodeError(QRBackendsError, ValueError):
+    """An answer is not JSON, or not of the type that the contract gives.
+
+    Attributes:
+        path: the JSON path of the offending value, such as `$.devices[0].queue_length`; `$` for the
+            whole body.
+        text: the offending text, at most 200 characters of it.
+        malformed: whether the body is not JSON at all, as a body that was damaged on its way is.
+    """
+
+    def __init__(self, message: str, *, path: str = "$", text: str = "", malformed: bool = False) -> None:
+        super().__init__(message)
+        self.path = path
+        self.text = text
+        self.malformed = malformed
+
+
+class ResponseError(QRBackendsError):
+    """The service answered with something other than 200.
+
+    Attributes:
+        status: the HTTP status.
+        title: the service's title for it, or None.
+        code: the service's error code as text, such as `1233`, or None.
+        solution: what the service advises, or None.
+        more_info: a link that the service gives, or None.
+        trace: the service's trace id, for its support, or None.
+        correlation_id: the service's id of this answer, or None.
+        retry_after: seconds to wait before the next try, where the service says so, or None.
+    """
+
+    title: str | None = None
+    code: str | None = None
+    solution: str | None = None
+    more_info: str | None = None
+    trace: str | None = None
+    correlation_id: str | None = None
+    retry_after: float | None = None
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+    def __str__(self) -> str:
+        extra = [
+            f"code {self.code}" if self.code else None,
+            self.solution,
+            f"retry after {self.retry_after:g} s" if self.retry_after is not None else None,
+            f"trace {self.trace}" if self.trace else None,
+        ]
+        known = "; ".join(part for part in extra if part)
+        return f"{super().__str__()} ({known})" if known else super().__str__()
+
+
+class BadRequest(ResponseError):
+    """400: the service refused a parameter."""
+
+
+class Unauthorized(ResponseError):
+    """401: the token is missing, wrong or expired."""
+
+
+class Forbidden(ResponseError):
+    """403: the account has no right to this instance or backend."""
+
+
+class NotFound(ResponseError):
+    """404: no such backend, or nothing of this kind for it.
+
+    Also raised, with `attempts` 0, for a name that no instance of the account lists.
+    """
+
+
+class Conflict(ResponseError):
+    """409."""
+
+
+class Locked(ResponseError):
+    """423: the account or instance is locked."""
+
+
+class RateLimited(ResponseError):
+    """429: too many requests; `retry_after` says how long to wait."""
+
+
+class ServerError(ResponseError):
+    """5xx: the service or a gateway in front of it failed."""
+
+
+class ServiceUnavailable(ServerError):
+    """503; `retry_after` says how long to wait, where the service says so."""
+
+
+class CalibrationLookupError(QRBackendsError, LookupError):
+    """The device has no such element."""
+
+
+class UnknownQubit(CalibrationLookupError):
+    """The device has no qubit of this number."""
+
+
+class UnknownGate(CalibrationLookupError):
+    """The device has no such gate, or not on these qubits."""
+
+
+__all__ = [
+    "AccountError",
+    "AuthenticationFailed",
+    "BadRequest",
+    "BodyDamaged",
+    "BodyTooLarge",
+    "CalibrationLookupError",
+    "ClientClosed",
+    "Conflict",
+    "ConnectError",
+    "ConnectTimeout",
+    "DecodeError",
+    "Forbidden",
+    "InstanceUnavailable",
+    "InvalidRequest",
+    "Locked",
+    "NotFound",
+    "QRBackendsError",
+    "RateLimited",
+    "ReadTimeout",
+    "RedirectRefused",
+    "ResponseError",
+    "ServerError",
+    "ServiceUnavailable",
+    "Timeout",
+    "TransportError",
+    "Unauthorized",
+    "UnknownGate",
+    "UnknownQubit",
+    "WrongEventLoop",
+]

@@ -1,0 +1,58 @@
+"""What the service sends, as frozen msgspec structs.
+
+Fields hold the wire's value in the wire's unit, so that a document decodes from and encodes back to the
+service's JSON (null and absent are the same). Accessors are in SI units: seconds, hertz, probabilities.
+"""
+
+from .backend import (
+    Backend,
+    BackendList,
+    BackendsResponse,
+    Clops,
+    DeviceStatus,
+    Metric,
+    PerformanceMetrics,
+    ProcessorType,
+    TwoQubitMetric,
+    WaitTime,
+)
+from .configuration import (
+    BackendConfiguration,
+    ComplexNumber,
+    GateConfig,
+    Hamiltonian,
+    InstructionSignature,
+    TimingConstraints,
+    UChannelLO,
+)
+from .defaults import BackendDefaults
+from .json_object import JSONObject
+from .properties import BackendProperties, GateProperties, Nduv, QubitList
+from .status import BackendStatus
+
+__all__ = [
+    "Backend",
+    "BackendConfiguration",
+    "BackendDefaults",
+    "BackendList",
+    "BackendProperties",
+    "BackendStatus",
+    "BackendsResponse",
+    "Clops",
+    "ComplexNumber",
+    "DeviceStatus",
+    "GateConfig",
+    "GateProperties",
+    "Hamiltonian",
+    "InstructionSignature",
+    "JSONObject",
+    "Metric",
+    "Nduv",
+    "PerformanceMetrics",
+    "ProcessorType",
+    "QubitList",
+    "TimingConstraints",
+    "TwoQubitMetric",
+    "UChannelLO",
+    "WaitTime",
+]

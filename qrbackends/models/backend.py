@@ -1,0 +1,133 @@
+"""The list of backends: what `GET /backends` sends."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+from msgspec import Struct
+
+from ..errors import QRBackendsError
+
+
+class Clops(Struct, frozen=True, gc=False):
+    """Circuit layer operations per second, with how they were measured: `virtual` or `hardware`."""
+
+    type: str
+    value: int | str
+
+
+class ProcessorType(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The processor's family and revision; the service sends revisions as text or as a number."""
+
+    family: str | None = None
+    revision: str | float | int | None = None
+    segment: str | None = None
+
+    def __str__(self) -> str:
+        revision = None if self.revision is None else f"r{self.revision}"
+        return " ".join(part for part in (self.family, revision, self.segment) if part)
+
+
+class DeviceStatus(Struct, frozen=True, gc=False, omit_defaults=True):
+    """`online`, `paused` or `offline`, and why."""
+
+    name: str
+    reason: str | None = None
+
+
+class Metric(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A figure of the whole device: a probability, as the unit is empty."""
+
+    value: float
+    unit: str | None = None
+
+
+class TwoQubitMetric(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The best two-qubit gate of the device, and where it is."""
+
+    value: float
+    gate: str
+    qubits: tuple[int | float, ...]
+    unit: str | None = None
+
+
+class PerformanceMetrics(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Errors of the whole device, as probabilities."""
+
+    two_q_error_best: TwoQubitMetric | None = None
+    two_q_error_layered: Metric | None = None
+    two_q_error_median: Metric | None = None
+    readout_error_median: Metric | None = None
+
+
+class WaitTime(Struct, frozen=True, gc=False):
+    """How long jobs wait before they run, in seconds."""
+
+    average: int
+    p50: int
+    p95: int
+
+
+class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
+    """An entry of the list: a quantum computer or simulator that an instance can use.
+
+    Attributes:
+        queue_length: jobs waiting.
+        qubits: how many it has.
+        wait_time_seconds: sent when `fields=["wait_time_seconds"]` was asked for.
+        region: the region that lists it; filled in by the client.
+        instance: the CRN of the instance that lists it; filled in by the client.
+    """
+
+    name: str
+    status: DeviceStatus
+    queue_length: int
+    is_simulator: bool | None = None
+    qubits: int | None = None
+    clops: Clops | None = None
+    processor_type: ProcessorType | None = None
+    performance_metrics: PerformanceMetrics | None = None
+    wait_time_seconds: WaitTime | None = None
+    region: str | None = None
+    instance: str | None = None
+
+    @property
+    def online(self) -> bool:
+        """Whether it takes and runs jobs now."""
+        return self.status.name == "online"
+
+
+class BackendsResponse(Struct, frozen=True):
+    """The body of `GET /backends`."""
+
+    devices: tuple[Backend, ...]
+
+
+class BackendList(Sequence[Backend]):
+    """The backends of one or more instances, in order of the instances; immutable.
+
+    Attributes:
+        errors: one error for each instance that could not be listed; empty when the list is whole.
+    """
+
+    __slots__ = ("_backends", "errors")
+
+    def __init__(self, backends: Iterable[Backend], errors: Iterable[QRBackendsError] = ()) -> None:
+        self._backends = tuple(backends)
+        self.errors = tuple(errors)
+
+    @overload
+    def __getitem__(self, index: int) -> Backend: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Backend, ...]: ...
+    def __getitem__(self, index: int | slice) -> Backend | tuple[Backend, ...]:
+        return self._backends[index]
+
+    def __len__(self) -> int:
+        return len(self._backends)
+
+    def __iter__(self) -> Iterator[Backend]:
+        return iter(self._backends)
+
+    def __repr__(self) -> str:
+        names = ", ".join(backend.name for backend in self._backends)
+        return f"<BackendList of {len(self)}, {len(self.errors)} errors: {names}>"

@@ -1,0 +1,227 @@
+"""What a backend can do: its gates, couplings, limits and timing."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property
+
+from msgspec import Raw, Struct, field
+from msgspec.structs import force_setattr
+
+from ..errors import UnknownGate
+from .backend import Clops, ProcessorType
+from .json_object import JSONObject, object_or_null, read_only
+from .times import aware
+
+
+class GateConfig(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A gate of the backend: its parameters' names, its OpenQASM definition, and where it exists."""
+
+    name: str
+    parameters: tuple[str, ...] | None = None
+    qasm_def: str | None = None
+    coupling_map: tuple[tuple[int, ...], ...] | None = None
+    conditional: bool | None = None
+    latency_map: tuple[tuple[int, ...], ...] | None = None
+    description: str | None = None
+
+
+class InstructionSignature(Struct, frozen=True, gc=False, omit_defaults=True):
+    """An instruction beyond Qiskit's standard ones, such as `measure_2`."""
+
+    name: str
+    num_qubits: int | None = None
+    num_clbits: int | None = None
+    parameters: tuple[str, ...] | None = None
+    return_type: str | None = None
+    description: str | None = None
+
+
+class TimingConstraints(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Alignments and lengths, in samples (units of dt)."""
+
+    granularity: int | None = None
+    min_length: int | None = None
+    pulse_alignment: int | None = None
+    acquire_alignment: int | None = None
+
+
+class ComplexNumber(Struct, frozen=True, gc=False):
+    """A complex number as the contract writes it; the service sends a bare `[re, im]`."""
+
+    number: tuple[float, float]
+
+
+class UChannelLO(Struct, frozen=True, gc=False):
+    """A control channel's local oscillator in terms of a qubit's."""
+
+    q: int
+    scale: ComplexNumber | tuple[float, float]
+
+    @property
+    def factor(self) -> complex:
+        """The scale as a complex number."""
+        pair = self.scale.number if isinstance(self.scale, ComplexNumber) else self.scale
+        return complex(*pair)
+
+
+class Hamiltonian(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The device's Hamiltonian, where it is still sent."""
+
+    h_latex: str | None = None
+    description: str | None = None
+    h_str: tuple[str, ...] | None = None
+    vars_json: Raw = field(name="vars", default=Raw())
+    osc_json: Raw = field(name="osc", default=Raw())
+    qub_json: Raw = field(name="qub", default=Raw())
+
+    def __post_init__(self) -> None:
+        for name in ("vars_json", "osc_json", "qub_json"):
+            force_setattr(self, name, object_or_null(getattr(self, name)))
+
+    @property
+    def vars(self) -> JSONObject | None:
+        """The values of the variables in `h_str`, in 2π·GHz."""
+        return read_only(self.vars_json)
+
+    @property
+    def osc(self) -> JSONObject | None:
+        """The number of levels of each oscillator mode."""
+        return read_only(self.osc_json)
+
+    @property
+    def qub(self) -> JSONObject | None:
+        """The number of levels of each qubit."""
+        return read_only(self.qub_json)
+
+
+class BackendConfiguration(Struct, frozen=True, dict=True, omit_defaults=True):
+    """The body of `GET /backends/{id}/configuration`.
+
+    Fields hold the wire's values; where the wire's unit is implicit, the field's name carries it
+    (`dt_ns`). Properties without such an ending are SI. What the service did not send is None.
+    """
+
+    backend_name: str
+    backend_version: str
+    n_qubits: int
+    basis_gates: tuple[str, ...]
+    gates: tuple[GateConfig, ...]
+    coupling_map: tuple[tuple[int, ...], ...] | None = None
+    simulator: bool | None = None
+    local: bool | None = None
+    memory: bool | None = None
+    conditional: bool | None = None
+    configurable: bool | None = None
+    description: str | None = None
+    display_name: str | None = None
+    sample_name: str | None = None
+    url: str | None = None
+    online_date: datetime | None = None
+    processor_type: ProcessorType | None = None
+    quantum_volume: float | int | None = None
+    clops: Clops | int | None = None
+    clops_h: int | str | None = None
+    clops_v: int | str | None = None
+    coords: tuple[tuple[int, ...], ...] | None = None
+    max_experiments: int | None = None
+    max_shots: int | None = None
+    supported_features: tuple[str, ...] | None = None
+    supported_instructions: tuple[str, ...] | None = None
+    instruction_signatures: tuple[InstructionSignature, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    credits_required: bool | None = None
+    input_allowed: tuple[str, ...] | None = None
+    timing_constraints: TimingConstraints | None = None
+    dt_ns: float | None = field(name="dt", default=None)
+    dtm_ns: float | None = field(name="dtm", default=None)
+    dynamic_reprate_enabled: bool | None = None
+    default_rep_delay_us: float | None = field(name="default_rep_delay", default=None)
+    rep_delay_range_us: tuple[float, ...] | None = field(name="rep_delay_range", default=None)
+    rep_times: tuple[float, ...] | None = None
+    rep_delays: tuple[float, ...] | None = None
+    meas_levels: tuple[int, ...] | None = None
+    meas_kernels: tuple[str, ...] | None = None
+    discriminators: tuple[str, ...] | None = None
+    meas_map: tuple[tuple[int, ...], ...] | None = None
+    meas_lo_range_ghz: tuple[tuple[float, ...], ...] | None = field(name="meas_lo_range", default=None)
+    qubit_lo_range_ghz: tuple[tuple[float, ...], ...] | None = field(name="qubit_lo_range", default=None)
+    measure_esp_enabled: bool | None = None
+    multi_meas_enabled: bool | None = None
+    n_registers: float | int | None = None
+    register_map: tuple[tuple[int, ...], ...] | None = None
+    acquisition_latency: tuple[tuple[float, ...], ...] | None = None
+    conditional_latency: tuple[tuple[float, ...], ...] | None = None
+    open_pulse: bool | None = None
+    parametric_pulses: tuple[str, ...] | None = None
+    n_uchannels: float | int | None = None
+    uchannels_enabled: bool | None = None
+    u_channel_lo: tuple[tuple[UChannelLO, ...], ...] | None = None
+    channels_json: Raw = field(name="channels", default=Raw())
+    qubit_channel_mapping: tuple[tuple[str, ...], ...] | None = None
+    pulse_num_channels: int | None = None
+    pulse_num_qubits: int | None = None
+    hamiltonian: Hamiltonian | None = None
+    parallel_compilation: bool | None = None
+    live_data: bool | None = None
+    allow_q_object: bool | None = None
+    allow_object_storage: bool | None = None
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "channels_json", object_or_null(self.channels_json))
+        force_setattr(self, "online_date", aware(self.online_date))
+
+    @cached_property
+    def _gates(self) -> Mapping[str, GateConfig]:
+        return {gate.name: gate for gate in self.gates}
+
+    def gate(self, name: str) -> GateConfig:
+        """Return the gate called `name`.
+
+        Raises:
+            UnknownGate: the backend has none.
+        """
+        try:
+            return self._gates[name]
+        except KeyError:
+            raise UnknownGate(f"no gate {name!r}; it has {', '.join(self._gates)}").about(
+                backend=self.backend_name
+            ) from None
+
+    @cached_property
+    def channels(self) -> JSONObject | None:
+        """The pulse channels: what each operates on, and its purpose and type."""
+        return read_only(self.channels_json)
+
+    @property
+    def dt(self) -> float | None:
+        """The sampling time of drive and control channels, in seconds."""
+        return None if self.dt_ns is None else self.dt_ns / 1e9
+
+    @property
+    def dtm(self) -> float | None:
+        """The sampling time of measurement channels, in seconds."""
+        return None if self.dtm_ns is None else self.dtm_ns / 1e9
+
+    @property
+    def default_rep_delay(self) -> float | None:
+        """The delay between programs unless another is asked for, in seconds."""
+        return None if self.default_rep_delay_us is None else self.default_rep_delay_us / 1e6
+
+    @property
+    def rep_delay_range(self) -> tuple[float, ...] | None:
+        """The least and the greatest delay between programs, in seconds."""
+        return None if self.rep_delay_range_us is None else tuple(us / 1e6 for us in self.rep_delay_range_us)
+
+    @property
+    def qubit_lo_range(self) -> tuple[tuple[float, ...], ...] | None:
+        """Each qubit's range of local-oscillator frequencies, in hertz."""
+        return _hertz(self.qubit_lo_range_ghz)
+
+    @property
+    def meas_lo_range(self) -> tuple[tuple[float, ...], ...] | None:
+        """Each readout resonator's range of local-oscillator frequencies, in hertz."""
+        return _hertz(self.meas_lo_range_ghz)
+
+
+def _hertz(ranges: tuple[tuple[float, ...], ...] | None) -> tuple[tuple[float, ...], ...] | None:
+    return None if ranges is None else tuple(tuple(ghz * 1e9 for ghz in pair) for pair in ranges)

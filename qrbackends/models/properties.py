@@ -1,0 +1,342 @@
+"""Calibrated properties: what was measured of each qubit and gate, when, and how good it is."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import cached_property
+from statistics import median
+from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from ..errors import DecodeError, UnknownGate, UnknownQubit
+from .times import aware
+
+Qubits: TypeAlias = int | Iterable[int]
+
+NATIVE_ENTANGLERS = ("cz", "ecr", "cx")
+"""Two-qubit gates that IBM's devices implement natively, newest first. A device that also reports `rzz`,
+or both `ecr` and `cx`, is judged by the first of these that it has."""
+
+# Dividing by a power of ten keeps the last digit right where multiplying by its inverse does not.
+_PREFIXES = {
+    "f": (1.0, 1e15),
+    "p": (1.0, 1e12),
+    "n": (1.0, 1e9),
+    "u": (1.0, 1e6),
+    "\N{MICRO SIGN}": (1.0, 1e6),
+    "\N{GREEK SMALL LETTER MU}": (1.0, 1e6),
+    "m": (1.0, 1e3),
+    "": (1.0, 1.0),
+    "k": (1e3, 1.0),
+    "M": (1e6, 1.0),
+    "G": (1e9, 1.0),
+    "T": (1e12, 1.0),
+}
+_UNITS = {
+    f"{prefix}{base}": (*scale, base) for prefix, scale in _PREFIXES.items() for base in ("s", "Hz")
+} | {"": (1.0, 1.0, "")}
+
+
+class Nduv(Struct, frozen=True, gc=False):
+    """A measured value: name, date, unit and value, as the service sends them."""
+
+    date: str
+    name: str
+    unit: str
+    value: float
+
+    @property
+    def si(self) -> float:
+        """The value in SI: seconds, hertz, or a plain number where the unit is empty.
+
+        Raises:
+            DecodeError: the unit is none that this package knows.
+        """
+        multiplier, divisor, _ = self._scale
+        return self.value * multiplier / divisor
+
+    @property
+    def si_unit(self) -> str:
+        """The unit of `si`: `s`, `Hz` or empty.
+
+        Raises:
+            DecodeError: the unit is none that this package knows.
+        """
+        return self._scale[2]
+
+    @property
+    def measured_at(self) -> datetime:
+        """When it was measured, with a time zone.
+
+        Raises:
+            DecodeError: the date is not ISO 8601.
+        """
+        try:
+            return aware(datetime.fromisoformat(self.date))
+        except ValueError:
+            problem = f"the date of {self.name!r:.80} is not ISO 8601"
+        raise DecodeError(problem, text=self.date[:200])
+
+    @property
+    def _scale(self) -> tuple[float, float, str]:
+        scale = _UNITS.get(self.unit)
+        if scale is None:
+            raise DecodeError(f"the unit of {self.name!r:.80} is not known", text=self.unit[:200])
+        return scale
+
+
+class GateProperties(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What was measured of one gate on one set of qubits.
+
+    Attributes:
+        gate: the gate's name, such as `cz`.
+        qubits: as sent: numbers, or (so the contract) numbers as text; `on` has numbers.
+        name: the service's name for the pair, such as `cz0_1`.
+    """
+
+    gate: str
+    qubits: tuple[int | str, ...]
+    parameters: tuple[Nduv, ...]
+    name: str | None = None
+
+    @property
+    def on(self) -> tuple[int, ...]:
+        """The qubits, as numbers.
+
+        Raises:
+            DecodeError: one of them is not a number.
+        """
+        try:
+            return tuple(map(int, self.qubits))
+        except ValueError:
+            problem = f"a qubit of gate {self.gate!r:.80} is not a number"
+        raise DecodeError(problem, text=str(self.qubits)[:200])
+
+    def parameter(self, name: str) -> Nduv | None:
+        """Return the measured value called `name`, such as `gate_error`, or None; of two, the last."""
+        return next((nduv for nduv in reversed(self.parameters) if nduv.name == name), None)
+
+    @property
+    def operational(self) -> bool:
+        """Whether the device can run it; true where nothing is said, as the service means it."""
+        flag = self.parameter("operational")
+        return flag is None or bool(flag.value)
+
+
+class QubitList(Struct, frozen=True, gc=False):
+    """A named list of qubits, such as those of a layer of `lf_100`."""
+
+    name: str
+    qubits: tuple[int, ...]
+
+
+class BackendProperties(Struct, frozen=True, dict=True, omit_defaults=True):
+    """The body of `GET /backends/{id}/properties`: one calibration of one backend.
+
+    Accessors take qubit numbers, answer in SI units, and give None where the device does not report the
+    value. `qubit_property` and `gate_property` give the value as sent, with the date it was measured.
+    The first look-up builds an index; all others are O(1).
+    """
+
+    backend_name: str
+    backend_version: str
+    last_update_date: datetime
+    qubits: tuple[tuple[Nduv, ...], ...]
+    gates: tuple[GateProperties, ...]
+    general: tuple[Nduv | str, ...]
+    general_qlists: tuple[QubitList, ...] | None = None
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "last_update_date", aware(self.last_update_date))
+
+    @cached_property
+    def _qubits(self) -> Mapping[int, Mapping[str, Nduv]]:
+        return {number: {nduv.name: nduv for nduv in qubit} for number, qubit in enumerate(self.qubits)}
+
+    @cached_property
+    def _gates(self) -> Mapping[str, Mapping[tuple[int, ...], GateProperties]]:
+        index: dict[str, dict[tuple[int, ...], GateProperties]] = {}
+        for gate in self.gates:
+            index.setdefault(gate.gate, {})[gate.on] = gate
+        return index
+
+    def qubit_property(self, qubit: int, name: str) -> Nduv | None:
+        """Return what was measured of `qubit` under `name`, such as `T1`, or None if it was not.
+
+        Raises:
+            UnknownQubit: the device has no such qubit.
+        """
+        return self._qubit(qubit).get(name)
+
+    def gate_properties(self, gate: str, qubits: Qubits) -> GateProperties:
+        """Return all that was measured of `gate` on `qubits`, whose order matters.
+
+        Raises:
+            UnknownGate: the device has no such gate, or not on these qubits.
+        """
+        on = (qubits,) if isinstance(qubits, int) else tuple(qubits)
+        try:
+            return self._gates[gate][on]
+        except KeyError:
+            problem = f"no gate {gate!r:.80} on qubits {on}"
+            if gate not in self._gates:
+                problem = f"no gate {gate!r:.80}; it has {', '.join(self._gates)}"
+        raise UnknownGate(problem).about(backend=self.backend_name)
+
+    def gate_property(self, gate: str, qubits: Qubits, name: str) -> Nduv | None:
+        """Return what was measured of `gate` on `qubits` under `name`, such as `gate_error`, or None.
+
+        Raises:
+            UnknownGate: the device has no such gate, or not on these qubits.
+        """
+        return self.gate_properties(gate, qubits).parameter(name)
+
+    def t1(self, qubit: int) -> float | None:
+        """Return the relaxation time T1 in seconds."""
+        return self._qubit_value(qubit, "T1")
+
+    def t2(self, qubit: int) -> float | None:
+        """Return the dephasing time T2 in seconds."""
+        return self._qubit_value(qubit, "T2")
+
+    def frequency(self, qubit: int) -> float | None:
+        """Return the qubit's frequency in hertz."""
+        return self._qubit_value(qubit, "frequency")
+
+    def anharmonicity(self, qubit: int) -> float | None:
+        """Return the anharmonicity (frequency of 1→2 less that of 0→1) in hertz."""
+        return self._qubit_value(qubit, "anharmonicity")
+
+    def readout_error(self, qubit: int) -> float | None:
+        """Return the probability that a readout is wrong."""
+        return self._qubit_value(qubit, "readout_error")
+
+    def readout_length(self, qubit: int) -> float | None:
+        """Return the duration of a readout in seconds."""
+        return self._qubit_value(qubit, "readout_length")
+
+    def prob_meas0_prep1(self, qubit: int) -> float | None:
+        """Return the probability of reading 0 where 1 was prepared."""
+        return self._qubit_value(qubit, "prob_meas0_prep1")
+
+    def prob_meas1_prep0(self, qubit: int) -> float | None:
+        """Return the probability of reading 1 where 0 was prepared."""
+        return self._qubit_value(qubit, "prob_meas1_prep0")
+
+    def gate_error(self, gate: str, qubits: Qubits) -> float | None:
+        """Return the gate's error probability; 1 and more mark a gate that is out of order."""
+        return _si(self.gate_property(gate, qubits, "gate_error"))
+
+    def gate_length(self, gate: str, qubits: Qubits) -> float | None:
+        """Return the gate's duration in seconds."""
+        return _si(self.gate_property(gate, qubits, "gate_length"))
+
+    def is_qubit_operational(self, qubit: int) -> bool:
+        """Return whether the qubit works; true where nothing is said, as the service means it."""
+        flag = self.qubit_property(qubit, "operational")
+        return flag is None or bool(flag.value)
+
+    def is_gate_operational(self, gate: str, qubits: Qubits) -> bool:
+        """Return whether the gate works there; true where nothing is said, as the service means it."""
+        return self.gate_properties(gate, qubits).operational
+
+    def faulty_qubits(self) -> tuple[int, ...]:
+        """Return the numbers of the qubits that do not work."""
+        return tuple(qubit for qubit in self._qubits if not self.is_qubit_operational(qubit))
+
+    def faulty_gates(self) -> tuple[GateProperties, ...]:
+        """Return the gates that do not work, by their own flag; those on faulty qubits are not added."""
+        return tuple(gate for gate in self.gates if not gate.operational)
+
+    @property
+    def native_entangler(self) -> str | None:
+        """The device's native two-qubit gate: the first of cz, ecr and cx that it has, or None."""
+        return next((gate for gate in NATIVE_ENTANGLERS if gate in self._gates), None)
+
+    def median_t1(self) -> float | None:
+        """Return the median T1 in seconds over the working qubits that report it."""
+        return self._qubit_median(self.t1)
+
+    def median_t2(self) -> float | None:
+        """Return the median T2 in seconds over the working qubits that report it."""
+        return self._qubit_median(self.t2)
+
+    def median_frequency(self) -> float | None:
+        """Return the median frequency in hertz over the working qubits that report it."""
+        return self._qubit_median(self.frequency)
+
+    def median_anharmonicity(self) -> float | None:
+        """Return the median anharmonicity in hertz over the working qubits that report it."""
+        return self._qubit_median(self.anharmonicity)
+
+    def median_readout_error(self) -> float | None:
+        """Return the median readout error over the working qubits, without those of 1 and more."""
+        return self._qubit_median(self.readout_error, below=1.0)
+
+    def median_readout_length(self) -> float | None:
+        """Return the median duration of a readout in seconds over the working qubits."""
+        return self._qubit_median(self.readout_length)
+
+    def median_gate_error(self, gate: str) -> float | None:
+        """Return the median error of `gate` over the device.
+
+        Faulty gates, gates on faulty qubits and errors of 1 and more are left out; None if none is left.
+
+        Raises:
+            UnknownGate: the device has no such gate.
+        """
+        return _median((_si(g.parameter("gate_error")) for g in self._working(gate)), below=1.0)
+
+    def median_gate_length(self, gate: str) -> float | None:
+        """Return the median duration of `gate` in seconds over the device, faulty elements left out.
+
+        Raises:
+            UnknownGate: the device has no such gate.
+        """
+        return _median(_si(g.parameter("gate_length")) for g in self._working(gate))
+
+    def median_two_qubit_error(self) -> float | None:
+        """Return the median error of the native two-qubit gate, or None if the device has none.
+
+        Faulty gates, gates on faulty qubits and errors of 1 and more are left out.
+        """
+        gate = self.native_entangler
+        return None if gate is None else self.median_gate_error(gate)
+
+    def _qubit(self, qubit: int) -> Mapping[str, Nduv]:
+        try:
+            return self._qubits[qubit]
+        except (KeyError, TypeError):
+            problem = f"no qubit {qubit!r:.80}; it has 0 to {len(self.qubits) - 1}"
+        raise UnknownQubit(problem).about(backend=self.backend_name)
+
+    def _qubit_value(self, qubit: int, name: str) -> float | None:
+        return _si(self._qubit(qubit).get(name))
+
+    def _qubit_median(
+        self, accessor: Callable[[int], float | None], below: float = float("inf")
+    ) -> float | None:
+        working = (qubit for qubit in self._qubits if self.is_qubit_operational(qubit))
+        return _median(map(accessor, working), below)
+
+    def _working(self, gate: str) -> Iterator[GateProperties]:
+        if gate not in self._gates:
+            raise UnknownGate(f"no gate {gate!r:.80}; it has {', '.join(self._gates)}").about(
+                backend=self.backend_name
+            )
+        faulty = set(self.faulty_qubits())
+        return (
+            properties
+            for on, properties in self._gates[gate].items()
+            if properties.operational and faulty.isdisjoint(on)
+        )
+
+
+def _si(nduv: Nduv | None) -> float | None:
+    return None if nduv is None else nduv.si
+
+
+def _median(values: Iterable[float | None], below: float = float("inf")) -> float | None:
+    known = [value for value in values if value is not None and value < below]
+    return median(known) if known else None

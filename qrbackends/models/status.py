@@ -1,0 +1,25 @@
+"""The live status of one backend."""
+
+from msgspec import Struct, field
+
+
+class BackendStatus(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The body of `GET /backends/{id}/status`.
+
+    Attributes:
+        queue_length: jobs waiting; the wire calls it `length_queue`.
+        state: whether the backend is operational.
+        status: the state's name, such as `active`.
+        message: a description of the state.
+    """
+
+    queue_length: int = field(name="length_queue")
+    state: bool | None = None
+    status: str | None = None
+    message: str | None = None
+    backend_version: str | None = None
+
+    @property
+    def operational(self) -> bool:
+        """Whether the backend is operational; a state that was not sent counts as not."""
+        return bool(self.state)
