@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from .errors import AccountError
@@ -218,13 +218,15 @@ def is_plain_http(url: str) -> bool:
         return host != "localhost"
 
 
-def _split(url: Any) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except (TypeError, ValueError, AttributeError):
-        raise AccountError("an address has to be an absolute http or https URL") from None
-    return parts
+def _split(url: str) -> SplitResult:
+    if isinstance(url, str):
+        try:
+            parts = urlsplit(url)
+            _ = parts.port  # read here, as it raises where it is not a number
+            return parts
+        except ValueError:
+            pass
+    raise AccountError("an address has to be an absolute http or https URL")
 
 
 __all__ = ["Account", "Bearer", "BearerProvider", "Instance", "Secret"]

@@ -72,6 +72,13 @@ class QRBackendsError(Exception):
         self.attempts = self.attempts if attempts is None else attempts
         return self
 
+    def again(self) -> Self:
+        """Return an equal error with a traceback of its own, for one more caller who has to get it."""
+        twin = type(self)(self.message)
+        twin.__dict__.update(self.__dict__)
+        twin.__cause__ = self.__cause__
+        return twin
+
     def __str__(self) -> str:
         about = " ".join(part for part in (self.backend, self.region and f"[{self.region}]") if part)
         return f"{about}: {self.message}" if about else self.message

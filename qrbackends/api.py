@@ -1,0 +1,358 @@
+"""The five requests of the Backends API as values, and their answers as structs or errors. No I/O.
+
+A `Request` says *what is asked*: it knows its path, its query and the type of its answer, and it is frozen
+and hashable, so that the same value can say what is cached. `parse` turns an answer's status, headers and
+body into the struct, or raises what went wrong.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import Any, Final, Literal, NoReturn, TypeAlias
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from ._version import __version__
+from .errors import (
+    BadRequest,
+    Conflict,
+    DecodeError,
+    Forbidden,
+    InvalidRequest,
+    Locked,
+    NotFound,
+    RateLimited,
+    RedirectRefused,
+    ResponseError,
+    ServerError,
+    ServiceUnavailable,
+    Unauthorized,
+)
+from .models import (
+    BackendConfiguration,
+    BackendDefaults,
+    BackendProperties,
+    BackendsResponse,
+    BackendStatus,
+)
+
+API_VERSION: Final = "2026-04-15"
+"""The `IBM-API-Version` that the official client sends, and that these structs were written against."""
+
+USER_AGENT: Final = f"qrbackends/{__version__}"
+
+Resource: TypeAlias = Literal["backends", "configuration", "properties", "status", "defaults"]
+
+_MAX_ID = 500
+_MAX_CALIBRATION_ID = 100
+_MAX_TEXT = 200  # how much of an offending body an error shows
+
+
+class Request(Struct, frozen=True, dict=True):
+    """One question to the Backends API. Equal questions are equal values, however they are spelled.
+
+    Args:
+        resource: what is asked for.
+        backend_id: the backend's name; absent for `backends` only.
+        calibration_id: a named variant of the backend; for `configuration` and `properties`.
+        updated_before: an instant; the newest calibration before it is asked for; for `properties`.
+        fields: optional fields to send; for `backends`: `wait_time_seconds`.
+
+    Raises:
+        InvalidRequest: an argument is malformed, or is not one of this resource's.
+    """
+
+    resource: Resource
+    backend_id: str | None = None
+    calibration_id: str | None = None
+    updated_before: datetime | None = None
+    fields: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.resource not in _DECODERS:
+            raise InvalidRequest(f"no resource {self.resource!r:.80}; there are {', '.join(_DECODERS)}")
+        if self.resource == "backends":
+            self._refuse("backend_id")
+        else:
+            _check_id(self.backend_id)
+            self._refuse("fields")
+        if self.resource not in ("configuration", "properties"):
+            self._refuse("calibration_id")
+        if self.resource != "properties":
+            self._refuse("updated_before")
+        if self.calibration_id is not None:
+            _check_text("a calibration_id", self.calibration_id, _MAX_CALIBRATION_ID)
+        force_setattr(self, "updated_before", _instant(self.updated_before))
+        force_setattr(self, "fields", _field_names(self.fields))
+
+    def _refuse(self, name: str) -> None:
+        if getattr(self, name) not in (None, ()):
+            raise InvalidRequest(f"{self.resource} takes no {name}")
+
+    @cached_property
+    def target(self) -> str:
+        """Path and query below the base address, percent-encoded; the id is one segment of it."""
+        if self.backend_id is None:
+            path = "/backends"
+        else:
+            path = f"/backends/{quote(self.backend_id, safe='')}/{self.resource}"
+        query = urlencode(self.query, quote_via=quote)
+        return f"{path}?{query}" if query else path
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters, not encoded."""
+        query = {}
+        if self.fields:
+            query["fields"] = ",".join(self.fields)
+        if self.calibration_id is not None:
+            query["calibration_id"] = self.calibration_id
+        if self.updated_before is not None:
+            query["updated_before"] = self.updated_before.isoformat().replace("+00:00", "Z")
+        return query
+
+    @property
+    def type(self) -> type[Any]:
+        """The type of the answer."""
+        return _TYPES[self.resource]
+
+
+def headers(authorization: str, crn: str, api_version: str = API_VERSION) -> dict[str, str]:
+    """Return the headers of a call; `authorization` is the whole value, scheme included."""
+    return {
+        "Authorization": authorization,
+        "Service-CRN": crn,
+        "IBM-API-Version": api_version,
+        "Accept": "application/json",
+        "User-Agent": USER_AGENT,
+    }
+
+
+def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> Any:
+    """Return the answer to `request` as its struct: `request.type`.
+
+    Args:
+        request: what was asked.
+        status: the HTTP status.
+        headers: the answer's headers; a case-insensitive mapping.
+        body: the whole body, decompressed.
+
+    Raises:
+        ResponseError: the status is not 200; of the class that belongs to it.
+        RedirectRefused: the status is a redirect.
+        DecodeError: the body is not UTF-8 JSON, or not of the contract's type; it names the JSON path.
+    """
+    if status != 200:
+        _raise_for(request, status, headers, body)
+    problem = None
+    try:
+        # msgspec skips the text of unknown fields without looking at it.
+        if not body.isascii():
+            body.decode()
+        return _DECODERS[request.resource](body)
+    except msgspec.ValidationError as error:
+        problem = _misfit(str(error), body)
+    except msgspec.DecodeError as error:
+        problem = DecodeError(f"the body is damaged: {error}", text=_show(body), malformed=True)
+    except UnicodeDecodeError:
+        problem = DecodeError("the body is damaged: it is not UTF-8", text=_show(body), malformed=True)
+    except RecursionError:
+        problem = DecodeError("the body is nested too deeply", text=_show(body))
+    # Raised out here, so that no cause or context of it holds the body.
+    raise problem.about(backend=request.backend_id)
+
+
+def _defaults(body: bytes) -> BackendDefaults:
+    return BackendDefaults(_any_object.decode(body))
+
+
+_any_object = msgspec.json.Decoder(dict[str, Any])
+
+_TYPES: Final[dict[str, type[Any]]] = {
+    "backends": BackendsResponse,
+    "configuration": BackendConfiguration,
+    "properties": BackendProperties,
+    "status": BackendStatus,
+    "defaults": BackendDefaults,
+}
+
+_DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
+    name: _defaults if type_ is BackendDefaults else msgspec.json.Decoder(type_).decode
+    for name, type_ in _TYPES.items()
+}
+
+
+def _check_id(backend_id: str | None) -> None:
+    if backend_id is None:
+        raise InvalidRequest("which backend? give its name")
+    _check_text("a backend's name", backend_id, _MAX_ID)
+    if backend_id in (".", ".."):
+        # Percent-encoding does not help: URL parsers take %2e%2e for a step up.
+        raise InvalidRequest(f"{backend_id!r} cannot be a backend's name")
+
+
+def _check_text(what: str, text: str, limit: int) -> None:
+    if not isinstance(text, str):
+        raise InvalidRequest(f"{what} has to be text, not {type(text).__name__}")
+    if not 1 <= len(text) <= limit:
+        raise InvalidRequest(f"{what} has 1 to {limit} characters, not {len(text)}")
+    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or 0xD800 <= ord(char) < 0xE000 for char in text):
+        raise InvalidRequest(f"{what} cannot hold control characters or lone surrogates")
+
+
+def _instant(when: datetime | None) -> datetime | None:
+    if when is None:
+        return None
+    if not isinstance(when, datetime):
+        raise InvalidRequest(f"updated_before has to be a datetime, not {type(when).__name__}")
+    if when.utcoffset() is None:
+        raise InvalidRequest(
+            "updated_before has no time zone; say which instant is meant, "
+            "such as datetime.now(UTC) or when.astimezone()"
+        )
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRequest("updated_before is out of range") from None
+
+
+def _field_names(fields: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(fields, str):
+        raise InvalidRequest("fields has to be a list of names, such as ['wait_time_seconds']")
+    names = tuple(sorted(set(fields)))
+    if not all(isinstance(name, str) and name.isidentifier() and name.isascii() for name in names):
+        raise InvalidRequest("fields has to be a list of names, such as ['wait_time_seconds']")
+    return names
+
+
+# --- answers other than 200
+
+
+class _ServiceError(Struct, frozen=True):
+    code: str | int | None = None
+    message: str | None = None
+    solution: str | None = None
+    more_info: str | None = None
+
+
+class _ErrorBody(Struct, frozen=True):
+    errors: tuple[_ServiceError, ...] = ()
+    title: str | None = None
+    trace: str | None = None
+    correlation_id: str | None = None
+
+
+_error_body = msgspec.json.Decoder(_ErrorBody)
+
+_ERRORS: Final[dict[int, type[ResponseError]]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    423: Locked,
+    429: RateLimited,
+    503: ServiceUnavailable,
+}
+
+
+def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
+    if 300 <= status < 400:
+        raise RedirectRefused(
+            f"the service answered with a redirect ({status}), which is not followed: credentials would "
+            "go with it; check the instance's address"
+        ).about(backend=request.backend_id)
+    sent = _read_error(body)
+    first = sent.errors[0] if sent.errors else _ServiceError()
+    message = first.message or sent.title or "the service gave no reason"
+    error = error_for(status, f"HTTP {status}: {_clip(message)}", headers)
+    error.title = _clip(sent.title)
+    error.code = _clip(None if first.code is None else str(first.code))
+    error.solution = _clip(first.solution)
+    error.more_info = _clip(first.more_info)
+    error.trace = _clip(sent.trace)
+    error.correlation_id = _clip(sent.correlation_id)
+    raise error.about(backend=request.backend_id)
+
+
+def error_for(status: int, message: str, headers: Mapping[str, str]) -> ResponseError:
+    """Return the error of the class that belongs to `status`, with what `Retry-After` says."""
+    error_type = _ERRORS.get(status, ServerError if status >= 500 else ResponseError)
+    error = error_type(message, status)
+    error.retry_after = retry_after(headers)
+    return error
+
+
+def _read_error(body: bytes) -> _ErrorBody:
+    try:
+        return _error_body.decode(body)
+    except (ValueError, RecursionError):  # a gateway's HTML, or anything else
+        return _ErrorBody()
+
+
+def _clip(text: str | None) -> str | None:
+    """Return at most a thousand printable characters: errors are written to terminals and logs."""
+    return text and "".join(char if char.isprintable() else " " for char in text[:1000])
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for, or None where there is none to be read.
+
+    Both forms of RFC 9110, section 10.2.3, are known: seconds, and an HTTP date, which is counted from
+    the answer's own `Date` where it has one, as the two clocks may differ.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdecimal():
+        return float(value[:10])
+    try:
+        until = parsedate_to_datetime(value)
+        since = parsedate_to_datetime(headers["Date"]) if "Date" in headers else datetime.now(UTC)
+        return max(0.0, (_utc(until) - _utc(since)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _utc(when: datetime) -> datetime:
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+# --- bodies that do not decode
+
+
+def _misfit(problem: str, body: bytes) -> DecodeError:
+    what, _, path = problem.partition(" - at ")
+    path = path.strip("`") or "$"
+    return DecodeError(f"{what} at {path}", path=path, text=_at(body, path))
+
+
+def _at(body: bytes, path: str) -> str:
+    """Return the text of the value at a JSON path, at most 200 characters of it; empty if not found."""
+    value: Any = body
+    try:
+        for step in _steps(path):
+            if isinstance(step, int):
+                value = msgspec.json.decode(value, type=list[msgspec.Raw])[step]
+            else:
+                value = msgspec.json.decode(value, type=dict[str, msgspec.Raw])[step]
+        return _show(bytes(value))
+    except (ValueError, LookupError, RecursionError):
+        return ""
+
+
+def _steps(path: str) -> list[str | int]:
+    """Split msgspec's JSON path, such as `$.qubits[3][0].value`; `[...]`, any key, ends the search."""
+    steps: list[str | int] = []
+    for part in path.removeprefix("$").removeprefix(".").replace("[", ".[").split("."):
+        if part.startswith("[") and part.endswith("]"):
+            steps.append(int(part[1:-1]))
+        elif part:
+            steps.append(part)
+    return steps
+
+
+def _show(body: bytes) -> str:
+    return body[: 4 * _MAX_TEXT].decode("utf-8", "replace")[:_MAX_TEXT]

@@ -1,0 +1,171 @@
+"""Bearer tokens: where they come from, and when they are renewed."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec import Struct
+
+from .account import Account, Secret
+from .api import USER_AGENT, error_for
+from .errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError
+from .flight import Flights
+from .pool import Response, SessionPool
+
+logger = logging.getLogger("qrbackends.auth")
+
+_GRANT = "urn:ibm:params:oauth:grant-type:apikey"
+_RENEW_AT = 0.8  # of a token's life, as IBM's own SDK does
+_MARGIN = 30.0  # seconds before its expiry at which a token is not sent any more: it has to arrive alive
+_PAUSE = 10.0  # seconds between renewals in the background while they fail
+
+
+class _Token:
+    """A bearer, and when it is due; a slotted class, as a tuple would show the bearer in its repr."""
+
+    __slots__ = ("authorization", "expires", "renew_at")
+
+    def __init__(self, bearer: Secret, expires: float, renew_at: float) -> None:
+        self.authorization = f"Bearer {bearer.reveal()}"
+        self.expires = expires
+        self.renew_at = renew_at
+
+
+class Tokens:
+    """The bearer tokens of one account.
+
+    One renewal is under way at a time. It begins at 80 % of a token's life, in the background, so that no
+    call waits for it; while it fails, the token that still lives is used.
+
+    Args:
+        account: whose.
+        pool: what carries requests to IAM.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, account: Account, pool: SessionPool, clock: Callable[[], float] = time.time) -> None:
+        self._account = account
+        self._pool = pool
+        self._clock = clock
+        self._flights: Flights[_Token] = Flights()
+        self._token: _Token | None = None
+        self._fetch: Callable[[], Awaitable[_Token]] | None
+        if isinstance(account.token, Secret):
+            self._token = _Token(account.token, float("inf"), float("inf"))
+            self._fetch = None
+        else:
+            self._fetch = self._from_iam if account.token is None else self._from_provider
+
+    async def authorization(self) -> str:
+        """Return the value of the `Authorization` header.
+
+        Raises:
+            AuthenticationFailed: IAM refused the API key.
+            QRBackendsError: IAM, or the provider, could not be reached or made no sense.
+        """
+        now = self._clock()
+        token = self._token
+        if token is not None and now < token.expires - _MARGIN:
+            if now >= token.renew_at:
+                token.renew_at = now + _PAUSE
+                self._flights.begin("token", self._renew_quietly)
+            return token.authorization
+        return (await self._flights.join("token", self._renew)).authorization
+
+    def reject(self, authorization: str) -> bool:
+        """Drop the token that the service refused; return whether another one can be had."""
+        if self._fetch is None:
+            return False
+        if self._token is not None and self._token.authorization == authorization:
+            self._token = None
+        return True
+
+    async def aclose(self) -> None:
+        """Stop a renewal that is under way."""
+        await self._flights.aclose()
+
+    async def _renew(self) -> _Token:
+        if self._fetch is None:
+            raise AccountError("the account's token is a fixed one and cannot be renewed")
+        with self._pool.call():
+            self._token = await self._fetch()
+        return self._token
+
+    async def _renew_quietly(self) -> _Token:
+        try:
+            return await self._renew()
+        except QRBackendsError as error:
+            logger.warning("the token could not be renewed, the old one is still good: %s", error)
+            raise
+
+    async def _from_provider(self) -> _Token:
+        provider = self._account.token
+        if not callable(provider):
+            raise AccountError("the account has no token provider")
+        try:
+            text, expires = await provider()
+            bearer, until = Secret(text), float(expires)
+        except Exception as error:  # it is the user's own code
+            raise AccountError(
+                "the token provider has to return (token, expiry in Unix seconds); "
+                f"it failed with {type(error).__name__}"
+            ) from error
+        now = self._clock()
+        return _Token(bearer, until, now + _RENEW_AT * (until - now))
+
+    async def _from_iam(self) -> _Token:
+        key = self._account.api_key
+        if not isinstance(key, Secret):
+            raise AccountError("the account has no API key")
+        asked = self._clock()
+        answer = await self._pool.exchange(
+            "POST",
+            f"{self._account.iam}/identity/token",
+            {
+                "Accept": "application/json",
+                "Content-Type": "application/x-www-form-urlencoded",
+                "User-Agent": USER_AGENT,
+            },
+            account=self._account,
+            data=urlencode({"grant_type": _GRANT, "apikey": key.reveal()}).encode(),
+        )
+        bearer, lifetime = _read_token(answer)
+        # Counted from our own clock: IAM's may differ, and its `expiration` with it.
+        return _Token(bearer, asked + lifetime, asked + _RENEW_AT * lifetime)
+
+
+class _Issued(Struct, frozen=True):
+    access_token: str
+    expires_in: float
+
+
+class _Refused(Struct, frozen=True):
+    errorCode: str | None = None  # noqa: N815
+    errorMessage: str | None = None  # noqa: N815
+
+
+def _read_token(answer: Response) -> tuple[Secret, float]:
+    """Return the token in IAM's answer and its lifetime in seconds."""
+    if answer.status != 200:
+        raise _refusal(answer)
+    try:
+        issued = msgspec.json.decode(answer.body, type=_Issued)
+        return Secret(issued.access_token), issued.expires_in
+    except (ValueError, RecursionError):
+        problem = "IAM's answer holds no token"  # and no more of it is told, as it may hold half of one
+    raise DecodeError(problem)
+
+
+def _refusal(answer: Response) -> QRBackendsError:
+    try:
+        sent = msgspec.json.decode(answer.body, type=_Refused)
+    except (ValueError, RecursionError):
+        sent = _Refused()
+    reason = f": {sent.errorMessage[:300]}" if sent.errorMessage else ""
+    if answer.status in (400, 401, 403):
+        error = AuthenticationFailed(f"IAM refused the API key (HTTP {answer.status}){reason}")
+        error.code = sent.errorCode
+        return error
+    return error_for(answer.status, f"IAM answered with HTTP {answer.status}{reason}", answer.headers)

@@ -1,0 +1,250 @@
+"""The wire: one aiohttp session per origin, with limits, deadlines and typed errors."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import aiohttp
+import anyio
+from yarl import URL
+
+from .account import Account, is_plain_http
+from .body import ACCEPT_ENCODING, Body
+from .errors import (
+    AccountError,
+    BodyDamaged,
+    ClientClosed,
+    ConnectError,
+    ConnectTimeout,
+    QRBackendsError,
+    ReadTimeout,
+    Timeout,
+    TransportError,
+    WrongEventLoop,
+)
+
+_KEEPALIVE = 75.0  # seconds; longer than a polling interval, so that polls reuse their connections
+_CLOSING = 5.0  # seconds for connections to say goodbye
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one call, and one region, may take.
+
+    Args:
+        per_region: requests in flight to one region at a time; others wait, first come first served.
+        total: seconds for a whole call: waiting for its turn, for a token, and for the answer.
+        connect: seconds to make a connection.
+        read: seconds without a byte from the service.
+        body: bytes of an answer, once decompressed.
+    """
+
+    per_region: int = 32
+    total: float = 30.0
+    connect: float = 5.0
+    read: float = 10.0
+    body: int = 64 * 2**20
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} has to be greater than zero")
+
+
+class Response(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _Lane(NamedTuple):
+    """What all requests to one origin share."""
+
+    session: aiohttp.ClientSession
+    limiter: anyio.CapacityLimiter
+
+
+class SessionPool:
+    """Sessions by origin, each opened when it is first needed.
+
+    It belongs to the event loop in which it is first used, and may be closed in another task than it was
+    opened in.
+
+    Args:
+        limits: what a call and a region may take.
+        allow_http: whether credentials may go over plain http to hosts other than this machine.
+    """
+
+    def __init__(self, limits: Limits | None = None, *, allow_http: bool = False) -> None:
+        self._limits = limits or Limits()
+        self._allow_http = allow_http
+        self._lanes: dict[str, _Lane] = {}
+        self._calls: set[anyio.CancelScope] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def deadline(self) -> float:
+        """Return when a call that begins now has to end, in the event loop's time."""
+        return anyio.current_time() + self._limits.total
+
+    @contextmanager
+    def call(self, deadline: float | None = None) -> Iterator[None]:
+        """Bound what runs inside by a deadline, and end it when the pool is closed.
+
+        Args:
+            deadline: in the event loop's time; left out, `limits.total` from now.
+
+        Raises:
+            Timeout: the deadline passed.
+            ClientClosed: the pool is closed, or was meanwhile.
+            WrongEventLoop: the pool belongs to another event loop.
+        """
+        self._check()
+        with anyio.CancelScope(deadline=self.deadline() if deadline is None else deadline) as scope:
+            self._calls.add(scope)
+            try:
+                yield
+            finally:
+                self._calls.discard(scope)
+        if scope.cancelled_caught:
+            if self._closed:
+                raise ClientClosed("the client was closed during the call")
+            raise Timeout(f"no answer within {self._limits.total:g} s")
+
+    async def exchange(
+        self,
+        method: Literal["GET", "POST"],
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        account: Account,
+        data: bytes | None = None,
+    ) -> Response:
+        """Send one request and return the whole answer, whatever its status.
+
+        Args:
+            method: the HTTP method.
+            url: the address, already percent-encoded.
+            headers: all headers that matter.
+            account: whose proxies and TLS settings hold.
+            data: the body to send.
+
+        Raises:
+            TransportError: no complete answer came.
+            AccountError: the address is plain http outside this machine.
+            ClientClosed: the pool is closed.
+            WrongEventLoop: the pool belongs to another event loop.
+        """
+        self._check()
+        target = URL(url, encoded=True)
+        lane = self._lane(target)
+        async with lane.limiter:
+            try:
+                async with lane.session.request(
+                    method,
+                    target,
+                    headers=headers,
+                    data=data,
+                    allow_redirects=False,
+                    proxy=_proxy(account, target),
+                    ssl=account.verify,
+                ) as response:
+                    body = Body(response.headers.get("Content-Encoding", ""), self._limits.body)
+                    async for chunk in response.content.iter_any():
+                        body.feed(chunk)
+                    return Response(response.status, response.headers, body.finish())
+            except (aiohttp.ClientError, OSError) as error:
+                failure = self._translated(error)
+        # Raised out here: aiohttp's errors hold the request's headers, and with them the token.
+        raise failure
+
+    async def aclose(self) -> None:
+        """End all calls, whose callers get `ClientClosed`, and close every connection.
+
+        Raises:
+            WrongEventLoop: the pool belongs to another event loop.
+        """
+        if self._closed:
+            return
+        self._check()
+        self._closed = True
+        for scope in tuple(self._calls):
+            scope.cancel()
+        lanes, self._lanes = self._lanes, {}
+        with anyio.move_on_after(_CLOSING, shield=True):
+            for lane in lanes.values():
+                await lane.session.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ClientClosed("the client is closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise WrongEventLoop(
+                "the client belongs to the event loop in which it was first used; make one for each loop"
+            )
+
+    def _lane(self, url: URL) -> _Lane:
+        origin = f"{url.scheme}://{url.raw_authority}"
+        lane = self._lanes.get(origin)
+        if lane is None:
+            if not self._allow_http and is_plain_http(origin):
+                raise AccountError(
+                    f"{origin} is plain http to another machine, where credentials would be sent in the "
+                    "clear; use https, or say allow_http=True"
+                )
+            lane = self._lanes[origin] = self._open()
+        return lane
+
+    def _open(self) -> _Lane:
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
+            cookie_jar=aiohttp.DummyCookieJar(),  # tenants share the session
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=self._limits.connect, sock_read=self._limits.read
+            ),
+            auto_decompress=False,
+            headers={"Accept-Encoding": ACCEPT_ENCODING},
+            trust_env=False,
+        )
+        return _Lane(session, anyio.CapacityLimiter(self._limits.per_region))
+
+    def _translated(self, error: Exception) -> QRBackendsError:
+        """Return our error for aiohttp's; of its text only what the operating system said is kept."""
+        if self._closed:
+            return ClientClosed("the client was closed during the call")
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                return ConnectTimeout(f"no connection within {self._limits.connect:g} s")
+            case aiohttp.SocketTimeoutError():
+                return ReadTimeout(f"no byte for {self._limits.read:g} s")
+            case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+                return ConnectError("TLS failed: the server's certificate or protocol was not accepted")
+            case aiohttp.ClientHttpProxyError():
+                return ConnectError(f"the proxy refused the connection (HTTP {error.status})")
+            case aiohttp.ClientConnectorError():
+                return ConnectError(f"no connection: {error.os_error.strerror or 'unknown host'}")
+            case aiohttp.ClientPayloadError():
+                return BodyDamaged("the body was cut short or is damaged")
+            case aiohttp.ClientConnectionError() | OSError():
+                return ConnectError("the connection was lost before the answer came")
+            case aiohttp.ClientResponseError():
+                return TransportError("the answer is not HTTP as it should be")
+        return TransportError(f"the request failed: {type(error).__name__}")
+
+
+def _proxy(account: Account, url: URL) -> str | None:
+    """Return the proxy that the account names for `url`, in the order in which requests looks.
+
+    Plain http, and with it everything on this machine, never goes through one.
+    """
+    if url.scheme != "https" or not account.proxies:
+        return None
+    candidates = (f"https://{url.host}", "https", f"all://{url.host}", "all")
+    return next((account.proxies[key] for key in candidates if key in account.proxies), None)
