@@ -38,6 +38,10 @@ class Secret:
             raise AccountError("a credential has to be a non-empty text of printable ASCII characters")
         self._text = text
 
+    def prefixed(self, text: str) -> "Secret":
+        """Return a secret of `text` followed by this one."""
+        return Secret(text + self._text)
+
     def reveal(self) -> str:
         """Return the text itself."""
         return self._text

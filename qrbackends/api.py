@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ._version import __version__
+from .account import Secret
 from .errors import (
     BadRequest,
     Conflict,
@@ -121,15 +122,24 @@ class Request(Struct, frozen=True, dict=True):
         return _TYPES[self.resource]
 
 
-def headers(authorization: str, crn: str, api_version: str = API_VERSION) -> dict[str, str]:
+class Headers(dict[str, str]):
+    """Headers whose repr, which debuggers and crash reports print, does not show the credential."""
+
+    def __repr__(self) -> str:
+        return repr({name: "***" if name == "Authorization" else self[name] for name in self})
+
+
+def headers(authorization: Secret, crn: str, api_version: str = API_VERSION) -> Headers:
     """Return the headers of a call; `authorization` is the whole value, scheme included."""
-    return {
-        "Authorization": authorization,
-        "Service-CRN": crn,
-        "IBM-API-Version": api_version,
-        "Accept": "application/json",
-        "User-Agent": USER_AGENT,
-    }
+    return Headers(
+        {
+            "Authorization": authorization.reveal(),
+            "Service-CRN": crn,
+            "IBM-API-Version": api_version,
+            "Accept": "application/json",
+            "User-Agent": USER_AGENT,
+        }
+    )
 
 
 def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> Any:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import msgspec
@@ -22,15 +23,13 @@ _MARGIN = 30.0  # seconds before its expiry at which a token is not sent any mor
 _PAUSE = 10.0  # seconds between renewals in the background while they fail
 
 
+@dataclass(slots=True, eq=False)
 class _Token:
-    """A bearer, and when it is due; a slotted class, as a tuple would show the bearer in its repr."""
+    """The value of the `Authorization` header, and when it expires and is to be renewed."""
 
-    __slots__ = ("authorization", "expires", "renew_at")
-
-    def __init__(self, bearer: Secret, expires: float, renew_at: float) -> None:
-        self.authorization = f"Bearer {bearer.reveal()}"
-        self.expires = expires
-        self.renew_at = renew_at
+    authorization: Secret
+    expires: float
+    renew_at: float
 
 
 class Tokens:
@@ -53,12 +52,12 @@ class Tokens:
         self._token: _Token | None = None
         self._fetch: Callable[[], Awaitable[_Token]] | None
         if isinstance(account.token, Secret):
-            self._token = _Token(account.token, float("inf"), float("inf"))
+            self._token = _Token(account.token.prefixed("Bearer "), float("inf"), float("inf"))
             self._fetch = None
         else:
             self._fetch = self._from_iam if account.token is None else self._from_provider
 
-    async def authorization(self) -> str:
+    async def authorization(self) -> Secret:
         """Return the value of the `Authorization` header.
 
         Raises:
@@ -74,7 +73,7 @@ class Tokens:
             return token.authorization
         return (await self._flights.join("token", self._renew)).authorization
 
-    def reject(self, authorization: str) -> bool:
+    def reject(self, authorization: Secret) -> bool:
         """Drop the token that the service refused; return whether another one can be had."""
         if self._fetch is None:
             return False
@@ -113,7 +112,7 @@ class Tokens:
                 f"it failed with {type(error).__name__}"
             ) from error
         now = self._clock()
-        return _Token(bearer, until, now + _RENEW_AT * (until - now))
+        return _Token(bearer.prefixed("Bearer "), until, now + _RENEW_AT * (until - now))
 
     async def _from_iam(self) -> _Token:
         key = self._account.api_key
@@ -129,11 +128,11 @@ class Tokens:
                 "User-Agent": USER_AGENT,
             },
             account=self._account,
-            data=urlencode({"grant_type": _GRANT, "apikey": key.reveal()}).encode(),
+            data=Secret(urlencode({"grant_type": _GRANT, "apikey": key.reveal()})),
         )
         bearer, lifetime = _read_token(answer)
         # Counted from our own clock: IAM's may differ, and its `expiration` with it.
-        return _Token(bearer, asked + lifetime, asked + _RENEW_AT * lifetime)
+        return _Token(bearer.prefixed("Bearer "), asked + lifetime, asked + _RENEW_AT * lifetime)
 
 
 class _Issued(Struct, frozen=True):

@@ -13,6 +13,7 @@ from msgspec import Struct
 from .account import Account, Instance
 from .api import API_VERSION, Request
 from .auth import Tokens
+from .errors import QRBackendsError
 from .models import BackendConfiguration, BackendDefaults, BackendList, BackendProperties, BackendStatus
 from .origin import Origin
 from .pool import Limits, SessionPool
@@ -154,9 +155,16 @@ class Client:
             return Fetched(await self._routes.list(request, own), 0.0, "origin")
         deadline = self._pool.deadline()
         if own is None:
-            with self._pool.call(deadline):
-                own = await self._routes.find(request.backend_id or "")
+            own = await self._find(request.backend_id or "", deadline)
         return Fetched(await self._origin.fetch(request, own, deadline), 0.0, "origin")
+
+    async def _find(self, backend_id: str, deadline: float) -> Instance:
+        try:
+            with self._pool.call(deadline):
+                return await self._routes.find(backend_id)
+        except QRBackendsError as error:
+            error.about(backend=backend_id)
+            raise
 
     async def _value(self, request: Request, instance: Instance | str | None) -> Any:
         return (await self.fetch(request, instance=instance)).value

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .account import Account, Instance
+from .account import Account, Instance, Secret
 from .api import API_VERSION, Request, headers, parse
 from .auth import Tokens
 from .errors import InvalidRequest, QRBackendsError, Unauthorized
@@ -61,7 +61,7 @@ class Origin:
             )
             raise
 
-    async def _attempt(self, request: Request, instance: Instance, authorization: str) -> Any:
+    async def _attempt(self, request: Request, instance: Instance, authorization: Secret) -> Any:
         answer = await self._pool.exchange(
             "GET",
             instance.base_url + request.target,

@@ -10,7 +10,7 @@ import aiohttp
 import anyio
 from yarl import URL
 
-from .account import Account, is_plain_http
+from .account import Account, Secret, is_plain_http
 from .body import ACCEPT_ENCODING, Body
 from .errors import (
     AccountError,
@@ -122,7 +122,7 @@ class SessionPool:
         headers: Mapping[str, str],
         *,
         account: Account,
-        data: bytes | None = None,
+        data: Secret | None = None,
     ) -> Response:
         """Send one request and return the whole answer, whatever its status.
 
@@ -131,7 +131,7 @@ class SessionPool:
             url: the address, already percent-encoded.
             headers: all headers that matter.
             account: whose proxies and TLS settings hold.
-            data: the body to send.
+            data: the body to send; a secret, as the only one that is sent holds the API key.
 
         Raises:
             TransportError: no complete answer came.
@@ -148,7 +148,7 @@ class SessionPool:
                     method,
                     target,
                     headers=headers,
-                    data=data,
+                    data=None if data is None else data.reveal().encode(),
                     allow_redirects=False,
                     proxy=_proxy(account, target),
                     ssl=account.verify,

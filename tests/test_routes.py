@@ -1,0 +1,168 @@
+"""Which instance has which backend: the last known lists, asked for once."""
+
+import asyncio
+from collections.abc import Callable
+
+import anyio.lowlevel
+import pytest
+
+from qrbackends import (
+    Account,
+    AccountError,
+    Backend,
+    Forbidden,
+    Instance,
+    InstanceUnavailable,
+    NotFound,
+    QRBackendsError,
+    Request,
+    ServerError,
+)
+from qrbackends.models import BackendsResponse, DeviceStatus
+from qrbackends.routes import Routes
+
+pytestmark = pytest.mark.anyio
+
+LIST = Request("backends")
+
+
+def instance(name: str, region: str = "us-east") -> Instance:
+    return Instance(f"crn:v1:bluemix:public:quantum-computing:{region}:a/account:{name}::")
+
+
+A, B, C = instance("a"), instance("b", "eu-de"), instance("c")
+
+
+class Service:
+    """Three instances' lists, each of names or an error, and how often each was asked."""
+
+    def __init__(self, **lists: list[str] | Callable[[], QRBackendsError]) -> None:
+        self.lists = lists
+        self.asked: list[str] = []
+
+    async def fetch(self, request: Request, instance: Instance) -> BackendsResponse:
+        name = instance.crn.split(":")[7]
+        self.asked.append(name)
+        await anyio.lowlevel.checkpoint()
+        listed = self.lists[name]
+        if not isinstance(listed, list):
+            raise listed().about(region=instance.region)
+        return BackendsResponse(tuple(Backend(n, DeviceStatus("online"), 0) for n in listed))
+
+
+def routes(service: Service, *instances: Instance) -> Routes:
+    return Routes(Account(token="t", instances=instances or (A, B, C)), service.fetch)
+
+
+def forbidden() -> QRBackendsError:
+    return Forbidden("no right", 403)
+
+
+def broken() -> QRBackendsError:
+    return ServerError("broken", 500)
+
+
+async def test_the_list_has_every_instance_s_backends_in_the_account_s_order() -> None:
+    listed = await routes(Service(a=["x", "y"], b=["z"], c=[])).list(LIST)
+    assert [(b.name, b.region, b.instance) for b in listed] == [
+        ("x", "us-east", A.crn),
+        ("y", "us-east", A.crn),
+        ("z", "eu-de", B.crn),
+    ]
+    assert listed.errors == ()
+
+
+async def test_a_failed_instance_does_not_hide_the_others() -> None:
+    listed = await routes(Service(a=["x"], b=forbidden, c=["y"])).list(LIST)
+    assert [b.name for b in listed] == ["x", "y"]
+    assert [type(error) for error in listed.errors] == [Forbidden]
+
+
+async def test_only_if_every_instance_failed_is_an_error_raised() -> None:
+    with pytest.raises(Forbidden):
+        await routes(Service(a=forbidden, b=forbidden, c=forbidden)).list(LIST)
+    with pytest.raises(InstanceUnavailable, match="no instance could be listed") as caught:
+        await routes(Service(a=forbidden, b=broken, c=forbidden)).list(LIST)
+    assert [type(error) for error in caught.value.errors] == [Forbidden, ServerError, Forbidden]
+
+
+async def test_a_backend_is_found_in_the_first_instance_that_lists_it() -> None:
+    service = Service(a=["x"], b=["x", "y"], c=["y"])
+    finder = routes(service)
+    assert await finder.find("x") == A
+    assert await finder.find("y") == B
+    assert sorted(service.asked) == ["a", "b", "c"], "the lists are fetched once"
+
+
+async def test_many_callers_cost_one_round_of_lists() -> None:
+    service = Service(a=["x"], b=["y"], c=["z"])
+    finder = routes(service)
+    found = await asyncio.gather(*(finder.find(name) for name in ["x", "y", "z"] * 300))
+    assert found == [A, B, C] * 300
+    assert sorted(service.asked) == ["a", "b", "c"]
+
+
+async def test_one_instance_needs_no_list() -> None:
+    service = Service(a=[])
+    assert await routes(service, A).find("anything") == A
+    assert service.asked == []
+
+
+async def test_an_unknown_backend_is_asked_for_anew_and_then_not_found() -> None:
+    service = Service(a=["x"], b=[], c=[])
+    finder = routes(service)
+    await finder.list(LIST)
+    with pytest.raises(NotFound, match="no instance of the account lists this backend") as caught:
+        await finder.find("new")
+    assert (caught.value.backend, caught.value.status, caught.value.attempts) == ("new", 404, 0)
+    service.lists["c"] = ["new"]
+    assert await finder.find("new") == C
+
+
+async def test_the_last_known_list_is_used_however_old() -> None:
+    service = Service(a=["x"], b=["y"], c=[])
+    finder = routes(service)
+    await finder.list(LIST)
+    service.lists |= {"a": broken, "b": broken, "c": broken}
+    with pytest.raises(ServerError):
+        await finder.list(LIST)
+    assert await finder.find("y") == B
+
+
+async def test_not_found_is_not_said_while_an_instance_is_unlisted() -> None:
+    finder = routes(Service(a=["x"], b=broken, c=[]))
+    with pytest.raises(InstanceUnavailable, match="eu-de") as caught:
+        await finder.find("y")
+    assert caught.value.backend == "y"
+    assert [type(error) for error in caught.value.errors] == [ServerError]
+
+
+async def test_failures_are_not_remembered() -> None:
+    service = Service(a=["x"], b=broken, c=[])
+    finder = routes(service)
+    with pytest.raises(InstanceUnavailable):
+        await finder.find("y")
+    service.lists["b"] = ["y"]
+    assert await finder.find("y") == B
+
+
+async def test_a_backend_that_moved_is_found_where_it_is_now() -> None:
+    service = Service(a=["x"], b=[], c=[])
+    finder = routes(service)
+    assert await finder.find("x") == A
+    service.lists |= {"a": [], "b": ["x"]}
+    await finder.list(LIST)
+    assert await finder.find("x") == B
+
+
+async def test_an_instance_is_named_by_itself_or_its_crn() -> None:
+    finder = routes(Service())
+    assert finder.named(B) == B
+    assert finder.named(B.crn) == B
+    with pytest.raises(AccountError, match="none of the account's instances"):
+        finder.named(instance("stranger"))
+
+
+async def test_an_account_without_instances_is_refused() -> None:
+    with pytest.raises(AccountError, match="names no instance"):
+        Routes(Account(token="t"), Service().fetch)
