@@ -1,0 +1,33 @@
+"""The whole service on loopback: emulated backends, IAM, Global Search and Global Catalog.
+
+async with Emulator(fleet="snapshots") as emulator, Client(emulator.account()) as client: ...
+"""
+
+from .faults import Action, Bomb, Delay, Fault, Garbage, Hold, Redirect, Reset, Status, Truncate
+from .fleets import Device, Fleet, SnapshotFleet, SnapshotsMissing
+from .instances import Plan, ServiceInstance
+from .log import Request
+from .server import Emulator
+from .synthetic import SyntheticFleet
+
+__all__ = [
+    "Action",
+    "Bomb",
+    "Delay",
+    "Device",
+    "Emulator",
+    "Fault",
+    "Fleet",
+    "Garbage",
+    "Hold",
+    "Plan",
+    "Redirect",
+    "Request",
+    "Reset",
+    "ServiceInstance",
+    "SnapshotFleet",
+    "SnapshotsMissing",
+    "Status",
+    "SyntheticFleet",
+    "Truncate",
+]

@@ -1,0 +1,111 @@
+"""A synthetic processor: everything about it that does not depend on the hour."""
+
+from dataclasses import dataclass
+from random import Random
+
+from .drift import Walk
+from .generations import Generation
+from .lattice import Lattice, lattice
+
+EXTRA_GATES = "extra_gates"  # the one calibration_id that synthetic devices know
+EXTRA_GATE = "rzz"
+
+# Shares of elements that carry `operational: 0`, or lack a T1 or a T2; the snapshots have a few of each.
+_FAULTY_QUBITS = 0.006
+_FAULTY_GATES = 0.004
+_UNMEASURED = 0.004
+
+# Hours between two measurements. Readout is measured every hour, so that no two calibrations are the same.
+_T1_EVERY, _T2_EVERY, _READOUT_EVERY, _SX_EVERY, _ENTANGLER_EVERY = 24, 12, 1, 6, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Qubit:
+    """The walks of one qubit, and what is wrong with it."""
+
+    t1: Walk
+    t2: Walk
+    readout: Walk
+    asymmetry: Walk
+    sx: Walk
+    frequency: float
+    has_t1: bool
+    has_t2: bool
+    operational: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Coupling:
+    """The walks of one coupled pair, and what is wrong with it."""
+
+    qubits: tuple[int, int]
+    entangler: Walk
+    extra: Walk
+    strength: float
+    broken: bool
+    operational: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A processor.
+
+    Attributes:
+        name: the backend's name.
+        generation: what it is.
+        lattice: its qubits' places.
+        qubits: its qubits.
+        couplings: its coupled pairs, in the direction of the native gate.
+        extra: whether it has the additional gate.
+        hours_east: the offset of the dates that it sends from UTC, in hours.
+    """
+
+    name: str
+    generation: Generation
+    lattice: Lattice
+    qubits: tuple[Qubit, ...]
+    couplings: tuple[Coupling, ...]
+    extra: bool
+    hours_east: int
+
+
+def make_chip(seed: str, name: str, qubits: int, generation: Generation, variant: str | None) -> Chip:
+    """Return the chip of a backend; a variant has the same places and couplings, and other values."""
+    hardware = Random(f"{seed}/{name}")  # what a variant cannot change
+    values = Random(f"{seed}/{name}/{variant or ''}")
+    places = lattice(generation.shape, qubits)
+    return Chip(
+        name=name,
+        generation=generation,
+        lattice=places,
+        qubits=tuple(_qubit(hardware, values, generation) for _ in range(qubits)),
+        couplings=tuple(_coupling(hardware, values, generation, pair) for pair in places.edges),
+        extra=variant == EXTRA_GATES,
+        hours_east=Random(f"{seed}/{name}/zone").choice((-5, -4, 1, 2)),
+    )
+
+
+def _qubit(hardware: Random, values: Random, generation: Generation) -> Qubit:
+    return Qubit(
+        t1=Walk(values, _T1_EVERY),
+        t2=Walk(values, _T2_EVERY),
+        readout=Walk(values, _READOUT_EVERY),
+        asymmetry=Walk(values, _READOUT_EVERY),
+        sx=Walk(values, _SX_EVERY),
+        frequency=hardware.gauss(1.0, 0.025) * (generation.frequency or 0.0),
+        has_t1=hardware.random() >= _UNMEASURED,
+        has_t2=hardware.random() >= _UNMEASURED,
+        operational=hardware.random() >= _FAULTY_QUBITS,
+    )
+
+
+def _coupling(hardware: Random, values: Random, generation: Generation, pair: tuple[int, int]) -> Coupling:
+    turned = not generation.both_ways and hardware.random() < 0.5  # the faster direction is the native one
+    return Coupling(
+        qubits=(pair[1], pair[0]) if turned else pair,
+        entangler=Walk(values, _ENTANGLER_EVERY),
+        extra=Walk(values, _ENTANGLER_EVERY),
+        strength=hardware.lognormvariate(-7.4, 0.1),
+        broken=hardware.random() < generation.broken,
+        operational=hardware.random() >= _FAULTY_GATES,
+    )

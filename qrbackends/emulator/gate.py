@@ -1,0 +1,157 @@
+"""The door of every port: the Host check, the log, the faults, and the way from an answer to its socket."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+
+from . import faults as kinds
+from .faults import Fault, Faults, gzip_bomb
+from .log import Request, RequestLog
+from .wire import Answer, Call, Document, Errors, Refused, split_target
+
+_RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds
+
+
+class Service(Protocol):
+    """What stands behind a port."""
+
+    @property
+    def region(self) -> str:
+        """The region's name, or `cloud`."""
+        ...
+
+    def classify(self, path: str) -> tuple[str | None, str | None]:
+        """Return the resource and the backend that a raw path names."""
+        ...
+
+    async def answer(self, call: Call) -> Answer:
+        """Return the answer, or raise `Refused`."""
+        ...
+
+
+class Gate:
+    """A handler for aiohttp's low-level server.
+
+    Args:
+        service: what answers.
+        hosts: the values of the Host header that it listens to.
+        faults: the emulator's faults.
+        log: the emulator's log.
+        errors: makes error bodies.
+    """
+
+    def __init__(
+        self, service: Service, hosts: frozenset[str], faults: Faults, log: RequestLog, errors: Errors
+    ) -> None:
+        self._service = service
+        self._hosts = hosts
+        self._faults = faults
+        self._log = log
+        self._errors = errors
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        path, query = split_target(request.raw_path)
+        body = await request.read()
+        call = Call(request.method, path, query, request.headers, body)
+        resource, backend = self._service.classify(path)
+        number = self._log.arrived(self._record(call, resource, backend, request.raw_path))
+        fault = self._faults.take(resource, backend, self._service.region)
+        response = await self._respond(request, call, fault)
+        self._log.answered(number, None if response is None else response.status)
+        # aiohttp wants a response even where the connection is gone; it is never sent
+        return web.Response() if response is None else response
+
+    def _record(self, call: Call, resource: str | None, backend: str | None, path_qs: str) -> Request:
+        return Request(
+            region=self._service.region,
+            resource=resource,
+            backend=backend,
+            method=call.method,
+            path_qs=path_qs,
+            auth=call.credentials[0],
+            crn=call.headers.get("Service-CRN"),
+            gzip=call.takes_gzip,
+        )
+
+    async def _respond(
+        self, request: web.BaseRequest, call: Call, fault: Fault | None
+    ) -> web.StreamResponse | None:
+        """Return what the fault or the service has to say; None when the connection was cut instead."""
+        match fault.action if fault else None:
+            case kinds.Status(status, headers, body):
+                return _response(self._error(status, headers, body), call.takes_gzip)
+            case kinds.Redirect(url, status):
+                return _response(Answer(status, Document(b""), {"Location": url}), False)
+            case kinds.Garbage(body, content_type):
+                return _response(Answer(200, Document(body), {}, content_type), False)
+            case kinds.Bomb(size):
+                packed = await asyncio.to_thread(gzip_bomb, size)
+                return _response(Answer(200, Document(packed), {"Content-Encoding": "gzip"}), False)
+            case kinds.Reset():
+                _reset(request)
+                return None
+            case kinds.Truncate(gzip, keep):
+                return await _send_cut(request, await self._answer(call), gzip, keep)
+            case kinds.Hold() if fault:
+                await fault.released()
+            case kinds.Delay(seconds):
+                await asyncio.sleep(seconds)
+            case _:
+                pass
+        return _response(await self._answer(call), call.takes_gzip)
+
+    async def _answer(self, call: Call) -> Answer:
+        if call.headers.get("Host", "").lower() not in self._hosts:
+            return self._errors.answer(421, "This server does not answer for that host.")
+        try:
+            return await self._service.answer(call)
+        except Refused as refused:
+            return refused.answer
+
+    def _error(self, status: int, headers: Mapping[str, str], body: kinds.Body) -> Answer:
+        if body is None:
+            return self._errors.answer(status, "A scripted fault of the emulator.", headers=headers)
+        if isinstance(body, str):
+            return Answer(status, Document(body.encode()), headers, "text/html; charset=utf-8")
+        return Answer(
+            status, Document(body if isinstance(body, bytes) else msgspec.json.encode(body)), headers
+        )
+
+
+def _response(answer: Answer, takes_gzip: bool) -> web.Response:
+    body, headers = answer.encoded(takes_gzip)
+    return web.Response(status=answer.status, body=body, headers=headers)
+
+
+async def _send_cut(
+    request: web.BaseRequest, answer: Answer, gzip: bool, keep: float
+) -> web.StreamResponse | None:
+    """Send a part of the body; None when the client has to notice by the closed connection."""
+    if gzip:
+        packed = answer.document.pack()
+        cut = packed[: min(int(len(packed) * keep), len(packed) - 1)]
+        headers = {"Content-Encoding": "gzip", **answer.headers}
+        return _response(Answer(answer.status, Document(cut), headers, answer.content_type), False)
+    body, headers = answer.encoded(False)
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: min(int(len(body) * keep), len(body) - 1)])
+    if request.transport is not None:
+        request.transport.close()  # sends what is buffered first
+    return None
+
+
+def _reset(request: web.BaseRequest) -> None:
+    """Close the connection with a TCP reset."""
+    transport = request.transport
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+        transport.abort()

@@ -1,0 +1,60 @@
+"""The service instances of the emulated account, the same ones for the same seed."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .wire import as_uuid
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan as Global Catalog knows it; one that has no name is archived, and answers 403."""
+
+    id: str
+    name: str
+    pricing: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInstance:
+    """A service instance as Global Search knows it."""
+
+    crn: str
+    name: str
+    region: str
+    plan: Plan
+    tags: tuple[str, ...]
+    usable: bool = True  # Global Search also lists instances without any allocation of backends
+
+
+PLANS = tuple(
+    Plan(as_uuid(hashlib.sha256(f"plan/{name or 'archived'}".encode()).hexdigest()), name, pricing)
+    for name, pricing in (
+        ("Open", "free"),
+        ("Pay-As-You-Go", "paygo"),
+        ("Premium", "subscription"),
+        ("Flex", "paid"),
+        ("", ""),
+    )
+)
+
+
+def make_instances(seed: str, regions: Sequence[str], count: int, unusable: int) -> list[ServiceInstance]:
+    """Return `count` usable and `unusable` other instances for each region."""
+    account = hashlib.sha256(f"{seed}/account".encode()).hexdigest()[:32]
+    made = []
+    for number in range(count + unusable):
+        for region in regions:
+            guid = as_uuid(hashlib.sha256(f"{seed}/instance/{region}/{number}".encode()).hexdigest())
+            made.append(
+                ServiceInstance(
+                    crn=f"crn:v1:bluemix:public:quantum-computing:{region}:a/{account}:{guid}::",
+                    name=f"emulated-{region}-{number + 1}",
+                    region=region,
+                    plan=PLANS[number % len(PLANS)],
+                    tags=("emulated", f"batch:{number // 100}"),
+                    usable=number < count,
+                )
+            )
+    return made

@@ -1,0 +1,239 @@
+"""The five endpoints of the Backends API in one region."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any, get_args
+from urllib.parse import unquote
+
+from .dates import parse_instant
+from .fleets import Device, Fleet, Kind
+from .library import Library
+from .queues import Queue
+from .tokens import Issuer
+from .wire import Answer, Call, Errors, json_answer
+
+_ROOT = "/api/v1/backends"
+_RESOURCES = (*get_args(Kind), "status")
+_LONGEST_ID = 500
+_LONGEST_PARAMETER = 100
+_VERSION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_CRN = re.compile(r"crn:v1:[a-z0-9-]+:[a-z]+:quantum-computing:[a-z0-9-]+:a/[0-9a-f]{32}:[0-9a-f-]{36}::")
+_ONE_LINE = re.compile(r"[^\n\r\u2028\u2029]+")  # what the contract's ^.*$ lets through
+_STATES = {"online": (True, "active"), "paused": (False, "internal"), "offline": (False, "maintenance")}
+
+
+class BackendsService:
+    """Answers for one region.
+
+    Args:
+        region: its name.
+        names: the backends that it has.
+        fleet: all backends.
+        library: the fleet's documents.
+        queues: the queue of each backend.
+        crns: the instances that may ask here.
+        issuer: knows tokens and keys.
+        errors: makes error bodies.
+        clock: the time in Unix seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        names: Sequence[str],
+        fleet: Fleet,
+        library: Library,
+        queues: Mapping[str, Queue],
+        crns: frozenset[str],
+        issuer: Issuer,
+        errors: Errors,
+        clock: Callable[[], float],
+    ) -> None:
+        self.region = region
+        self.names = tuple(names)
+        self._fleet = fleet
+        self._library = library
+        self._queues = queues
+        self._crns = crns
+        self._issuer = issuer
+        self._errors = errors
+        self._clock = clock
+
+    def classify(self, path: str) -> tuple[str | None, str | None]:
+        """Return the resource and the backend that a raw path names.
+
+        The id is one segment, decoded exactly once: `%2F` is a part of it.
+        """
+        if path == _ROOT:
+            return "backends", None
+        segments = path.removeprefix(f"{_ROOT}/").split("/")
+        if not path.startswith(f"{_ROOT}/") or len(segments) != 2 or segments[1] not in _RESOURCES:
+            return None, None
+        return segments[1], unquote(segments[0])
+
+    async def answer(self, call: Call) -> Answer:
+        """Return the answer.
+
+        Raises:
+            Refused: with the error that the service sends instead.
+        """
+        resource, name = self.classify(call.path)
+        if resource is None or name == "":
+            raise self._errors.refuse(404, "The requested resource does not exist.")
+        if call.method != "GET":
+            raise self._errors.refuse(405, f"{call.method} is not allowed here.", headers={"Allow": "GET"})
+        self._authenticate(call)
+        self._check_headers(call)
+        parameters = self._parameters(call)
+        if name is None:
+            return await self._list(parameters)
+        if len(name) > _LONGEST_ID or not _ONE_LINE.fullmatch(name):
+            raise self._errors.refuse(400, "The backend's id is not well-formed.")
+        if name not in self.names:
+            raise self._unknown(name)
+        if resource == "status":
+            return self._status(name)
+        return await self._document(call, resource, name, parameters)
+
+    def _authenticate(self, call: Call) -> None:
+        scheme, credential = call.credentials
+        accepted = (scheme == "Bearer" and self._issuer.accepts(credential)) or (
+            scheme == "apikey" and self._issuer.knows(credential)
+        )
+        if not accepted:
+            raise self._errors.refuse(
+                401,
+                "The credentials are missing, invalid or expired.",
+                "Send a valid IAM token in the Authorization header.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    def _check_headers(self, call: Call) -> None:
+        version = call.headers.get("IBM-API-Version", "")
+        if not _VERSION.fullmatch(version) or not _is_date(version):
+            raise self._errors.refuse(400, "The header IBM-API-Version has to be a date, YYYY-MM-DD.")
+        crn = call.headers.get("Service-CRN", "")
+        if not _CRN.fullmatch(crn):
+            raise self._errors.refuse(400, "The header Service-CRN has to be the CRN of an instance.")
+        if crn not in self._crns:
+            raise self._errors.refuse(
+                403,
+                "You are not authorized to use this instance in this region.",
+                "Check the instance's CRN, and that the region's address belongs to it.",
+                code=1219,  # some of the service's codes are numbers
+            )
+
+    def _parameters(self, call: Call) -> dict[str, str]:
+        """The parameters that the contract knows, checked; others are ignored, as the service does."""
+        try:
+            given = call.parameters()
+        except ValueError:
+            raise self._errors.refuse(400, "The query is not well-formed.") from None
+        checked = {}
+        for name in ("fields", "calibration_id", "updated_before"):
+            values = given.get(name, [])
+            if len(values) > 1:
+                raise self._errors.refuse(400, f"{name} is given more than once.")
+            if values:
+                checked[name] = values[0]
+        return checked
+
+    async def _list(self, parameters: dict[str, str]) -> Answer:
+        fields = parameters.get("fields", "")
+        if fields not in ("", "wait_time_seconds"):
+            raise self._errors.refuse(400, "fields can only be wait_time_seconds.")
+        now = self._clock()
+        devices = []
+        for name in self.names:
+            key = self._fleet.find("properties", name, None, None, now)
+            entry = _entry(self._fleet.device(name), self._queues[name].poll())
+            entry["performance_metrics"] = await self._library.metrics(name, key)
+            if fields:
+                entry["wait_time_seconds"] = self._queues[name].wait_times()
+            devices.append(entry)
+        return json_answer({"devices": devices})
+
+    def _status(self, name: str) -> Answer:
+        device = self._fleet.device(name)
+        state, status = _STATES[device.status]
+        body = {
+            "state": state,
+            "status": status,
+            "message": device.message,
+            "length_queue": self._queues[name].poll(),
+            "backend_version": device.version,
+        }
+        return json_answer(body)
+
+    async def _document(self, call: Call, resource: str, name: str, parameters: dict[str, str]) -> Answer:
+        variant = before = None
+        if resource != "defaults":
+            variant = self._calibration_id(parameters)
+        if resource == "properties":
+            before = self._updated_before(parameters)
+        key = self._fleet.find(_kind(resource), name, variant, before, self._clock())
+        if key is None:
+            raise self._missing(resource, name)
+        return Answer(200, await self._library.document(key, packed=call.takes_gzip))
+
+    def _calibration_id(self, parameters: dict[str, str]) -> str | None:
+        value = parameters.get("calibration_id")
+        if value is not None and (len(value) > _LONGEST_PARAMETER or not _ONE_LINE.fullmatch(value)):
+            raise self._errors.refuse(400, "calibration_id has to have 1 to 100 characters.")
+        return value
+
+    def _updated_before(self, parameters: dict[str, str]) -> float | None:
+        value = parameters.get("updated_before")
+        if value is None:
+            return None
+        try:
+            if len(value) > _LONGEST_PARAMETER:
+                raise ValueError("too long")
+            return parse_instant(value)
+        except ValueError:
+            raise self._errors.refuse(400, "updated_before has to be an RFC 3339 date-time.") from None
+
+    def _unknown(self, name: str) -> Exception:
+        return self._errors.refuse(
+            404,
+            f"Backend {name!r:.100} does not exist, or this instance has no access to it.",
+            "List the backends of the instance.",
+        )
+
+    def _missing(self, resource: str, name: str) -> Exception:
+        return self._errors.refuse(404, f"There are no such {resource} of backend {name!r}.")
+
+
+def _entry(device: Device, queue_length: int) -> dict[str, Any]:
+    """A backend's entry in the list; what is not known is left out or null, as the contract allows."""
+    clops = device.clops and {"type": device.clops[0], "value": device.clops[1]}
+    processor = None
+    if device.processor:
+        family, revision, segment = device.processor
+        processor = {"family": family, "revision": revision}
+        if segment:
+            processor["segment"] = segment
+    return {
+        "name": device.name,
+        "status": {"name": device.status, "reason": device.reason},
+        "is_simulator": False,
+        "qubits": device.qubits,
+        "clops": clops,
+        "processor_type": processor,
+        "queue_length": queue_length,
+    }
+
+
+def _kind(resource: str) -> Kind:
+    """The resource as the fleets know it."""
+    return next(kind for kind in get_args(Kind) if kind == resource)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
