@@ -1,0 +1,90 @@
+"""Imports go downward only, and importing the package imports its core and nothing else."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import qrbackends
+
+ROOT = Path(qrbackends.__file__).parent
+
+LAYERS = [
+    {"_version", "errors", "account", "saved", "models"},  # nouns
+    {"api", "body", "flight"},  # no I/O
+    {"pool", "auth", "origin"},  # the wire
+    {"routes"},  # between client and wire
+    {"client"},  # the object people hold
+    {"__init__"},
+    {"cli", "emulator", "__main__"},  # edges
+]
+WITHIN = {  # imports inside one layer, each with its direction
+    "account": {"errors"},
+    "saved": {"account", "errors"},
+    "models": {"errors"},
+    "auth": {"pool"},
+    "origin": {"auth", "pool"},
+    "cli": {"emulator"},
+    "__main__": {"cli"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Return the rooms of this package that a module imports, wherever in it."""
+    package = ["qrbackends", *path.relative_to(ROOT).parts[:-1]]
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            names = [stem] if stem != "qrbackends" else [f"{stem}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            first, _, rest = name.partition(".")
+            if first == "qrbackends":
+                inner = rest.partition(".")[0]
+                rooms.add(inner if (ROOT / inner).exists() or (ROOT / f"{inner}.py").exists() else "__init__")
+    return rooms
+
+
+def layer(name: str) -> int:
+    return next(number for number, names in enumerate(LAYERS) if name in names)
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {room(path) for path in modules()} == set().union(*LAYERS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_downward(path: Path) -> None:
+    own = room(path)
+    for other in imported_rooms(path) - {own}:
+        below = layer(other) < layer(own)
+        assert below or other in WITHIN.get(own, set()), f"{own} may not import {other}"
+
+
+def test_the_package_imports_its_core_and_nothing_else() -> None:
+    watched = {"click", "rich", "qiskit", "numpy", "redis", "starlette", "prometheus_client", "pyarrow"}
+    edges = {"qrbackends.cli", "qrbackends.emulator", "aiohttp.web"}
+    code = f"import sys, qrbackends; print({watched | edges} & set(sys.modules))"
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (outcome.stdout, outcome.stderr) == ("set()\n", "")
+
+
+def test_everything_public_is_exported_and_exists() -> None:
+    assert len(set(qrbackends.__all__)) == len(qrbackends.__all__)
+    for name in qrbackends.__all__:
+        assert hasattr(qrbackends, name)

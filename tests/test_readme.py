@@ -1,0 +1,50 @@
+"""Every Python block of the README runs, against the emulator, in the order in which it is read."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+
+import qrbackends
+from qrbackends.emulator import Emulator
+
+pytestmark = pytest.mark.anyio
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+async def run(block: str) -> dict[str, Any]:
+    """Run a block as `python -m asyncio` would, and return its names."""
+    code = compile(block, str(README), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    assert isinstance(code, CodeType)
+    names: dict[str, Any] = {"__name__": "readme"}
+    outcome = eval(code, names)  # noqa: S307  # it is our own README
+    if inspect.isawaitable(outcome):
+        await outcome
+    return names
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+async def test_the_blocks_run(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Emulator(fleet="snapshots") as emulator:
+        monkeypatch.setattr("qrbackends.client.load_account", lambda name, path: emulator.account())
+        await run(block)
+
+
+def test_there_are_blocks_and_two_commands() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(BLOCKS) >= 5
+    commands = re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert [command.count("\n") for command in commands] == [1, 1], "two commands, one line each"
+
+
+def test_every_name_that_the_readme_takes_from_the_package_is_public() -> None:
+    for names in re.findall(
+        r"^from qrbackends import (.*)$", README.read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        assert set(names.split(", ")) <= set(qrbackends.__all__)
