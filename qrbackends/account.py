@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
 from typing import NoReturn, TypeAlias
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from .errors import AccountError
 
@@ -22,6 +22,12 @@ CATALOG_URL = "https://globalcatalog.cloud.ibm.com/api/v1"
 _STAGING_CLOUD = "test.cloud.ibm.com"
 _GLOBAL_REGION = "us-east"  # its host name carries no region
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_ADDRESS = re.compile(
+    r"https?://(?:(?P<name>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?)|\[(?P<ip>[0-9a-f:.]+)\])"
+    r"(?::(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?"
+    r"(?:/[a-z0-9._~!$&'()*+,;=:%/-]*)?",
+    re.IGNORECASE | re.ASCII,
+)
 _CRN_TEXT = re.compile(r"[\x21-\x7e]{1,512}")  # it becomes a header: visible ASCII, no spaces
 
 
@@ -164,6 +170,8 @@ class Account:
             value = getattr(self, name)
             if isinstance(value, str):
                 put(self, name, Secret(value))
+            elif not (value is None or isinstance(value, Secret) or (name == "token" and callable(value))):
+                raise AccountError(f"{name} cannot be a {type(value).__name__}")
         put(self, "instances", tuple(self.instances))
         if not all(isinstance(instance, Instance) for instance in self.instances):
             raise AccountError("instances have to be Instance objects: Instance(crn='crn:v1:…')")
@@ -192,45 +200,47 @@ class Account:
 def checked_url(url: str) -> str:
     """Return `url` without a slash at its end.
 
+    Only what every URL parser reads alike is accepted: where two of them disagree on the host, one decides
+    where credentials may go and the other where they go.
+
     Raises:
         AccountError: it is not an absolute http or https address, or it carries user, password, query
             or fragment.
     """
-    parts = _split(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
-        raise AccountError("an address has to be an absolute http or https URL of ASCII characters")
-    if parts.username is not None or parts.password is not None:
-        raise AccountError(f"the address of {parts.hostname} carries a user name; take it out")
-    if parts.query or parts.fragment or re.search(r"[\s\\\x00-\x1f]", url):
-        raise AccountError(f"the address of {parts.hostname} carries a query, a fragment or blanks")
+    if not isinstance(url, str) or _host(url) is None:
+        raise AccountError(
+            "an address has to be an absolute http or https URL such as https://cloud.ibm.com, "
+            "without user name, query or fragment"
+        )
     return url.rstrip("/")
 
 
 def is_plain_http(url: str) -> bool:
-    """Return whether `url` would carry credentials in the clear over a network.
+    """Return whether `url` would send credentials in the clear over a network.
 
     Plain http is harmless to `localhost` and to literal loopback addresses only: any other name is
     somebody's promise, and can resolve to anything.
     """
-    parts = _split(url)
-    if parts.scheme == "https":
-        return False
-    host = parts.hostname or ""
+    host = _host(url)
+    if host is None or url[:5].lower() == "https":
+        return host is None
+    return host != "localhost" and not (_is_ip(host) and ip_address(host).is_loopback)
+
+
+def _host(url: str) -> str | None:
+    """Return the host of an address, without brackets; None if it is no address as `checked_url` has it."""
+    parts = _ADDRESS.fullmatch(url)
+    if parts is None or (parts["ip"] and not _is_ip(parts["ip"])):
+        return None
+    return (parts["ip"] or parts["name"]).lower()
+
+
+def _is_ip(host: str) -> bool:
     try:
-        return not ip_address(host).is_loopback
+        ip_address(host)
     except ValueError:
-        return host != "localhost"
-
-
-def _split(url: str) -> SplitResult:
-    if isinstance(url, str):
-        try:
-            parts = urlsplit(url)
-            _ = parts.port  # read here, as it raises where it is not a number
-            return parts
-        except ValueError:
-            pass
-    raise AccountError("an address has to be an absolute http or https URL")
+        return False
+    return True
 
 
 __all__ = ["Account", "Bearer", "BearerProvider", "Instance", "Secret"]

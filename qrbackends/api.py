@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from math import isfinite
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 from urllib.parse import quote, urlencode
 
@@ -51,6 +52,7 @@ Resource: TypeAlias = Literal["backends", "configuration", "properties", "status
 _MAX_ID = 500
 _MAX_CALIBRATION_ID = 100
 _MAX_TEXT = 200  # how much of an offending body an error shows
+_MAX_SAID = 1000  # how much of the service's own words an error keeps
 
 
 class Request(Struct, frozen=True, dict=True):
@@ -74,8 +76,9 @@ class Request(Struct, frozen=True, dict=True):
     fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.resource not in _DECODERS:
-            raise InvalidRequest(f"no resource {self.resource!r:.80}; there are {', '.join(_DECODERS)}")
+        if not isinstance(self.resource, str) or self.resource not in _TYPES:
+            raise InvalidRequest(f"no resource {self.resource!r:.80}; there are {', '.join(_TYPES)}")
+        force_setattr(self, "fields", _field_names(self.fields))
         if self.resource == "backends":
             self._refuse("backend_id")
         else:
@@ -88,7 +91,6 @@ class Request(Struct, frozen=True, dict=True):
         if self.calibration_id is not None:
             _check_text("a calibration_id", self.calibration_id, _MAX_CALIBRATION_ID)
         force_setattr(self, "updated_before", _instant(self.updated_before))
-        force_setattr(self, "fields", _field_names(self.fields))
 
     def _refuse(self, name: str) -> None:
         if getattr(self, name) not in (None, ()):
@@ -158,18 +160,13 @@ def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes
     """
     if status != 200:
         _raise_for(request, status, headers, body)
-    problem = None
     try:
         # msgspec skips the text of unknown fields without looking at it.
         if not body.isascii():
             body.decode()
         return _DECODERS[request.resource](body)
-    except msgspec.ValidationError as error:
-        problem = _misfit(str(error), body)
-    except msgspec.DecodeError as error:
-        problem = DecodeError(f"the body is damaged: {error}", text=_show(body), malformed=True)
-    except UnicodeDecodeError:
-        problem = DecodeError("the body is damaged: it is not UTF-8", text=_show(body), malformed=True)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        problem = _malformed(body) or _misfit(str(error), body)
     except RecursionError:
         problem = DecodeError("the body is nested too deeply", text=_show(body))
     # Raised out here, so that no cause or context of it holds the body.
@@ -230,33 +227,16 @@ def _instant(when: datetime | None) -> datetime | None:
         raise InvalidRequest("updated_before is out of range") from None
 
 
-def _field_names(fields: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(fields, str):
+def _field_names(fields: Iterable[str] | None) -> tuple[str, ...]:
+    names = () if fields is None else tuple(fields) if isinstance(fields, Iterable) else (fields,)
+    well_formed = all(isinstance(name, str) and name.isidentifier() and name.isascii() for name in names)
+    if not well_formed or isinstance(fields, str):
         raise InvalidRequest("fields has to be a list of names, such as ['wait_time_seconds']")
-    names = tuple(sorted(set(fields)))
-    if not all(isinstance(name, str) and name.isidentifier() and name.isascii() for name in names):
-        raise InvalidRequest("fields has to be a list of names, such as ['wait_time_seconds']")
-    return names
+    return tuple(sorted(set(names)))
 
 
 # --- answers other than 200
 
-
-class _ServiceError(Struct, frozen=True):
-    code: str | int | None = None
-    message: str | None = None
-    solution: str | None = None
-    more_info: str | None = None
-
-
-class _ErrorBody(Struct, frozen=True):
-    errors: tuple[_ServiceError, ...] = ()
-    title: str | None = None
-    trace: str | None = None
-    correlation_id: str | None = None
-
-
-_error_body = msgspec.json.Decoder(_ErrorBody)
 
 _ERRORS: Final[dict[int, type[ResponseError]]] = {
     400: BadRequest,
@@ -276,16 +256,17 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
             f"the service answered with a redirect ({status}), which is not followed: credentials would "
             "go with it; check the instance's address"
         ).about(backend=request.backend_id)
-    sent = _read_error(body)
-    first = sent.errors[0] if sent.errors else _ServiceError()
-    message = first.message or sent.title or "the service gave no reason"
-    error = error_for(status, f"HTTP {status}: {_clip(message)}", headers)
-    error.title = _clip(sent.title)
-    error.code = _clip(None if first.code is None else str(first.code))
-    error.solution = _clip(first.solution)
-    error.more_info = _clip(first.more_info)
-    error.trace = _clip(sent.trace)
-    error.correlation_id = _clip(sent.correlation_id)
+    sent = _object(body)
+    listed = sent.get("errors")
+    first = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
+    message = _text(first, "message") or _text(sent, "title") or "the service gave no reason"
+    error = error_for(status, f"HTTP {status}: {message}", headers)
+    error.title = _text(sent, "title")
+    error.code = _text(first, "code")
+    error.solution = _text(first, "solution")
+    error.more_info = _text(first, "more_info")
+    error.trace = _text(sent, "trace")
+    error.correlation_id = _text(sent, "correlation_id")
     raise error.about(backend=request.backend_id)
 
 
@@ -297,16 +278,22 @@ def error_for(status: int, message: str, headers: Mapping[str, str]) -> Response
     return error
 
 
-def _read_error(body: bytes) -> _ErrorBody:
+def _object(body: bytes) -> dict[str, Any]:
+    """Return the object in an error's body, or an empty one: gateways send HTML, or anything else."""
     try:
-        return _error_body.decode(body)
-    except (ValueError, RecursionError):  # a gateway's HTML, or anything else
-        return _ErrorBody()
+        return _any_object.decode(body)
+    except (ValueError, RecursionError):
+        return {}
 
 
-def _clip(text: str | None) -> str | None:
-    """Return at most a thousand printable characters: errors are written to terminals and logs."""
-    return text and "".join(char if char.isprintable() else " " for char in text[:1000])
+def _text(sent: dict[str, Any], name: str) -> str | None:
+    """Return a text of an error's body, fit for terminals and logs, or None if it is missing or no text."""
+    value = sent.get(name)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    return "".join(char if char.isprintable() else " " for char in value[:_MAX_SAID])
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -317,25 +304,47 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdecimal():
-        return float(value[:10])
+        seconds = float(value)
+        return seconds if isfinite(seconds) else None
+    until = _http_date(value)
+    if until is None:
+        return None
+    since = _http_date(headers.get("Date", "")) or datetime.now(UTC)
+    return max(0.0, (until - since).total_seconds())
+
+
+def _http_date(text: str) -> datetime | None:
     try:
-        until = parsedate_to_datetime(value)
-        since = parsedate_to_datetime(headers["Date"]) if "Date" in headers else datetime.now(UTC)
-        return max(0.0, (_utc(until) - _utc(since)).total_seconds())
+        when = parsedate_to_datetime(text)
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def _utc(when: datetime) -> datetime:
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 # --- bodies that do not decode
 
 
+def _malformed(body: bytes) -> DecodeError | None:
+    """Return the error of a body that is not JSON at all; None if it is, and has the wrong shape only."""
+    try:
+        body.decode()
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        problem = str(error)
+    except UnicodeDecodeError:
+        problem = "it is not UTF-8"
+    except RecursionError:
+        return None
+    else:
+        return None
+    return DecodeError(f"the body is damaged: {problem}", text=_show(body), malformed=True)
+
+
 def _misfit(problem: str, body: bytes) -> DecodeError:
     what, _, path = problem.partition(" - at ")
     path = path.strip("`") or "$"
+    what, _, field = what.partition(" in ")  # from our own check of open objects
+    path = f"{path}.{field}" if field else path
     return DecodeError(f"{what} at {path}", path=path, text=_at(body, path))
 
 

@@ -76,6 +76,8 @@ class QRBackendsError(Exception):
         """Return an equal error with a traceback of its own, for one more caller who has to get it."""
         twin = type(self)(self.message)
         twin.__dict__.update(self.__dict__)
+        if hasattr(self, "__notes__"):
+            twin.__notes__ = list(self.__notes__)
         twin.__cause__ = self.__cause__
         return twin
 

@@ -1,6 +1,7 @@
 """The wire: one aiohttp session per origin, with limits, deadlines and typed errors."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from .errors import (
     TransportError,
     WrongEventLoop,
 )
+
+logger = logging.getLogger("qrbackends.pool")
 
 _KEEPALIVE = 75.0  # seconds; longer than a polling interval, so that polls reuse their connections
 _CLOSING = 5.0  # seconds for connections to say goodbye
@@ -156,7 +159,9 @@ class SessionPool:
                     body = Body(response.headers.get("Content-Encoding", ""), self._limits.body)
                     async for chunk in response.content.iter_any():
                         body.feed(chunk)
-                    return Response(response.status, response.headers, body.finish())
+                    answer = Response(response.status, response.headers, body.finish())
+                logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(answer.body))
+                return answer
             except (aiohttp.ClientError, OSError) as error:
                 failure = self._translated(error)
         # Raised out here: aiohttp's errors hold the request's headers, and with them the token.

@@ -13,7 +13,6 @@ from .errors import AccountError
 DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
 
 _CHANNELS = ("ibm_quantum_platform", "ibm_cloud")  # both lead to the same service
-_DEFAULT_NAMES = ("default-ibm-quantum-platform", "default-ibm-cloud")
 
 
 class _Proxies(Struct, frozen=True):
@@ -60,14 +59,14 @@ def load_account(
             url=environ.get("QISKIT_IBM_URL") or None,
         )
     else:
-        file = Path(path if path is not None else DEFAULT_PATH).expanduser()
+        file = Path(path if path is not None else DEFAULT_PATH)
         saved = _pick(_read(file), name, channel, file)
     return _account(saved, environ)
 
 
 def _read(file: Path) -> dict[str, _Saved]:
     try:
-        content = file.read_bytes()
+        content = file.expanduser().read_bytes()
     except FileNotFoundError:
         problem = (
             f"no account: set QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, save one in {file} with the "
@@ -75,6 +74,8 @@ def _read(file: Path) -> dict[str, _Saved]:
         )
     except OSError as error:
         problem = f"{file} cannot be read: {error.strerror}"
+    except (ValueError, RuntimeError):  # a NUL in it; the home directory of nobody
+        problem = f"{str(file)!r} is not the path of a file"
     else:
         try:
             return msgspec.json.decode(content, type=dict[str, _Saved])
@@ -89,16 +90,22 @@ def _pick(saved: dict[str, _Saved], name: str | None, channel: str | None, file:
         if name not in saved:
             raise AccountError(f"{file} has no account {name!r}; it has: {', '.join(saved) or 'none'}")
         return saved[name]
-    usable = {
-        key: account
-        for key, account in saved.items()
-        if account.channel in ((channel,) if channel else (*_CHANNELS, None))
-    }
+    usable = [key for key, account in saved.items() if account.channel in (*_CHANNELS, None)]
     if not usable:
-        raise AccountError(f"{file} has no account" + (f" for the channel {channel!r}" if channel else ""))
-    chosen = [key for key, account in usable.items() if account.is_default_account]
-    named = [key for key in _DEFAULT_NAMES if key in usable]
-    return usable[next(iter(chosen + named + list(usable)))]
+        raise AccountError(f"{file} has no account for the IBM Quantum Platform")
+
+    def rank(key: str) -> tuple[bool, bool, bool, bool, int]:
+        """Order accounts as the official client does, and as its documentation says of the channel."""
+        own = saved[key].channel or _CHANNELS[0]
+        return (
+            channel not in (None, own),
+            not saved[key].is_default_account,
+            own != _CHANNELS[0],
+            key != f"default-{own.replace('_', '-')}",
+            -usable.index(key),
+        )
+
+    return saved[min(usable, key=rank)]
 
 
 def _account(saved: _Saved, environ: Mapping[str, str]) -> Account:
@@ -122,7 +129,7 @@ def _account(saved: _Saved, environ: Mapping[str, str]) -> Account:
 
 
 def _instances(saved: _Saved, root: str) -> tuple[Instance, ...]:
-    if not saved.instance:
+    if saved.instance in (None, "", "auto"):
         return ()
     if not saved.instance.startswith("crn:"):
         raise AccountError(

@@ -75,8 +75,8 @@ class Hamiltonian(Struct, frozen=True, gc=False, omit_defaults=True):
     qub_json: Raw = field(name="qub", default=Raw())
 
     def __post_init__(self) -> None:
-        for name in ("vars_json", "osc_json", "qub_json"):
-            force_setattr(self, name, object_or_null(getattr(self, name)))
+        for name in ("vars", "osc", "qub"):
+            force_setattr(self, f"{name}_json", object_or_null(getattr(self, f"{name}_json"), name))
 
     @property
     def vars(self) -> JSONObject | None:
@@ -167,7 +167,7 @@ class BackendConfiguration(Struct, frozen=True, dict=True, omit_defaults=True):
     allow_object_storage: bool | None = None
 
     def __post_init__(self) -> None:
-        force_setattr(self, "channels_json", object_or_null(self.channels_json))
+        force_setattr(self, "channels_json", object_or_null(self.channels_json, "channels"))
         force_setattr(self, "online_date", aware(self.online_date))
 
     @cached_property

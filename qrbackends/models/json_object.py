@@ -57,14 +57,14 @@ def thaw(value: Any) -> Any:
     return value
 
 
-def object_or_null(raw: msgspec.Raw) -> msgspec.Raw:
+def object_or_null(raw: msgspec.Raw, name: str) -> msgspec.Raw:
     """Return an own copy of `raw`, so that it does not keep the whole response alive.
 
     Raises:
-        ValueError: it is neither an object nor null; msgspec adds the path.
+        ValueError: it is neither an object nor null; msgspec adds the path of what holds the field `name`.
     """
     if bytes(memoryview(raw)[:1]) not in (b"", b"{", b"n"):
-        raise ValueError("Expected `object`")
+        raise ValueError(f"Expected `object` in {name}")
     return raw.copy()
 
 

@@ -175,13 +175,12 @@ class BackendProperties(Struct, frozen=True, dict=True, omit_defaults=True):
         Raises:
             UnknownGate: the device has no such gate, or not on these qubits.
         """
-        on = (qubits,) if isinstance(qubits, int) else tuple(qubits)
+        by_qubits = self._by_qubits(gate)
         try:
-            return self._gates[gate][on]
-        except KeyError:
-            problem = f"no gate {gate!r:.80} on qubits {on}"
-            if gate not in self._gates:
-                problem = f"no gate {gate!r:.80}; it has {', '.join(self._gates)}"
+            on = tuple(qubits) if isinstance(qubits, Iterable) else (qubits,)
+            return by_qubits[on]
+        except (KeyError, TypeError):
+            problem = f"no gate {gate!r:.80} on {qubits!r:.80}"
         raise UnknownGate(problem).about(backend=self.backend_name)
 
     def gate_property(self, gate: str, qubits: Qubits, name: str) -> Nduv | None:
@@ -311,6 +310,13 @@ class BackendProperties(Struct, frozen=True, dict=True, omit_defaults=True):
             problem = f"no qubit {qubit!r:.80}; it has 0 to {len(self.qubits) - 1}"
         raise UnknownQubit(problem).about(backend=self.backend_name)
 
+    def _by_qubits(self, gate: str) -> Mapping[tuple[int, ...], GateProperties]:
+        try:
+            return self._gates[gate]
+        except (KeyError, TypeError):
+            problem = f"no gate {gate!r:.80}; it has {', '.join(self._gates)}"
+        raise UnknownGate(problem).about(backend=self.backend_name)
+
     def _qubit_value(self, qubit: int, name: str) -> float | None:
         return _si(self._qubit(qubit).get(name))
 
@@ -321,14 +327,10 @@ class BackendProperties(Struct, frozen=True, dict=True, omit_defaults=True):
         return _median(map(accessor, working), below)
 
     def _working(self, gate: str) -> Iterator[GateProperties]:
-        if gate not in self._gates:
-            raise UnknownGate(f"no gate {gate!r:.80}; it has {', '.join(self._gates)}").about(
-                backend=self.backend_name
-            )
         faulty = set(self.faulty_qubits())
         return (
             properties
-            for on, properties in self._gates[gate].items()
+            for on, properties in self._by_qubits(gate).items()
             if properties.operational and faulty.isdisjoint(on)
         )
 
