@@ -221,9 +221,9 @@ def is_plain_http(url: str) -> bool:
     Plain http is harmless to `localhost` and to literal loopback addresses only: any other name is
     somebody's promise, and can resolve to anything.
     """
-    host = _host(url)
-    if host is None or url[:5].lower() == "https":
-        return host is None
+    if url[:8].lower() == "https://":
+        return False
+    host = _host(url) or ""
     return host != "localhost" and not (_is_ip(host) and ip_address(host).is_loopback)
 
 

@@ -90,15 +90,15 @@ def _pick(saved: dict[str, _Saved], name: str | None, channel: str | None, file:
         if name not in saved:
             raise AccountError(f"{file} has no account {name!r}; it has: {', '.join(saved) or 'none'}")
         return saved[name]
-    usable = [key for key, account in saved.items() if account.channel in (*_CHANNELS, None)]
+    wanted = (channel,) if channel else (*_CHANNELS, None)
+    usable = [key for key, account in saved.items() if account.channel in wanted]
     if not usable:
-        raise AccountError(f"{file} has no account for the IBM Quantum Platform")
+        raise AccountError(f"{file} has no account for {channel or 'the IBM Quantum Platform'}")
 
-    def rank(key: str) -> tuple[bool, bool, bool, bool, int]:
-        """Order accounts as the official client does, and as its documentation says of the channel."""
+    def rank(key: str) -> tuple[bool, bool, bool, int]:
+        """Order accounts as the official client does."""
         own = saved[key].channel or _CHANNELS[0]
         return (
-            channel not in (None, own),
             not saved[key].is_default_account,
             own != _CHANNELS[0],
             key != f"default-{own.replace('_', '-')}",

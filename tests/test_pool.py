@@ -124,7 +124,7 @@ async def test_a_broken_answer_is_a_typed_error(answer: bytes, expected: type[QR
     async with server(answer, answer) as (url, _), pool(Limits(body=1000)) as p:
         with pytest.raises(expected) as caught:
             await get(p, url)
-    error: BaseException | None = caught.value
+    error: QRBackendsError = caught.value
     assert error.__cause__ is None
     assert error.__context__ is None, "aiohttp's error would hold the token"
     assert "a-marked-token" not in f"{error!r} {error} {error.__dict__}"

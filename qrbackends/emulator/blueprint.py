@@ -1,5 +1,6 @@
 """The configuration of a synthetic processor, live-shaped or contract-shaped."""
 
+from math import tau
 from typing import Any
 
 import msgspec
@@ -102,7 +103,19 @@ def _live(chip: Chip, online: float) -> dict[str, Any]:
         "parametric_pulses": ["gaussian", "gaussian_square", "drag", "constant"],
         "acquisition_latency": [],
         "conditional_latency": [],
-        "hamiltonian": {"description": "", "h_latex": "", "h_str": [], "osc": {}, "vars": {}},
+        "hamiltonian": _hamiltonian(chip),
+    }
+
+
+def _hamiltonian(chip: Chip) -> dict[str, Any]:
+    """The qubits' frequencies; couplings and anharmonicities are left out, nobody simulates these chips."""
+    last = len(chip.qubits) - 1
+    return {
+        "description": "Qubits are modelled as uncoupled two-level systems.",
+        "h_latex": "",
+        "h_str": [f"_SUM[i,0,{last},wq{{i}}/2*(I{{i}}-Z{{i}})]"],
+        "osc": {},
+        "vars": {f"wq{number}": tau * qubit.frequency for number, qubit in enumerate(chip.qubits)},
     }
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -39,17 +39,22 @@ class Gate:
 
     Args:
         service: what answers.
-        hosts: the values of the Host header that it listens to.
+        is_own: tells whether a Host header means this port.
         faults: the emulator's faults.
         log: the emulator's log.
         errors: makes error bodies.
     """
 
     def __init__(
-        self, service: Service, hosts: frozenset[str], faults: Faults, log: RequestLog, errors: Errors
+        self,
+        service: Service,
+        is_own: Callable[[str], bool],
+        faults: Faults,
+        log: RequestLog,
+        errors: Errors,
     ) -> None:
         self._service = service
-        self._hosts = hosts
+        self._is_own = is_own
         self._faults = faults
         self._log = log
         self._errors = errors
@@ -107,7 +112,7 @@ class Gate:
         return _response(await self._answer(call), call.takes_gzip)
 
     async def _answer(self, call: Call) -> Answer:
-        if call.headers.get("Host", "").lower() not in self._hosts:
+        if not self._is_own(call.headers.get("Host", "")):
             return self._errors.answer(421, "This server does not answer for that host.")
         try:
             return await self._service.answer(call)

@@ -22,17 +22,17 @@ class Port:
     Args:
         host: the address to bind.
         number: the port; 0 takes a free one.
-        make_gate: makes the handler, given the Host headers that mean this port.
+        make_gate: makes the handler, given what tells whether a Host header means this port.
 
     Raises:
         OSError: the port is taken.
     """
 
-    def __init__(self, host: str, number: int, make_gate: Callable[[frozenset[str]], Gate]) -> None:
+    def __init__(self, host: str, number: int, make_gate: Callable[[Callable[[str], bool]], Gate]) -> None:
         self._host = host
         self._socket: socket.socket | None = _bound(host, number)
         self.number: int = self._socket.getsockname()[1]
-        self._gate = make_gate(self._hosts())
+        self._gate = make_gate(self.is_own)
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -62,12 +62,16 @@ class Port:
             self._socket.close()
             self._socket = None
 
-    def _hosts(self) -> frozenset[str]:
-        """The Host headers that mean this port: for a loopback address, any of loopback's names."""
-        names = {_ANY.get(self._host, self._host), self._host}
-        if names & set(_LOOPBACK):
-            names |= set(_LOOPBACK)
-        return frozenset(_netloc(name, self.number).lower() for name in names)
+    def is_own(self, host: str) -> bool:
+        """Return whether a Host header means this port.
+
+        At a loopback address any of loopback's names does. Where it listens at all addresses, it cannot know
+        its names, and only the port is compared.
+        """
+        if self._host in _ANY:
+            return host.rpartition(":")[2] == str(self.number)
+        names = _LOOPBACK if self._host in _LOOPBACK else (self._host,)
+        return host.lower() in {_netloc(name.lower(), self.number) for name in names}
 
 
 def _netloc(host: str, port: int) -> str:

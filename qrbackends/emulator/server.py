@@ -184,6 +184,8 @@ class Emulator:
             backend: its name; left out, any.
             region: its name, or `cloud`; left out, any.
             times: how many requests it strikes.
+
+        Like everything else here it belongs to the emulator's event loop, and is not for other threads.
         """
         return self._faults.add(Fault(action, resource, backend, region, times))
 
@@ -217,8 +219,8 @@ class Emulator:
         self._ports.clear()
         self._faults.clear()
 
-    def _gate(self, service: Service, hosts: frozenset[str]) -> Gate:
-        return Gate(service, hosts, self._faults, self._log, self._errors)
+    def _gate(self, service: Service, is_own: Callable[[str], bool]) -> Gate:
+        return Gate(service, is_own, self._faults, self._log, self._errors)
 
     def _load_fleet(self) -> Fleet:
         match self._wanted:
