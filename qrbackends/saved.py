@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .account import CLOUD_URL, Account, Instance, checked_url
 from .errors import AccountError
@@ -36,6 +37,7 @@ def load_account(
     name: str | None = None,
     path: str | os.PathLike[str] | None = None,
     *,
+    instance: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Account:
     """Return the account that the arguments, the environment or the saved accounts name, in this order.
@@ -44,6 +46,7 @@ def load_account(
         name: a saved account's name. Left out, the environment is asked first (unless `path` is given),
             then the file's default account.
         path: the file of saved accounts; left out, `~/.qiskit/qiskit-ibm.json`.
+        instance: a CRN, instead of the instance that the account names.
         environ: where `QISKIT_IBM_TOKEN`, `QISKIT_IBM_INSTANCE`, `QISKIT_IBM_URL`, `QISKIT_IBM_CHANNEL`,
             `IAM_URL`, `GLOBAL_SEARCH_URL` and `GLOBAL_CATALOG_URL` are read.
 
@@ -61,7 +64,7 @@ def load_account(
     else:
         file = Path(path if path is not None else DEFAULT_PATH)
         saved = _pick(_read(file), name, channel, file)
-    return _account(saved, environ)
+    return _account(saved if instance is None else replace(saved, instance=instance), environ)
 
 
 def _read(file: Path) -> dict[str, _Saved]:

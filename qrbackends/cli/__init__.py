@@ -1,0 +1,96 @@
+"""The command line. It needs the extra `cli`: click and rich."""
+
+import logging
+import os
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from .._version import __version__
+from ..errors import InvalidRequest, QRBackendsError
+from .text import forgiving_output, tell
+
+_FAILED = 1
+_USAGE = 2
+_SILENT = logging.NullHandler()
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+_COMMANDS = {  # name: module, imported when the command is wanted, as rich takes its time
+    "fleet": "fleet",
+    "backends": "documents",
+    "configuration": "documents",
+    "properties": "documents",
+    "status": "documents",
+    "defaults": "documents",
+    "emulate": "emulate",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(import_module(f".{module}", __package__), cmd_name)
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed (told in one line), 2 wrong usage, 130 interrupted. Where a part of "
+    "the answer is missing, what there is is shown, each failure is told in one line on stderr, and the exit "
+    "code is 0. QRBACKENDS_DEBUG=1 shows the traceback of an internal error. NO_COLOR is respected.",
+)
+@click.version_option(__version__, message="qrbackends %(version)s")
+def cli() -> None:
+    """Read the backends of IBM Quantum: their state, queues and calibrations.
+
+    The account is the one in QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, or the one that the official client
+    saved. Without any, --emulator lets every command run against an embedded emulator.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; no traceback reaches the user.
+
+    Args:
+        arguments: what follows the program's name; left out, the process's own.
+    """
+    forgiving_output()
+    # Without a handler, logging writes warnings to stderr, and tracebacks with them.
+    logging.getLogger("asyncio").addHandler(_SILENT)
+    logging.getLogger("qrbackends").addHandler(_SILENT)
+    try:
+        code = cli.main(arguments, prog_name="qrbackends", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        return tell(error.format_message(), _FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    except InvalidRequest as error:
+        return tell(str(error), _USAGE)
+    except QRBackendsError as error:
+        return tell(str(error), _FAILED)
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        return tell(f"{about}{error.strerror or error}", _FAILED)
+    except Exception as error:  # the promise is: one line, whatever happens
+        if os.environ.get("QRBACKENDS_DEBUG"):
+            traceback.print_exc()
+        return tell(
+            f"internal error, please report it ({type(error).__name__}: {error}); "
+            "QRBACKENDS_DEBUG=1 shows where",
+            _FAILED,
+        )
+    return code if isinstance(code, int) else 0
+
+
+__all__ = ["cli", "run"]

@@ -1,0 +1,205 @@
+"""`qrbackends emulate`: the whole service on this machine, until it is told to end."""
+
+import asyncio
+import re
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+import msgspec
+
+from .options import FLEETS
+from .text import echo_json, warn
+
+if TYPE_CHECKING:
+    from ..emulator import Emulator
+
+_REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_LAST_PORT = 65535
+_CLOUD = "cloud"  # the emulator's own name for IAM and the like
+
+
+def regions_of(text: str) -> tuple[str, ...]:
+    """Return the regions of a list with commas."""
+    regions = tuple(part.strip() for part in text.split(","))
+    for region in regions:
+        if not _REGION.fullmatch(region) or region == _CLOUD:
+            raise click.BadParameter(f"{region!r} cannot be a region's name; give some such as us-east,eu-de")
+    if len(set(regions)) != len(regions):
+        raise click.BadParameter("a region is named twice")
+    return regions
+
+
+def fleet_of(text: str) -> str | Path:
+    """Return one of the emulator's own fleets, or a directory."""
+    if text in FLEETS:
+        return text
+    if not Path(text).is_dir():
+        raise click.BadParameter(f"{text!r} is none of {', '.join(FLEETS)}, and no directory")
+    return Path(text)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
+@click.option(
+    "--fleet",
+    type=fleet_of,
+    metavar="snapshots|synthetic|PATH",
+    default=FLEETS[0],
+    show_default=True,
+    help="Recorded calibrations, made-up ones, or a directory of conf_NAME.json and props_NAME.json.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, _LAST_PORT),
+    default=0,
+    metavar="N",
+    help="The first port; the regions take consecutive ones, IAM and the like the next. Left out, free ones.",
+)
+@click.option("--seed", default="0", show_default=True, help="Keys, CRNs, queues and made-up data follow it.")
+@click.option(
+    "--regions",
+    type=regions_of,
+    metavar="A,B",
+    default="us-east,eu-de",
+    show_default=True,
+    help="The regions; the backends go to them in turn.",
+)
+def emulate(
+    as_json: bool, fleet: str | Path, host: str, port: int, seed: str, regions: tuple[str, ...]
+) -> None:
+    """Run the emulated service on this machine.
+
+    It prints its addresses, its throw-away key and instances, and what to paste to use them, and runs until
+    Ctrl-C or SIGTERM, its normal end with exit code 0.
+    """
+    from ..emulator import Emulator, SnapshotsMissing  # imported here, as --help runs without it
+
+    if port and port + len(regions) > _LAST_PORT:
+        raise click.UsageError(f"--port {port} leaves too few ports above it for {len(regions)} regions")
+    if not _is_loopback(host):
+        warn(
+            f"{host} is not a loopback address: whoever reaches it can read the emulated data, and clients "
+            "send their keys over plain http (qrbackends does so with allow_http=True only)"
+        )
+
+    def announce(emulator: "Emulator") -> None:
+        addresses = _addresses(emulator, str(fleet), host)
+        if as_json:
+            echo_json(addresses)
+        else:
+            click.echo(_told(addresses))
+
+    async def serve() -> None:
+        async with Emulator(fleet, regions, seed, host=host, port=port) as emulator:
+            await _until_told(lambda: announce(emulator))
+
+    try:
+        asyncio.run(serve())
+    except SnapshotsMissing as error:
+        raise click.ClickException(f"{error}; or try --fleet synthetic") from None
+    except msgspec.MsgspecError as error:
+        raise click.ClickException(f"{fleet}: a file is not as it should be: {error}") from None
+
+
+async def _until_told(announce: Callable[[], None]) -> None:
+    """Announce, and return at SIGINT or SIGTERM; a signal that follows the announcement is not missed."""
+    with _signals() as signals:
+        announce()
+        await anext(signals)
+
+
+def _signals() -> AbstractContextManager[Any]:
+    return anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _addresses(emulator: "Emulator", fleet: str, host: str) -> dict[str, Any]:
+    return {
+        "fleet": fleet,
+        "host": host,
+        "backends": len(emulator.backends()),
+        "regions": {region: emulator.url(region) for region in emulator.regions},
+        "iam_url": emulator.iam_url,
+        "search_url": emulator.search_url,
+        "catalog_url": emulator.catalog_url,
+        "api_key": emulator.api_keys[0],
+        "instances": [
+            {"crn": instance.crn, "region": instance.region, "url": emulator.url(instance.region)}
+            for instance in emulator.instances
+        ],
+    }
+
+
+def _told(addresses: dict[str, Any]) -> str:
+    instances = addresses["instances"]
+    account = "\n".join(
+        f"        Instance({instance['crn']!r}, url={instance['url']!r})," for instance in instances
+    )
+    lines = "\n".join(f"  {region:<16}{url}" for region, url in addresses["regions"].items())
+    return _SCREEN.format_map(
+        addresses
+        | {
+            "count": f"{addresses['backends']:,} backend{'' if addresses['backends'] == 1 else 's'}",
+            "lines": lines,
+            "account": account,
+            "crns": "\n".join(f"  {instance['crn']}" for instance in instances),
+            "crn": instances[0]["crn"],
+        }
+    )
+
+
+_SCREEN = """\
+Emulated fleet ({fleet}): {count} at {host}. Nothing here is IBM's service.
+
+{lines}
+  IAM, Search     {iam_url}
+  Catalog         {catalog_url}
+
+API key, good for nothing else:
+  {api_key}
+Instances:
+{crns}
+
+With qrbackends:
+
+from qrbackends import Account, Client, Instance
+
+account = Account(
+    api_key={api_key!r},
+    instances=[
+{account}
+    ],
+    iam_url={iam_url!r},
+    search_url={search_url!r},
+    catalog_url={catalog_url!r},
+)
+# async with Client(account) as client: ...
+
+With the official client, first in the shell, then in Python:
+
+export QISKIT_IBM_CHANNEL=ibm_quantum_platform
+export QISKIT_IBM_TOKEN={api_key}
+export QISKIT_IBM_INSTANCE={crn}
+export IAM_URL={iam_url}
+export GLOBAL_SEARCH_URL={search_url}
+export GLOBAL_CATALOG_URL={catalog_url}
+
+from qiskit_ibm_runtime import QiskitRuntimeService
+
+addresses = {regions}
+service = QiskitRuntimeService(url_resolver=lambda url, crn, *_: addresses[crn.split(":")[5]])
+
+Ctrl-C ends it.\
+"""

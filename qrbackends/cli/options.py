@@ -1,0 +1,198 @@
+"""The options that most commands share, and the client that they lead to."""
+
+import functools
+import os
+import re
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from ..account import Account, Instance
+from ..client import Client
+from ..errors import AccountError
+from ..saved import DEFAULT_PATH, load_account
+from .text import warn
+
+FLEETS: Final = ("snapshots", "synthetic")
+"""The emulated fleets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the data comes from: an account, narrowed by options, or the embedded emulator."""
+
+    account: str | None = None
+    account_file: str | None = None
+    instance: Instance | None = None
+    regions: tuple[str, ...] = ()
+    emulator: str | None = None
+
+    def title(self, what: str) -> str:
+        """Return a title for `what`; emulated data says so."""
+        if self.emulator is not None:
+            return f"Emulated {what} ({self.emulator})"
+        return what[:1].upper() + what[1:]
+
+    def announce(self) -> None:
+        """Say on stderr that data is emulated; for output that cannot say it itself."""
+        if self.emulator is not None:
+            click.echo(f"Emulated data ({self.emulator}), not from IBM's service.", err=True)
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """Open a client; with an emulator, that too."""
+        async with AsyncExitStack() as stack:
+            if self.emulator is None:
+                account = self._load()
+            else:
+                account = await _emulated(self.emulator, stack)
+            yield await stack.enter_async_context(_client(self._narrowed(account)))
+
+    def _load(self) -> Account:
+        saved = self.account is not None or self.account_file is not None
+        file = Path(self.account_file or DEFAULT_PATH).expanduser()
+        if (saved or not os.environ.get("QISKIT_IBM_TOKEN")) and not file.exists():
+            raise AccountError(
+                "no account found: set QISKIT_IBM_TOKEN to an API key and QISKIT_IBM_INSTANCE to the CRN of "
+                f"an instance, or save an account in {file} with the official client; or try --emulator, "
+                "which needs none"
+            )
+        crn = None if self.instance is None else self.instance.crn
+        return load_account(self.account, self.account_file, instance=crn)
+
+    def _narrowed(self, account: Account) -> Account:
+        instances = tuple(account.instances)
+        if self.instance is not None:
+            instances = tuple(i for i in instances if i.crn == self.instance.crn)
+            if not instances:
+                raise AccountError(
+                    f"the emulator has no instance {self.instance.crn}; "
+                    f"it has {', '.join(i.crn for i in account.instances)}"
+                )
+        missing = [region for region in self.regions if region not in {i.region for i in instances}]
+        if missing:
+            raise AccountError(
+                f"no instance in {', '.join(missing)}; there are instances in: "
+                f"{', '.join(sorted({i.region for i in instances})) or 'no region'}"
+            )
+        if self.regions:
+            instances = tuple(i for i in instances if i.region in self.regions)
+        return replace(account, instances=instances)
+
+
+async def _emulated(fleet: str, stack: AsyncExitStack) -> Account:
+    from ..emulator import Emulator, SnapshotsMissing  # imported here, as most commands run without it
+
+    try:
+        emulator = await stack.enter_async_context(Emulator(fleet))
+    except SnapshotsMissing as error:
+        raise click.ClickException(f"{error}; or try --emulator synthetic") from None
+    return emulator.account()
+
+
+def _client(account: Account) -> Client:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            client = Client(account)
+        except AccountError:
+            if account.instances:
+                raise
+            raise AccountError(
+                "the account names no instance: set QISKIT_IBM_INSTANCE to a CRN, or give --instance CRN"
+            ) from None
+    for warning in caught:
+        warn(str(warning.message))
+    return client
+
+
+def instance_of(crn: str) -> Instance:
+    """Return the instance of a CRN."""
+    try:
+        return Instance(crn)
+    except AccountError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def instant_of(text: str) -> datetime:
+    """Return the instant that ISO 8601 text with an offset names."""
+    try:
+        when = datetime.fromisoformat(text)
+        if when.tzinfo is not None:
+            return when.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{text!r} is not ISO 8601, such as 2026-04-17T12:00:00Z") from None
+    if re.search("[T ]", text):
+        raise click.BadParameter(f"{text!r} has no offset: add Z for UTC, or one such as +02:00")
+    raise click.BadParameter(f"{text!r} is a day: give an instant of it, such as {text}T00:00:00Z")
+
+
+class SourceCommand(click.Command):
+    """A command with an `--emulator` whose value is optional, even before the name of a backend."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        return super().parse_args(ctx, list(_explicit(args)))
+
+
+def _explicit(args: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments; an `--emulator` that no fleet follows gets the first one as its value."""
+    end = args.index("--") if "--" in args else len(args)
+    for place, argument in enumerate(args):
+        alone = argument == "--emulator" and place < end and args[place + 1 : place + 2] != []
+        if alone and args[place + 1] not in FLEETS:
+            yield f"--emulator={FLEETS[0]}"
+        else:
+            yield argument
+
+
+_OPTIONS = (
+    click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout, and nothing else there."),
+    click.option(
+        "--emulator",
+        type=click.Choice(FLEETS),
+        is_flag=False,
+        flag_value=FLEETS[0],
+        help="Use the embedded emulator: recorded calibrations (snapshots, if nothing is said) or made-up "
+        "ones (synthetic). Environment and saved accounts are ignored.",
+    ),
+    click.option("--account", metavar="NAME", help="The saved account of this name."),
+    click.option(
+        "--account-file",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="PATH",
+        help="The file of saved accounts, instead of the official client's.",
+    ),
+    click.option("--instance", type=instance_of, metavar="CRN", help="Ask this instance only."),
+    click.option(
+        "--region", "regions", multiple=True, metavar="REGION", help="Ask this region only; repeatable."
+    ),
+)
+
+
+def source_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the shared options; the command gets them as `source` and `as_json`."""
+
+    @functools.wraps(command)
+    def with_source(
+        account: str | None,
+        account_file: str | None,
+        instance: Instance | None,
+        regions: tuple[str, ...],
+        emulator: str | None,
+        **others: Any,
+    ) -> None:
+        if emulator is not None and (account is not None or account_file is not None):
+            raise click.UsageError("--emulator uses no account: leave out --account and --account-file")
+        command(source=Source(account, account_file, instance, regions, emulator), **others)
+
+    decorated: Callable[..., None] = with_source
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated

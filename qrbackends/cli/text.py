@@ -1,0 +1,91 @@
+"""Lines, numbers and JSON for people and programs; nothing here needs rich."""
+
+import codecs
+import io
+import re
+import sys
+from contextlib import suppress
+from typing import Any
+
+import click
+import msgspec
+
+DASH = "–"
+"""What stands for a value that is not known."""
+
+_MINUTE, _HOUR, _DAY, _YEAR = 60.0, 3600.0, 86400.0, 365.25 * 86400.0
+_ASCII = str.maketrans({"µ": "u", "–": "-", "…": ".", "×": "x", "\N{REPLACEMENT CHARACTER}": "?"})
+_CONTROLS = re.compile(rb"\x7f|\xc2[\x80-\x9f]")  # DEL and C1 in UTF-8; JSON itself escapes only C0
+
+
+def clean(text: str) -> str:
+    """Return `text` on one line and without anything that a terminal would obey.
+
+    It comes from the network. Control, format and bidirectional characters and surrogates become U+FFFD.
+    """
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+
+
+def tell(message: str, code: int) -> int:
+    """Write one line on stderr that tells why the command failed, and return `code`."""
+    with suppress(OSError):  # nobody reads it
+        click.echo(f"Error: {clean(message)}", err=True)
+    return code
+
+
+def warn(message: str) -> None:
+    """Write one line on stderr about what does not stop the command."""
+    click.echo(f"Warning: {clean(message)}", err=True)
+
+
+def echo_json(value: Any) -> None:
+    """Write one JSON value, in UTF-8 whatever the locale, and a line end."""
+    text = msgspec.json.encode(value)
+    click.echo(_CONTROLS.sub(lambda control: b"\\u00%02x" % control[0][-1], text))
+
+
+def forgiving_output() -> None:
+    """Let no character fail for stdout's encoding: `µs` becomes `us` where it has no µ."""
+    codecs.register_error("qrbackends", _plain)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="qrbackends")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_ASCII)
+    return "".join(char if char.isascii() else "?" for char in text), error.end
+
+
+def whole(number: float | str | None) -> str:
+    """Return a count, with commas between thousands."""
+    if number is None:
+        return DASH
+    return clean(number) if isinstance(number, str) else f"{number:,}"
+
+
+def scaled(value: float | None, scale: float, digits: int = 1) -> str:
+    """Return an SI value in a smaller unit: `scale` of them make one."""
+    return DASH if value is None else f"{value * scale:.{digits}f}"
+
+
+def probability(value: float | None) -> str:
+    """Return an error probability with three significant digits, such as `2.31e-3`."""
+    if value is None:
+        return DASH
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}" if value else "0"
+
+
+def age(seconds: float | None) -> str:
+    """Return how long ago something was: `12 min`, `3 h`, `5 d`, `2.1 y`."""
+    if seconds is None:
+        return DASH
+    if seconds >= _YEAR:
+        return f"{seconds / _YEAR:.1f} y"
+    for unit, length, least in (("d", _DAY, 2 * _DAY), ("h", _HOUR, _HOUR), ("min", _MINUTE, _MINUTE)):
+        if seconds >= least:
+            return f"{int(seconds / length)} {unit}"
+    return f"{max(0, int(seconds))} s"

@@ -1,0 +1,204 @@
+"""The documents as people read them: facts and tables."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.text import Text
+
+from ..models import Backend, BackendConfiguration, BackendDefaults, BackendProperties, BackendStatus
+from .screen import Cell, Column, status_cell
+from .text import DASH, age, probability, scaled, whole
+
+Fact = tuple[str, Cell]
+
+_SOME = 24  # of a longer list only so many are shown
+
+BACKENDS = (
+    Column("backend"),
+    Column("region", rank=4),
+    Column("status"),
+    Column("queue", right=True),
+    Column("qubits", right=True),
+    Column("processor", rank=3),
+    Column("CLOPS", right=True, rank=6),
+    Column("readout", right=True, rank=2),
+    Column("2q err", right=True),
+    Column("2q layered", right=True, rank=7),
+    Column("reason", rank=8),
+)
+WAITS = (
+    Column("wait p50 s", right=True),
+    Column("wait p95 s", right=True),
+    Column("wait mean s", right=True, rank=5),
+)
+GATES = (
+    Column("gate"),
+    Column("places", right=True),
+    Column("faulty", right=True),
+    Column("median error", right=True),
+    Column("median length ns", right=True),
+)
+QUBITS = (
+    Column("qubit", right=True),
+    Column("T1 µs", right=True),
+    Column("T2 µs", right=True),
+    Column("GHz", right=True),
+    Column("anharmonicity MHz", right=True, rank=3),
+    Column("readout", right=True),
+    Column("0 for 1", right=True, rank=1),
+    Column("1 for 0", right=True, rank=2),
+    Column("readout ns", right=True, rank=4),
+    Column("state"),
+)
+
+
+def backend(entry: Backend, wait_times: bool) -> list[Cell]:
+    """Return the cells of an entry of the list."""
+    metrics, waits = entry.performance_metrics, entry.wait_time_seconds
+    readout = metrics and metrics.readout_error_median
+    median = metrics and metrics.two_q_error_median
+    layered = metrics and metrics.two_q_error_layered
+    cells: list[Cell] = [
+        entry.name,
+        entry.region or DASH,
+        status_cell(entry.status.name),
+        whole(entry.queue_length),
+        whole(entry.qubits),
+        str(entry.processor_type or DASH),
+        whole(entry.clops.value if entry.clops else None),
+        *(probability(metric.value if metric else None) for metric in (readout, median, layered)),
+        entry.status.reason or DASH,
+    ]
+    if wait_times:
+        cells += map(whole, (waits.p50, waits.p95, waits.average) if waits else (None,) * 3)
+    return cells
+
+
+def configuration(document: BackendConfiguration) -> list[Fact]:
+    """Return the key facts of a configuration; those that were not sent are left out."""
+    delays = document.rep_delay_range
+    facts = {
+        "backend": document.backend_name,
+        "version": document.backend_version,
+        "description": document.description,
+        "processor": str(document.processor_type or ""),
+        "online since": document.online_date and document.online_date.date().isoformat(),
+        "qubits": whole(document.n_qubits),
+        "couplings": document.coupling_map and whole(len(document.coupling_map)),
+        "basis gates": ", ".join(document.basis_gates),
+        "gates": ", ".join(gate.name for gate in document.gates),
+        "instructions": ", ".join(document.supported_instructions or ()),
+        "features": ", ".join(document.supported_features or ()),
+        "quantum volume": document.quantum_volume and f"{document.quantum_volume:g}",
+        "max shots": document.max_shots and whole(document.max_shots),
+        "max circuits": document.max_experiments and whole(document.max_experiments),
+        "dt": document.dt and f"{scaled(document.dt, 1e9, 3)} ns",
+        "dtm": document.dtm and f"{scaled(document.dtm, 1e9, 3)} ns",
+        "rep delay": document.default_rep_delay and f"{scaled(document.default_rep_delay, 1e6)} µs",
+        "rep delays": delays and " to ".join(scaled(delay, 1e6) for delay in delays) + " µs",
+        "tags": ", ".join(document.tags or ()),
+        "simulator": "yes" if document.simulator else None,
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def properties(document: BackendProperties, now: datetime) -> list[Fact]:
+    """Return the figures of a device: its medians, and what is out of order."""
+    when = document.last_update_date
+    faulty_gates = [f"{gate.gate}({', '.join(map(str, gate.on))})" for gate in document.faulty_gates()]
+    frequency, anharmonicity = document.median_frequency(), document.median_anharmonicity()
+    entangler = document.native_entangler
+    return [
+        ("backend", document.backend_name),
+        ("version", document.backend_version),
+        ("calibrated", f"{when.isoformat(' ', 'seconds')} ({age((now - when).total_seconds())} ago)"),
+        ("qubits", whole(len(document.qubits))),
+        ("faulty qubits", _some(document.faulty_qubits())),
+        ("faulty gates", _some(faulty_gates)),
+        ("median T1", _with_unit(scaled(document.median_t1(), 1e6), "µs")),
+        ("median T2", _with_unit(scaled(document.median_t2(), 1e6), "µs")),
+        ("median frequency", _with_unit(scaled(frequency, 1e-9, 3), "GHz")),
+        ("median anharmonicity", _with_unit(scaled(anharmonicity, 1e-6), "MHz")),
+        ("median readout error", probability(document.median_readout_error())),
+        ("median readout length", _with_unit(scaled(document.median_readout_length(), 1e9), "ns")),
+        ("median two-qubit error", probability(document.median_two_qubit_error())),
+        ("two-qubit gate", entangler or DASH),
+    ]
+
+
+def gates(document: BackendProperties) -> list[Sequence[Cell]]:
+    """Return the rows of the table of gates."""
+    places = Counter(gate.gate for gate in document.gates)
+    faulty = Counter(gate.gate for gate in document.faulty_gates())
+    return [
+        (
+            gate,
+            whole(places[gate]),
+            whole(faulty[gate]),
+            probability(document.median_gate_error(gate)),
+            scaled(document.median_gate_length(gate), 1e9),
+        )
+        for gate in places
+    ]
+
+
+def qubits(document: BackendProperties) -> list[Sequence[Cell]]:
+    """Return the rows of the table of qubits."""
+    faulty = frozenset(document.faulty_qubits())
+    columns: tuple[Callable[[int], str], ...] = (
+        lambda qubit: scaled(document.t1(qubit), 1e6),
+        lambda qubit: scaled(document.t2(qubit), 1e6),
+        lambda qubit: scaled(document.frequency(qubit), 1e-9, 3),
+        lambda qubit: scaled(document.anharmonicity(qubit), 1e-6),
+        lambda qubit: probability(document.readout_error(qubit)),
+        lambda qubit: probability(document.prob_meas0_prep1(qubit)),
+        lambda qubit: probability(document.prob_meas1_prep0(qubit)),
+        lambda qubit: scaled(document.readout_length(qubit), 1e9),
+    )
+    return [
+        (str(qubit), *(column(qubit) for column in columns), _state(qubit not in faulty))
+        for qubit in range(len(document.qubits))
+    ]
+
+
+def status(document: BackendStatus) -> list[Fact]:
+    """Return a status, fact by fact."""
+    return [
+        ("operational", Text("yes", "green") if document.operational else Text("no", "red")),
+        ("status", document.status or DASH),
+        ("message", document.message or DASH),
+        ("queue", whole(document.queue_length)),
+        ("version", document.backend_version or DASH),
+    ]
+
+
+def defaults(document: BackendDefaults) -> list[Fact]:
+    """Return what pulse-level defaults there are, and how much of each."""
+    facts: list[Fact] = [(name, _size(value)) for name, value in document.items()]
+    return facts or [("", "None: the service answered with an empty object.")]
+
+
+def _state(works: bool) -> Text:
+    return Text("works", "green") if works else Text("faulty", "red")
+
+
+def _size(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"{len(value):,} entries"
+    if isinstance(value, Mapping):
+        return f"{len(value):,} keys"
+    return str(value)
+
+
+def _some(items: Iterable[Any]) -> str:
+    names = [str(item) for item in items]
+    if not names:
+        return "none"
+    more = f", … ({len(names):,} in all)" if len(names) > _SOME else ""
+    return ", ".join(names[:_SOME]) + more
+
+
+def _with_unit(figure: str, unit: str) -> str:
+    return figure if figure == DASH else f"{figure} {unit}"

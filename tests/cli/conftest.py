@@ -1,0 +1,58 @@
+"""The command line, run in this process."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from qrbackends.cli import options
+from qrbackends.cli import run as run_command
+from qrbackends.emulator import Emulator
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def _no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody's home, and nobody's screen."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("COLUMNS", "TERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command: `run("fleet", "--json")`."""
+
+    def runs(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        code = run_command(arguments)
+        return Outcome(code, *capsys.readouterr())
+
+    return runs
+
+
+@pytest.fixture(scope="session")
+def elsewhere() -> Iterator[Emulator]:
+    """An emulator in another thread, which is to the command line what the service is."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(Emulator()) as running:
+        yield running
+
+
+@pytest.fixture
+def service(elsewhere: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """Let the environment's account be one of `elsewhere`; faults are over at the end."""
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", elsewhere.api_keys[0])
+    monkeypatch.setattr(options, "load_account", lambda *_, **__: elsewhere.account())
+    elsewhere.reset_log()
+    yield elsewhere
+    elsewhere.clear_faults()

@@ -1,0 +1,117 @@
+"""`qrbackends emulate`, in this process."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from qrbackends import Account, AccountError, Client, Instance
+from qrbackends.cli import emulate
+from qrbackends.emulator import Emulator
+
+from .conftest import Run
+
+
+@pytest.fixture
+def told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the signal be there as soon as everything is announced."""
+
+    @contextmanager
+    def signals() -> Iterator[AsyncIterator[int]]:
+        async def one() -> AsyncIterator[int]:
+            yield signal.SIGTERM
+
+        yield one()
+
+    monkeypatch.setattr(emulate, "_signals", signals)
+
+
+@pytest.mark.usefixtures("told_at_once")
+def test_the_addresses_as_json(run: Run) -> None:
+    options = ("--json", "--fleet", "synthetic")
+    code, out, err = run("emulate", *options, "--regions", "us-east, mars", "--seed", "x")
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    assert told["fleet"] == "synthetic"
+    assert told["backends"] == 8
+    assert list(told["regions"]) == ["us-east", "mars"]
+    assert [instance["region"] for instance in told["instances"]] == ["us-east", "mars"]
+    assert told["api_key"].startswith("emulated-")
+    assert told["api_key"] != json.loads(run("emulate", *options).out)["api_key"]
+
+
+@pytest.mark.usefixtures("told_at_once")
+def test_the_screen_says_what_it_is_and_how_to_use_it(run: Run) -> None:
+    code, out, err = run("emulate", "--fleet", "synthetic")
+    assert (code, err) == (0, "")
+    assert out.startswith("Emulated fleet (synthetic): 8 backends at 127.0.0.1. Nothing here is IBM's ")
+    for name in ("TOKEN", "INSTANCE", "CHANNEL"):
+        assert f"\nexport QISKIT_IBM_{name}=" in out
+    assert "\nexport IAM_URL=http://127.0.0.1:" in out
+    assert "Ctrl-C" in out
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_right_after_the_announcement_is_not_missed(asked: signal.Signals) -> None:
+    await emulate._until_told(lambda: os.kill(os.getpid(), asked))
+
+
+@pytest.mark.anyio
+async def test_what_it_says_to_paste_works(elsewhere: Emulator) -> None:
+    screen = emulate._told(emulate._addresses(elsewhere, "synthetic", "127.0.0.1"))
+    begin, end = screen.index("from qrbackends"), screen.index("# async with")
+    pasted: dict[str, Any] = {}
+    exec(screen[begin:end], pasted)  # noqa: S102
+    account = pasted["account"]
+    assert isinstance(account, Account)
+    assert account.instances == elsewhere.account().instances
+    assert all(isinstance(instance, Instance) for instance in account.instances)
+    async with Client(account) as client:
+        assert len(await client.backends()) == 8
+
+
+@pytest.mark.usefixtures("told_at_once")
+def test_a_directory_and_consecutive_ports(run: Run, tmp_path: Path) -> None:
+    configuration = {"backend_name": "b", "backend_version": "1", "n_qubits": 1}
+    (tmp_path / "conf_b.json").write_text(json.dumps(configuration))
+    code, out, _ = run("emulate", "--fleet", str(tmp_path), "--regions", "us-east")
+    assert code == 0
+    assert out.startswith(f"Emulated fleet ({tmp_path}): 1 backend at 127.0.0.1.")
+
+
+def test_a_port_that_is_taken(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = run("emulate", "--fleet", "synthetic", "--regions", "us-east", "--port", str(port))
+    assert (code, out, err) == (1, "", "Error: Address already in use\n")
+
+
+@pytest.mark.usefixtures("told_at_once")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2", "0.0.0.0"])
+def test_an_address_that_others_reach_is_warned_of(run: Run, host: str) -> None:
+    code, out, err = run("emulate", "--fleet", "synthetic", "--host", host)
+    assert code == 0
+    assert f"8 backends at {host}." in out
+    assert (err.count("\n"), "not a loopback" in err) == ((1, True) if host == "0.0.0.0" else (0, False))
+
+
+def test_a_host_that_is_not_this_machine(run: Run) -> None:
+    code, out, err = run("emulate", "--fleet", "synthetic", "--host", "192.0.2.1")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "Error: Cannot assign requested address"
+
+
+def test_names_of_regions() -> None:
+    assert emulate.regions_of("us-east,eu-de") == ("us-east", "eu-de")
+    with pytest.raises(AccountError):
+        Instance("crn:v1:bluemix:public:quantum-computing:US:a/b:c::")
+    with pytest.raises(click.BadParameter):
+        emulate.regions_of("US")

@@ -1,0 +1,243 @@
+"""`qrbackends fleet`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import qrbackends.emulator
+from qrbackends import BackendProperties
+from qrbackends.cli import fleet
+from qrbackends.cli import rows as fleet_rows
+from qrbackends.cli.rows import Row, calibrated, in_order, row_of
+from qrbackends.emulator import Device, Emulator, Garbage, Status
+from qrbackends.models import Backend
+from qrbackends.models.backend import DeviceStatus
+
+from .conftest import Run
+
+SYNTHETIC = ("fleet", "--emulator", "synthetic")
+
+
+def test_the_screen(run: Run) -> None:
+    code, out, err = run(*SYNTHETIC)
+    title, header, rule, *rows, summary = out.splitlines()
+    assert (code, err) == (0, "")
+    assert title == "Emulated fleet (synthetic)"
+    assert header.split("  ")[0] == "backend"
+    for column in ("region", "processor", "T1 µs", "T2 µs", "readout", "2q err", "age", "reason"):
+        assert column in header
+    assert set(rule) == {"─"}
+    assert [row.split()[0] for row in rows] == sorted(row.split()[0] for row in rows)
+    assert summary.startswith("8 backends in 2 regions, 6 online, ")
+    assert "\x1b" not in out
+
+
+def test_json_is_in_si(run: Run) -> None:
+    code, out, err = run(*SYNTHETIC, "--json")
+    rows = json.loads(out)
+    assert (code, len(rows), err.count("\n")) == (0, 8, 1)
+    falcon = next(row for row in rows if row["name"] == "synthetic_falcon_27")
+    assert set(falcon) == set(Row.__struct_fields__)
+    assert 1e-6 < falcon["t2_median_s"] < falcon["t1_median_s"] * 2 < 1e-2
+    assert 0 < falcon["two_qubit_error_median"] < 1
+    assert 0 < falcon["readout_error_median"] < 1
+    assert falcon["two_qubit_gate"] == "cx"
+    assert (falcon["qubits"], falcon["processor"]) == (27, "Falcon r5.11")
+    assert falcon["calibration_age_s"] >= 0
+    assert datetime.fromisoformat(falcon["calibrated_at"]).tzinfo is not None
+    assert (falcon["status"], falcon["reason"]) == ("paused", "emulated: calibration under way")
+    assert falcon["instance"].startswith("crn:v1:")
+    assert falcon["error"] is None
+
+
+@pytest.mark.parametrize("by", list(fleet_rows.SORTS))
+def test_sorting(run: Run, service: Emulator, by: str) -> None:
+    for reverse in (False, True):
+        options = ("--reverse",) if reverse else ()
+        out = run("fleet", "--json", "--sort", by, *options).out
+        order = [fleet_rows.SORTS[by](row) for row in msgspec.json.decode(out, type=list[Row])]
+        assert order == sorted(order, reverse=reverse)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_is_not_known_is_last(reverse: bool) -> None:
+    def row(name: str, t1: float | None) -> Row:
+        return Row(name, None, None, "online", None, 0, None, None, None, t1_median_s=t1)
+
+    rows = [row("d", None), row("b", 2e-4), row("c", None), row("a", 1e-4)]
+    names = [row.name for row in in_order(rows, "t1", reverse)]
+    assert names == (["b", "a"] if reverse else ["a", "b"]) + ["c", "d"]
+
+
+def test_filters_spare_the_requests(run: Run, service: Emulator) -> None:
+    code, out, _ = run("fleet", "--json", "--online", "--min-qubits", "130", "--name", "*_heron_*_?")
+    names = [row["name"] for row in json.loads(out)]
+    assert (code, names) == (0, [f"synthetic_heron_156_{letter}" for letter in "abc"])
+    assert service.count("properties") == 3
+
+
+def test_nothing_matches(run: Run, service: Emulator) -> None:
+    code, out, _ = run("fleet", "--name", "nothing")
+    assert (code, out.splitlines()[-1]) == (0, "No backend matches.")
+    code, out, _ = run("fleet", "--name", "nothing", "--json")
+    assert (code, out) == (0, "[]\n")
+
+
+def test_a_region_that_fails_hides_no_other(run: Run, service: Emulator) -> None:
+    service.fault(Status(403), resource="backends", region="eu-de", times=None)
+    code, out, err = run("fleet")
+    assert code == 0
+    assert "4 backends in 1 region, " in out
+    assert err.count("\n") == 1
+    assert err.startswith("Warning: [eu-de]: HTTP 403")
+
+
+def test_no_region_answers(run: Run, service: Emulator) -> None:
+    service.fault(Status(403), resource="backends", times=None)
+    code, out, err = run("fleet", "--json")
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "HTTP 403" in err
+
+
+def test_missing_properties_are_dashes(run: Run, service: Emulator) -> None:
+    service.fault(Status(404), resource="properties", backend="synthetic_falcon_27", times=None)
+    service.fault(Status(423), resource="properties", backend="synthetic_eagle_127", times=None)
+    code, out, err = run("fleet")
+    lines = {line.split()[0]: line for line in out.splitlines() if line}
+    assert code == 0
+    for name in ("synthetic_falcon_27", "synthetic_eagle_127"):
+        assert lines[name].count(" –") == 8
+    assert err.count("\n") == 1, "that there are none is no failure"
+    assert err.startswith("Warning: synthetic_eagle_127 [us-east]: HTTP 423")
+
+    rows = {row["name"]: row for row in json.loads(run("fleet", "--json").out)}
+    assert rows["synthetic_falcon_27"]["error"].startswith("synthetic_falcon_27 [eu-de]: HTTP 404")
+    assert rows["synthetic_falcon_27"]["t1_median_s"] is None
+    assert rows["synthetic_heron_133"]["error"] is None
+
+
+def test_all_properties_fail(run: Run, service: Emulator) -> None:
+    service.fault(Status(423), resource="properties", times=None)
+    code, out, err = run("fleet")
+    assert (code, err.count("Warning: ")) == (0, 8)
+    assert "8 backends in 2 regions" in out
+
+
+def test_properties_that_mean_nothing_are_told(run: Run, service: Emulator) -> None:
+    document = {
+        "backend_name": "synthetic_falcon_27",
+        "backend_version": "1",
+        "last_update_date": "2026-01-01T00:00:00Z",
+        "qubits": [[{"date": "2026-01-01T00:00:00Z", "name": "T1", "unit": "parsecs", "value": 1}]],
+        "gates": [],
+        "general": [],
+    }
+    body = Garbage(json.dumps(document).encode())
+    service.fault(body, resource="properties", backend="synthetic_falcon_27")
+    code, out, err = run("fleet")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "the unit of 'T1' is not known" in err
+    assert "8 backends" in out
+
+
+def test_what_the_list_leaves_out_is_a_dash_or_found_in_the_properties() -> None:
+    backend = Backend("b", DeviceStatus("online"), 3)
+    assert fleet_rows.Wanted(min_qubits=1).__contains__(backend) is False
+    assert backend in fleet_rows.Wanted(min_qubits=0)
+    row = row_of(backend)
+    assert (row.qubits, row.processor, row.clops, row.reason) == (None, None, None, None)
+    properties = msgspec.json.decode(
+        b'{"backend_name":"b","backend_version":"1","last_update_date":"2026-01-01T00:00:00Z",'
+        b'"qubits":[[],[]],"general":[],"gates":[{"gate":"cz","qubits":[0,1],"parameters":'
+        b'[{"date":"","name":"operational","unit":"","value":0}]}]}',
+        type=BackendProperties,
+    )
+    row = calibrated(row, properties, datetime(2025, 12, 31, tzinfo=UTC))
+    assert (row.qubits, row.t1_median_s, row.two_qubit_error_median) == (2, None, None)
+    assert row.faulty_gates == (fleet_rows.FaultyGate("cz", (0, 1)),)
+    assert row.calibration_age_s == 0, "a clock that is ahead makes nothing younger than new"
+
+
+class Hostile:
+    """A fleet whose texts try to be more than text."""
+
+    names = ("[red]x", "plain")
+
+    def device(self, name: str) -> Device:
+        device = Device(name, "1.0", 2, processor=("[bold]Falcon", "1", None))
+        return replace(device, reason="\x1b[31mred\x07\n:smile:")
+
+    def find(self, *_: object) -> str | None:
+        return None
+
+    def build(self, key: object) -> bytes:
+        raise AssertionError(key)
+
+
+@pytest.fixture
+def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qrbackends.emulator, "Emulator", lambda _: Emulator(Hostile()))
+
+
+@pytest.mark.usefixtures("hostile")
+@pytest.mark.parametrize("command", ["fleet", "backends"])
+def test_what_comes_from_the_network_is_shown_as_text(run: Run, command: str) -> None:
+    code, out, _ = run(command, "--emulator", "synthetic")
+    assert code == 0
+    for text in ("[red]x", "[bold]Falcon", "\N{REPLACEMENT CHARACTER}[31mred", ":smile:"):
+        assert text in out
+    assert not set(out) & {"\x1b", "\x07"}
+
+
+@pytest.mark.usefixtures("hostile")
+def test_ids_are_text_as_well(run: Run) -> None:
+    code, out, err = run("status", "[red]x", "--emulator", "synthetic")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "Emulated status of [red]x (synthetic)"
+
+
+@pytest.fixture
+def screens(run: Run, service: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
+    def screen(width: int) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        return run("fleet").out.splitlines()
+
+    return screen
+
+
+def test_a_narrow_screen_shows_fewer_columns(screens: Callable[[int], list[str]]) -> None:
+    before = 99
+    for width in (200, 120, 100, 80):
+        lines = screens(width)
+        assert max(map(len, lines)) <= width
+        assert "synthetic_nighthawk_120_a " in "\n".join(lines), "names are never cut or wrapped"
+        columns = sum(column.header in lines[1] for column in fleet._COLUMNS)
+        assert columns < before
+        before = columns
+    for wanted in ("status", "queue", "qubits", "T1 µs", "T2 µs", "readout", "2q err"):
+        assert wanted in lines[1]
+    assert "lack of room: region, processor, CLOPS, 2q gate, age" in " ".join(lines)
+
+
+def test_a_screen_too_narrow_for_anything_still_shows_something(
+    screens: Callable[[int], list[str]],
+) -> None:
+    lines = screens(30)
+    assert max(map(len, lines)) <= 30
+    assert lines[3].startswith("synt")
+
+
+def test_a_directory_of_broken_files(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "conf_x.json").write_text("{}")
+    code, out, err = run("emulate", "--fleet", str(tmp_path))
+    assert (code, out) == (1, "")
+    assert err.startswith(f"Error: {tmp_path}: a file is not as it should be: ")
+    (tmp_path / "conf_x.json").unlink()
+    code, out, err = run("emulate", "--fleet", str(tmp_path))
+    assert (code, out, err) == (1, "", f"Error: {tmp_path} holds no conf_*.json\n")

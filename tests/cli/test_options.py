@@ -1,0 +1,192 @@
+"""Where the data comes from."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import qrbackends.emulator
+from qrbackends import Account, AccountError, Instance
+from qrbackends.cli import options
+from qrbackends.emulator import Emulator, SnapshotsMissing
+from qrbackends.emulator.synthetic import SyntheticFleet
+
+from .conftest import Run
+
+CRN = "crn:v1:bluemix:public:quantum-computing:eu-de:a/account:other::"
+
+
+def test_without_an_account_it_says_what_to_do(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("fleet")
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    for advice in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE", str(tmp_path / ".qiskit"), "--emulator"):
+        assert advice in err
+
+
+def test_an_account_without_an_instance_says_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "some-key")
+    code, out, err = run("status", "x")
+    assert (code, out) == (1, "")
+    assert "--instance CRN" in err
+    assert "some-key" not in err
+    assert "no region" in run("status", "x", "--region", "eu-de").err
+
+
+def test_a_saved_account_is_read(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "accounts.json"
+    file.write_text(json.dumps({"mine": {"token": "some-key", "instance": "by name"}}))
+    code, _, err = run("status", "x", "--account-file", str(file), "--account", "yours")
+    assert (code, err) == (1, f"Error: {file} has no account 'yours'; it has: mine\n")
+    assert "give the instance's CRN" in run("status", "x", "--account-file", str(file)).err
+    assert "no account found" in run("status", "x", "--account", "mine").err
+
+
+def test_the_environment_is_not_asked_for_a_named_account(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "some-key")
+    assert "no account found" in run("status", "x", "--account", "mine").err
+
+
+def test_the_instance_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "some-key")
+    monkeypatch.setenv("QISKIT_IBM_INSTANCE", "by name")
+    source = options.Source(instance=Instance(CRN))
+    assert [instance.crn for instance in source._load().instances] == [CRN]
+
+
+def test_the_emulator_ignores_environment_and_accounts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_INSTANCE", "QISKIT_IBM_URL", "IAM_URL"):
+        monkeypatch.setenv(name, "http://user:password@unusable")
+    assert run("backends", "--emulator", "synthetic").code == 0
+
+
+def test_a_region_that_is_not_wanted_is_not_asked(run: Run, service: Emulator) -> None:
+    code, out, _ = run("fleet", "--region", "eu-de", "--json")
+    assert code == 0
+    assert {row["region"] for row in json.loads(out)} == {"eu-de"}
+    assert service.count("backends", region="eu-de") == 1
+    assert service.count(region="us-east") == 0
+
+
+def test_all_instances_are_asked(run: Run, service: Emulator) -> None:
+    code, out, err = run("fleet", "--json")
+    assert (code, err) == (0, ""), "real data is not announced"
+    names = [row["name"] for row in json.loads(out)]
+    assert names == sorted(service.backends())
+    assert service.count("backends") == 2
+    assert service.count("properties") == len(names)
+
+
+def test_a_backend_of_several_instances_is_shown_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = SyntheticFleet({"small": 5, "smaller": 3})
+    monkeypatch.setattr(
+        qrbackends.emulator, "Emulator", lambda _: Emulator(fleet, instances=3, regions=["us-east"])
+    )
+    _, out, _ = run("fleet", "--json", "--emulator")
+    rows = json.loads(out)
+    assert [row["name"] for row in rows] == ["small", "smaller"]
+    assert {row["instance"] for row in rows} == {Emulator(fleet, instances=3).instances[0].crn}
+    assert run("backends", "--emulator").out.count("small ") == 3
+
+
+def test_regions_can_be_repeated_and_have_to_exist(run: Run, service: Emulator) -> None:
+    assert run("backends", "--region", "eu-de", "--region", "us-east").code == 0
+    code, out, err = run("backends", "--region", "eu-de", "--region", "mars")
+    assert (code, out) == (1, "")
+    assert err == "Error: no instance in mars; there are instances in: eu-de, us-east\n"
+
+
+def test_an_instance_of_the_account_is_asked_alone(run: Run, service: Emulator) -> None:
+    crn = service.instances[1].crn
+    code, out, _ = run("backends", "--instance", crn, "--json")
+    assert code == 0
+    assert {device["instance"] for device in json.loads(out)["devices"]} == {crn}
+    assert service.count("backends") == 1
+
+
+def test_an_instance_beyond_the_account_is_in_the_same_cloud() -> None:
+    own = Instance(CRN.replace("other", "own"), cloud_url="https://test.cloud.ibm.com", private_endpoint=True)
+    account = Account(api_key="k", instances=[own])
+    narrowed = options.Source(instance=Instance(CRN))._narrowed(account).instances
+    assert [instance.base_url for instance in narrowed] == [
+        "https://private.eu-de.quantum.test.cloud.ibm.com/api/v1"
+    ]
+    alone = options.Source(instance=Instance(CRN))._narrowed(Account(api_key="k"))
+    assert tuple(alone.instances) == (Instance(CRN),)
+
+
+def test_the_emulator_has_no_other_instances(run: Run) -> None:
+    code, out, err = run("backends", "--emulator", "synthetic", "--instance", CRN)
+    assert (code, out) == (1, "")
+    assert f"the emulator has no instance {CRN}; it has crn:v1" in err
+
+
+def test_unverified_certificates_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    options._client(Account(api_key="k", instances=[Instance(CRN)], verify=False))
+    assert capsys.readouterr().err == "Warning: TLS certificates are not verified for this account\n"
+
+
+def test_an_unusable_account_is_told_as_the_core_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(account: Account) -> None:
+        raise AccountError("unusable")
+
+    monkeypatch.setattr(options, "Client", refuse)
+    with pytest.raises(AccountError, match="unusable"):
+        options._client(Account(api_key="k", instances=[Instance(CRN)]))
+
+
+@pytest.mark.parametrize("arguments", [("fleet", "--emulator"), ("emulate",)])
+def test_missing_snapshots_are_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    async def missing(_: Emulator) -> None:
+        raise SnapshotsMissing("pip install 'qrbackends[snapshots]'")
+
+    monkeypatch.setattr(Emulator, "__aenter__", missing)
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: pip install 'qrbackends[snapshots]'; or try --")
+    assert err.endswith("synthetic\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "understood"),
+    [
+        (["--emulator"], ["--emulator"]),
+        (["--emulator", "synthetic", "x"], ["--emulator", "synthetic", "x"]),
+        (["--emulator", "ibm_x"], ["--emulator=snapshots", "ibm_x"]),
+        (["--emulator", "--json"], ["--emulator=snapshots", "--json"]),
+        (["--", "--emulator", "x"], ["--", "--emulator", "x"]),
+        (["--emulator", "--", "x"], ["--emulator=snapshots", "--", "x"]),
+    ],
+)
+def test_the_emulators_value_is_optional(arguments: list[str], understood: list[str]) -> None:
+    assert list(options._explicit(arguments)) == understood
+
+
+def test_data_from_the_emulator_says_so(run: Run) -> None:
+    assert run("backends", "--emulator", "synthetic").out.startswith("Emulated backends (synthetic)\n")
+    _, out, err = run("backends", "--emulator", "synthetic", "--json")
+    json.loads(out)
+    assert err == "Emulated data (synthetic), not from IBM's service.\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("2026-04-17", "is a day: give an instant of it, such as 2026-04-17T00:00:00Z"),
+        ("2026-04-17T12:00", "has no offset: add Z"),
+        ("2026-04-17 12:00", "has no offset: add Z"),
+        ("yesterday", "is not ISO 8601"),
+        ("0001-01-01T00:00:00+02:00", "is not ISO 8601"),
+    ],
+)
+def test_an_instant_that_is_none_is_wrong_usage(run: Run, given: str, advice: str) -> None:
+    code, out, err = run("properties", "x", "--emulator", "synthetic", "--updated-before", given)
+    assert (code, out) == (2, "")
+    assert advice in err
+
+
+def test_instants_are_meant_in_their_zone() -> None:
+    assert options.instant_of("2026-04-17T12:00:00+02:00").isoformat() == "2026-04-17T10:00:00+00:00"
+    assert options.instant_of("2026-04-17T12:00Z").isoformat() == "2026-04-17T12:00:00+00:00"

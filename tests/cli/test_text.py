@@ -1,0 +1,109 @@
+"""Lines, numbers and JSON."""
+
+import io
+import sys
+
+import pytest
+
+from qrbackends.cli import text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, "–"),
+        (-5.0, "0 s"),
+        (0.0, "0 s"),
+        (59.9, "59 s"),
+        (60.0, "1 min"),
+        (3599.0, "59 min"),
+        (3600.0, "1 h"),
+        (3 * 3600.0, "3 h"),
+        (47.9 * 3600, "47 h"),
+        (48 * 3600.0, "2 d"),
+        (5 * 86400.0, "5 d"),
+        (364 * 86400.0, "364 d"),
+        (2.1 * 365.25 * 86400, "2.1 y"),
+    ],
+)
+def test_ages(seconds: float | None, shown: str) -> None:
+    assert text.age(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (2.31e-3, "2.31e-3"),
+        (0.0102, "1.02e-2"),
+        (0.5, "5.00e-1"),
+        (1.0, "1.00e0"),
+        (9.999e-4, "1.00e-3"),
+        (1e-12, "1.00e-12"),
+    ],
+)
+def test_probabilities(value: float | None, shown: str) -> None:
+    assert text.probability(value) == shown
+
+
+def test_counts_and_scaled_values() -> None:
+    assert text.whole(195000) == "195,000"
+    assert text.whole(None) == "–"
+    assert text.whole("2.4\x1bK") == "2.4\N{REPLACEMENT CHARACTER}K"
+    assert text.scaled(268.32e-6, 1e6) == "268.3"
+    assert text.scaled(4.9876e9, 1e-9, 3) == "4.988"
+    assert text.scaled(None, 1e6) == "–"
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("plain", "plain"),
+        ("two\n lines\t", "two lines"),
+        ("\x1b[31mred", "\N{REPLACEMENT CHARACTER}[31mred"),
+        ("\x9b2J", "\N{REPLACEMENT CHARACTER}2J"),
+        ("\u202eevil", "\N{REPLACEMENT CHARACTER}evil"),
+        ("\ud800", "\N{REPLACEMENT CHARACTER}"),
+        ("\x07\x00", "\N{REPLACEMENT CHARACTER}" * 2),
+        ("[red]x µ", "[red]x µ"),
+    ],
+)
+def test_nothing_that_a_terminal_obeys_is_left(sent: str, shown: str) -> None:
+    assert text.clean(sent) == shown
+
+
+def test_json_holds_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    text.echo_json({"a": "\x1b\x7f\x9b\u00a0é"})
+    assert capsys.readouterr().out == '{"a":"\\u001b\\u007f\\u009b\u00a0é"}\n'
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_no_character_fails_for_the_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    text.forgiving_output()
+    sys.stdout.write("T1 µs – … ─ \udc80")
+    sys.stdout.flush()
+    expected = {"ascii": "T1 us - . ? ?", "cp1252": "T1 µs – … ? ?", "utf-8": "T1 µs – … ─ ?"}
+    assert written.getvalue().decode(encoding) == expected[encoding]
+
+
+def test_the_encoding_is_no_matter_where_there_is_no_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    text.forgiving_output()
+
+
+def test_only_encoding_is_forgiven() -> None:
+    text.forgiving_output()
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("ascii", "qrbackends")
+
+
+def test_nobody_who_reads_stderr_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Broken())
+    assert text.tell("something", 1) == 1
