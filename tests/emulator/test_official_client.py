@@ -1,0 +1,177 @@
+"""The official client against the emulator, over sockets, with nothing of it replaced."""
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from qrbackends.emulator import Emulator, ServiceInstance
+from qrbackends.emulator.fleets import wheel_directory
+
+from .background import in_background
+
+SOME = (
+    "ibm_boston",
+    "ibm_sherbrooke",
+    "ibmq_lima",
+    "ibmqx2",
+    "ibm_berlin",
+    "ibmq_almaden",
+    "fake_fractional",
+)
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with in_background(Emulator("snapshots")) as running:
+        yield running
+
+
+def make(emulator: Emulator, instance: str) -> Any:
+    """Make a QiskitRuntimeService that finds everything at an emulator."""
+    runtime = pytest.importorskip("qiskit_ibm_runtime")
+
+    def resolve(url: str, instance: str | None, *args: Any, **kwargs: Any) -> str:
+        return emulator.url(instance.split(":")[5]) if instance else emulator.url("us-east")
+
+    return runtime.QiskitRuntimeService(
+        channel="ibm_quantum_platform",
+        token=emulator.api_keys[0],
+        instance=instance,
+        url_resolver=resolve,
+    )
+
+
+def point_at(emulator: Emulator, patch: pytest.MonkeyPatch) -> None:
+    """Give the addresses that the official client takes from the environment."""
+    patch.setenv("IAM_URL", emulator.iam_url)
+    patch.setenv("GLOBAL_SEARCH_URL", emulator.search_url)
+    patch.setenv("GLOBAL_CATALOG_URL", emulator.catalog_url)
+
+
+@pytest.fixture(autouse=True)
+def _at_the_emulator(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, _own_environment: None) -> None:
+    point_at(emulator, monkeypatch)
+    monkeypatch.setattr(logging.getLogger("qiskit_ibm_runtime"), "disabled", True)
+    emulator.reset_log()
+
+
+@pytest.fixture
+def service(emulator: Emulator, cache: dict[str, Any]) -> Any:
+    """One service over both regions, for all tests here: it keeps the 68 configurations."""
+    if not cache:
+        cache["auto"] = make(emulator, "auto")
+    return cache["auto"]
+
+
+@pytest.fixture(scope="module")
+def cache() -> dict[str, Any]:
+    return {}
+
+
+def assert_every_call_carried_a_bearer(emulator: Emulator) -> None:
+    calls = [request for request in emulator.requests if request.region != "cloud"]
+    assert calls
+    assert {request.auth for request in calls} == {"Bearer"}
+    assert {request.status for request in calls} == {200}
+
+
+def test_it_lists_exactly_the_68_names_of_both_regions(service: Any, emulator: Emulator) -> None:
+    names = sorted(backend.name for backend in service.backends())
+    real = [path.read_bytes() for path in wheel_directory().glob("*/conf_*.json")]
+    assert len(names) == 68
+    assert names == sorted(msgspec.json.decode(body)["backend_name"] for body in real)
+    assert emulator.count("configuration") == 68
+    assert emulator.count("backends") == 2
+    assert (emulator.count("search"), emulator.count("catalog")) == (1, 2)
+    assert_every_call_carried_a_bearer(emulator)
+
+
+def test_it_finds_the_instances_and_their_plans(service: Any, emulator: Emulator) -> None:
+    found = {instance["crn"]: instance["plan"] for instance in service.instances()}
+    assert found == {instance.crn: instance.plan.name.lower() for instance in emulator.instances}
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_it_reads_configuration_properties_and_status(service: Any, emulator: Emulator, name: str) -> None:
+    backend = service.backend(name)
+    backend.refresh()
+    conf, props, status = backend.configuration(), backend.properties(), backend.status()
+    assert conf.backend_name == props.backend_name == name
+    assert conf.n_qubits == len(props.qubits) == backend.num_qubits
+    assert 0 < props.t1(0) < 1e-2
+    assert 0 <= props.readout_error(0) <= 1
+    assert status.operational is True
+    assert status.status_msg == "active"
+    assert status.pending_jobs >= 0
+    for resource in ("configuration", "properties", "status"):
+        assert emulator.count(resource, name) >= 1
+    assert_every_call_carried_a_bearer(emulator)
+
+
+def test_it_works_with_one_instance(emulator: Emulator) -> None:
+    crn = next(instance.crn for instance in emulator.instances if instance.region == "eu-de")
+    service = make(emulator, crn)
+    assert {backend.name for backend in service.backends()} == set(emulator.backends("eu-de"))
+    assert service.least_busy().name in emulator.backends("eu-de")
+    assert {request.crn for request in emulator.requests if request.region != "cloud"} == {crn}
+    assert_every_call_carried_a_bearer(emulator)
+
+
+def test_the_least_busy_backend_is_the_one_with_the_shortest_queue(service: Any, emulator: Emulator) -> None:
+    least = service.least_busy(min_num_qubits=100)
+    assert emulator.count("status") == 0  # it takes the queues from the list
+    assert_every_call_carried_a_bearer(emulator)
+    queues = {
+        device["name"]: device["queue_length"]
+        for instance in emulator.instances
+        for device in listed(emulator, instance)
+        if device["qubits"] >= 100
+    }
+    assert queues[least.name] <= min(queues.values()) + 4  # each has moved by at most 2 since
+
+
+def listed(emulator: Emulator, instance: ServiceInstance) -> Any:
+    """The list, without the official client."""
+    connection = HTTPConnection(urlsplit(emulator.url(instance.region)).netloc, timeout=10)
+    headers = {
+        "Authorization": f"apikey {emulator.api_keys[0]}",
+        "Service-CRN": instance.crn,
+        "IBM-API-Version": "2026-04-15",
+    }
+    connection.request("GET", "/api/v1/backends", headers=headers)
+    body = connection.getresponse().read()
+    connection.close()
+    return msgspec.json.decode(body)["devices"]
+
+
+def test_it_reads_the_past_and_a_variant(service: Any, emulator: Emulator) -> None:
+    past = service.backend("ibm_boston").properties(datetime=datetime(2026, 6, 1, tzinfo=UTC))
+    assert past.backend_name == "ibm_boston"
+    (asked,) = (request for request in emulator.requests if request.resource == "properties")
+    assert "updated_before=2026-06-01T00%3A00%3A00%2B00%3A00" in asked.path_qs
+    variant = service.backend("ibmq_cambridge", calibration_id="alt")
+    assert variant.properties().backend_name == "ibmq_cambridge"
+    assert "calibration_id=alt" in emulator.requests[-1].path_qs
+    assert_every_call_carried_a_bearer(emulator)
+
+
+def test_it_understands_the_synthetic_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+    with in_background(Emulator()) as synthetic:
+        point_at(synthetic, monkeypatch)
+        service = make(synthetic, "auto")
+        backends = {backend.name: backend for backend in service.backends()}
+        assert sorted(backends) == list(synthetic.backends())
+        paused, large = backends["synthetic_falcon_27"], backends["synthetic_heron_156_a"]
+        assert not paused.status().operational
+        assert service.least_busy().status().operational
+        assert large.properties().t1(0) > 0
+        assert large.target.num_qubits == 156
+        extra = service.backend(large.name, calibration_id="extra_gates", use_fractional_gates=True)
+        assert "rzz" in extra.configuration().basis_gates
+        assert_every_call_carried_a_bearer(synthetic)

@@ -1,0 +1,250 @@
+"""The emulator's life: ports, hosts, accounts, the log, and the end."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import anyio
+import pytest
+
+from qrbackends.emulator import Emulator, Hold, SyntheticFleet, log
+
+from .asking import Asker
+
+pytestmark = pytest.mark.anyio
+
+FLEET = SyntheticFleet({"a": 5, "b": 5, "c": 5})
+
+
+def free_ports(count: int) -> int:
+    """The first of some consecutive ports that are free."""
+    for first in range(20_011, 60_000, 97):
+        sockets = [socket.socket() for _ in range(count)]
+        try:
+            for offset, taken in enumerate(sockets):
+                taken.bind(("127.0.0.1", first + offset))
+        except OSError:
+            continue
+        else:
+            return first
+        finally:
+            for taken in sockets:
+                taken.close()
+    raise AssertionError("no ports")
+
+
+async def test_ports_are_consecutive_from_the_one_given() -> None:
+    first = free_ports(4)
+    async with Emulator(FLEET, regions=("r1", "r2", "r3"), port=first) as emulator:
+        assert [emulator.url(region) for region in emulator.regions] == [
+            f"http://127.0.0.1:{first + offset}/api/v1" for offset in range(3)
+        ]
+        assert emulator.iam_url == emulator.search_url == f"http://127.0.0.1:{first + 3}"
+        assert emulator.catalog_url == f"http://127.0.0.1:{first + 3}/api/v1"
+    async with Emulator(FLEET, regions=("r1", "r2", "r3"), port=first):
+        pass  # the ports are free again
+
+
+async def test_a_taken_port_is_an_error_that_leaves_nothing_open() -> None:
+    first = free_ports(3)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first + 1))
+        other.listen()
+        with pytest.raises(OSError, match="in use"):
+            await Emulator(FLEET, port=first).__aenter__()
+    async with Emulator(FLEET, port=first):
+        pass
+
+
+async def test_an_emulator_can_be_opened_again() -> None:
+    emulator = Emulator(FLEET)
+    for _ in range(2):
+        async with emulator, Asker(emulator) as ask:
+            assert (await ask.get("/backends")).status == 200
+
+
+async def test_backends_go_to_the_regions_in_turn() -> None:
+    async with Emulator(FLEET) as emulator:
+        assert emulator.backends() == ("a", "b", "c")
+        assert emulator.backends("us-east") == ("a", "c")
+        assert emulator.backends("eu-de") == ("b",)
+
+
+async def test_every_instance_sees_the_backends_of_its_region() -> None:
+    async with Emulator(FLEET, instances=3) as emulator, Asker(emulator) as ask:
+        for instance in emulator.instances:
+            got = await ask.get("/backends", instance.region, Service_CRN=instance.crn)
+            names = [device["name"] for device in got.json()["devices"]]
+            assert names == list(emulator.backends(instance.region))
+
+
+async def test_an_unusable_instance_is_refused() -> None:
+    async with Emulator(FLEET, unusable_instances=1) as emulator, Asker(emulator) as ask:
+        unusable = next(i for i in emulator.instances if not i.usable and i.region == "us-east")
+        assert (await ask.get("/backends", Service_CRN=unusable.crn)).status == 403
+
+
+async def test_the_account_has_everything_a_client_needs() -> None:
+    async with Emulator(FLEET, instances=2, unusable_instances=1, keys=2) as emulator:
+        account = emulator.account()
+        assert [i.crn for i in account.instances] == [i.crn for i in emulator.instances if i.usable]
+        assert all(i.base_url == emulator.url(i.region) for i in account.instances)
+        assert (account.iam, account.search_url) == (emulator.iam_url, emulator.search_url)
+        assert account.catalog_url == emulator.catalog_url
+        keys = [emulator.account(number).api_key for number in range(2)]
+        assert [getattr(key, "reveal")() for key in keys] == list(emulator.api_keys)  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"regions": ()}, {"regions": ("a", "a")}, {"instances": 0}, {"keys": 0}, {"token_lifetime": 0}],
+)
+def test_settings_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="have to be"):
+        Emulator(FLEET, **options)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost", ""])
+async def test_another_host_is_misdirected(ask: Asker, host: str) -> None:
+    for url in (f"{ask.emulator.url('us-east')}/backends", f"{ask.emulator.iam_url}/identity/token"):
+        got = await ask.send("GET", url, headers={"Host": host})
+        assert got.status == 421
+        assert got.json()["status_code"] == 421
+
+
+async def test_all_names_of_loopback_are_its_own(ask: Asker) -> None:
+    port = urlsplit(ask.emulator.url("us-east")).port
+    for host in (f"localhost:{port}", f"LOCALHOST:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
+        assert (await ask.get("/backends", Host=host)).status == 200
+
+
+async def test_it_listens_where_it_is_told() -> None:
+    async with Emulator(FLEET, host="localhost") as emulator, Asker(emulator) as ask:
+        assert emulator.url("us-east").startswith("http://localhost:")
+        assert (await ask.get("/backends")).status == 200
+
+
+async def test_at_all_addresses_only_the_port_of_the_host_is_compared() -> None:
+    async with Emulator(FLEET, host="0.0.0.0") as emulator, Asker(emulator) as ask:
+        url = emulator.url("us-east")
+        assert url.startswith("http://127.0.0.1:")
+        port = urlsplit(url).port
+        assert (await ask.get("/backends", Host=f"machine.example:{port}")).status == 200
+        assert (await ask.get("/backends", Host="machine.example:1")).status == 421
+        assert (await ask.get("/backends", Host="machine.example")).status == 421
+
+
+async def test_ipv6() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    async with Emulator(FLEET, host="::1") as emulator, Asker(emulator) as ask:
+        assert emulator.url("us-east").startswith("http://[::1]:")
+        assert (await ask.get("/backends")).status == 200
+
+
+async def test_a_request_by_absolute_address_is_understood(ask: Asker) -> None:
+    await ask.log_in()
+    url = f"{ask.emulator.url('us-east')}/backends?fields=wait_time_seconds"
+    headers = {
+        "Authorization": f"Bearer {ask.token}",
+        "Service-CRN": ask.crn(),
+        "IBM-API-Version": "2026-04-15",
+    }
+    # through itself as a proxy, which makes the client send the whole address
+    got = await ask.send(
+        "GET", url, headers=headers, proxy=ask.emulator.url("us-east").removesuffix("/api/v1")
+    )
+    assert got.status == 200
+    assert "wait_time_seconds" in got.json()["devices"][0]
+
+
+async def test_the_log_says_what_was_asked_and_never_who(ask: Asker) -> None:
+    name = ask.emulator.backends("eu-de")[0]
+    await ask.get(f"/backends/{name}/properties?calibration_id=x", "eu-de")
+    await ask.get("/nowhere", Authorization=f"apikey {ask.emulator.api_keys[0]}")
+    await ask.get("/backends", Authorization=None)
+    token, properties, nowhere, listed = ask.emulator.requests
+    assert (token.region, token.resource, token.method, token.status) == ("cloud", "token", "POST", 200)
+    assert (properties.region, properties.resource, properties.backend) == ("eu-de", "properties", name)
+    assert properties.path_qs == f"/api/v1/backends/{name}/properties?calibration_id=x"
+    assert (properties.auth, properties.crn, properties.status) == ("Bearer", ask.crn("eu-de"), 404)
+    assert (nowhere.resource, nowhere.backend, nowhere.auth, nowhere.status) == (None, None, "apikey", 404)
+    assert (listed.auth, listed.status) == (None, 401)
+    shown = repr(ask.emulator.requests)
+    assert ask.token not in shown
+    assert ask.emulator.api_keys[0] not in shown
+
+
+async def test_the_counts(ask: Asker) -> None:
+    here, there = ask.emulator.backends("us-east")[0], ask.emulator.backends("eu-de")[0]
+    for path, region in (("/backends", "us-east"), (f"/backends/{here}/status", "us-east")):
+        await ask.get(path, region)
+    await ask.get(f"/backends/{there}/status", "eu-de")
+    count: Callable[..., int] = ask.emulator.count
+    assert (count(), count("status"), count("token")) == (4, 2, 1)
+    assert (count(backend=here), count("status", there), count("status", there, "us-east")) == (1, 1, 0)
+    assert (count(region="us-east"), count(region="cloud"), count("backends")) == (2, 1, 1)
+    ask.emulator.reset_log()
+    assert (count(), ask.emulator.requests) == (0, ())
+
+
+async def test_the_log_forgets_the_oldest_and_the_counts_do_not(
+    ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "KEPT", 3)
+    for _ in range(5):
+        await ask.get("/backends")
+    assert [request.resource for request in ask.emulator.requests] == ["backends"] * 3
+    assert ask.emulator.count() == 6
+    fault = ask.emulator.fault(Hold(), resource="status")
+
+    async def held() -> None:
+        await ask.get(f"/backends/{ask.emulator.backends('us-east')[0]}/status")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(held)
+        await fault.reached()
+        ask.emulator.reset_log()
+        fault.release()
+    assert ask.emulator.requests == ()  # what is answered after a reset is not counted either
+
+
+async def test_closing_does_not_wait_for_held_requests() -> None:
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(5):
+            async with Emulator(FLEET) as emulator:
+                ask = Asker(emulator)
+                await ask.log_in()
+                fault = emulator.fault(Hold(), resource="backends", times=None)
+
+                async def held(region: str) -> None:
+                    with pytest.raises(aiohttp.ClientError):
+                        await ask.request("POST", "/backends", region)
+
+                for region in ("us-east", "us-east", "eu-de"):
+                    tasks.start_soon(held, region)
+                await fault.reached(3)
+    await ask.session.close()
+
+
+async def test_many_at_once_make_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+    build = SyntheticFleet.build
+
+    def counting(fleet: SyntheticFleet, key: object) -> bytes:
+        built.append(key)
+        return build(fleet, key)
+
+    monkeypatch.setattr(SyntheticFleet, "build", counting)
+    fleet = SyntheticFleet({"x": 60})
+    async with Emulator(fleet, regions=("us-east",)) as emulator, Asker(emulator) as asker:
+        await asker.log_in()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(asker.get, "/backends/x/configuration")
+        assert len(built) == 1
