@@ -65,8 +65,8 @@ class Emulator:
         token_lifetime: int = 3600,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not regions or len(set(regions)) != len(regions):
-            raise ValueError("regions have to be distinct, and at least one")
+        if not regions or len(set(regions)) != len(regions) or CLOUD in regions:
+            raise ValueError(f"regions have to be distinct, at least one, and none of them {CLOUD!r}")
         if instances < 1 or keys < 1 or token_lifetime < 1:
             raise ValueError("instances, keys and token_lifetime have to be positive")
         self.regions = tuple(regions)

@@ -104,15 +104,15 @@ def test_an_instance_of_the_account_is_asked_alone(run: Run, service: Emulator) 
     assert service.count("backends") == 1
 
 
-def test_an_instance_beyond_the_account_is_in_the_same_cloud() -> None:
-    own = Instance(CRN.replace("other", "own"), cloud_url="https://test.cloud.ibm.com", private_endpoint=True)
-    account = Account(api_key="k", instances=[own])
-    narrowed = options.Source(instance=Instance(CRN))._narrowed(account).instances
+def test_an_instance_beyond_the_account_is_in_the_same_cloud(tmp_path: Path) -> None:
+    saved = {"token": "k", "instance": "name", "private_endpoint": True, "url": "https://test.cloud.ibm.com"}
+    file = tmp_path / "accounts.json"
+    file.write_text(json.dumps({"mine": saved}))
+    source = options.Source(account="mine", account_file=str(file), instance=Instance(CRN))
+    narrowed = source._narrowed(source._load()).instances
     assert [instance.base_url for instance in narrowed] == [
         "https://private.eu-de.quantum.test.cloud.ibm.com/api/v1"
     ]
-    alone = options.Source(instance=Instance(CRN))._narrowed(Account(api_key="k"))
-    assert tuple(alone.instances) == (Instance(CRN),)
 
 
 def test_the_emulator_has_no_other_instances(run: Run) -> None:
