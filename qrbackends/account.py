@@ -5,7 +5,7 @@ The addresses are those of https://quantum.cloud.ibm.com/docs and of the officia
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
@@ -159,7 +159,7 @@ class Account:
     iam_url: str | None = None
     search_url: str = SEARCH_URL
     catalog_url: str = CATALOG_URL
-    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # may carry a password
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # may carry a password
     verify: bool = True
 
     def __post_init__(self) -> None:
@@ -172,9 +172,10 @@ class Account:
                 put(self, name, Secret(value))
             elif not (value is None or isinstance(value, Secret) or (name == "token" and callable(value))):
                 raise AccountError(f"{name} cannot be a {type(value).__name__}")
-        put(self, "instances", tuple(self.instances))
-        if not all(isinstance(instance, Instance) for instance in self.instances):
-            raise AccountError("instances have to be Instance objects: Instance(crn='crn:v1:…')")
+        instances = tuple(self.instances) if isinstance(self.instances, Iterable) else (None,)
+        if not all(isinstance(instance, Instance) for instance in instances):
+            raise AccountError("instances have to be a list of Instance objects: [Instance(crn='crn:v1:…')]")
+        put(self, "instances", instances)
         if len({instance.crn for instance in self.instances}) != len(self.instances):
             raise AccountError("an instance is named twice")
         for name in ("iam_url", "search_url", "catalog_url"):

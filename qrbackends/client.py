@@ -98,7 +98,8 @@ class Client:
             fields: optional fields to send; the service knows `wait_time_seconds`.
             instance: ask this one only.
         """
-        listed: BackendList = await self._value(Request("backends", fields=tuple(fields)), instance)
+        request = Request("backends", fields=fields)  # type: ignore[arg-type]  # it makes them a tuple
+        listed: BackendList = await self._value(request, instance)
         return listed
 
     async def configuration(

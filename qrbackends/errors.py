@@ -65,7 +65,10 @@ class QRBackendsError(Exception):
         backend: str | None = None,
         attempts: int | None = None,
     ) -> Self:
-        """Return this error, with what is given here filled in where it was not known before."""
+        """Return this error, with region, instance and backend filled in where they were not known yet.
+
+        `attempts`, where it is given, is the count from now on.
+        """
         self.region = self.region or region
         self.instance = self.instance or instance
         self.backend = self.backend or backend

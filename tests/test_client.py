@@ -68,6 +68,12 @@ async def test_wait_times_are_sent_when_asked_for(client: Client) -> None:
     assert all(b.wait_time_seconds is not None for b in with_times)
 
 
+async def test_fields_are_a_list_of_names(emulator: Emulator, client: Client) -> None:
+    with pytest.raises(InvalidRequest, match="list of names"):
+        await client.backends(fields="wait_time_seconds")
+    assert emulator.count() == 0
+
+
 async def test_every_document_of_a_backend(client: Client, name: str) -> None:
     configuration = await client.configuration(name)
     properties = await client.properties(name)

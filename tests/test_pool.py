@@ -305,7 +305,7 @@ async def test_another_event_loop_is_refused() -> None:
         def elsewhere() -> None:
             for call in (get(p, url), p.aclose()):
                 try:
-                    asyncio.run(call)  # type: ignore[arg-type]
+                    asyncio.run(call)
                 except QRBackendsError as error:
                     outcome.append(type(error))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ..errors import QRBackendsError
 
@@ -87,8 +87,9 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
     processor_type: ProcessorType | None = None
     performance_metrics: PerformanceMetrics | None = None
     wait_time_seconds: WaitTime | None = None
-    region: str | None = None
-    instance: str | None = None
+    # Named apart on the wire, so that nothing the service may send one day is taken for the client's word.
+    region: str | None = field(name="qrbackends_region", default=None)
+    instance: str | None = field(name="qrbackends_instance", default=None)
 
     @property
     def online(self) -> bool:

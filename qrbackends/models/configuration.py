@@ -170,6 +170,9 @@ class BackendConfiguration(Struct, frozen=True, dict=True, omit_defaults=True):
         force_setattr(self, "channels_json", object_or_null(self.channels_json, "channels"))
         force_setattr(self, "online_date", aware(self.online_date))
 
+    def __hash__(self) -> int:
+        return hash((self.backend_name, self.backend_version, self.gates))  # msgspec.Raw has no hash
+
     @cached_property
     def _gates(self) -> Mapping[str, GateConfig]:
         return {gate.name: gate for gate in self.gates}

@@ -1,0 +1,138 @@
+"""Objects that the contract leaves open: read-only all the way down."""
+
+import copy
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qrbackends.api import Request, parse
+from qrbackends.models import BackendDefaults, JSONObject
+
+DOCUMENT: dict[str, Any] = {
+    "text": "a",
+    "none": None,
+    "flags": [True, False],
+    "deep": {"list": [{"x": [1, 2.5, {}]}, []], "empty": {}},
+}
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+OBJECTS = st.dictionaries(
+    st.text(),
+    st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=15),
+    max_size=5,
+)
+KINDS = st.sampled_from([JSONObject, BackendDefaults])
+kinds = pytest.mark.parametrize("kind", [JSONObject, BackendDefaults])
+
+
+def everything(value: Any) -> Iterator[Any]:
+    """Yield a value and all that is in it."""
+    yield value
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ()
+    for one in inner:
+        yield from everything(one)
+
+
+@given(kind=KINDS, document=OBJECTS)
+def test_to_dict_gives_back_what_came(kind: type[JSONObject], document: dict[str, Any]) -> None:
+    ours = kind(document)
+    assert ours.to_dict() == document
+    assert list(ours) == list(document)
+    assert len(ours) == len(document)
+    # Equal is not enough: true is 1.
+    assert json.dumps(ours.to_dict()) == json.dumps(document)
+
+
+@given(kind=KINDS, document=OBJECTS)
+def test_all_that_is_in_it_is_immutable_and_hashable(
+    kind: type[JSONObject], document: dict[str, Any]
+) -> None:
+    ours = kind(document)
+    for one in everything(ours):
+        assert isinstance(one, (JSONObject, tuple, str, int, float, type(None)))
+        hash(one)
+
+
+@given(kind=KINDS, document=OBJECTS)
+def test_equal_objects_are_equal_values(kind: type[JSONObject], document: dict[str, Any]) -> None:
+    ours = kind(document)
+    turned = kind(dict(reversed(document.items())))
+    assert ours == turned
+    assert hash(ours) == hash(turned)
+    assert ours == kind(ours)
+    assert ours != kind({**document, "one more": 1})
+    for twin in (copy.copy(ours), copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):  # noqa: S301
+        assert type(twin) is kind
+        assert twin == ours
+        assert twin.to_dict() == document
+
+
+@given(document=OBJECTS)
+def test_defaults_are_what_the_service_sent(document: dict[str, Any]) -> None:
+    ours = parse(Request("defaults", "ibm_x"), 200, {}, json.dumps(document).encode())
+    assert type(ours) is BackendDefaults
+    assert ours.to_dict() == document
+
+
+@kinds
+def test_it_is_a_mapping(kind: type[JSONObject]) -> None:
+    ours = kind(DOCUMENT)
+    assert isinstance(ours, Mapping)
+    assert "deep" in ours
+    assert "other" not in ours
+    assert ours["deep"]["list"][0]["x"] == (1, 2.5, kind({}))
+    assert ours.get("other", 7) == 7
+    assert dict(ours)["flags"] == (True, False)
+    assert bool(kind({})) is False
+    with pytest.raises(KeyError):
+        _ = ours["other"]
+
+
+@kinds
+def test_objects_in_it_are_of_the_plain_kind(kind: type[JSONObject]) -> None:
+    assert type(kind(DOCUMENT)["deep"]) is JSONObject
+
+
+@kinds
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ours: ours.__setitem__("text", 1),
+        lambda ours: ours.__delitem__("text"),
+        lambda ours: ours.update(text=1),
+        lambda ours: ours.pop("text"),
+        lambda ours: ours.clear(),
+        lambda ours: setattr(ours, "text", 1),
+        lambda ours: ours["deep"].update(x=1),
+        lambda ours: ours["flags"].append(1),
+        lambda ours: ours["deep"]["list"][0]["x"].append(1),
+    ],
+)
+def test_it_cannot_be_changed(kind: type[JSONObject], change: Any) -> None:
+    ours = kind(DOCUMENT)
+    with pytest.raises((TypeError, AttributeError)):
+        change(ours)
+    assert ours.to_dict() == DOCUMENT
+
+
+@kinds
+def test_it_has_its_own_copy(kind: type[JSONObject]) -> None:
+    source = copy.deepcopy(DOCUMENT)
+    ours = kind(source)
+    source["deep"]["list"].append("more")
+    source["more"] = 1
+    given_back = ours.to_dict()
+    given_back["deep"]["list"].append("more")
+    given_back["flags"].clear()
+    assert ours.to_dict() == DOCUMENT
+
+
+def test_its_repr_shows_kind_and_content() -> None:
+    assert repr(JSONObject({"a": [1]})) == "JSONObject({'a': (1,)})"
+    assert repr(BackendDefaults({"a": {}})) == "BackendDefaults({'a': JSONObject({})})"
