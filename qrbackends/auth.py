@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlencode
 
 import msgspec
@@ -50,12 +51,15 @@ class Tokens:
         self._clock = clock
         self._flights: Flights[_Token] = Flights()
         self._token: _Token | None = None
-        self._fetch: Callable[[], Awaitable[_Token]] | None
-        if isinstance(account.token, Secret):
-            self._token = _Token(account.token.prefixed("Bearer "), float("inf"), float("inf"))
-            self._fetch = None
-        else:
-            self._fetch = self._from_iam if account.token is None else self._from_provider
+        key, token = account.api_key, account.token
+        self._fixed = isinstance(token, Secret)
+        self._fetch: Callable[[], Awaitable[_Token]]
+        if isinstance(key, Secret):
+            self._fetch = partial(self._from_iam, key)
+        elif isinstance(token, Secret):
+            self._fetch = partial(self._from_provider, partial(_unending, token))
+        elif callable(token):
+            self._fetch = partial(self._from_provider, token)
 
     async def authorization(self) -> Secret:
         """Return the value of the `Authorization` header.
@@ -75,7 +79,7 @@ class Tokens:
 
     def reject(self, authorization: Secret) -> bool:
         """Drop the token that the service refused; return whether another one can be had."""
-        if self._fetch is None:
+        if self._fixed:
             return False
         if self._token is not None and self._token.authorization == authorization:
             self._token = None
@@ -86,8 +90,6 @@ class Tokens:
         await self._flights.aclose()
 
     async def _renew(self) -> _Token:
-        if self._fetch is None:
-            raise AccountError("the account's token is a fixed one and cannot be renewed")
         with self._pool.call():
             self._token = await self._fetch()
         return self._token
@@ -99,13 +101,10 @@ class Tokens:
             logger.warning("the token could not be renewed, the old one is still good: %s", error)
             raise
 
-    async def _from_provider(self) -> _Token:
-        provider = self._account.token
-        if not callable(provider):
-            raise AccountError("the account has no token provider")
+    async def _from_provider(self, provider: Callable[[], Awaitable[tuple[str | Secret, float]]]) -> _Token:
         try:
             text, expires = await provider()
-            bearer, until = Secret(text), float(expires)
+            bearer, until = text if isinstance(text, Secret) else Secret(text), float(expires)
         except Exception as error:  # it is the user's own code
             raise AccountError(
                 "the token provider has to return (token, expiry in Unix seconds); "
@@ -114,10 +113,7 @@ class Tokens:
         now = self._clock()
         return _Token(bearer.prefixed("Bearer "), until, now + _RENEW_AT * (until - now))
 
-    async def _from_iam(self) -> _Token:
-        key = self._account.api_key
-        if not isinstance(key, Secret):
-            raise AccountError("the account has no API key")
+    async def _from_iam(self, key: Secret) -> _Token:
         asked = self._clock()
         answer = await self._pool.exchange(
             "POST",
@@ -133,6 +129,10 @@ class Tokens:
         bearer, lifetime = _read_token(answer)
         # Counted from our own clock: IAM's may differ, and its `expiration` with it.
         return _Token(bearer.prefixed("Bearer "), asked + lifetime, asked + _RENEW_AT * lifetime)
+
+
+async def _unending(token: Secret) -> tuple[Secret, float]:
+    return token, float("inf")
 
 
 class _Issued(Struct, frozen=True):

@@ -322,6 +322,12 @@ def test_limits_have_to_be_positive(field: str, value: float) -> None:
         Limits(**{field: value})  # type: ignore[arg-type]
 
 
+async def test_what_breaks_because_of_the_closing_is_the_closing() -> None:
+    p = SessionPool()
+    await p.aclose()
+    assert type(p._translated(ConnectionResetError())) is ClientClosed
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [

@@ -100,7 +100,7 @@ def test_an_instance_of_the_account_is_asked_alone(run: Run, service: Emulator) 
     crn = service.instances[1].crn
     code, out, _ = run("backends", "--instance", crn, "--json")
     assert code == 0
-    assert {device["instance"] for device in json.loads(out)["devices"]} == {crn}
+    assert {device["qrbackends_instance"] for device in json.loads(out)["devices"]} == {crn}
     assert service.count("backends") == 1
 
 
