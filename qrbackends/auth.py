@@ -8,7 +8,7 @@ from functools import partial
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from .account import Account, Secret
 from .api import USER_AGENT, error_for
@@ -141,8 +141,8 @@ class _Issued(Struct, frozen=True):
 
 
 class _Refused(Struct, frozen=True):
-    errorCode: str | None = None  # noqa: N815
-    errorMessage: str | None = None  # noqa: N815
+    code: str | None = field(name="errorCode", default=None)
+    message: str | None = field(name="errorMessage", default=None)
 
 
 def _read_token(answer: Response) -> tuple[Secret, float]:
@@ -162,9 +162,9 @@ def _refusal(answer: Response) -> QRBackendsError:
         sent = msgspec.json.decode(answer.body, type=_Refused)
     except (ValueError, RecursionError):
         sent = _Refused()
-    reason = f": {sent.errorMessage[:300]}" if sent.errorMessage else ""
+    reason = f": {sent.message[:300]}" if sent.message else ""
     if answer.status in (400, 401, 403):
         error = AuthenticationFailed(f"IAM refused the API key (HTTP {answer.status}){reason}")
-        error.code = sent.errorCode
+        error.code = sent.code
         return error
     return error_for(answer.status, f"IAM answered with HTTP {answer.status}{reason}", answer.headers)
