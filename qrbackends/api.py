@@ -287,13 +287,18 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _text(sent: dict[str, Any], name: str) -> str | None:
-    """Return a text of an error's body, fit for terminals and logs, or None if it is missing or no text."""
+    """Return a text of an error's body, or None if it is missing or no text."""
     value = sent.get(name)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
         return None
-    return "".join(char if char.isprintable() else " " for char in value[:_MAX_SAID])
+    return printable(value)
+
+
+def printable(said: str) -> str:
+    """Return somebody else's words, fit for terminals and logs: at most 1,000 characters, none that acts."""
+    return "".join(char if char.isprintable() else " " for char in said[:_MAX_SAID])
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

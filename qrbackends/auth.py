@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from .account import Account, Secret
-from .api import USER_AGENT, error_for
+from .api import USER_AGENT, error_for, printable
 from .errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError
 from .flight import Flights
 from .pool import Response, SessionPool
@@ -162,9 +162,9 @@ def _refusal(answer: Response) -> QRBackendsError:
         sent = msgspec.json.decode(answer.body, type=_Refused)
     except (ValueError, RecursionError):
         sent = _Refused()
-    reason = f": {sent.message[:300]}" if sent.message else ""
+    reason = f": {printable(sent.message)}" if sent.message else ""
     if answer.status in (400, 401, 403):
         error = AuthenticationFailed(f"IAM refused the API key (HTTP {answer.status}){reason}")
-        error.code = sent.code
+        error.code = sent.code and printable(sent.code)
         return error
     return error_for(answer.status, f"IAM answered with HTTP {answer.status}{reason}", answer.headers)

@@ -162,6 +162,16 @@ async def test_a_refusal_without_reason_is_a_refusal(tokens: Tokens, emulator: E
     assert caught.value.code is None
 
 
+async def test_what_iam_says_is_fit_for_a_terminal(tokens: Tokens, emulator: Emulator) -> None:
+    said = {"errorCode": "B\x1b[2J", "errorMessage": "no\r\n\x1b]0;owned\x07" + "x" * 5000}
+    emulator.fault(Status(400, body=said), resource="token")
+    with pytest.raises(AuthenticationFailed) as caught:
+        await tokens.authorization()
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1100
+    assert caught.value.code == "B [2J"
+
+
 async def test_a_rejected_token_is_dropped_once(tokens: Tokens, emulator: Emulator) -> None:
     first = await tokens.authorization()
     assert tokens.reject(first)
