@@ -10,7 +10,7 @@ import click
 
 from .._version import __version__
 from ..errors import InvalidRequest, QRBackendsError
-from .text import forgiving_output, tell
+from .text import abandon_output, forgiving_output, tell
 
 _FAILED = 1
 _USAGE = 2
@@ -80,6 +80,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except QRBackendsError as error:
         return tell(str(error), _FAILED)
     except OSError as error:
+        abandon_output()
         about = f"{error.filename}: " if error.filename else ""
         return tell(f"{about}{error.strerror or error}", _FAILED)
     except Exception as error:  # the promise is: one line, whatever happens

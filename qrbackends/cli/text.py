@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import os
 import re
 import sys
 from contextlib import suppress
@@ -50,6 +51,16 @@ def forgiving_output() -> None:
     codecs.register_error("qrbackends", _plain)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="qrbackends")
+
+
+def abandon_output() -> None:
+    """Give up what stdout holds and cannot write; Python would try again at its end, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
