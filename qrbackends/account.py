@@ -181,7 +181,7 @@ class Account:
         for name in ("iam_url", "search_url", "catalog_url"):
             if getattr(self, name) is not None:
                 put(self, name, checked_url(getattr(self, name)))
-        put(self, "proxies", dict(self.proxies))
+        put(self, "proxies", {key: _proxy(key, url) for key, url in dict(self.proxies).items()})
 
     @cached_property
     def iam(self) -> str:
@@ -226,6 +226,17 @@ def is_plain_http(url: str) -> bool:
         return False
     host = _host(url) or ""
     return host != "localhost" and not (_is_ip(host) and ip_address(host).is_loopback)
+
+
+def _proxy(key: str, url: str) -> str:
+    """Return a proxy's address with its scheme, which may be left out; it may carry user and password."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts.geturl()
+    except (TypeError, ValueError, AttributeError):
+        pass  # told below, without the address: it may carry a password
+    raise AccountError(f"the proxy for {key!r:.80} has to be an address such as http://HOST:PORT")
 
 
 def _host(url: str) -> str | None:

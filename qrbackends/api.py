@@ -5,7 +5,7 @@ and hashable, so that the same value can say what is cached. `parse` turns an an
 body into the struct, or raises what went wrong.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -63,7 +63,7 @@ class Request(Struct, frozen=True, dict=True):
         backend_id: the backend's name; absent for `backends` only.
         calibration_id: a named variant of the backend; for `configuration` and `properties`.
         updated_before: an instant; the newest calibration before it is asked for; for `properties`.
-        fields: optional fields to send; for `backends`: `wait_time_seconds`.
+        fields: optional fields to send; for `backends`: `wait_time_seconds`. Kept as a sorted tuple.
 
     Raises:
         InvalidRequest: an argument is malformed, or is not one of this resource's.
@@ -73,7 +73,7 @@ class Request(Struct, frozen=True, dict=True):
     backend_id: str | None = None
     calibration_id: str | None = None
     updated_before: datetime | None = None
-    fields: tuple[str, ...] = ()
+    fields: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.resource, str) or self.resource not in _TYPES:
@@ -272,7 +272,7 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
 
 def error_for(status: int, message: str, headers: Mapping[str, str]) -> ResponseError:
     """Return the error of the class that belongs to `status`, with what `Retry-After` says."""
-    error_type = _ERRORS.get(status, ServerError if status >= 500 else ResponseError)
+    error_type = _ERRORS.get(status, ServerError if 500 <= status < 600 else ResponseError)
     error = error_type(message, status)
     error.retry_after = retry_after(headers)
     return error

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from urllib.parse import urlencode
 
 import msgspec
@@ -75,7 +76,8 @@ class Tokens:
                 token.renew_at = now + _PAUSE
                 self._flights.begin("token", self._renew_quietly)
             return token.authorization
-        return (await self._flights.join("token", self._renew)).authorization
+        # Whoever waits has a deadline of their own, and the last to leave stops it.
+        return (await self._flights.join("token", partial(self._renew, inf))).authorization
 
     def reject(self, authorization: Secret) -> bool:
         """Drop the token that the service refused; return whether another one can be had."""
@@ -89,8 +91,8 @@ class Tokens:
         """Stop a renewal that is under way."""
         await self._flights.aclose()
 
-    async def _renew(self) -> _Token:
-        with self._pool.call():
+    async def _renew(self, deadline: float | None = None) -> _Token:
+        with self._pool.call(deadline):
             self._token = await self._fetch()
         return self._token
 
@@ -103,15 +105,18 @@ class Tokens:
 
     async def _from_provider(self, provider: Callable[[], Awaitable[tuple[str | Secret, float]]]) -> _Token:
         try:
-            text, expires = await provider()
-            bearer, until = text if isinstance(text, Secret) else Secret(text), float(expires)
+            answer = await provider()
         except Exception as error:  # it is the user's own code
-            raise AccountError(
-                "the token provider has to return (token, expiry in Unix seconds); "
-                f"it failed with {type(error).__name__}"
-            ) from error
-        now = self._clock()
-        return _Token(bearer.prefixed("Bearer "), until, now + _RENEW_AT * (until - now))
+            raise AccountError(f"the token provider failed with {type(error).__name__}") from error
+        try:
+            text, expires = answer
+            bearer, until = text if isinstance(text, Secret) else Secret(text), float(expires)
+        except (TypeError, ValueError):  # whose words may quote what was returned
+            del answer
+        else:
+            now = self._clock()
+            return _Token(bearer.prefixed("Bearer "), until, now + _RENEW_AT * (until - now))
+        raise AccountError("the token provider has to return (token, expiry in Unix seconds)")
 
     async def _from_iam(self, key: Secret) -> _Token:
         asked = self._clock()
@@ -123,16 +128,21 @@ class Tokens:
                 "Content-Type": "application/x-www-form-urlencoded",
                 "User-Agent": USER_AGENT,
             },
+            lane="iam",
             account=self._account,
             data=Secret(urlencode({"grant_type": _GRANT, "apikey": key.reveal()})),
         )
-        bearer, lifetime = _read_token(answer)
+        try:
+            bearer, lifetime = _read_token(self._account, answer)
+        except QRBackendsError as error:
+            error.redact(key.reveal())  # an answer may echo it
+            raise
         # Counted from our own clock: IAM's may differ, and its `expiration` with it.
         return _Token(bearer.prefixed("Bearer "), asked + lifetime, asked + _RENEW_AT * lifetime)
 
 
 async def _unending(token: Secret) -> tuple[Secret, float]:
-    return token, float("inf")
+    return token, inf
 
 
 class _Issued(Struct, frozen=True):
@@ -145,10 +155,10 @@ class _Refused(Struct, frozen=True):
     message: str | None = field(name="errorMessage", default=None)
 
 
-def _read_token(answer: Response) -> tuple[Secret, float]:
+def _read_token(account: Account, answer: Response) -> tuple[Secret, float]:
     """Return the token in IAM's answer and its lifetime in seconds."""
     if answer.status != 200:
-        raise _refusal(answer)
+        raise _refusal(account, answer)
     try:
         issued = msgspec.json.decode(answer.body, type=_Issued)
         return Secret(issued.access_token), issued.expires_in
@@ -157,7 +167,7 @@ def _read_token(answer: Response) -> tuple[Secret, float]:
     raise DecodeError(problem)
 
 
-def _refusal(answer: Response) -> QRBackendsError:
+def _refusal(account: Account, answer: Response) -> QRBackendsError:
     try:
         sent = msgspec.json.decode(answer.body, type=_Refused)
     except (ValueError, RecursionError):
@@ -167,4 +177,7 @@ def _refusal(answer: Response) -> QRBackendsError:
         error = AuthenticationFailed(f"IAM refused the API key (HTTP {answer.status}){reason}")
         error.code = sent.code and printable(sent.code)
         return error
-    return error_for(answer.status, f"IAM answered with HTTP {answer.status}{reason}", answer.headers)
+    said = f"IAM answered with HTTP {answer.status}{reason}"
+    if answer.status == 429 or answer.status >= 500:
+        return error_for(answer.status, said, answer.headers)
+    return AccountError(f"{said}; check the address of IAM, {account.iam}")

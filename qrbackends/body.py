@@ -66,8 +66,6 @@ class Body:
         except zlib.error:
             problem = "the body is not compressed as its headers say"
         else:
-            if self._member.unconsumed_tail:
-                raise self._too_large()
             if not self._member.eof:
                 return b""
             rest = self._member.unused_data

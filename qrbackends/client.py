@@ -2,12 +2,13 @@
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
+import anyio
 from msgspec import Struct
 
 from .account import Account, Instance
@@ -71,7 +72,13 @@ class Client:
 
     @classmethod
     def from_account(
-        cls, name: str | None = None, path: str | os.PathLike[str] | None = None, **options: Any
+        cls,
+        name: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        limits: Limits | None = None,
+        allow_http: bool = False,
+        api_version: str = API_VERSION,
     ) -> Self:
         """Return a client for a saved account, or for the one in the environment.
 
@@ -79,15 +86,18 @@ class Client:
             name: a saved account's name. Left out, `QISKIT_IBM_TOKEN` and `QISKIT_IBM_INSTANCE` are
                 used where they are set (unless `path` is given), then the file's default account.
             path: the file of saved accounts; left out, the official client's `~/.qiskit/qiskit-ibm.json`.
-            options: as for `Client`.
+            limits: as for `Client`.
+            allow_http: as for `Client`.
+            api_version: as for `Client`.
 
         Raises:
             AccountError: there is no such account, or it is incomplete.
         """
-        return cls(load_account(name, path), **options)
+        account = load_account(name, path)
+        return cls(account, limits=limits, allow_http=allow_http, api_version=api_version)
 
     async def backends(
-        self, *, fields: Iterable[str] = (), instance: Instance | str | None = None
+        self, *, fields: Sequence[str] = (), instance: Instance | str | None = None
     ) -> BackendList:
         """Return every backend of every instance, asked concurrently.
 
@@ -98,8 +108,7 @@ class Client:
             fields: optional fields to send; the service knows `wait_time_seconds`.
             instance: ask this one only.
         """
-        request = Request("backends", fields=fields)  # type: ignore[arg-type]  # it makes them a tuple
-        listed: BackendList = await self._value(request, instance)
+        listed: BackendList = await self._value(Request("backends", fields=fields), instance)
         return listed
 
     async def configuration(
@@ -156,13 +165,16 @@ class Client:
             return Fetched(await self._routes.list(request, own), 0.0, "origin")
         deadline = self._pool.deadline()
         if own is None:
-            own = await self._find(request.backend_id or "", deadline)
+            backend_id = request.backend_id or ""
+            own = self._routes.known(backend_id) or await self._find(backend_id, deadline)
         return Fetched(await self._origin.fetch(request, own, deadline), 0.0, "origin")
 
     async def _find(self, backend_id: str, deadline: float) -> Instance:
+        now = anyio.current_time()
         try:
             with self._pool.call(deadline):
-                return await self._routes.find(backend_id)
+                # Half of the time at most: the rest is for the question itself.
+                return await self._routes.find(backend_id, now + (deadline - now) / 2)
         except QRBackendsError as error:
             error.about(backend=backend_id)
             raise
@@ -171,13 +183,19 @@ class Client:
         return (await self.fetch(request, instance=instance)).value
 
     async def aclose(self) -> None:
-        """Close every connection; calls that are under way end with `ClientClosed`."""
+        """Close every connection; calls that are under way end with `ClientClosed`.
+
+        Raises:
+            WrongEventLoop: the client belongs to another event loop.
+        """
+        self._pool.check_loop()
         async with AsyncExitStack() as stack:  # the later ones are closed even if this is cancelled
             stack.push_async_callback(self._pool.aclose)
             stack.push_async_callback(self._tokens.aclose)
             stack.push_async_callback(self._routes.aclose)
 
     async def __aenter__(self) -> Self:
+        self._pool.check()
         return self
 
     async def __aexit__(

@@ -75,6 +75,14 @@ class QRBackendsError(Exception):
         self.attempts = self.attempts if attempts is None else attempts
         return self
 
+    def redact(self, secret: str) -> Self:
+        """Return this error with `***` wherever its texts hold `secret`."""
+        for name, value in vars(self).items():
+            if isinstance(value, str):
+                setattr(self, name, value.replace(secret, "***"))
+        self.args = (self.message,)
+        return self
+
     def again(self) -> Self:
         """Return an equal error with a traceback of its own, for one more caller who has to get it."""
         twin = type(self)(self.message)

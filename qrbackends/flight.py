@@ -48,20 +48,19 @@ class Flights(Generic[T]):
             if not flight.waiters and not flight.task.done():
                 self._flights.pop(key, None)  # nobody joins what is being stopped
                 flight.task.cancel()
-        if flight.task.cancelled():
-            raise ClientClosed("the client was closed during the call")
-        error = flight.task.exception()
-        if isinstance(error, QRBackendsError):
-            raise error.again()
-        return flight.task.result()
+        return outcome(flight.task)
 
-    def begin(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        """Begin `work` in the background, unless it is under way; callers may join it.
+    def begin(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        """Begin `work` in the background, unless it is under way, and return its task; callers may join it.
 
-        Its failure reaches those who join it, and nobody else: `work` itself logs what has to be told.
+        It goes on however many join and leave. Its failure reaches those who ask for it, and nobody else:
+        `work` itself logs what has to be told.
         """
-        if key not in self._flights:
-            self._start(key, work).waiters += 1  # it goes on however many join and leave
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._start(key, work)
+            flight.waiters += 1
+        return flight.task
 
     def _start(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
         if self._closed:
@@ -88,3 +87,18 @@ class Flights(Generic[T]):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def outcome(task: asyncio.Task[T]) -> T:
+    """Return what a task that has ended returned, or raise an error of the caller's own.
+
+    Raises:
+        ClientClosed: it was cancelled.
+        QRBackendsError: what it raised.
+    """
+    if task.cancelled():
+        raise ClientClosed("the client was closed during the call")
+    error = task.exception()
+    if isinstance(error, QRBackendsError):
+        raise error.again()
+    return task.result()

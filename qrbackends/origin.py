@@ -1,5 +1,6 @@
 """One account's way to the service: a request's headers, its answer, and a token that was refused."""
 
+import re
 from typing import Any
 
 from .account import Account, Instance, Secret
@@ -7,6 +8,8 @@ from .api import API_VERSION, Request, headers, parse
 from .auth import Tokens
 from .errors import InvalidRequest, QRBackendsError, Unauthorized
 from .pool import SessionPool
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Origin:
@@ -22,7 +25,7 @@ class Origin:
     def __init__(
         self, account: Account, pool: SessionPool, tokens: Tokens, api_version: str = API_VERSION
     ) -> None:
-        if len(api_version) != 10 or not api_version.replace("-", "").isdecimal():
+        if not isinstance(api_version, str) or not _DATE.fullmatch(api_version):
             raise InvalidRequest(f"api_version has to be a date such as {API_VERSION}")
         self._account = account
         self._pool = pool
@@ -66,6 +69,11 @@ class Origin:
             "GET",
             instance.base_url + request.target,
             headers(authorization, instance.crn, self._api_version),
+            lane=instance.region,
             account=self._account,
         )
-        return parse(request, *answer)
+        try:
+            return parse(request, *answer)
+        except QRBackendsError as error:
+            error.redact(authorization.reveal().removeprefix("Bearer "))  # an answer may echo it
+            raise

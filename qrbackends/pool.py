@@ -1,4 +1,4 @@
-"""The wire: one aiohttp session per origin, with limits, deadlines and typed errors."""
+"""The wire: one aiohttp session per region, with limits, deadlines and typed errors."""
 
 import asyncio
 import logging
@@ -42,6 +42,9 @@ class Limits:
         connect: seconds to make a connection.
         read: seconds without a byte from the service.
         body: bytes of an answer, once decompressed.
+
+    Raises:
+        ValueError: one of them is not a number greater than zero, or not a whole one where it counts.
     """
 
     per_region: int = 32
@@ -52,8 +55,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} has to be greater than zero")
+            value = getattr(self, name)
+            whole = name in ("per_region", "body")
+            if not isinstance(value, int if whole else (int, float)) or not value > 0:
+                raise ValueError(f"{name} has to be greater than zero{', and whole' if whole else ''}")
 
 
 class Response(NamedTuple):
@@ -65,14 +70,14 @@ class Response(NamedTuple):
 
 
 class _Lane(NamedTuple):
-    """What all requests to one origin share."""
+    """What all requests to one region at one origin share."""
 
     session: aiohttp.ClientSession
     limiter: anyio.CapacityLimiter
 
 
 class SessionPool:
-    """Sessions by origin, each opened when it is first needed.
+    """Sessions by region and origin, each opened when it is first needed.
 
     It belongs to the event loop in which it is first used, and may be closed in another task than it was
     opened in.
@@ -85,7 +90,7 @@ class SessionPool:
     def __init__(self, limits: Limits | None = None, *, allow_http: bool = False) -> None:
         self._limits = limits or Limits()
         self._allow_http = allow_http
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[tuple[str, str], _Lane] = {}
         self._calls: set[anyio.CancelScope] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -106,7 +111,7 @@ class SessionPool:
             ClientClosed: the pool is closed, or was meanwhile.
             WrongEventLoop: the pool belongs to another event loop.
         """
-        self._check()
+        self.check()
         with anyio.CancelScope(deadline=self.deadline() if deadline is None else deadline) as scope:
             self._calls.add(scope)
             try:
@@ -124,6 +129,7 @@ class SessionPool:
         url: str,
         headers: Mapping[str, str],
         *,
+        lane: str,
         account: Account,
         data: Secret | None = None,
     ) -> Response:
@@ -133,6 +139,7 @@ class SessionPool:
             method: the HTTP method.
             url: the address, already percent-encoded.
             headers: all headers that matter.
+            lane: whose limit it counts against: the region's, or IAM's.
             account: whose proxies and TLS settings hold.
             data: the body to send; a secret, as the only one that is sent holds the API key.
 
@@ -142,12 +149,13 @@ class SessionPool:
             ClientClosed: the pool is closed.
             WrongEventLoop: the pool belongs to another event loop.
         """
-        self._check()
+        self.check()
         target = URL(url, encoded=True)
-        lane = self._lane(target)
-        async with lane.limiter:
+        session, limiter = self._lane(lane, target)
+        async with limiter:
+            self.check()  # it may have been closed while this one waited for its place
             try:
-                async with lane.session.request(
+                async with session.request(
                     method,
                     target,
                     headers=headers,
@@ -173,20 +181,25 @@ class SessionPool:
         Raises:
             WrongEventLoop: the pool belongs to another event loop.
         """
-        if self._closed:
-            return
-        self._check()
+        self.check_loop()
         self._closed = True
         for scope in tuple(self._calls):
             scope.cancel()
         lanes, self._lanes = self._lanes, {}
-        with anyio.move_on_after(_CLOSING, shield=True):
-            for lane in lanes.values():
-                await lane.session.close()
+        # Tasks of their own, so that each is closed even if whoever closes the pool is cancelled.
+        closing = [asyncio.create_task(lane.session.close()) for lane in lanes.values()]
+        if closing:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait(closing, timeout=_CLOSING)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `ClientClosed` if the pool is closed, and `WrongEventLoop` if it belongs to another one."""
         if self._closed:
             raise ClientClosed("the client is closed")
+        self.check_loop()
+
+    def check_loop(self) -> None:
+        """Raise `WrongEventLoop` if the pool belongs to another event loop than the one that runs."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -195,16 +208,16 @@ class SessionPool:
                 "the client belongs to the event loop in which it was first used; make one for each loop"
             )
 
-    def _lane(self, url: URL) -> _Lane:
+    def _lane(self, name: str, url: URL) -> _Lane:
         origin = f"{url.scheme}://{url.raw_authority}"
-        lane = self._lanes.get(origin)
+        lane = self._lanes.get((name, origin))
         if lane is None:
             if not self._allow_http and is_plain_http(origin):
                 raise AccountError(
                     f"{origin} is plain http to another machine, where credentials would be sent in the "
                     "clear; use https, or say allow_http=True"
                 )
-            lane = self._lanes[origin] = self._open()
+            lane = self._lanes[name, origin] = self._open()
         return lane
 
     def _open(self) -> _Lane:

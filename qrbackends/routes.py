@@ -1,6 +1,8 @@
 """Which instance has which backend."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -8,11 +10,21 @@ from msgspec.structs import replace
 
 from .account import Account, Instance
 from .api import Request
-from .errors import AccountError, InstanceUnavailable, NotFound, QRBackendsError
-from .flight import Flights
+from .errors import (
+    AccountError,
+    ClientClosed,
+    InstanceUnavailable,
+    NotFound,
+    QRBackendsError,
+    Timeout,
+    WrongEventLoop,
+)
+from .flight import Flights, outcome
 from .models import Backend, BackendList, BackendsResponse
 
 Fetch = Callable[[Request, Instance], Awaitable[Any]]
+
+_LIST = Request("backends")
 
 
 class Routes:
@@ -25,11 +37,15 @@ class Routes:
 
     def __init__(self, account: Account, fetch: Fetch) -> None:
         if not account.instances:
-            raise AccountError("the account names no instance: give Account(instances=[Instance(crn=…)])")
+            raise AccountError(
+                "the account names no instance: give Account(instances=[Instance(crn=…)]), "
+                "or set QISKIT_IBM_INSTANCE to a CRN"
+            )
         self._instances = tuple(account.instances)
         self._fetch = fetch
         self._known: dict[str, frozenset[str]] = {}  # by CRN
-        self._flights: Flights[BackendList] = Flights()
+        self._flights: Flights[BackendsResponse] = Flights()
+        self._lists: dict[str, asyncio.Task[BackendsResponse]] = {}  # by CRN
 
     def named(self, instance: Instance | str) -> Instance:
         """Return the account's instance of this CRN.
@@ -50,42 +66,63 @@ class Routes:
             QRBackendsError: not one of them could be listed.
         """
         asked = self._instances if instance is None else (instance,)
-        answers: list[BackendsResponse | QRBackendsError | None] = [None] * len(asked)
+        answers: dict[str, BackendsResponse | QRBackendsError] = {}
 
-        async def ask(place: int) -> None:
+        async def ask(one: Instance) -> None:
             try:
-                answers[place] = await self._fetch(request, asked[place])
+                answers[one.crn] = await self._ask(request, one)
             except QRBackendsError as error:
-                answers[place] = error
+                answers[one.crn] = error
 
         async with anyio.create_task_group() as group:
-            for place in range(len(asked)):
-                group.start_soon(ask, place)
-        return self._merged(asked, answers)
+            for one in asked:
+                group.start_soon(ask, one)
+        return _merged([(one, answers[one.crn]) for one in asked])
 
-    async def find(self, backend_id: str) -> Instance:
-        """Return the first instance, in the account's order, that lists the backend.
+    def known(self, backend_id: str) -> Instance | None:
+        """Return the first instance whose last known list has the backend, or None.
 
-        The lists are asked for when the backend is in none that is known.
+        An account's only instance is taken at once: the service itself says whether it has the backend.
+        """
+        if len(self._instances) == 1:
+            return self._instances[0]
+        for instance in self._instances:
+            if backend_id in self._known.get(instance.crn, ()):
+                return instance
+        return None
+
+    async def find(self, backend_id: str, until: float = float("inf")) -> Instance:
+        """Ask all instances for their lists, and return the first, in the account's order, with the backend.
+
+        Callers share the lists that are under way. One that takes too long stands in nobody's way for
+        longer than `until`, in the event loop's time.
 
         Raises:
             NotFound: no instance lists it.
             InstanceUnavailable: no instance that could be listed has it, but not all could be.
         """
-        if len(self._instances) == 1:
-            return self._instances[0]  # the service itself says whether it has it
-        found = self._lookup(backend_id)
-        if found is not None:
-            return found
-        listed = await self._flights.join("lists", lambda: self.list(Request("backends")))
-        found = self._lookup(backend_id)
-        if found is not None:
-            return found
-        if listed.errors:
-            regions = ", ".join(error.region or "?" for error in listed.errors)
+        round_of_lists = self._round()
+        errors: list[QRBackendsError] = []
+        for instance in self._instances:
+            task = round_of_lists[instance.crn]
+            with anyio.CancelScope(deadline=until):
+                await asyncio.wait((task,))
+            try:
+                if not task.done():
+                    raise Timeout("its list takes too long").about(region=instance.region)
+                listed = outcome(task)
+            except (AccountError, ClientClosed, WrongEventLoop):
+                raise
+            except QRBackendsError as error:
+                errors.append(error)
+            else:
+                if any(device.name == backend_id for device in listed.devices):
+                    return instance
+        if errors:
             raise InstanceUnavailable(
-                f"an instance could not be listed ({regions}); whether it has this backend is not known",
-                listed.errors,
+                "whether an instance that could not be listed has this backend is not known: "
+                + "; ".join(map(str, errors)),
+                errors,
             ).about(backend=backend_id)
         raise NotFound("no instance of the account lists this backend", 404).about(backend=backend_id)
 
@@ -93,29 +130,39 @@ class Routes:
         """Stop asking."""
         await self._flights.aclose()
 
-    def _lookup(self, backend_id: str) -> Instance | None:
-        for instance in self._instances:
-            if backend_id in self._known.get(instance.crn, ()):
-                return instance
-        return None
+    def _round(self) -> dict[str, asyncio.Task[BackendsResponse]]:
+        """Return each instance's list that is under way, or was fetched since the slowest one began."""
+        if all(task.done() for task in self._lists.values()):
+            self._lists = {}
+        for one in self._instances:
+            task = self._lists.get(one.crn)
+            if task is None or _failed(task):
+                self._lists[one.crn] = self._flights.begin(one.crn, partial(self._ask, _LIST, one))
+        return dict(self._lists)
 
-    def _merged(
-        self, asked: Sequence[Instance], answers: Sequence[BackendsResponse | QRBackendsError | None]
-    ) -> BackendList:
-        backends: list[Backend] = []
-        errors: list[QRBackendsError] = []
-        for instance, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, BackendsResponse):
-                self._known[instance.crn] = frozenset(device.name for device in answer.devices)
-                backends += (
-                    replace(device, region=instance.region, instance=instance.crn)
-                    for device in answer.devices
-                )
-            elif answer is not None:
-                errors.append(answer)
-        if len(errors) == len(asked):
-            raise _common(errors)
-        return BackendList(backends, errors)
+    async def _ask(self, request: Request, instance: Instance) -> BackendsResponse:
+        listed: BackendsResponse = await self._fetch(request, instance)
+        self._known[instance.crn] = frozenset(device.name for device in listed.devices)
+        return listed
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _merged(answers: Sequence[tuple[Instance, BackendsResponse | QRBackendsError]]) -> BackendList:
+    backends: list[Backend] = []
+    errors: list[QRBackendsError] = []
+    for instance, answer in answers:
+        if isinstance(answer, QRBackendsError):
+            errors.append(answer)
+        else:
+            backends += (
+                replace(device, region=instance.region, instance=instance.crn) for device in answer.devices
+            )
+    if len(errors) == len(answers):
+        raise _common(errors)
+    return BackendList(backends, errors)
 
 
 def _common(errors: Sequence[QRBackendsError]) -> QRBackendsError:

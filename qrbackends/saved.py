@@ -22,6 +22,11 @@ class _Proxies(Struct, frozen=True):
     password_ntlm: str | None = None
 
 
+class _Heading(Struct, frozen=True):
+    channel: str | None = None
+    is_default_account: bool | None = None
+
+
 class _Saved(Struct, frozen=True):
     token: str | None = None
     channel: str | None = None
@@ -30,7 +35,9 @@ class _Saved(Struct, frozen=True):
     private_endpoint: bool | None = None
     verify: bool | None = None
     proxies: _Proxies | None = None
-    is_default_account: bool | None = None
+
+    def __repr__(self) -> str:
+        return "<a saved account>"  # debuggers and crash reports print it
 
 
 def load_account(
@@ -38,7 +45,7 @@ def load_account(
     path: str | os.PathLike[str] | None = None,
     *,
     instance: str | None = None,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
 ) -> Account:
     """Return the account that the arguments, the environment or the saved accounts name, in this order.
 
@@ -48,26 +55,46 @@ def load_account(
         path: the file of saved accounts; left out, `~/.qiskit/qiskit-ibm.json`.
         instance: a CRN, instead of the instance that the account names.
         environ: where `QISKIT_IBM_TOKEN`, `QISKIT_IBM_INSTANCE`, `QISKIT_IBM_URL`, `QISKIT_IBM_CHANNEL`,
-            `IAM_URL`, `GLOBAL_SEARCH_URL` and `GLOBAL_CATALOG_URL` are read.
+            `IAM_URL`, `GLOBAL_SEARCH_URL` and `GLOBAL_CATALOG_URL` are read; left out, the process's own.
 
     Raises:
         AccountError: there is no such account, or it is incomplete.
     """
-    channel = environ.get("QISKIT_IBM_CHANNEL") or None
-    if name is None and path is None and environ.get("QISKIT_IBM_TOKEN"):
-        saved = _Saved(
-            token=environ["QISKIT_IBM_TOKEN"],
-            channel=channel,
-            instance=environ.get("QISKIT_IBM_INSTANCE") or None,
-            url=environ.get("QISKIT_IBM_URL") or None,
-        )
-    else:
+    environment = _environment(os.environ if environ is None else environ)
+    saved = environment.account
+    if name is not None or path is not None or saved.token is None:
         file = Path(path if path is not None else DEFAULT_PATH)
-        saved = _pick(_read(file), name, channel, file)
-    return _account(saved if instance is None else replace(saved, instance=instance), environ)
+        saved = _pick(_read(file), name, saved.channel, file)
+    return _account(saved if instance is None else replace(saved, instance=instance), environment)
 
 
-def _read(file: Path) -> dict[str, _Saved]:
+class _Environment(Struct, frozen=True):
+    """What the environment says, apart from it: whatever else it holds is nobody's business."""
+
+    account: _Saved
+    iam_url: str | None
+    search_url: str | None
+    catalog_url: str | None
+
+
+def _environment(environ: Mapping[str, str]) -> _Environment:
+    def value(name: str) -> str | None:
+        return environ.get(name) or None
+
+    return _Environment(
+        _Saved(
+            token=value("QISKIT_IBM_TOKEN"),
+            channel=value("QISKIT_IBM_CHANNEL"),
+            instance=value("QISKIT_IBM_INSTANCE"),
+            url=value("QISKIT_IBM_URL"),
+        ),
+        iam_url=value("IAM_URL"),
+        search_url=value("GLOBAL_SEARCH_URL"),
+        catalog_url=value("GLOBAL_CATALOG_URL"),
+    )
+
+
+def _read(file: Path) -> dict[str, msgspec.Raw]:
     try:
         content = file.expanduser().read_bytes()
     except FileNotFoundError:
@@ -81,37 +108,57 @@ def _read(file: Path) -> dict[str, _Saved]:
         problem = f"{str(file)!r} is not the path of a file"
     else:
         try:
-            return msgspec.json.decode(content, type=dict[str, _Saved])
+            return msgspec.json.decode(content.decode(), type=dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # The parser's own words may quote the file, and with it a key.
             problem = f"{file} is not a JSON object of saved accounts"
     raise AccountError(problem)
 
 
-def _pick(saved: dict[str, _Saved], name: str | None, channel: str | None, file: Path) -> _Saved:
+def _pick(saved: dict[str, msgspec.Raw], name: str | None, channel: str | None, file: Path) -> _Saved:
     if name is not None:
         if name not in saved:
-            raise AccountError(f"{file} has no account {name!r}; it has: {', '.join(saved) or 'none'}")
-        return saved[name]
+            names = ", ".join(key for key, entry in saved.items() if _heading(entry))
+            raise AccountError(f"{file} has no account {name!r}; it has: {names or 'none'}")
+        return _decoded(saved[name], name, file)
     wanted = (channel,) if channel else (*_CHANNELS, None)
-    usable = [key for key, account in saved.items() if account.channel in wanted]
+    headings = {key: _heading(entry) for key, entry in saved.items()}
+    usable = [key for key, heading in headings.items() if heading and heading.channel in wanted]
     if not usable:
         raise AccountError(f"{file} has no account for {channel or 'the IBM Quantum Platform'}")
 
     def rank(key: str) -> tuple[bool, bool, bool, int]:
         """Order accounts as the official client does."""
-        own = saved[key].channel or _CHANNELS[0]
+        heading = headings[key] or _Heading()
+        own = heading.channel or _CHANNELS[0]
         return (
-            not saved[key].is_default_account,
+            not heading.is_default_account,
             own != _CHANNELS[0],
             key != f"default-{own.replace('_', '-')}",
             -usable.index(key),
         )
 
-    return saved[min(usable, key=rank)]
+    chosen = min(usable, key=rank)
+    return _decoded(saved[chosen], chosen, file)
 
 
-def _account(saved: _Saved, environ: Mapping[str, str]) -> Account:
+def _heading(entry: msgspec.Raw) -> _Heading | None:
+    """Return what an account is chosen by, or None: one entry that makes no sense hides no other."""
+    try:
+        return msgspec.json.decode(entry, type=_Heading)
+    except msgspec.ValidationError:
+        return None
+
+
+def _decoded(entry: msgspec.Raw, name: str, file: Path) -> _Saved:
+    try:
+        return msgspec.json.decode(entry, type=_Saved)
+    except msgspec.ValidationError:
+        problem = f"the account {name!r} in {file} is not as the official client writes them"
+    raise AccountError(problem)
+
+
+def _account(saved: _Saved, environment: _Environment) -> Account:
     if saved.channel not in (*_CHANNELS, None):
         raise AccountError(f"the channel {saved.channel!r} is none of {', '.join(_CHANNELS)}")
     if not saved.token:
@@ -123,9 +170,9 @@ def _account(saved: _Saved, environ: Mapping[str, str]) -> Account:
     return Account(
         api_key=saved.token,
         instances=_instances(saved, root),
-        iam_url=environ.get("IAM_URL") or None,
-        search_url=environ.get("GLOBAL_SEARCH_URL") or f"https://api.global-search-tagging.{cloud}",
-        catalog_url=environ.get("GLOBAL_CATALOG_URL") or f"https://globalcatalog.{cloud}/api/v1",
+        iam_url=environment.iam_url,
+        search_url=environment.search_url or f"https://api.global-search-tagging.{cloud}",
+        catalog_url=environment.catalog_url or f"https://globalcatalog.{cloud}/api/v1",
         proxies=(saved.proxies.urls if saved.proxies else None) or {},
         verify=saved.verify is not False,
     )

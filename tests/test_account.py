@@ -7,6 +7,7 @@ import logging
 import pickle
 import string
 import traceback
+from typing import Any
 
 import msgspec
 import pytest
@@ -475,3 +476,24 @@ def test_the_addresses_of_search_and_catalog() -> None:
     account = Account(api_key=KEY)
     assert account.search_url == "https://api.global-search-tagging.cloud.ibm.com"
     assert account.catalog_url == "https://globalcatalog.cloud.ibm.com/api/v1"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("proxy:3128", "http://proxy:3128"),
+        ("http://user:pw@proxy:3128", "http://user:pw@proxy:3128"),
+        ("https://proxy", "https://proxy"),
+    ],
+)
+def test_a_proxy_may_leave_out_its_scheme(given: str, kept: str) -> None:
+    assert Account(api_key=KEY, proxies={"https": given}).proxies == {"https": kept}
+
+
+@pytest.mark.parametrize(
+    "proxy", ["//x", "", "socks5://pw@proxy:1080", "http://", "http://x:pw", "http://[", 7]
+)
+def test_a_proxy_that_cannot_be_one_is_refused_without_its_password(proxy: Any) -> None:
+    with pytest.raises(AccountError, match="the proxy for 'https' has to be an address") as caught:
+        Account(api_key=KEY, proxies={"https": proxy})
+    assert "pw" not in str(caught.value)

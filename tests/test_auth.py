@@ -162,6 +162,22 @@ async def test_a_refusal_without_reason_is_a_refusal(tokens: Tokens, emulator: E
     assert caught.value.code is None
 
 
+@pytest.mark.parametrize("status", [302, 404, 418])
+async def test_an_address_that_is_not_iam_s_is_told(tokens: Tokens, emulator: Emulator, status: int) -> None:
+    emulator.fault(Status(status), resource="token")
+    with pytest.raises(AccountError, match=f"HTTP {status}.*check the address of IAM, http://127") as caught:
+        await tokens.authorization()
+    assert not isinstance(caught.value, AuthenticationFailed)
+
+
+async def test_an_answer_that_echoes_the_key_does_not_show_it(tokens: Tokens, emulator: Emulator) -> None:
+    key = emulator.api_keys[0]
+    emulator.fault(Status(400, body={"errorCode": key, "errorMessage": f"bad key {key}"}), resource="token")
+    with pytest.raises(AuthenticationFailed, match=r"bad key \*\*\*") as caught:
+        await tokens.authorization()
+    assert key not in repr(caught.value) + repr(vars(caught.value)) + repr(caught.value.args)
+
+
 async def test_what_iam_says_is_fit_for_a_terminal(tokens: Tokens, emulator: Emulator) -> None:
     said = {"errorCode": "B\x1b[2J", "errorMessage": "no\r\n\x1b]0;owned\x07" + "x" * 5000}
     emulator.fault(Status(400, body=said), resource="token")
@@ -211,8 +227,9 @@ async def test_a_provider_that_answers_nonsense_is_told(pool: SessionPool, answe
         return answer
 
     tokens = Tokens(Account(token=provider), pool)  # type: ignore[arg-type]
-    with pytest.raises(AccountError, match="token provider has to return"):
+    with pytest.raises(AccountError, match="token provider has to return") as caught:
         await tokens.authorization()
+    assert caught.value.__cause__ is None, "it would quote what was returned"
 
 
 async def test_a_provider_that_fails_is_told_with_its_cause(pool: SessionPool) -> None:

@@ -19,6 +19,7 @@ from qrbackends import (
     BackendDefaults,
     BackendProperties,
     BackendStatus,
+    BadRequest,
     Client,
     ClientClosed,
     ConnectError,
@@ -33,6 +34,7 @@ from qrbackends import (
     ServiceUnavailable,
     Timeout,
     Unauthorized,
+    WrongEventLoop,
 )
 from qrbackends.emulator import Bomb, Emulator, Garbage, Hold, Redirect, Reset, Status, Truncate
 
@@ -271,6 +273,18 @@ async def test_the_key_goes_to_iam_only(emulator: Emulator, client: Client, name
     assert schemes == {"Bearer"}
 
 
+async def test_an_answer_that_echoes_the_token_does_not_show_it(
+    emulator: Emulator, client: Client, name: str
+) -> None:
+    await client.backends()
+    token = (await client._tokens.authorization()).reveal().removeprefix("Bearer ")
+    said = {"errors": [{"code": 1, "message": f"bad token {token}", "solution": token}], "trace": token}
+    emulator.fault(Status(400, body=said), resource="status")
+    with pytest.raises(BadRequest, match=r"bad token \*\*\*") as caught:
+        await client.status(name)
+    assert token not in repr(vars(caught.value)) + repr(caught.value) + str(caught.value)
+
+
 async def test_a_right_that_is_missing_is_forbidden(emulator: Emulator) -> None:
     account = emulator.account()
     own = account.instances[0]
@@ -284,8 +298,9 @@ async def test_a_right_that_is_missing_is_forbidden(emulator: Emulator) -> None:
 async def test_the_api_version_is_sent(emulator: Emulator) -> None:
     async with Client(emulator.account(), api_version="1999-01-01") as client:
         assert len(await client.backends()) > 0
-    with pytest.raises(InvalidRequest, match="api_version has to be a date"):
-        Client(emulator.account(), api_version="yesterday")
+    for wrong in ("yesterday", "2026--0415", "２０２６-04-15", None):
+        with pytest.raises(InvalidRequest, match="api_version has to be a date"):
+            Client(emulator.account(), api_version=wrong)  # type: ignore[arg-type]
 
 
 async def test_the_deadline_covers_the_lists_and_the_token(emulator: Emulator, name: str) -> None:
@@ -347,6 +362,29 @@ async def test_closed_while_the_lists_and_the_token_are_awaited(emulator: Emulat
             with pytest.raises(ClientClosed):
                 await call
         held.cancel()
+
+
+async def test_closing_in_another_event_loop_is_refused_and_harms_nothing(
+    emulator: Emulator, client: Client, name: str
+) -> None:
+    held = emulator.fault(Hold(), resource="backends", times=None)
+    asking = asyncio.create_task(client.status(name))
+    await held.reached()
+
+    def elsewhere() -> None:
+        with pytest.raises(WrongEventLoop):
+            asyncio.run(client.aclose())
+
+    await asyncio.to_thread(elsewhere)
+    held.cancel()
+    assert (await asking).queue_length >= 0
+
+
+async def test_a_closed_client_is_not_entered_again(emulator: Emulator) -> None:
+    client = await opened(emulator.account())
+    await client.aclose()
+    with pytest.raises(ClientClosed):
+        await client.__aenter__()
 
 
 async def test_closing_goes_on_when_it_is_cancelled(emulator: Emulator) -> None:

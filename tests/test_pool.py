@@ -80,7 +80,7 @@ def ok(body: bytes, *headers: str) -> bytes:
 
 async def get(pool: SessionPool, url: str) -> Response:
     with pool.call():
-        return await pool.exchange("GET", url, HEADERS, account=ACCOUNT)
+        return await pool.exchange("GET", url, HEADERS, lane="here", account=ACCOUNT)
 
 
 async def test_an_answer_comes_whole_whatever_its_status() -> None:
@@ -217,6 +217,21 @@ async def test_no_more_requests_than_the_limit_are_in_flight() -> None:
     assert most == 3
 
 
+async def test_each_region_has_a_limit_of_its_own_even_behind_one_address() -> None:
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"/slow" in heads[-1]:
+            await reader.read()
+        writer.write(ok(b"{}"))
+
+    async with server(handler=hold) as (url, heads), pool(Limits(per_region=1)) as p:
+        slow = asyncio.create_task(get(p, f"{url}/slow"))
+        await until(lambda: bool(heads))
+        with p.call():
+            there = await p.exchange("GET", f"{url}/quick", HEADERS, lane="there", account=ACCOUNT)
+        assert there.body == b"{}"
+        slow.cancel()
+
+
 async def test_connections_are_reused() -> None:
     connections = 0
 
@@ -248,10 +263,10 @@ async def test_proxies_carry_https_and_nothing_else() -> None:
     async with server(refusal) as (proxy, heads), server(ok(b"{}")) as (url, _), pool() as p:
         account = Account(token="a-marked-token", proxies={"https": proxy, "http": proxy})
         with p.call():
-            assert (await p.exchange("GET", url, HEADERS, account=account)).status == 200
+            assert (await p.exchange("GET", url, HEADERS, lane="here", account=account)).status == 200
         assert heads == [], "this machine is never reached through a proxy"
         with pytest.raises(ConnectError, match=r"the proxy refused the connection \(HTTP 403\)"), p.call():
-            await p.exchange("GET", "https://service.invalid", HEADERS, account=account)
+            await p.exchange("GET", "https://service.invalid", HEADERS, lane="here", account=account)
     assert heads[0].startswith(b"CONNECT service.invalid:443 ")
     assert b"marked" not in heads[0]
 
@@ -261,7 +276,7 @@ async def test_a_proxy_for_one_host_goes_first() -> None:
     async with server(refusal) as (mine, heads), server(refusal) as (others, unused), pool() as p:
         account = Account(token="t", proxies={"https": others, "https://service.invalid": mine})
         with pytest.raises(ConnectError), p.call():
-            await p.exchange("GET", "https://service.invalid", HEADERS, account=account)
+            await p.exchange("GET", "https://service.invalid", HEADERS, lane="here", account=account)
     assert (len(heads), unused) == (1, [])
 
 
@@ -280,6 +295,32 @@ async def test_closing_ends_every_call_promptly() -> None:
     with pytest.raises(ClientClosed):
         await get(p, url)
     await p.aclose()
+
+
+async def test_one_that_gets_its_place_while_the_pool_closes_gets_client_closed() -> None:
+    async with server(ok(b"{}", "Connection: close"), *[ok(b"{}")] * 20) as (url, _):
+        p = SessionPool(Limits(per_region=1))
+        calls = [asyncio.create_task(get(p, url)) for _ in range(20)]
+        calls[0].add_done_callback(lambda _: closing.append(asyncio.create_task(p.aclose())))
+        closing: list[asyncio.Task[None]] = []
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        await closing[0]
+    assert {type(outcome) for outcome in outcomes[1:]} <= {Response, ClientClosed}
+    assert type(outcomes[-1]) is ClientClosed
+
+
+async def test_every_session_is_closed_however_often_the_closing_is_cancelled() -> None:
+    async with server(ok(b"{}")) as (one, _), server(ok(b"{}")) as (other, _):
+        p = SessionPool()
+        await get(p, one)
+        await get(p, other)
+        sessions = [lane.session for lane in p._lanes.values()]
+        closing = asyncio.create_task(p.aclose())
+        await anyio.lowlevel.checkpoint()
+        closing.cancel()
+        await asyncio.wait((closing,))
+        await until(lambda: all(session.closed for session in sessions))
+        assert len(sessions) == 2
 
 
 async def test_a_cancelled_caller_frees_its_place() -> None:
@@ -313,6 +354,13 @@ async def test_another_event_loop_is_refused() -> None:
         thread.start()
         await asyncio.to_thread(thread.join)
     assert outcome == [WrongEventLoop, WrongEventLoop]
+
+
+def test_limits_that_count_have_to_be_whole() -> None:
+    with pytest.raises(ValueError, match="per_region has to be greater than zero, and whole"):
+        Limits(per_region=2.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="total has to be greater than zero"):
+        Limits(total="soon")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("field", ["per_region", "total", "connect", "read", "body"])

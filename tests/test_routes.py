@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Callable
 
+import anyio
 import anyio.lowlevel
 import pytest
 
 from qrbackends import (
     Account,
     AccountError,
+    AuthenticationFailed,
     Backend,
+    ClientClosed,
     Forbidden,
     Instance,
     InstanceUnavailable,
@@ -17,6 +20,7 @@ from qrbackends import (
     QRBackendsError,
     Request,
     ServerError,
+    Timeout,
 )
 from qrbackends.models import BackendsResponse, DeviceStatus
 from qrbackends.routes import Routes
@@ -54,6 +58,11 @@ def routes(service: Service, *instances: Instance) -> Routes:
     return Routes(Account(token="t", instances=instances or (A, B, C)), service.fetch)
 
 
+async def find(routes: Routes, backend_id: str) -> Instance:
+    """Ask as the client does: the lists that are known first."""
+    return routes.known(backend_id) or await routes.find(backend_id)
+
+
 def forbidden() -> QRBackendsError:
     return Forbidden("no right", 403)
 
@@ -89,22 +98,22 @@ async def test_only_if_every_instance_failed_is_an_error_raised() -> None:
 async def test_a_backend_is_found_in_the_first_instance_that_lists_it() -> None:
     service = Service(a=["x"], b=["x", "y"], c=["y"])
     finder = routes(service)
-    assert await finder.find("x") == A
-    assert await finder.find("y") == B
+    assert await find(finder, "x") == A
+    assert await find(finder, "y") == B
     assert sorted(service.asked) == ["a", "b", "c"], "the lists are fetched once"
 
 
 async def test_many_callers_cost_one_round_of_lists() -> None:
     service = Service(a=["x"], b=["y"], c=["z"])
     finder = routes(service)
-    found = await asyncio.gather(*(finder.find(name) for name in ["x", "y", "z"] * 300))
+    found = await asyncio.gather(*(find(finder, name) for name in ["x", "y", "z"] * 300))
     assert found == [A, B, C] * 300
     assert sorted(service.asked) == ["a", "b", "c"]
 
 
 async def test_one_instance_needs_no_list() -> None:
     service = Service(a=[])
-    assert await routes(service, A).find("anything") == A
+    assert await find(routes(service, A), "anything") == A
     assert service.asked == []
 
 
@@ -113,10 +122,10 @@ async def test_an_unknown_backend_is_asked_for_anew_and_then_not_found() -> None
     finder = routes(service)
     await finder.list(LIST)
     with pytest.raises(NotFound, match="no instance of the account lists this backend") as caught:
-        await finder.find("new")
+        await find(finder, "new")
     assert (caught.value.backend, caught.value.status, caught.value.attempts) == ("new", 404, 0)
     service.lists["c"] = ["new"]
-    assert await finder.find("new") == C
+    assert await find(finder, "new") == C
 
 
 async def test_the_last_known_list_is_used_however_old() -> None:
@@ -126,13 +135,13 @@ async def test_the_last_known_list_is_used_however_old() -> None:
     service.lists |= {"a": broken, "b": broken, "c": broken}
     with pytest.raises(ServerError):
         await finder.list(LIST)
-    assert await finder.find("y") == B
+    assert await find(finder, "y") == B
 
 
 async def test_not_found_is_not_said_while_an_instance_is_unlisted() -> None:
     finder = routes(Service(a=["x"], b=broken, c=[]))
     with pytest.raises(InstanceUnavailable, match="eu-de") as caught:
-        await finder.find("y")
+        await find(finder, "y")
     assert caught.value.backend == "y"
     assert [type(error) for error in caught.value.errors] == [ServerError]
 
@@ -141,18 +150,18 @@ async def test_failures_are_not_remembered() -> None:
     service = Service(a=["x"], b=broken, c=[])
     finder = routes(service)
     with pytest.raises(InstanceUnavailable):
-        await finder.find("y")
+        await find(finder, "y")
     service.lists["b"] = ["y"]
-    assert await finder.find("y") == B
+    assert await find(finder, "y") == B
 
 
 async def test_a_backend_that_moved_is_found_where_it_is_now() -> None:
     service = Service(a=["x"], b=[], c=[])
     finder = routes(service)
-    assert await finder.find("x") == A
+    assert await find(finder, "x") == A
     service.lists |= {"a": [], "b": ["x"]}
     await finder.list(LIST)
-    assert await finder.find("x") == B
+    assert await find(finder, "x") == B
 
 
 async def test_an_instance_is_named_by_itself_or_its_crn() -> None:
@@ -166,3 +175,74 @@ async def test_an_instance_is_named_by_itself_or_its_crn() -> None:
 async def test_an_account_without_instances_is_refused() -> None:
     with pytest.raises(AccountError, match="names no instance"):
         Routes(Account(token="t"), Service().fetch)
+
+
+class Slow(Service):
+    """A service whose instance b answers when it is told to."""
+
+    def __init__(self, **lists: list[str] | Callable[[], QRBackendsError]) -> None:
+        super().__init__(**lists)
+        self.answers = asyncio.Event()
+
+    async def fetch(self, request: Request, instance: Instance) -> BackendsResponse:
+        if instance == B:
+            self.asked.append("b")
+            await self.answers.wait()
+            self.asked.remove("b")
+        return await super().fetch(request, instance)
+
+
+async def test_a_slow_instance_does_not_delay_those_before_it() -> None:
+    finder = routes(Slow(a=["x"], b=["y"], c=["z"]))
+    assert await find(finder, "x") == A
+    await finder.aclose()
+
+
+async def test_a_slow_instance_is_not_waited_for_longer_than_its_share() -> None:
+    service = Slow(a=["x"], b=["y"], c=["z"])
+    finder = routes(service)
+    now = anyio.current_time()
+    assert await finder.find("z", until=now) == C
+    assert await find(finder, "z") == C, "what its list said is known from then on"
+    with pytest.raises(InstanceUnavailable, match="its list takes too long") as caught:
+        await finder.find("nowhere", until=now)
+    assert [type(error) for error in caught.value.errors] == [Timeout]
+    assert sorted(service.asked) == ["a", "b", "c"], "and none is asked twice while one is under way"
+    service.answers.set()
+    assert await find(finder, "y") == B
+    await finder.aclose()
+
+
+async def test_a_list_that_failed_is_asked_for_anew_while_another_is_under_way() -> None:
+    service = Slow(a=broken, b=["y"], c=["z"])
+    finder = routes(service)
+    now = anyio.current_time()
+    assert await finder.find("z", until=now) == C
+    service.lists["a"] = ["x"]
+    assert await find(finder, "x") == A
+    await finder.aclose()
+
+
+@pytest.mark.parametrize("failure", [lambda: NotFound("no such path", 404), broken])
+async def test_not_found_is_not_said_when_nothing_could_be_listed(
+    failure: Callable[[], QRBackendsError],
+) -> None:
+    with pytest.raises(InstanceUnavailable):
+        await find(routes(Service(a=failure, b=failure, c=failure)), "x")
+
+
+async def test_a_useless_account_is_told_as_it_is() -> None:
+    def refused() -> QRBackendsError:
+        return AuthenticationFailed("IAM refused the API key")
+
+    with pytest.raises(AuthenticationFailed):
+        await find(routes(Service(a=refused, b=refused, c=refused)), "x")
+
+
+async def test_closing_ends_the_search() -> None:
+    finder = routes(Slow(a=["x"], b=["y"], c=["z"]))
+    searching = asyncio.create_task(find(finder, "y"))
+    await anyio.wait_all_tasks_blocked()
+    await finder.aclose()
+    with pytest.raises(ClientClosed):
+        await searching

@@ -465,3 +465,24 @@ def test_of_several_accounts_the_official_client_takes_the_same(
     except AccountNotFoundError:
         return
     assert key_of(load_account(path=file, environ={})) == theirs.token
+
+
+def test_one_odd_entry_hides_no_other(file: Path) -> None:
+    good = {"token": KEY, "instance": CRN}
+    file.write_text(json.dumps({"odd": [1], "older": {"token": KEY, "verify": "ca.pem"}, "mine": good}))
+    assert [one.crn for one in load_account("mine", file, environ={}).instances] == [CRN]
+    with pytest.raises(AccountError, match=r"the account 'odd' in .* is not as the official client writes"):
+        load_account("odd", file, environ={})
+    with pytest.raises(AccountError, match="it has: older, mine"):
+        load_account("other", file, environ={})
+
+
+def test_crash_reports_do_not_show_what_was_read(file: Path) -> None:
+    """Some print the names in every frame; ours hold the key of an account that is refused."""
+    file.write_text(json.dumps({"mine": {"token": KEY, "instance": "a name"}}))
+    with pytest.raises(AccountError, match="names its instance") as caught:
+        load_account("mine", file)
+    stack = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    ours = [frame for frame in stack if Path(frame.filename).name == "saved.py"]
+    assert len(ours) >= 3
+    assert KEY not in repr([frame.locals for frame in ours])

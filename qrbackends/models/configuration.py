@@ -78,6 +78,9 @@ class Hamiltonian(Struct, frozen=True, gc=False, omit_defaults=True):
         for name in ("vars", "osc", "qub"):
             force_setattr(self, f"{name}_json", object_or_null(getattr(self, f"{name}_json"), name))
 
+    def __hash__(self) -> int:
+        return hash((self.h_latex, self.h_str))  # msgspec.Raw has no hash
+
     @property
     def vars(self) -> JSONObject | None:
         """The values of the variables in `h_str`, in 2π·GHz."""

@@ -1,6 +1,7 @@
 """Calibrated properties: what was measured of each qubit and gate, when, and how good it is."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from statistics import median
@@ -158,7 +159,8 @@ class BackendProperties(Struct, frozen=True, dict=True, omit_defaults=True):
     def _gates(self) -> Mapping[str, Mapping[tuple[int, ...], GateProperties]]:
         index: dict[str, dict[tuple[int, ...], GateProperties]] = {}
         for gate in self.gates:
-            index.setdefault(gate.gate, {})[gate.on] = gate
+            with suppress(DecodeError):  # it cannot be asked for, and must not hide the others
+                index.setdefault(gate.gate, {})[gate.on] = gate
         return index
 
     def qubit_property(self, qubit: int, name: str) -> Nduv | None:
@@ -307,7 +309,8 @@ class BackendProperties(Struct, frozen=True, dict=True, omit_defaults=True):
         try:
             return self._qubits[qubit]
         except (KeyError, TypeError):
-            problem = f"no qubit {qubit!r:.80}; it has 0 to {len(self.qubits) - 1}"
+            has = f"0 to {len(self.qubits) - 1}" if self.qubits else "none"
+            problem = f"no qubit {qubit!r:.80}; it has {has}"
         raise UnknownQubit(problem).about(backend=self.backend_name)
 
     def _by_qubits(self, gate: str) -> Mapping[tuple[int, ...], GateProperties]:

@@ -321,11 +321,16 @@ def test_qubits_as_the_contract_writes_them() -> None:
     assert ours.median_two_qubit_error() == 0.25
 
 
+def readable(value: object) -> None:
+    """Take a value that could not be read."""
+    raise AssertionError(f"it could be read: {value}")
+
+
 @pytest.mark.parametrize("qubit", ["one", "", "1.0", "0x1", "9" * 5000])
 def test_a_qubit_that_is_no_number_is_a_decode_error(qubit: str) -> None:
     ours = decode(document([[]], [gate("sx", [qubit])]))
     with pytest.raises(DecodeError, match="'sx' is not a number") as caught:
-        ours.gate_error("sx", 0)
+        readable(ours.gates[0].on)
     assert len(caught.value.text) <= 200
     assert caught.value.__context__ is None
 
@@ -525,3 +530,19 @@ def test_a_calibration_cannot_be_changed() -> None:
     assert isinstance(ours.qubits[0], tuple)
     assert isinstance(ours.gates[0], GateProperties)
     assert isinstance(ours.gates[0].parameters, tuple)
+
+
+def test_a_gate_on_a_qubit_without_a_number_hides_no_other() -> None:
+    gates = [
+        {"gate": "cz", "qubits": ["0", "q1"], "parameters": []},
+        {"gate": "sx", "qubits": ["1"], "parameters": [nduv("gate_error", 0.125, "")]},
+    ]
+    ours = decode(document([[], []], gates))
+    assert ours.gate_error("sx", 1) == 0.125
+    with pytest.raises(UnknownGate):
+        ours.gate_error("cz", (0, 1))
+
+
+def test_a_device_without_qubits_says_so() -> None:
+    with pytest.raises(UnknownQubit, match="it has none"):
+        decode(document([])).t1(0)
