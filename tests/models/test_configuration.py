@@ -325,3 +325,4 @@ def test_equal_configurations_have_equal_hashes() -> None:
     one, other = (decode(channels={"d0": {}}, hamiltonian={"vars": {"w": 1}}) for _ in range(2))
     assert one == other
     assert hash(one) == hash(other)
+    assert hash(one.hamiltonian) == hash(other.hamiltonian)
