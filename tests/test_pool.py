@@ -119,6 +119,7 @@ async def test_a_compressed_body_is_decompressed() -> None:
         (b"SSH-2.0-OpenSSH_9.2\r\n", TransportError),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", TransportError),
     ],
+    ids=range(11),  # a gzip header holds the time, and no test is named by the clock
 )
 async def test_a_broken_answer_is_a_typed_error(answer: bytes, expected: type[QRBackendsError]) -> None:
     async with server(answer, answer) as (url, _), pool(Limits(body=1000)) as p:
