@@ -65,6 +65,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     forgiving_output()
     # Without a handler, logging writes warnings to stderr, and tracebacks with them.
     logging.getLogger("asyncio").addHandler(_SILENT)
+    logging.getLogger("aiohttp").addHandler(_SILENT)
     logging.getLogger("qrbackends").addHandler(_SILENT)
     try:
         code = cli.main(arguments, prog_name="qrbackends", standalone_mode=False)

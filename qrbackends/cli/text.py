@@ -55,6 +55,8 @@ def forgiving_output() -> None:
 
 def abandon_output() -> None:
     """Give up what stdout holds and cannot write; Python would try again at its end, and exit with 120."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:
