@@ -102,8 +102,14 @@ class Fault:
         self._released = asyncio.Event()
 
     async def reached(self, hits: int = 1) -> None:
-        """Return once it has struck `hits` requests."""
+        """Return once it has struck `hits` requests.
+
+        Raises:
+            RuntimeError: it never will: it strikes less often, or has been removed.
+        """
         if self.hits < hits:
+            if self._times is not None and hits > self._times:
+                raise RuntimeError(f"the fault strikes no more than {self._times} requests")
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((hits, waiter))
             await waiter
@@ -113,9 +119,11 @@ class Fault:
         self._released.set()
 
     def cancel(self) -> None:
-        """Strike no more, and let go of the requests that it holds."""
+        """Strike no more, and let go of the requests that it holds and of those who wait for more."""
         self._times = self.hits
         self.release()
+        for waiter in [w for _, w in self._waiters if not w.done()]:
+            waiter.set_exception(RuntimeError(f"the fault was removed after {self.hits} requests"))
 
     async def released(self) -> None:
         """Return once `release()` has been called."""

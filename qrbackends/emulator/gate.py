@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -61,9 +62,8 @@ class Gate:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        path, query = split_target(request.raw_path)
-        body = await request.read()
-        call = Call(request.method, path, query, request.headers, body)
+        host, path, query = split_target(request.raw_path)
+        call = Call(request.method, path, query, request.headers, host or request.headers.get("Host", ""))
         resource, backend = self._service.classify(path)
         number = self._log.arrived(self._record(call, resource, backend, request.raw_path))
         fault = self._faults.take(resource, backend, self._service.region)
@@ -102,20 +102,22 @@ class Gate:
                 _reset(request)
                 return None
             case kinds.Truncate(gzip, keep):
-                return await _send_cut(request, await self._answer(call), gzip, keep)
+                return await _send_cut(request, await self._answer(request, call), gzip, keep)
             case kinds.Hold() if fault:
                 await fault.released()
             case kinds.Delay(seconds):
                 await asyncio.sleep(seconds)
             case _:
                 pass
-        return _response(await self._answer(call), call.takes_gzip)
+        return _response(await self._answer(request, call), call.takes_gzip)
 
-    async def _answer(self, call: Call) -> Answer:
-        if not self._is_own(call.headers.get("Host", "")):
+    async def _answer(self, request: web.BaseRequest, call: Call) -> Answer:
+        if not self._is_own(call.host):
             return self._errors.answer(421, "This server does not answer for that host.")
         try:
-            return await self._service.answer(call)
+            return await self._service.answer(replace(call, body=await request.read()))
+        except web.HTTPRequestEntityTooLarge:
+            return self._errors.answer(413, "The body is too large.")
         except Refused as refused:
             return refused.answer
 

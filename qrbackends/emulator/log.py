@@ -3,7 +3,11 @@
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 
-KEPT = 100_000  # records; a long-running emulator must not grow without end. The counts stay exact.
+KEPT = 100_000
+"""Records kept, and backends counted by name: a long-running emulator must not grow without end.
+
+The counts stay exact; those of still more backends are counted without their names.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,10 @@ class RequestLog:
         self._next += 1
         self._records[number] = request
         self._order.append(number)
-        self._counts[request.resource, request.backend, request.region] += 1
+        counted = request.resource, request.backend, request.region
+        if counted not in self._counts and len(self._counts) >= KEPT:  # somebody invents names
+            counted = request.resource, None, request.region
+        self._counts[counted] += 1
         if len(self._order) > KEPT:
             del self._records[self._order.popleft()]
         return number

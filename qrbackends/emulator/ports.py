@@ -1,11 +1,16 @@
 """A listening port that can die and come back."""
 
+import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+import anyio
 from aiohttp import web
 
 from .gate import Gate
+
+T = TypeVar("T")
 
 # Requests in flight get this long to end by themselves when a port closes; then they are cancelled.
 _GRACE = 0.05
@@ -25,15 +30,17 @@ class Port:
         make_gate: makes the handler, given what tells whether a Host header means this port.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or the host is not this machine's; it names the address.
     """
 
     def __init__(self, host: str, number: int, make_gate: Callable[[Callable[[str], bool]], Gate]) -> None:
         self._host = host
-        self._socket: socket.socket | None = _bound(host, number)
-        self.number: int = self._socket.getsockname()[1]
+        self._reserved: socket.socket | None = _bound(host, number)
+        self.number: int = self._reserved.getsockname()[1]
         self._gate = make_gate(self.is_own)
         self._runner: web.ServerRunner | None = None
+        self._changing = asyncio.Lock()
+        self._closed = False
 
     @property
     def netloc(self) -> str:
@@ -41,26 +48,56 @@ class Port:
         return _netloc(_ANY.get(self._host, self._host), self.number)
 
     async def start(self) -> None:
-        """Listen; does nothing when it listens already."""
-        if self._runner is None:
-            self._runner = web.ServerRunner(web.Server(self._gate, access_log=None), shutdown_timeout=_GRACE)
-            await self._runner.setup()
-            listening, self._socket = self._socket or _bound(self._host, self.number), None
-            await web.SockSite(self._runner, listening, backlog=1024).start()
+        """Listen; does nothing when it listens already.
+
+        Raises:
+            OSError: somebody else listens there.
+            RuntimeError: it is closed.
+        """
+        await to_its_end(self._start())
 
     async def stop(self) -> None:
         """Cut all connections and refuse new ones; does nothing when it is down already."""
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            await runner.cleanup()
-            self._socket = _bound(self._host, self.number)
+        await to_its_end(self._stop())
 
     async def close(self) -> None:
         """Stop for good, and give the number back."""
-        await self.stop()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        async with self._changing:
+            self._closed = True
+            if self._runner is not None:
+                await self._cut()
+            if self._reserved is not None:
+                self._reserved.close()
+                self._reserved = None
+
+    async def _start(self) -> None:
+        async with self._changing:
+            if self._closed:
+                raise RuntimeError("the emulator is closed")
+            if self._runner is not None:
+                return
+            server = web.Server(self._gate, access_log=None, auto_decompress=False)
+            runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
+            await runner.setup()
+            listening, self._reserved = self._reserved or _bound(self._host, self.number), None
+            try:
+                await web.SockSite(runner, listening, backlog=1024).start()
+            except BaseException:
+                listening.close()
+                await runner.cleanup()
+                raise
+            self._runner = runner
+
+    async def _stop(self) -> None:
+        async with self._changing:
+            if self._runner is not None:
+                await self._cut()
+                self._reserved = _bound(self._host, self.number)
+
+    async def _cut(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
 
     def is_own(self, host: str) -> bool:
         """Return whether a Host header means this port.
@@ -74,6 +111,25 @@ class Port:
         return host.lower() in {_netloc(name.lower(), self.number) for name in names}
 
 
+async def to_its_end(change: Awaitable[T]) -> T:
+    """Await a change, which takes no more than a moment; a cancellation is obeyed when it is done.
+
+    Half a start or stop would leave a socket that nobody owns.
+    """
+    task = asyncio.ensure_future(change)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        task.exception()  # taken note of: being cancelled says enough
+        raise cancelled
+    return task.result()
+
+
 def _netloc(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -84,7 +140,7 @@ def _bound(host: str, number: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setblocking(False)
         bound.bind((host, number))
-    except OSError:
+    except OSError as error:
         bound.close()
-        raise
+        raise OSError(error.errno, f"cannot listen at {_netloc(host, number)}: {error.strerror}") from None
     return bound

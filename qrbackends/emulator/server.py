@@ -17,7 +17,7 @@ from .gate import Gate, Service
 from .instances import ServiceInstance, make_instances
 from .library import Library
 from .log import Request, RequestLog
-from .ports import Port
+from .ports import Port, to_its_end
 from .queues import Queue
 from .service import BackendsService
 from .synthetic import SyntheticFleet
@@ -47,7 +47,8 @@ class Emulator:
 
     Raises:
         SnapshotsMissing: on entering, when the snapshots are asked for and the wheel is not installed.
-        OSError: on entering, when a port is taken.
+        OSError: on entering, when a port is taken; it names the address.
+        RuntimeError: on entering it while it runs.
     """
 
     def __init__(
@@ -81,28 +82,32 @@ class Emulator:
         self._instances = make_instances(self.seed, self.regions, instances, unusable_instances)
         self._faults = Faults()
         self._log = RequestLog()
+        self._entered = False
         self._ports: dict[str, Port] = {}
         self._names: dict[str, tuple[str, ...]] = {}
 
     async def __aenter__(self) -> Self:
-        fleet = await asyncio.to_thread(self._load_fleet)
-        services: list[Service] = [*self._region_services(fleet)]
-        services.append(CloudService(self._issuer, self._instances, self._errors))
+        if self._entered:
+            raise RuntimeError("the emulator is running already; make another one")
+        self._entered = True
         try:
+            fleet = await asyncio.to_thread(self._load_fleet)
+            services: list[Service] = [*self._region_services(fleet)]
+            services.append(CloudService(self._issuer, self._instances, self._errors))
             for offset, service in enumerate(services):
                 number = self._first_port + offset if self._first_port else 0
                 self._ports[service.region] = Port(self._host, number, partial(self._gate, service))
             for port in self._ports.values():
                 await port.start()
         except BaseException:
-            await self._close_ports()
+            await self._close()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._close_ports()
+        await self._close()
 
     def url(self, region: str) -> str:
         """Return the base address of a region's Backends API, or of the `cloud` services' origin."""
@@ -212,12 +217,16 @@ class Emulator:
             running = ", ".join(self._ports) or "nothing: it is not running"
             raise ValueError(f"the emulator has no region {region!r}; it has {running}") from None
 
-    async def _close_ports(self) -> None:
-        async with asyncio.TaskGroup() as closing:
-            for port in self._ports.values():
-                closing.create_task(port.close())
-        self._ports.clear()
+    async def _close(self) -> None:
+        ports, self._ports = tuple(self._ports.values()), {}
+        # Each port is closed whatever becomes of the others, and even if whoever closes them is cancelled.
+        closing = asyncio.gather(*(port.close() for port in ports), return_exceptions=True)
+        outcomes = await to_its_end(closing)
         self._faults.clear()
+        self._entered = False
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
 
     def _gate(self, service: Service, is_own: Callable[[str], bool]) -> Gate:
         return Gate(service, is_own, self._faults, self._log, self._errors)

@@ -31,7 +31,7 @@ class Issuer:
         """Return whether `key` is one of its own."""
         found = False
         for known in self.keys:
-            found |= hmac.compare_digest(known.encode(), key.encode())
+            found |= hmac.compare_digest(known.encode(), _sent(key))
         return found
 
     def issue(self, key: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Issuer:
     def accepts(self, token: str) -> bool:
         """Return whether `token` is its own, has not expired and has not been revoked."""
         signed, _, signature = token.rpartition(".")
-        if not hmac.compare_digest(self._signature(signed).encode(), signature.encode()):
+        if not hmac.compare_digest(self._signature(_sent(signed)).encode(), _sent(signature)):
             return False
         payload = signed.partition(".")[2]
         claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -72,10 +72,15 @@ class Issuer:
     def _sign(self, claims: dict[str, Any]) -> str:
         header = {"alg": "HS256", "kid": "emulator", "typ": "JWT"}
         signed = ".".join(_base64url(msgspec.json.encode(part)) for part in (header, claims))
-        return f"{signed}.{self._signature(signed)}"
+        return f"{signed}.{self._signature(signed.encode())}"
 
-    def _signature(self, signed: str) -> str:
-        return _base64url(hmac.digest(self._secret, signed.encode(), hashlib.sha256))
+    def _signature(self, signed: bytes) -> str:
+        return _base64url(hmac.digest(self._secret, signed, hashlib.sha256))
+
+
+def _sent(text: str) -> bytes:
+    """The bytes of a header or form field, which need not be UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 def _base64url(data: bytes) -> str:

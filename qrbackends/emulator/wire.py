@@ -40,12 +40,16 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as it arrived; `path` is raw, percent-encoding included, without the query."""
+    """A request as it arrived; `path` is raw, percent-encoding included, without the query.
+
+    `host` is whom it is meant for, with the port.
+    """
 
     method: str
     path: str
     query: str
     headers: Mapping[str, str]
+    host: str
     body: bytes = field(default=b"", repr=False)
 
     @property
@@ -101,13 +105,17 @@ class Refused(Exception):
         self.answer = answer
 
 
-def split_target(raw: str) -> tuple[str, str]:
-    """Return the path and the query of a request line's target, both still percent-encoded."""
-    if not raw.startswith("/"):  # the absolute form that proxies use
+def split_target(raw: str) -> tuple[str, str, str]:
+    """Return the host, the path and the query of a request line's target, all still percent-encoded.
+
+    The host is empty but in the absolute form, which proxies use; there it counts, and not the header
+    (RFC 9112, 3.2.2).
+    """
+    if not raw.startswith("/"):
         parts = urlsplit(raw)
-        return parts.path, parts.query
+        return parts.netloc, parts.path, parts.query
     path, _, query = raw.partition("?")
-    return path, query
+    return "", path, query
 
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:

@@ -304,3 +304,17 @@ async def test_there_are_no_other_regions(ask: Asker) -> None:
             await use("mars")
     with pytest.raises(ValueError, match="it is not running"):
         Emulator().url("us-east")
+
+
+async def test_a_fault_that_will_not_be_reached_says_so(ask: Asker) -> None:
+    fault = ask.emulator.fault(Hold(), resource="status")
+    with pytest.raises(RuntimeError, match="no more than 1"):
+        await fault.reached(2)
+    waiting = asyncio.create_task(fault.reached())
+    await asyncio.sleep(0)
+    ask.emulator.clear_faults()
+    with pytest.raises(RuntimeError, match="removed after 0"):
+        await waiting
+    with pytest.raises(RuntimeError, match="no more than 0"):
+        await fault.reached()
+    await fault.reached(0)

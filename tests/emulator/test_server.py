@@ -1,5 +1,8 @@
 """The emulator's life: ports, hosts, accounts, the log, and the end."""
 
+import asyncio
+import io
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +22,8 @@ FLEET = SyntheticFleet({"a": 5, "b": 5, "c": 5})
 
 
 def free_ports(count: int) -> int:
-    """The first of some consecutive ports that are free."""
-    for first in range(20_011, 60_000, 97):
+    """The first of some consecutive ports that are free, and that no other process of these tests tries."""
+    for first in range(20_011 + os.getpid() % 97 * 97, 32_000, 97):  # below those that systems hand out
         sockets = [socket.socket() for _ in range(count)]
         try:
             for offset, taken in enumerate(sockets):
@@ -63,6 +66,117 @@ async def test_an_emulator_can_be_opened_again() -> None:
     for _ in range(2):
         async with emulator, Asker(emulator) as ask:
             assert (await ask.get("/backends")).status == 200
+
+
+def open_files() -> int:
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208
+
+
+async def opened(emulator: Emulator) -> None:
+    async with emulator:
+        pass
+
+
+@pytest.mark.parametrize("steps", range(24))
+async def test_a_start_that_is_cancelled_leaves_nothing_open(steps: int) -> None:
+    async with Emulator(FLEET):  # what is opened once is open now
+        pass
+    before = open_files()
+    emulator = Emulator(FLEET)
+    task = asyncio.create_task(emulator.__aenter__())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():  # it was quicker
+        await task.result().__aexit__(None, None, None)
+    assert open_files() == before
+    await opened(emulator)  # and it can be opened still
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_an_end_that_is_cancelled_closes_everything(steps: int) -> None:
+    async with Emulator(FLEET):
+        pass
+    before = open_files()
+    emulator = await Emulator(FLEET).__aenter__()
+    with anyio.CancelScope() as scope:
+
+        async def cancel() -> None:
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            scope.cancel()
+
+        task = asyncio.create_task(cancel())
+        await emulator.__aexit__(None, None, None)
+    await task
+    assert open_files() == before
+
+
+async def test_it_is_not_entered_twice() -> None:
+    async with Emulator(FLEET) as emulator, Asker(emulator) as ask:
+        with pytest.raises(RuntimeError, match="is running already"):
+            await emulator.__aenter__()
+        assert (await ask.get("/backends")).status == 200
+
+
+async def test_a_region_may_be_stopped_and_started_by_many_at_once() -> None:
+    async with Emulator(FLEET) as emulator, Asker(emulator) as ask:
+        assert (await ask.get("/backends")).status == 200
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(emulator.stop_region, "us-east")
+                tasks.start_soon(emulator.start_region, "us-east")
+        await emulator.start_region("us-east")
+        assert (await ask.get("/backends")).status == 200
+        await emulator.stop_region("us-east")
+        await emulator.stop_region("us-east")
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await ask.get("/backends")
+
+
+async def test_a_region_is_not_started_once_the_emulator_is_closed() -> None:
+    async with Emulator(FLEET) as emulator:
+        port = emulator._port("us-east")
+        await emulator.stop_region("us-east")
+    before = open_files()
+    with pytest.raises(RuntimeError, match="closed"):
+        await port.start()
+    with pytest.raises(ValueError, match="not running"):
+        await emulator.start_region("us-east")
+    assert open_files() == before
+
+
+async def test_a_number_that_somebody_else_took_while_the_region_was_down_is_an_error() -> None:
+    async with Emulator(FLEET) as emulator:
+        await emulator.stop_region("us-east")
+        host, _, number = urlsplit(emulator.url("us-east")).netloc.partition(":")
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind((host, int(number)))
+            other.listen()
+            with pytest.raises(OSError, match="in use"):
+                await emulator.start_region("us-east")
+        await emulator.start_region("us-east")
+
+
+async def test_one_port_that_fails_to_close_keeps_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = open_files()
+    emulator = await Emulator(FLEET).__aenter__()
+    first, *_, last = emulator._ports.values()
+
+    async def failing() -> None:
+        await type(last).close(last)
+        raise OSError("the port fell off")
+
+    monkeypatch.setattr(last, "close", failing)
+    with pytest.raises(OSError, match="fell off"):
+        await emulator.__aexit__(None, None, None)
+    with pytest.raises(RuntimeError, match="closed"):
+        await first.start()
+    await opened(emulator)
+    assert open_files() == before
 
 
 async def test_backends_go_to_the_regions_in_turn() -> None:
@@ -163,6 +277,55 @@ async def test_a_request_by_absolute_address_is_understood(ask: Asker) -> None:
     assert "wait_time_seconds" in got.json()["devices"][0]
 
 
+async def test_an_absolute_address_counts_more_than_the_host_header(ask: Asker) -> None:
+    url = ask.emulator.url("us-east").removesuffix("/api/v1")
+    own = urlsplit(url).netloc
+    for target, host, status in (
+        ("http://evil.example/api/v1/backends", own, 421),
+        (f"{url}/api/v1/backends", "evil.example", 401),
+        (f"http://evil.example@{own}/api/v1/backends", own, 421),
+    ):
+        head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        assert await raw_status(url, head.encode()) == status
+
+
+@pytest.mark.parametrize(
+    "credential", [b"Bearer \xff\xfe.a.b", b"apikey \xff\xfe", b"Bearer ..", b"Bearer \xc3\xa9"]
+)
+async def test_a_credential_may_be_any_bytes(ask: Asker, credential: bytes) -> None:
+    url = ask.emulator.url("us-east").removesuffix("/api/v1")
+    lines = (
+        b"GET /api/v1/backends HTTP/1.1",
+        b"Host: " + urlsplit(url).netloc.encode(),
+        b"Connection: close",
+    )
+    head = b"\r\n".join([*lines, b"Authorization: " + credential, b"", b""])
+    assert await raw_status(url, head) == 401
+
+
+async def raw_status(url: str, head: bytes) -> int:
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(head)
+    answer = await reader.read(-1)
+    writer.close()
+    await writer.wait_closed()
+    return int(answer.split()[1])
+
+
+async def test_a_body_that_is_too_large_is_413(ask: Asker) -> None:
+    got = await ask.send("POST", f"{ask.emulator.iam_url}/identity/token", data=io.BytesIO(bytes(2 << 20)))
+    assert (got.status, got.json()["status_code"]) == (413, 413)
+    assert ask.emulator.requests[-1].status == 413
+
+
+async def test_a_body_that_says_to_be_compressed_is_not_unpacked(ask: Asker) -> None:
+    url = f"{ask.emulator.iam_url}/identity/token"
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/x-www-form-urlencoded"}
+    got = await ask.send("POST", url, data=b"no gzip", headers=headers)
+    assert got.status == 400
+
+
 async def test_the_log_says_what_was_asked_and_never_who(ask: Asker) -> None:
     name = ask.emulator.backends("eu-de")[0]
     await ask.get(f"/backends/{name}/properties?calibration_id=x", "eu-de")
@@ -201,6 +364,10 @@ async def test_the_log_forgets_the_oldest_and_the_counts_do_not(
         await ask.get("/backends")
     assert [request.resource for request in ask.emulator.requests] == ["backends"] * 3
     assert ask.emulator.count() == 6
+    for invented in range(5):
+        await ask.get(f"/backends/invented-{invented}/status")
+    assert ask.emulator.count("status") == 5
+    assert len(ask.emulator._log._counts) <= 4
     fault = ask.emulator.fault(Hold(), resource="status")
 
     async def held() -> None:
