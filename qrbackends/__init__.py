@@ -1,49 +1,73 @@
-"""An asyncio-native client for the IBM Quantum (Qiskit Runtime) Backends API."""
+"""An asyncio-native client for the IBM Quantum (Qiskit Runtime) Backends API.
+
+Names are imported when they are first asked for, so that `qrbackends --version` is quick, and Ctrl-C during
+the imports finds somebody who can handle it.
+"""
 
 from ._version import __version__
-from .account import Account, Instance, Secret
-from .api import Request
-from .client import Client, Fetched
-from .errors import (
-    AccountError,
-    AuthenticationFailed,
-    BadRequest,
-    BodyDamaged,
-    BodyTooLarge,
-    CalibrationLookupError,
-    ClientClosed,
-    Conflict,
-    ConnectError,
-    ConnectTimeout,
-    DecodeError,
-    Forbidden,
-    InstanceUnavailable,
-    InvalidRequest,
-    Locked,
-    NotFound,
-    QRBackendsError,
-    RateLimited,
-    ReadTimeout,
-    RedirectRefused,
-    ResponseError,
-    ServerError,
-    ServiceUnavailable,
-    Timeout,
-    TransportError,
-    Unauthorized,
-    UnknownGate,
-    UnknownQubit,
-    WrongEventLoop,
-)
-from .models import (
-    Backend,
-    BackendConfiguration,
-    BackendDefaults,
-    BackendList,
-    BackendProperties,
-    BackendStatus,
-)
-from .pool import Limits
+
+TYPE_CHECKING = False  # type checkers take it for true, as they do typing's own, which is slow to import
+if TYPE_CHECKING:
+    from .account import Account, Instance, Secret
+    from .api import Request
+    from .client import Client, Fetched
+    from .errors import (
+        AccountError,
+        AuthenticationFailed,
+        BadRequest,
+        BodyDamaged,
+        BodyTooLarge,
+        CalibrationLookupError,
+        ClientClosed,
+        Conflict,
+        ConnectError,
+        ConnectTimeout,
+        DecodeError,
+        Forbidden,
+        InstanceUnavailable,
+        InvalidRequest,
+        Locked,
+        NotFound,
+        QRBackendsError,
+        RateLimited,
+        ReadTimeout,
+        RedirectRefused,
+        ResponseError,
+        ServerError,
+        ServiceUnavailable,
+        Timeout,
+        TransportError,
+        Unauthorized,
+        UnknownGate,
+        UnknownQubit,
+        WrongEventLoop,
+    )
+    from .models import (
+        Backend,
+        BackendConfiguration,
+        BackendDefaults,
+        BackendList,
+        BackendProperties,
+        BackendStatus,
+    )
+    from .pool import Limits
+else:
+    _HOMES = ("errors", "account", "models", "api", "pool", "client")  # each imports those before it only
+
+    def __getattr__(name):
+        from importlib import import_module
+
+        if name in __all__:
+            for home in _HOMES:
+                module = import_module(f".{home}", __name__)
+                if hasattr(module, name):
+                    globals()[name] = getattr(module, name)
+                    return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return __all__
+
 
 __all__ = [
     "Account",

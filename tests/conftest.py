@@ -28,7 +28,9 @@ def anyio_backend() -> str:
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the account, proxies or colours of whoever runs it."""
     for name in tuple(os.environ):
-        if name.upper().startswith(("QISKIT_", "QRBACKENDS_", "IAM_", "GLOBAL_")) or name.upper() in (
+        if name.upper().startswith(
+            ("QISKIT_", "QRBACKENDS_", "IAM_", "GLOBAL_", "PYTHON")
+        ) or name.upper() in (
             "HTTP_PROXY",
             "HTTPS_PROXY",
             "ALL_PROXY",

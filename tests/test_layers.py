@@ -79,12 +79,33 @@ def test_imports_go_downward(path: Path) -> None:
 def test_the_package_imports_its_core_and_nothing_else() -> None:
     watched = {"click", "rich", "qiskit", "numpy", "redis", "starlette", "prometheus_client", "pyarrow"}
     edges = {"qrbackends.cli", "qrbackends.emulator", "aiohttp.web"}
-    code = f"import sys, qrbackends; print({watched | edges} & set(sys.modules))"
+    code = f"import sys; from qrbackends import *; print({watched | edges} & set(sys.modules))"
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (outcome.stdout, outcome.stderr) == ("set()\n", "")
+
+
+def test_the_package_imports_nothing_before_it_is_asked_for() -> None:
+    code = "import sys, qrbackends; print({'aiohttp', 'msgspec', 'anyio'} & set(sys.modules))"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (outcome.stdout, outcome.stderr) == ("set()\n", "")
 
 
 def test_everything_public_is_exported_and_exists() -> None:
     assert len(set(qrbackends.__all__)) == len(qrbackends.__all__)
+    assert dir(qrbackends) == sorted(qrbackends.__all__)
     for name in qrbackends.__all__:
         assert hasattr(qrbackends, name)
+
+
+def test_nothing_else_is_taken_for_public() -> None:
+    with pytest.raises(AttributeError, match="'qrbackends' has no attribute 'Clients'"):
+        getattr(qrbackends, "Clients")  # noqa: B009
+    with pytest.raises(AttributeError):
+        getattr(qrbackends, "logger")  # noqa: B009  # several modules have one
+
+
+def test_what_checkers_see_is_what_there_is() -> None:
+    tree = ast.parse((ROOT / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = [alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted([*seen, "__version__"]) == sorted(qrbackends.__all__)

@@ -55,14 +55,15 @@ def forgiving_output() -> None:
 
 def abandon_output() -> None:
     """Give up what stdout holds and cannot write; Python would try again at its end, and exit with 120."""
-    if sys.stdout is None:
-        return
     try:
-        sys.stdout.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):  # a ValueError where it is closed already
+        with suppress(OSError, ValueError):  # what is no file is not written at Python's end either
+            descriptor = sys.stdout.fileno()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

@@ -4,12 +4,14 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -46,7 +48,9 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def starts(*command: str, **options: Any) -> subprocess.Popen[str]:
-        environment = dict(os.environ) | options.pop("env", {})
+        # pytest's own settings, such as PYTHONDEVMODE in CI, are not those that a test is about
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment = own | options.pop("env", {})
         settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
         process = subprocess.Popen(command, text=True, env=environment, **settings)
         started.append(process)
@@ -81,6 +85,50 @@ def test_ctrl_c_leaves_cleanly(start: Start, resource: str, command: tuple[str, 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, out, err.strip()) == (130, "", "")
+
+
+# A Ctrl-C that comes while a module is imported: NAME is interrupted.
+INTERRUPTED = """
+import importlib.abc, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Interrupter(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == os.environ["NAME"]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupter())
+from qrbackends.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["click", "aiohttp", "qrbackends.cli", "qrbackends.cli.fleet", "aiohttp.web"]
+)
+def test_ctrl_c_during_an_import_leaves_cleanly(start: Start, name: str) -> None:
+    command = (sys.executable, "-W", "error", "-c", INTERRUPTED, "fleet", *SYNTHETIC)
+    process = start(*command, env={"NAME": name})
+    out, err = process.communicate()
+    assert (process.returncode, out, err.strip()) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS begins so
+    ],
+)
+def test_nonsense_at_a_port_of_emulate_is_not_told_to_its_user(start: Start, sent: bytes) -> None:
+    process = start(*DEV, "emulate", "--fleet", "synthetic", "--json")
+    told = json.loads(_output(process).readline())
+    host, port = urlsplit(told["iam_url"]).netloc.split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(sent)
+        assert connection.recv(100).startswith(b"HTTP/1.0 400 ")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
 
 
 def test_fleet_as_a_process(start: Start) -> None:

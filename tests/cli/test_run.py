@@ -111,7 +111,7 @@ def test_a_missing_extra_is_named(
     missing: tuple[str, ...],
     named: str,
 ) -> None:
-    monkeypatch.setattr(__main__, "find_spec", lambda name: None if name in missing else object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in missing else object())
     with pytest.raises(SystemExit) as ended:
         __main__.main()
     assert ended.value.code == 1

@@ -1,7 +1,10 @@
 """Lines, numbers and JSON."""
 
 import io
+import os
 import sys
+from collections.abc import Callable
+from typing import TextIO
 
 import pytest
 
@@ -94,6 +97,33 @@ def test_the_encoding_is_no_matter_where_there_is_no_stdout(monkeypatch: pytest.
     text.forgiving_output()
 
 
+@pytest.mark.parametrize("error", [OSError("full"), ValueError("closed")])
+def test_what_cannot_be_written_is_given_up(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w") as stdout:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", stdout)
+
+        def flush() -> None:
+            raise error
+
+        with monkeypatch.context() as broken:
+            broken.setattr("sys.stdout", Wrapped(stdout, flush))
+            text.abandon_output()
+        stdout.write("into nothing")
+    with open(reading) as received:  # noqa: PTH123
+        assert received.read() == ""
+
+
+@pytest.mark.parametrize("stdout", [None, "closed", "no file"])
+def test_there_may_be_nothing_to_give_up(monkeypatch: pytest.MonkeyPatch, stdout: str | None) -> None:
+    stream = None if stdout is None else io.StringIO()
+    if stdout == "closed" and stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "stdout", stream)
+    text.abandon_output()
+    assert sys.stdout is stream
+
+
 def test_only_encoding_is_forgiven() -> None:
     text.forgiving_output()
     with pytest.raises(UnicodeDecodeError):
@@ -107,3 +137,11 @@ def test_nobody_who_reads_stderr_is_no_failure(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(sys, "stderr", Broken())
     assert text.tell("something", 1) == 1
+
+
+class Wrapped:
+    """A file whose flush fails."""
+
+    def __init__(self, file: TextIO, flush: Callable[[], None]) -> None:
+        self.fileno = file.fileno
+        self.flush = flush
