@@ -155,7 +155,6 @@ def _told(addresses: dict[str, Any]) -> str:
             "lines": lines,
             "account": account,
             "crns": "\n".join(f"  {instance['crn']}" for instance in instances),
-            "crn": instances[0]["crn"],
         }
     )
 
@@ -191,7 +190,7 @@ With the official client, first in the shell, then in Python:
 
 export QISKIT_IBM_CHANNEL=ibm_quantum_platform
 export QISKIT_IBM_TOKEN={api_key}
-export QISKIT_IBM_INSTANCE={crn}
+export QISKIT_IBM_INSTANCE=auto
 export IAM_URL={iam_url}
 export GLOBAL_SEARCH_URL={search_url}
 export GLOBAL_CATALOG_URL={catalog_url}
@@ -199,7 +198,9 @@ export GLOBAL_CATALOG_URL={catalog_url}
 from qiskit_ibm_runtime import QiskitRuntimeService
 
 addresses = {regions}
-service = QiskitRuntimeService(url_resolver=lambda url, crn, *_: addresses[crn.split(":")[5]])
+service = QiskitRuntimeService(
+    url_resolver=lambda url, crn, *_: addresses[crn.split(":")[5] if crn else next(iter(addresses))]
+)
 
 Ctrl-C ends it.\
 """

@@ -1,7 +1,9 @@
 """`qrbackends emulate`, in this process."""
 
 import json
+import logging
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -78,6 +80,20 @@ async def test_what_it_says_to_paste_works(elsewhere: Emulator) -> None:
         assert len(await client.backends()) == 8
 
 
+def test_what_it_says_to_paste_for_the_official_client_works(
+    elsewhere: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("qiskit_ibm_runtime")
+    monkeypatch.setattr(logging.getLogger("qiskit_ibm_runtime"), "disabled", True)
+    screen = emulate._told(emulate._addresses(elsewhere, "synthetic", "127.0.0.1"))
+    for name, value in re.findall(r"^export (\w+)=(.*)$", screen, re.MULTILINE):
+        monkeypatch.setenv(name, value)
+    pasted: dict[str, Any] = {}
+    exec(screen[screen.index("from qiskit_ibm_runtime") : screen.index("Ctrl-C")], pasted)  # noqa: S102
+    names = sorted(backend.name for backend in pasted["service"].backends())
+    assert names == list(elsewhere.backends()), "of all regions"
+
+
 @pytest.mark.usefixtures("told_at_once")
 def test_a_directory_and_consecutive_ports(run: Run, tmp_path: Path) -> None:
     configuration = {"backend_name": "b", "backend_version": "1", "n_qubits": 1}
@@ -91,7 +107,8 @@ def test_a_port_that_is_taken(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, out, err = run("emulate", "--fleet", "synthetic", "--regions", "us-east", "--port", str(port))
-    assert (code, out, err) == (1, "", "Error: Address already in use\n")
+    told = f"Error: cannot listen at 127.0.0.1:{port}: Address already in use\n"
+    assert (code, out, err) == (1, "", told)
 
 
 @pytest.mark.usefixtures("told_at_once")
@@ -106,7 +123,7 @@ def test_an_address_that_others_reach_is_warned_of(run: Run, host: str) -> None:
 def test_a_host_that_is_not_this_machine(run: Run) -> None:
     code, out, err = run("emulate", "--fleet", "synthetic", "--host", "192.0.2.1")
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1] == "Error: Cannot assign requested address"
+    assert err.splitlines()[-1] == "Error: cannot listen at 192.0.2.1:0: Cannot assign requested address"
 
 
 def test_names_of_regions() -> None:
