@@ -28,7 +28,8 @@ class Column(NamedTuple):
     Attributes:
         header: its title.
         right: whether it is aligned to the right, as numbers are.
-        rank: its place in the queue for what room there is; 0: it is always shown.
+        rank: its place in the queue for what room there is; those of rank 0 come first, and are left out
+            from the right where not even they fit.
     """
 
     header: str
@@ -110,8 +111,10 @@ def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[Text]], room: in
         for place, column in enumerate(columns)
     ]
     shown = [place for place, column in enumerate(columns) if column.rank == 0]
-    used = sum(widths[place] for place in shown)
     wide, narrow = _GAPS
+    while len(shown) > 1 and sum(widths[place] + narrow for place in shown) - narrow > room:
+        shown.pop()  # a number that is cut is worse than none
+    used = sum(widths[place] for place in shown)
     gap = wide if used + (len(shown) - 1) * wide <= room else narrow
     used += (len(shown) - 1) * gap
     for place in sorted(range(len(columns)), key=lambda place: columns[place].rank):
