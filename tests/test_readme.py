@@ -1,10 +1,10 @@
 """Every Python block of the README runs, against the emulator, in the order in which it is read."""
 
 import ast
+import codeop
 import inspect
 import re
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import pytest
@@ -19,13 +19,20 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"
 
 
 async def run(block: str) -> dict[str, Any]:
-    """Run a block as `python -m asyncio` would, and return its names."""
-    code = compile(block, str(README), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    assert isinstance(code, CodeType)
+    """Run a block as one who pastes it into `python -m asyncio` does: line by line. Return its names."""
+    compiler = codeop.CommandCompiler()
+    compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     names: dict[str, Any] = {"__name__": "readme"}
-    outcome = eval(code, names)  # noqa: S307  # it is our own README
-    if inspect.isawaitable(outcome):
-        await outcome
+    pending: list[str] = []
+    for line in [*block.splitlines(), ""]:
+        pending.append(line)
+        code = compiler("\n".join(pending), str(README), "single")
+        if code is not None:  # a whole statement
+            pending.clear()
+            outcome = eval(code, names)  # noqa: S307  # it is our own README
+            if inspect.isawaitable(outcome):
+                await outcome
+    assert not pending
     return names
 
 
