@@ -10,7 +10,8 @@ TYPE_CHECKING = False  # type checkers take it for true, as they do typing's own
 if TYPE_CHECKING:
     from .account import Account, Instance, Secret
     from .api import Request
-    from .client import Client, Fetched
+    from .cache import Fetched
+    from .client import Client
     from .errors import (
         AccountError,
         AuthenticationFailed,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
         UnknownQubit,
         WrongEventLoop,
     )
+    from .file_store import FileStore
+    from .memory import Memory
     from .models import (
         Backend,
         BackendConfiguration,
@@ -50,9 +53,16 @@ if TYPE_CHECKING:
         BackendProperties,
         BackendStatus,
     )
-    from .pool import Limits
+    from .policy import CachePolicy
+    from .pool import Limits, SessionPool
+    from .redis_store import RedisStore
+    from .stats import CacheStats, ResourceStats
+    from .store import Store, StoreStats
 else:
-    _HOMES = ("errors", "account", "models", "api", "pool", "client")  # each imports those before it only
+    _HOMES = (  # those that import little first
+        *("errors", "account", "models", "api", "memory", "policy", "pool", "store", "stats", "cache"),
+        *("client", "file_store", "redis_store"),
+    )
 
     def __getattr__(name):
         from importlib import import_module
@@ -82,6 +92,8 @@ __all__ = [
     "BadRequest",
     "BodyDamaged",
     "BodyTooLarge",
+    "CachePolicy",
+    "CacheStats",
     "CalibrationLookupError",
     "Client",
     "ClientClosed",
@@ -90,22 +102,29 @@ __all__ = [
     "ConnectTimeout",
     "DecodeError",
     "Fetched",
+    "FileStore",
     "Forbidden",
     "Instance",
     "InstanceUnavailable",
     "InvalidRequest",
     "Limits",
     "Locked",
+    "Memory",
     "NotFound",
     "QRBackendsError",
     "RateLimited",
     "ReadTimeout",
     "RedirectRefused",
+    "RedisStore",
     "Request",
+    "ResourceStats",
     "ResponseError",
     "Secret",
     "ServerError",
     "ServiceUnavailable",
+    "SessionPool",
+    "Store",
+    "StoreStats",
     "Timeout",
     "TransportError",
     "Unauthorized",

@@ -2,7 +2,7 @@
 
 import sys
 
-_NEEDED = ("click", "rich")
+_NEEDED = ("click", "platformdirs", "rich")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 

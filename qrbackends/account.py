@@ -148,6 +148,9 @@ class Account:
         catalog_url: Global Catalog, which knows their plans.
         proxies: proxy address by scheme of the request, such as `{"https": "http://proxy:3128"}`.
         verify: whether TLS certificates are verified.
+        identity: for a token from a callable: a secret text that says whose tokens it gives, the same in
+            every process that acts for them. Cached answers belong to it; without it they stay with their
+            client.
 
     Raises:
         AccountError: something is missing or not well-formed.
@@ -161,17 +164,20 @@ class Account:
     catalog_url: str = CATALOG_URL
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # may carry a password
     verify: bool = True
+    identity: Secret | str | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         if (self.api_key is None) == (self.token is None):
             raise AccountError("an account needs an api_key or a token, and not both")
-        for name in ("api_key", "token"):
+        for name in ("api_key", "token", "identity"):
             value = getattr(self, name)
             if isinstance(value, str):
                 put(self, name, Secret(value))
             elif not (value is None or isinstance(value, Secret) or (name == "token" and callable(value))):
                 raise AccountError(f"{name} cannot be a {type(value).__name__}")
+        if self.identity is not None and not callable(self.token):
+            raise AccountError("identity goes with a token from a callable; keys and tokens have one")
         instances = tuple(self.instances) if isinstance(self.instances, Iterable) else (None,)
         if not all(isinstance(instance, Instance) for instance in instances):
             raise AccountError("instances have to be a list of Instance objects: [Instance(crn='crn:v1:…')]")

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from math import isfinite
-from typing import Any, Final, Literal, NoReturn, TypeAlias
-from urllib.parse import quote, urlencode
+from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import msgspec
 from msgspec import Struct
@@ -122,6 +122,27 @@ class Request(Struct, frozen=True, dict=True):
     def type(self) -> type[Any]:
         """The type of the answer."""
         return _TYPES[self.resource]
+
+
+def request_of(target: str) -> Request | None:
+    """Return the request whose `target` this is, or None where it is none's."""
+    path, _, query = target.partition("?")
+    try:
+        parameters = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+        fields = parameters.pop("fields", "")
+        before = parameters.pop("updated_before", None)
+        calibration_id = parameters.pop("calibration_id", None)
+        _, _, *backend = path.split("/")
+        request = Request(
+            cast("Resource", backend[1] if backend else "backends"),
+            unquote(backend[0]) if backend else None,
+            calibration_id,
+            None if before is None else datetime.fromisoformat(before),
+            fields.split(",") if fields else (),
+        )
+    except (ValueError, IndexError):
+        return None
+    return request if request.target == target else None
 
 
 class Headers(dict[str, str]):

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from .account import Account, Secret
 from .api import USER_AGENT, error_for, printable
+from .calls import Calls
 from .errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError
 from .flight import Flights
 from .pool import Response, SessionPool
@@ -43,12 +44,16 @@ class Tokens:
     Args:
         account: whose.
         pool: what carries requests to IAM.
+        calls: the client's calls.
         clock: Unix seconds.
     """
 
-    def __init__(self, account: Account, pool: SessionPool, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, account: Account, pool: SessionPool, calls: Calls, clock: Callable[[], float] = time.time
+    ) -> None:
         self._account = account
         self._pool = pool
+        self._calls = calls
         self._clock = clock
         self._flights: Flights[_Token] = Flights()
         self._token: _Token | None = None
@@ -92,7 +97,7 @@ class Tokens:
         await self._flights.aclose()
 
     async def _renew(self, deadline: float | None = None) -> _Token:
-        with self._pool.call(deadline):
+        with self._calls.call(deadline):
             self._token = await self._fetch()
         return self._token
 

@@ -6,53 +6,62 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Self, TypedDict, Unpack
 
 import anyio
-from msgspec import Struct
 
 from .account import Account, Instance
-from .api import API_VERSION, Request
+from .api import API_VERSION, Request, Resource
 from .auth import Tokens
+from .cache import Cache, Fetched
+from .calls import Calls
 from .errors import QRBackendsError
+from .memory import Memory
 from .models import BackendConfiguration, BackendDefaults, BackendList, BackendProperties, BackendStatus
 from .origin import Origin
+from .policy import CachePolicy
 from .pool import Limits, SessionPool
 from .routes import Routes
 from .saved import load_account
+from .stats import CacheStats
+from .store import Store
 
-T = TypeVar("T")
 
+class ClientOptions(TypedDict, total=False):
+    """What `Client` takes beside the account."""
 
-class Fetched(Struct, Generic[T], frozen=True):
-    """An answer, and where it came from.
-
-    Attributes:
-        value: the answer.
-        age: seconds since the service gave it.
-        source: `origin` for the service itself.
-    """
-
-    value: T
-    age: float
-    source: Literal["origin"]
+    limits: Limits | None
+    allow_http: bool
+    api_version: str
+    cache: CachePolicy | None
+    pool: SessionPool | None
+    memory: Memory | None
+    store: Store | None
 
 
 class Client:
     """Reads the backends of an account's instances, over all their regions at once.
 
     Every method raises `QRBackendsError`; `errors.py` draws the tree. A backend is looked up in its
-    instance by the lists, which are fetched once; `instance=` (an `Instance` or a CRN of the account)
-    picks one where several have it, and otherwise the first in the account's order is asked.
+    instance by the lists; `instance=` (an `Instance` or a CRN of the account) picks one where several have
+    it, and otherwise the first in the account's order is asked. Answers are kept for as long as the policy
+    says, and callers who ask for the same at once share one request; `refresh=True` asks the service in any
+    case.
 
     Args:
         account: credentials and instances.
         limits: what a call and a region may take.
         allow_http: whether credentials may go over plain http to hosts other than this machine.
         api_version: the `IBM-API-Version` to ask for, a date.
+        cache: how long answers may be used.
+        pool: sessions that are shared with other clients, instead of `limits` and `allow_http`. Whoever made
+            it closes it.
+        memory: a memory that is shared with other clients, instead of one's own.
+        store: a tier that is shared with other processes, such as `RedisStore`. Whoever made it closes it.
 
     Raises:
         AccountError: the account names no instance.
+        ValueError: `pool` is given, and `limits` or `allow_http`, too.
     """
 
     def __init__(
@@ -62,23 +71,38 @@ class Client:
         limits: Limits | None = None,
         allow_http: bool = False,
         api_version: str = API_VERSION,
+        cache: CachePolicy | None = None,
+        pool: SessionPool | None = None,
+        memory: Memory | None = None,
+        store: Store | None = None,
     ) -> None:
         if not account.verify:
             warnings.warn("TLS certificates are not verified for this account", stacklevel=2)
-        self._pool = SessionPool(limits, allow_http=allow_http)
-        self._tokens = Tokens(account, self._pool)
-        self._origin = Origin(account, self._pool, self._tokens, api_version)
-        self._routes = Routes(account, self._origin.fetch)
+        if pool is not None and (limits is not None or allow_http):
+            raise ValueError("limits and allow_http are the pool's; give them to SessionPool")
+        policy = cache or CachePolicy()
+        self._own_pool = pool is None
+        self._pool = pool or SessionPool(limits, allow_http=allow_http)
+        self._calls = Calls(self._pool)
+        self._tokens = Tokens(account, self._pool, self._calls)
+        self._cache = Cache(
+            account,
+            Origin(account, self._pool, self._calls, self._tokens, api_version),
+            self._calls,
+            policy,
+            Memory(policy.max_bytes, share=1.0) if memory is None else memory,
+            store,
+            body_limit=self._pool.limits.body,
+            api_version=api_version,
+        )
+        self._routes = Routes(account, self._cache.fetch)
 
     @classmethod
     def from_account(
         cls,
         name: str | None = None,
         path: str | os.PathLike[str] | None = None,
-        *,
-        limits: Limits | None = None,
-        allow_http: bool = False,
-        api_version: str = API_VERSION,
+        **options: Unpack[ClientOptions],
     ) -> Self:
         """Return a client for a saved account, or for the one in the environment.
 
@@ -86,18 +110,19 @@ class Client:
             name: a saved account's name. Left out, `QISKIT_IBM_TOKEN` and `QISKIT_IBM_INSTANCE` are
                 used where they are set (unless `path` is given), then the file's default account.
             path: the file of saved accounts; left out, the official client's `~/.qiskit/qiskit-ibm.json`.
-            limits: as for `Client`.
-            allow_http: as for `Client`.
-            api_version: as for `Client`.
+            options: as for `Client`.
 
         Raises:
             AccountError: there is no such account, or it is incomplete.
         """
-        account = load_account(name, path)
-        return cls(account, limits=limits, allow_http=allow_http, api_version=api_version)
+        return cls(load_account(name, path), **options)
 
     async def backends(
-        self, *, fields: Sequence[str] = (), instance: Instance | str | None = None
+        self,
+        *,
+        fields: Sequence[str] = (),
+        instance: Instance | str | None = None,
+        refresh: bool = False,
     ) -> BackendList:
         """Return every backend of every instance, asked concurrently.
 
@@ -107,12 +132,18 @@ class Client:
         Args:
             fields: optional fields to send; the service knows `wait_time_seconds`.
             instance: ask this one only.
+            refresh: ask the service, whatever is known.
         """
-        listed: BackendList = await self._value(Request("backends", fields=fields), instance)
+        listed: BackendList = await self._value(Request("backends", fields=fields), instance, refresh)
         return listed
 
     async def configuration(
-        self, backend_id: str, *, calibration_id: str | None = None, instance: Instance | str | None = None
+        self,
+        backend_id: str,
+        *,
+        calibration_id: str | None = None,
+        instance: Instance | str | None = None,
+        refresh: bool = False,
     ) -> BackendConfiguration:
         """Return what a backend can do: gates, couplings, limits and timing.
 
@@ -120,9 +151,10 @@ class Client:
             backend_id: the backend's name.
             calibration_id: a named variant of the backend.
             instance: ask this one.
+            refresh: ask the service, whatever is known.
         """
         request = Request("configuration", backend_id, calibration_id)
-        configuration: BackendConfiguration = await self._value(request, instance)
+        configuration: BackendConfiguration = await self._value(request, instance, refresh)
         return configuration
 
     async def properties(
@@ -132,6 +164,7 @@ class Client:
         calibration_id: str | None = None,
         updated_before: datetime | None = None,
         instance: Instance | str | None = None,
+        refresh: bool = False,
     ) -> BackendProperties:
         """Return a backend's calibrated properties: the newest, or the newest before an instant.
 
@@ -140,62 +173,103 @@ class Client:
             calibration_id: a named variant of the backend.
             updated_before: an instant, with a time zone.
             instance: ask this one.
+            refresh: ask the service, whatever is known.
         """
         request = Request("properties", backend_id, calibration_id, updated_before)
-        properties: BackendProperties = await self._value(request, instance)
+        properties: BackendProperties = await self._value(request, instance, refresh)
         return properties
 
-    async def status(self, backend_id: str, *, instance: Instance | str | None = None) -> BackendStatus:
+    async def status(
+        self, backend_id: str, *, instance: Instance | str | None = None, refresh: bool = False
+    ) -> BackendStatus:
         """Return whether a backend is operational now, and how many jobs wait for it."""
-        status: BackendStatus = await self._value(Request("status", backend_id), instance)
+        status: BackendStatus = await self._value(Request("status", backend_id), instance, refresh)
         return status
 
-    async def defaults(self, backend_id: str, *, instance: Instance | str | None = None) -> BackendDefaults:
+    async def defaults(
+        self, backend_id: str, *, instance: Instance | str | None = None, refresh: bool = False
+    ) -> BackendDefaults:
         """Return a backend's pulse-level defaults; most backends have none any more (`NotFound`)."""
-        defaults: BackendDefaults = await self._value(Request("defaults", backend_id), instance)
+        defaults: BackendDefaults = await self._value(Request("defaults", backend_id), instance, refresh)
         return defaults
 
-    async def fetch(self, request: Request, *, instance: Instance | str | None = None) -> Fetched[Any]:
+    async def fetch(
+        self, request: Request, *, instance: Instance | str | None = None, refresh: bool = False
+    ) -> Fetched[Any]:
         """Return the answer to any request, with its age and source.
 
-        The value is a `request.type`; for the list, a `BackendList` over all instances.
+        The value is a `request.type`; for the list, a `BackendList` over all instances, with the age and
+        source of its oldest part.
         """
         own = None if instance is None else self._routes.named(instance)
-        if request.resource == "backends":
-            return Fetched(await self._routes.list(request, own), 0.0, "origin")
-        deadline = self._pool.deadline()
+        if request.backend_id is None:
+            return await self._routes.list(request, own, refresh=refresh)
+        deadline = self._calls.deadline()
         if own is None:
-            backend_id = request.backend_id or ""
-            own = self._routes.known(backend_id) or await self._find(backend_id, deadline)
-        return Fetched(await self._origin.fetch(request, own, deadline), 0.0, "origin")
+            own = self._routes.known(request.backend_id) or await self._find(request.backend_id, deadline)
+        return await self._cache.fetch(request, own, deadline, refresh=refresh)
+
+    async def invalidate(
+        self,
+        *,
+        backend: str | None = None,
+        calibration_id: str | None = None,
+        resource: Resource | None = None,
+    ) -> int:
+        """Forget what is cached of this account and matches, in memory and in the store.
+
+        What is being fetched for it now is not kept either.
+
+        Args:
+            backend: answers about this backend; left out, about any, and the lists.
+            calibration_id: answers for this variant; left out, for any.
+            resource: answers of this kind, such as `properties`; left out, of any.
+
+        Returns:
+            How many answers were removed from memory.
+        """
+        wanted = (backend, calibration_id, resource)
+
+        def matches(request: Request) -> bool:
+            asked = (request.backend_id, request.calibration_id, request.resource)
+            return all(want in (None, has) for want, has in zip(wanted, asked, strict=True))
+
+        return await self._cache.invalidate(matches)
+
+    def stats(self) -> CacheStats:
+        """Return what the cache did since the client was made, and what its memory holds."""
+        return self._cache.stats()
 
     async def _find(self, backend_id: str, deadline: float) -> Instance:
         now = anyio.current_time()
         try:
-            with self._pool.call(deadline):
+            with self._calls.call(deadline):
                 # Half of the time at most: the rest is for the question itself.
                 return await self._routes.find(backend_id, now + (deadline - now) / 2)
         except QRBackendsError as error:
             error.about(backend=backend_id)
             raise
 
-    async def _value(self, request: Request, instance: Instance | str | None) -> Any:
-        return (await self.fetch(request, instance=instance)).value
+    async def _value(self, request: Request, instance: Instance | str | None, refresh: bool) -> Any:
+        return (await self.fetch(request, instance=instance, refresh=refresh)).value
 
     async def aclose(self) -> None:
-        """Close every connection; calls that are under way end with `ClientClosed`.
+        """Close the client's connections; calls that are under way end with `ClientClosed`.
 
         Raises:
             WrongEventLoop: the client belongs to another event loop.
         """
         self._pool.check_loop()
         async with AsyncExitStack() as stack:  # the later ones are closed even if this is cancelled
-            stack.push_async_callback(self._pool.aclose)
+            if self._own_pool:
+                stack.push_async_callback(self._pool.aclose)
             stack.push_async_callback(self._tokens.aclose)
+            stack.push_async_callback(self._cache.aclose)
             stack.push_async_callback(self._routes.aclose)
+            self._calls.end()
 
     async def __aenter__(self) -> Self:
-        self._pool.check()
+        self._calls.check()
         return self
 
     async def __aexit__(

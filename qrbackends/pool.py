@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
 
 import aiohttp
 import anyio
@@ -21,7 +21,6 @@ from .errors import (
     ConnectTimeout,
     QRBackendsError,
     ReadTimeout,
-    Timeout,
     TransportError,
     WrongEventLoop,
 )
@@ -79,8 +78,8 @@ class _Lane(NamedTuple):
 class SessionPool:
     """Sessions by region and origin, each opened when it is first needed.
 
-    It belongs to the event loop in which it is first used, and may be closed in another task than it was
-    opened in.
+    A client has one of its own unless it is given one, which many clients may share. It belongs to the event
+    loop in which it is first used, and may be closed in another task than it was opened in.
 
     Args:
         limits: what a call and a region may take.
@@ -91,37 +90,13 @@ class SessionPool:
         self._limits = limits or Limits()
         self._allow_http = allow_http
         self._lanes: dict[tuple[str, str], _Lane] = {}
-        self._calls: set[anyio.CancelScope] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    def deadline(self) -> float:
-        """Return when a call that begins now has to end, in the event loop's time."""
-        return anyio.current_time() + self._limits.total
-
-    @contextmanager
-    def call(self, deadline: float | None = None) -> Iterator[None]:
-        """Bound what runs inside by a deadline, and end it when the pool is closed.
-
-        Args:
-            deadline: in the event loop's time; left out, `limits.total` from now.
-
-        Raises:
-            Timeout: the deadline passed.
-            ClientClosed: the pool is closed, or was meanwhile.
-            WrongEventLoop: the pool belongs to another event loop.
-        """
-        self.check()
-        with anyio.CancelScope(deadline=self.deadline() if deadline is None else deadline) as scope:
-            self._calls.add(scope)
-            try:
-                yield
-            finally:
-                self._calls.discard(scope)
-        if scope.cancelled_caught:
-            if self._closed:
-                raise ClientClosed("the client was closed during the call")
-            raise Timeout(f"no answer within {self._limits.total:g} s")
+    @property
+    def limits(self) -> Limits:
+        """What a call and a region may take."""
+        return self._limits
 
     async def exchange(
         self,
@@ -176,21 +151,28 @@ class SessionPool:
         raise failure
 
     async def aclose(self) -> None:
-        """End all calls, whose callers get `ClientClosed`, and close every connection.
+        """Close every connection; who still waits for an answer gets `ClientClosed`.
 
         Raises:
             WrongEventLoop: the pool belongs to another event loop.
         """
         self.check_loop()
         self._closed = True
-        for scope in tuple(self._calls):
-            scope.cancel()
         lanes, self._lanes = self._lanes, {}
         # Tasks of their own, so that each is closed even if whoever closes the pool is cancelled.
         closing = [asyncio.create_task(lane.session.close()) for lane in lanes.values()]
         if closing:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(closing, timeout=_CLOSING)
+
+    async def __aenter__(self) -> Self:
+        self.check()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     def check(self) -> None:
         """Raise `ClientClosed` if the pool is closed, and `WrongEventLoop` if it belongs to another one."""

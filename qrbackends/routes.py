@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import anyio
-from msgspec.structs import replace
 
 from .account import Account, Instance
 from .api import Request
+from .cache import Fetched
 from .errors import (
     AccountError,
     ClientClosed,
@@ -20,9 +21,10 @@ from .errors import (
     WrongEventLoop,
 )
 from .flight import Flights, outcome
-from .models import Backend, BackendList, BackendsResponse
+from .models import BackendList, BackendsResponse
 
-Fetch = Callable[[Request, Instance], Awaitable[Any]]
+Fetch = Callable[..., Awaitable[Fetched[BackendsResponse]]]
+"""`Cache.fetch`, or what stands in for it: takes the request, the instance and `refresh=`."""
 
 _LIST = Request("backends")
 
@@ -44,8 +46,8 @@ class Routes:
         self._instances = tuple(account.instances)
         self._fetch = fetch
         self._known: dict[str, frozenset[str]] = {}  # by CRN
-        self._flights: Flights[BackendsResponse] = Flights()
-        self._lists: dict[str, asyncio.Task[BackendsResponse]] = {}  # by CRN
+        self._flights: Flights[Fetched[BackendsResponse]] = Flights()
+        self._lists: dict[str, asyncio.Task[Fetched[BackendsResponse]]] = {}  # by CRN
 
     def named(self, instance: Instance | str) -> Instance:
         """Return the account's instance of this CRN.
@@ -59,25 +61,29 @@ class Routes:
                 return own
         raise AccountError(f"{crn!r:.200} is none of the account's instances")
 
-    async def list(self, request: Request, instance: Instance | None = None) -> BackendList:
+    async def list(
+        self, request: Request, instance: Instance | None = None, *, refresh: bool = False
+    ) -> Fetched[BackendList]:
         """Ask all instances, or the one given, at once, and return their backends.
+
+        Age and source are those of the oldest part.
 
         Raises:
             QRBackendsError: not one of them could be listed.
         """
         asked = self._instances if instance is None else (instance,)
-        answers: dict[str, BackendsResponse | QRBackendsError] = {}
+        answers: dict[str, Fetched[BackendsResponse] | QRBackendsError] = {}
 
         async def ask(one: Instance) -> None:
             try:
-                answers[one.crn] = await self._ask(request, one)
+                answers[one.crn] = await self._ask(request, one, refresh)
             except QRBackendsError as error:
                 answers[one.crn] = error
 
         async with anyio.create_task_group() as group:
             for one in asked:
                 group.start_soon(ask, one)
-        return _merged([(one, answers[one.crn]) for one in asked])
+        return _merged([answers[one.crn] for one in asked])
 
     def known(self, backend_id: str) -> Instance | None:
         """Return the first instance whose last known list has the backend, or None.
@@ -116,8 +122,10 @@ class Routes:
             except QRBackendsError as error:
                 errors.append(error)
             else:
-                if any(device.name == backend_id for device in listed.devices):
+                if any(device.name == backend_id for device in listed.value.devices):
                     return instance
+                if listed.source == "stale":  # it may have come since
+                    errors.append(_outdated(listed.age).about(region=instance.region))
         if errors:
             raise InstanceUnavailable(
                 "whether an instance that could not be listed has this backend is not known: "
@@ -130,7 +138,7 @@ class Routes:
         """Stop asking."""
         await self._flights.aclose()
 
-    def _round(self) -> dict[str, asyncio.Task[BackendsResponse]]:
+    def _round(self) -> dict[str, asyncio.Task[Fetched[BackendsResponse]]]:
         """Return each instance's list that is under way, or was fetched since the slowest one began."""
         if all(task.done() for task in self._lists.values()):
             self._lists = {}
@@ -140,29 +148,30 @@ class Routes:
                 self._lists[one.crn] = self._flights.begin(one.crn, partial(self._ask, _LIST, one))
         return dict(self._lists)
 
-    async def _ask(self, request: Request, instance: Instance) -> BackendsResponse:
-        listed: BackendsResponse = await self._fetch(request, instance)
-        self._known[instance.crn] = frozenset(device.name for device in listed.devices)
+    async def _ask(
+        self, request: Request, instance: Instance, refresh: bool = False
+    ) -> Fetched[BackendsResponse]:
+        listed = await self._fetch(request, instance, refresh=refresh)
+        self._known[instance.crn] = frozenset(device.name for device in listed.value.devices)
         return listed
+
+
+def _outdated(age: float) -> QRBackendsError:
+    return QRBackendsError(f"its list is {age:.0f} s old")
 
 
 def _failed(task: asyncio.Task[Any]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
 
 
-def _merged(answers: Sequence[tuple[Instance, BackendsResponse | QRBackendsError]]) -> BackendList:
-    backends: list[Backend] = []
-    errors: list[QRBackendsError] = []
-    for instance, answer in answers:
-        if isinstance(answer, QRBackendsError):
-            errors.append(answer)
-        else:
-            backends += (
-                replace(device, region=instance.region, instance=instance.crn) for device in answer.devices
-            )
-    if len(errors) == len(answers):
+def _merged(answers: Sequence[Fetched[BackendsResponse] | QRBackendsError]) -> Fetched[BackendList]:
+    errors = [answer for answer in answers if isinstance(answer, QRBackendsError)]
+    listed = [answer for answer in answers if not isinstance(answer, QRBackendsError)]
+    if not listed:
         raise _common(errors)
-    return BackendList(backends, errors)
+    oldest = max(listed, key=lambda answer: answer.age)
+    backends = chain.from_iterable(answer.value.devices for answer in listed)
+    return Fetched(BackendList(backends, errors), oldest.age, oldest.source)
 
 
 def _common(errors: Sequence[QRBackendsError]) -> QRBackendsError:

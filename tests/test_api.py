@@ -19,7 +19,7 @@ from yarl import URL
 
 from qrbackends import api, errors
 from qrbackends.account import Secret
-from qrbackends.api import API_VERSION, Request, headers, parse, retry_after
+from qrbackends.api import API_VERSION, Request, headers, parse, request_of, retry_after
 from qrbackends.errors import (
     DecodeError,
     InvalidRequest,
@@ -847,3 +847,68 @@ def test_whatever_comes_is_an_answer_or_one_of_our_errors(resource: str, count: 
 
 def test_every_resource_is_tested_here() -> None:
     assert set(TYPES) == set(api._TYPES) == set(VALID)
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=20)
+INSTANTS = st.datetimes(
+    timezones=st.timezones() | st.just(UTC), min_value=datetime(1000, 1, 2), max_value=datetime(9000, 1, 1)
+)
+QUESTIONS = st.one_of(
+    st.builds(lambda fields: ("backends", None, None, None, fields), st.lists(st.sampled_from("abc"))),
+    st.builds(
+        lambda name, variant, before: ("properties", name, variant, before, ()),
+        TEXT.filter(lambda name: name not in (".", "..")),
+        st.none() | TEXT,
+        st.none() | INSTANTS,
+    ),
+    st.builds(
+        lambda kind, name: (kind, name, None, None, ()),
+        st.sampled_from(["configuration", "status", "defaults"]),
+        TEXT.filter(lambda name: name not in (".", "..")),
+    ),
+)
+
+
+def meaning(question: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What is asked, however it is spelled."""
+    kind, name, variant, before, fields = question
+    return kind, name, variant, before and before.timestamp(), frozenset(fields)
+
+
+@given(QUESTIONS, QUESTIONS)
+def test_two_questions_are_equal_exactly_where_they_mean_the_same(one: Any, other: Any) -> None:
+    same = meaning(one) == meaning(other)
+    assert (Request(*one) == Request(*other)) is same
+    assert (Request(*one).target == Request(*other).target) is same, "nor do they share a place in a store"
+
+
+@given(QUESTIONS, st.timezones())
+def test_the_same_question_is_equal_however_it_is_spelled(question: Any, zone: Any) -> None:
+    kind, name, variant, before, fields = question
+    try:
+        elsewhere = before and before.astimezone(zone)
+    except OverflowError:
+        elsewhere = before
+    again = Request(kind, name, variant, elsewhere, [*fields, *fields][::-1])
+    assert again == Request(*question)
+    assert hash(again) == hash(Request(*question))
+    assert again.target == Request(*question).target
+
+
+@given(QUESTIONS)
+def test_a_target_tells_its_request(question: Any) -> None:
+    request = Request(*question)
+    assert request_of(request.target) == request
+
+
+@given(st.text(max_size=60) | st.text("/backends?=&%20propertiesfields", max_size=60))
+def test_what_is_no_target_is_none_s(text: str) -> None:
+    request = request_of(text)
+    assert request is None or request.target == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/", "/backends/", "/backends/x", "/backends/x/y", "/backends?a=b", "/x?"]
+)
+def test_no_request_has_such_a_target(text: str) -> None:
+    assert request_of(text) is None

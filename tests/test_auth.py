@@ -11,6 +11,7 @@ import pytest
 from qrbackends import Account, AccountError, AuthenticationFailed, ClientClosed, DecodeError, ServerError
 from qrbackends.account import Bearer, Secret
 from qrbackends.auth import Tokens
+from qrbackends.calls import Calls
 from qrbackends.emulator import Emulator, Garbage, Hold, Status
 from qrbackends.pool import SessionPool
 
@@ -49,7 +50,7 @@ async def pool() -> AsyncIterator[SessionPool]:
 
 @pytest.fixture
 async def tokens(emulator: Emulator, pool: SessionPool, clock: Clock) -> AsyncIterator[Tokens]:
-    tokens = Tokens(emulator.account(), pool, clock)
+    tokens = Tokens(emulator.account(), pool, Calls(pool), clock)
     yield tokens
     await tokens.aclose()
 
@@ -118,7 +119,7 @@ async def test_iam_down_has_no_effect_while_the_token_lives(
 
 async def test_the_life_of_a_token_is_counted_by_our_clock(emulator: Emulator, pool: SessionPool) -> None:
     behind = Clock(1_000_000_000.0)
-    tokens = Tokens(emulator.account(), pool, behind)
+    tokens = Tokens(emulator.account(), pool, Calls(pool), behind)
     first = await tokens.authorization()
     behind.now += 2000
     assert await tokens.authorization() == first
@@ -127,7 +128,7 @@ async def test_the_life_of_a_token_is_counted_by_our_clock(emulator: Emulator, p
 
 
 async def test_a_refused_key_is_one_clear_error(emulator: Emulator, pool: SessionPool) -> None:
-    tokens = Tokens(replace(emulator.account(), api_key="not-a-key"), pool)
+    tokens = Tokens(replace(emulator.account(), api_key="not-a-key"), pool, Calls(pool))
     with pytest.raises(AuthenticationFailed, match="IAM refused the API key") as caught:
         await tokens.authorization()
     assert caught.value.code == "BXNIM0415E"
@@ -199,7 +200,7 @@ async def test_a_rejected_token_is_dropped_once(tokens: Tokens, emulator: Emulat
 
 
 async def test_a_fixed_token_is_sent_as_it_is_and_cannot_be_renewed(pool: SessionPool) -> None:
-    tokens = Tokens(Account(token="abc"), pool)
+    tokens = Tokens(Account(token="abc"), pool, Calls(pool))
     assert await tokens.authorization() == Secret("Bearer abc")
     assert not tokens.reject(Secret("Bearer abc"))
     assert await tokens.authorization() == Secret("Bearer abc")
@@ -211,7 +212,7 @@ async def test_a_provider_is_asked_when_its_token_nears_its_end(pool: SessionPoo
     async def provider() -> Bearer:
         return f"token-{next(numbers)}", clock.now + 100
 
-    tokens = Tokens(Account(token=provider), pool, clock)
+    tokens = Tokens(Account(token=provider), pool, Calls(pool), clock)
     assert await tokens.authorization() == Secret("Bearer token-1")
     clock.now += 60
     assert await tokens.authorization() == Secret("Bearer token-1")
@@ -226,7 +227,7 @@ async def test_a_provider_that_answers_nonsense_is_told(pool: SessionPool, answe
     async def provider() -> object:
         return answer
 
-    tokens = Tokens(Account(token=provider), pool)  # type: ignore[arg-type]
+    tokens = Tokens(Account(token=provider), pool, Calls(pool))  # type: ignore[arg-type]
     with pytest.raises(AccountError, match="token provider has to return") as caught:
         await tokens.authorization()
     assert caught.value.__cause__ is None, "it would quote what was returned"
@@ -236,7 +237,7 @@ async def test_a_provider_that_fails_is_told_with_its_cause(pool: SessionPool) -
     async def provider() -> Bearer:
         raise KeyError("vault")
 
-    tokens = Tokens(Account(token=provider), pool)
+    tokens = Tokens(Account(token=provider), pool, Calls(pool))
     with pytest.raises(AccountError, match="KeyError") as caught:
         await tokens.authorization()
     assert isinstance(caught.value.__cause__, KeyError)

@@ -123,7 +123,8 @@ async def test_the_past_answers_with_the_past(client: Client, name: str) -> None
 async def test_fetch_says_where_the_answer_came_from(client: Client, name: str) -> None:
     fetched = await client.fetch(Request("status", name))
     assert isinstance(fetched.value, BackendStatus)
-    assert (fetched.age, fetched.source) == (0.0, "origin")
+    assert fetched.source == "origin"
+    assert fetched.age >= 0
     assert len((await client.fetch(Request("backends"))).value) > 1
 
 
@@ -204,7 +205,7 @@ async def test_every_failure_has_its_type_and_says_what_was_asked(
     assert error.instance == emulator.account().instances[1].crn
     assert error.attempts == (2 if expected == "Unauthorized" else 1)
     emulator.clear_faults()
-    assert (await client.properties(name)).backend_name == name
+    assert (await client.properties(name, refresh=True)).backend_name == name
 
 
 async def test_what_the_service_says_is_in_the_error(emulator: Emulator, client: Client, name: str) -> None:
@@ -335,7 +336,7 @@ async def test_a_caller_may_have_a_deadline_of_their_own(
 async def test_closed_in_another_task_with_requests_in_flight(emulator: Emulator, name: str) -> None:
     held = emulator.fault(Hold(), resource="properties", times=None)
     client = await asyncio.create_task(opened(emulator.account()))
-    calls = [asyncio.create_task(client.properties(name)) for _ in range(50)]
+    calls = [asyncio.create_task(client.properties(name, calibration_id=f"v{n}")) for n in range(50)]
     await held.reached(32)
     await asyncio.create_task(client.aclose())
     for call in calls:

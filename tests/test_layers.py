@@ -13,9 +13,9 @@ ROOT = Path(qrbackends.__file__).parent
 
 LAYERS = [
     {"_version", "errors", "account", "saved", "models"},  # nouns
-    {"api", "body", "flight"},  # no I/O
-    {"pool", "auth", "origin"},  # the wire
-    {"routes"},  # between client and wire
+    {"api", "body", "flight", "memory", "policy", "scope", "size"},  # no I/O
+    {"pool", "calls", "auth", "origin"},  # the wire
+    {"store", "stats", "cache", "routes", "file_store", "redis_store"},  # between client and wire
     {"client"},  # the object people hold
     {"__init__"},
     {"cli", "emulator", "__main__"},  # edges
@@ -24,8 +24,14 @@ WITHIN = {  # imports inside one layer, each with its direction
     "account": {"errors"},
     "saved": {"account", "errors"},
     "models": {"errors"},
-    "auth": {"pool"},
-    "origin": {"auth", "pool"},
+    "memory": {"api"},
+    "policy": {"api", "memory"},
+    "auth": {"calls", "pool"},
+    "calls": {"pool"},
+    "origin": {"auth", "calls", "pool"},
+    "stats": {"store"},
+    "cache": {"stats", "store"},
+    "routes": {"cache"},
     "cli": {"emulator"},
     "__main__": {"cli"},
 }

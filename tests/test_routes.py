@@ -13,6 +13,7 @@ from qrbackends import (
     AuthenticationFailed,
     Backend,
     ClientClosed,
+    Fetched,
     Forbidden,
     Instance,
     InstanceUnavailable,
@@ -22,6 +23,7 @@ from qrbackends import (
     ServerError,
     Timeout,
 )
+from qrbackends.cache import Source
 from qrbackends.models import BackendsResponse, DeviceStatus
 from qrbackends.routes import Routes
 
@@ -43,15 +45,22 @@ class Service:
     def __init__(self, **lists: list[str] | Callable[[], QRBackendsError]) -> None:
         self.lists = lists
         self.asked: list[str] = []
+        self.fetched: dict[str, tuple[float, Source]] = {}  # age and source of the lists
 
-    async def fetch(self, request: Request, instance: Instance) -> BackendsResponse:
+    async def fetch(
+        self, request: Request, instance: Instance, *, refresh: bool = False
+    ) -> Fetched[BackendsResponse]:
         name = instance.crn.split(":")[7]
         self.asked.append(name)
         await anyio.lowlevel.checkpoint()
         listed = self.lists[name]
         if not isinstance(listed, list):
             raise listed().about(region=instance.region)
-        return BackendsResponse(tuple(Backend(n, DeviceStatus("online"), 0) for n in listed))
+        devices = tuple(
+            Backend(n, DeviceStatus("online"), 0, region=instance.region, instance=instance.crn)
+            for n in listed
+        )
+        return Fetched(BackendsResponse(devices), *self.fetched.get(name, (0.0, "origin")))
 
 
 def routes(service: Service, *instances: Instance) -> Routes:
@@ -72,7 +81,7 @@ def broken() -> QRBackendsError:
 
 
 async def test_the_list_has_every_instance_s_backends_in_the_account_s_order() -> None:
-    listed = await routes(Service(a=["x", "y"], b=["z"], c=[])).list(LIST)
+    listed = (await routes(Service(a=["x", "y"], b=["z"], c=[])).list(LIST)).value
     assert [(b.name, b.region, b.instance) for b in listed] == [
         ("x", "us-east", A.crn),
         ("y", "us-east", A.crn),
@@ -82,7 +91,7 @@ async def test_the_list_has_every_instance_s_backends_in_the_account_s_order() -
 
 
 async def test_a_failed_instance_does_not_hide_the_others() -> None:
-    listed = await routes(Service(a=["x"], b=forbidden, c=["y"])).list(LIST)
+    listed = (await routes(Service(a=["x"], b=forbidden, c=["y"])).list(LIST)).value
     assert [b.name for b in listed] == ["x", "y"]
     assert [type(error) for error in listed.errors] == [Forbidden]
 
@@ -146,6 +155,22 @@ async def test_not_found_is_not_said_while_an_instance_is_unlisted() -> None:
     assert [type(error) for error in caught.value.errors] == [ServerError]
 
 
+async def test_age_and_source_of_a_list_are_those_of_its_oldest_part() -> None:
+    service = Service(a=["x"], b=["y"], c=forbidden)
+    service.fetched = {"a": (7.0, "stale"), "b": (2.0, "memory")}
+    listed = await routes(service).list(LIST)
+    assert (listed.age, listed.source) == (7.0, "stale")
+
+
+async def test_an_old_list_is_believed_for_what_it_has_and_not_for_what_it_lacks() -> None:
+    service = Service(a=["x"], b=["y"], c=[])
+    service.fetched = {"b": (70.0, "stale")}
+    finder = routes(service)
+    assert await find(finder, "y") == B
+    with pytest.raises(InstanceUnavailable, match=r"\[eu-de\]: its list is 70 s old"):
+        await find(finder, "new")
+
+
 async def test_failures_are_not_remembered() -> None:
     service = Service(a=["x"], b=broken, c=[])
     finder = routes(service)
@@ -184,12 +209,14 @@ class Slow(Service):
         super().__init__(**lists)
         self.answers = asyncio.Event()
 
-    async def fetch(self, request: Request, instance: Instance) -> BackendsResponse:
+    async def fetch(
+        self, request: Request, instance: Instance, *, refresh: bool = False
+    ) -> Fetched[BackendsResponse]:
         if instance == B:
             self.asked.append("b")
             await self.answers.wait()
             self.asked.remove("b")
-        return await super().fetch(request, instance)
+        return await super().fetch(request, instance, refresh=refresh)
 
 
 async def test_a_slow_instance_does_not_delay_those_before_it() -> None:

@@ -1,4 +1,4 @@
-"""The command line. It needs the extra `cli`: click and rich."""
+"""The command line. It needs the extra `cli`: click, platformdirs and rich."""
 
 import logging
 import os
@@ -25,6 +25,7 @@ _COMMANDS = {  # name: module, imported when the command is wanted, as rich take
     "status": "documents",
     "defaults": "documents",
     "emulate": "emulate",
+    "cache": "cache",
 }
 
 

@@ -12,15 +12,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import platformdirs
 
 from ..account import Account, Instance
 from ..client import Client
 from ..errors import AccountError
+from ..file_store import FileStore
 from ..saved import DEFAULT_PATH, load_account
 from .text import warn
 
 FLEETS: Final = ("snapshots", "synthetic")
 """The emulated fleets."""
+
+
+def cache_path() -> Path:
+    """Return the file of the answers that are kept between runs."""
+    return platformdirs.user_cache_path("qrbackends") / "answers.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class Source:
     instance: Instance | None = None
     regions: tuple[str, ...] = ()
     emulator: str | None = None
+    cache: bool = True
 
     def title(self, what: str) -> str:
         """Return a title for `what`; emulated data says so."""
@@ -46,13 +54,15 @@ class Source:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
-        """Open a client; with an emulator, that too."""
+        """Open a client; with an emulator, that too, and without one, the answers of earlier runs."""
         async with AsyncExitStack() as stack:
             if self.emulator is None:
-                account = self._load()
+                account = self._narrowed(self._load())
+                store = await _kept(stack) if self.cache else None
             else:
-                account = await _emulated(self.emulator, stack)
-            yield await stack.enter_async_context(_client(self._narrowed(account)))
+                account = self._narrowed(await _emulated(self.emulator, stack))
+                store = None
+            yield await stack.enter_async_context(_client(account, store))
 
     def _load(self) -> Account:
         saved = self.account is not None or self.account_file is not None
@@ -96,11 +106,22 @@ async def _emulated(fleet: str, stack: AsyncExitStack) -> Account:
     return emulator.account()
 
 
-def _client(account: Account) -> Client:
+async def _kept(stack: AsyncExitStack) -> FileStore | None:
+    """Open the answers of earlier runs; without them, a command only takes longer."""
+    store = await stack.enter_async_context(FileStore(cache_path()))
+    try:
+        await store.open()
+    except OSError as error:
+        warn(f"{error.filename or store.path}: {error.strerror or error}; no answers are kept between runs")
+        return None
+    return store
+
+
+def _client(account: Account, store: FileStore | None = None) -> Client:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            client = Client(account)
+            client = Client(account) if store is None else Client(account, store=store)
         except AccountError:
             if account.instances:
                 raise
@@ -173,6 +194,7 @@ _OPTIONS = (
     click.option(
         "--region", "regions", multiple=True, metavar="REGION", help="Ask this region only; repeatable."
     ),
+    click.option("--no-cache", is_flag=True, help="Neither read nor write the answers kept between runs."),
 )
 
 
@@ -186,11 +208,13 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
         instance: Instance | None,
         regions: tuple[str, ...],
         emulator: str | None,
+        no_cache: bool,
         **others: Any,
     ) -> None:
         if emulator is not None and (account is not None or account_file is not None):
             raise click.UsageError("--emulator uses no account: leave out --account and --account-file")
-        command(source=Source(account, account_file, instance, regions, emulator), **others)
+        source = Source(account, account_file, instance, regions, emulator, cache=not no_cache)
+        command(source=source, **others)
 
     decorated: Callable[..., None] = with_source
     for option in reversed(_OPTIONS):

@@ -193,10 +193,15 @@ class BackendConfiguration(Struct, frozen=True, dict=True, omit_defaults=True):
                 backend=self.backend_name
             ) from None
 
-    @cached_property
+    @property
     def channels(self) -> JSONObject | None:
-        """The pulse channels: what each operates on, and its purpose and type."""
+        """The pulse channels: what each operates on, and its purpose and type. Decoded at each access."""
         return read_only(self.channels_json)
+
+    def raw_parts(self) -> tuple[Raw, ...]:
+        """Return the parts that are kept as they were sent, and decoded when they are asked for."""
+        of = self.hamiltonian
+        return (self.channels_json, *((of.vars_json, of.osc_json, of.qub_json) if of else ()))
 
     @property
     def dt(self) -> float | None:

@@ -1,5 +1,6 @@
 """The command line, run in this process."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,20 +24,32 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture(autouse=True)
 def _no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nobody's home, and nobody's screen."""
+    """Nobody's home and cache, and nobody's screen."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("COLUMNS", "TERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command: `run("fleet", "--json")`."""
+def run_on(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command with what earlier ones kept: `run_on("fleet", "--json")`."""
 
     def runs(*arguments: str) -> Outcome:
         capsys.readouterr()
         code = run_command(arguments)
         return Outcome(code, *capsys.readouterr())
+
+    return runs
+
+
+@pytest.fixture
+def run(run_on: Run, tmp_path: Path) -> Run:
+    """Run a command as if it were the first one: nothing is kept from earlier ones."""
+
+    def runs(*arguments: str) -> Outcome:
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        return run_on(*arguments)
 
     return runs
 

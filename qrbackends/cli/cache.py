@@ -1,0 +1,85 @@
+"""`qrbackends cache`: the answers kept between runs."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from ..file_store import FileInfo, FileStore
+from .options import cache_path
+from .screen import print_facts
+from .text import DASH, age, echo_json, whole
+
+T = TypeVar("T")
+
+_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def _ask(path: Path, question: Callable[[FileStore], Awaitable[T]], none: T) -> T:
+    """Return what the file says, or `none` where there is no file; nothing is made to ask it."""
+
+    async def ask() -> T:
+        async with FileStore(path) as store:
+            return await question(store)
+
+    return asyncio.run(ask()) if os.path.lexists(path) else none
+
+
+@click.group()
+def cache() -> None:
+    """Show or empty the answers kept between runs.
+
+    They are in one file that only you can read; --no-cache lets a command do without it.
+    """
+
+
+@cache.command()
+@_json
+def info(as_json: bool) -> None:
+    """Show how much is kept, and where."""
+    path = cache_path()
+    kept = _ask(path, FileStore.info, FileInfo(str(path)))
+    if as_json:
+        echo_json(kept)
+    elif not kept.file_bytes:
+        click.echo(f"There is no cache yet; it will be {path}.")
+    else:
+        now = datetime.now(UTC)
+        facts = [
+            ("file", f"{kept.path} ({_size(kept.file_bytes)})"),
+            ("answers", f"{whole(kept.entries)} ({_size(kept.bytes)})"),
+            ("first expires", _until(kept.next_expiry, now)),
+            ("last expires", _until(kept.last_expiry, now)),
+        ]
+        print_facts("Answers kept between runs", facts)
+
+
+@cache.command()
+@_json
+def clear(as_json: bool) -> None:
+    """Remove everything that is kept.
+
+    Programs that run meanwhile go on, and keep what they fetch from then on.
+    """
+    path = cache_path()
+    removed = _ask(path, FileStore.clear, 0)
+    if as_json:
+        echo_json({"path": str(path), "removed": removed})
+    else:
+        click.echo(f"Removed {removed:,} answer{'' if removed == 1 else 's'}.")
+
+
+def _size(count: int) -> str:
+    for unit, scale in _UNITS:
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} B"
+
+
+def _until(instant: datetime | None, now: datetime) -> str:
+    return DASH if instant is None else f"in {age((instant - now).total_seconds())}"

@@ -1,0 +1,433 @@
+"""A store in one file, for the command line and scripts: answers outlive the process that asked."""
+
+import asyncio
+import errno
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import anyio
+from msgspec import Struct
+
+T = TypeVar("T")
+
+_APPLICATION = 0x71726273  # "qrbs", in the header of the file
+_SCHEMA = 1
+_TABLES = (
+    """CREATE TABLE answers (
+        scope TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, size INTEGER NOT NULL,
+        expires REAL NOT NULL, PRIMARY KEY (scope, name))""",
+    "CREATE INDEX answers_by_expiry ON answers (expires, size)",
+    """CREATE TABLE leases (
+        scope TEXT NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL,
+        begun REAL NOT NULL, until REAL NOT NULL, PRIMARY KEY (scope, name))""",
+)
+_EVICT = """DELETE FROM answers WHERE rowid IN (
+    SELECT rowid FROM (
+        SELECT rowid, sum(size) OVER (ORDER BY expires DESC, rowid DESC ROWS UNBOUNDED PRECEDING) AS kept
+        FROM answers)
+    WHERE kept > ?)"""
+_TAKE = """INSERT INTO leases (scope, name, owner, begun, until) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (scope, name) DO UPDATE
+    SET owner = excluded.owner, begun = excluded.begun, until = excluded.until
+    WHERE owner = excluded.owner OR ?"""
+_NAMES = """SELECT name FROM answers WHERE scope = ? AND expires > ?
+    UNION SELECT name FROM leases WHERE scope = ? AND until > ?"""
+
+_PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
+_BESIDE = ("-journal", "-wal", "-shm")  # SQLite's own files, named after the database
+_POLL = 0.05  # seconds
+_ADJUSTED = 1.0  # seconds by which a clock is set back in passing
+_creating = threading.Lock()
+_TROUBLE = {  # what SQLite calls it: (what the system does, what is said)
+    sqlite3.SQLITE_BUSY: (errno.ETIMEDOUT, "another process keeps the cache locked"),
+    sqlite3.SQLITE_FULL: (errno.ENOSPC, "no room is left for the cache"),
+    sqlite3.SQLITE_READONLY: (errno.EROFS, "the cache cannot be written"),
+    sqlite3.SQLITE_NOTADB: (errno.EINVAL, "not a cache of qrbackends; left as it is"),
+    sqlite3.SQLITE_CORRUPT: (errno.EIO, "the cache is damaged; remove it"),
+}
+
+
+class FileInfo(Struct, frozen=True):
+    """What a store's file holds.
+
+    Attributes:
+        path: the file.
+        entries: answers in it that have not expired.
+        bytes: their size.
+        file_bytes: the size of the file, and of what SQLite keeps beside it.
+        next_expiry: when the first of them expires.
+        last_expiry: when all of them will have expired.
+    """
+
+    path: str
+    entries: int = 0
+    bytes: int = 0
+    file_bytes: int = 0
+    next_expiry: datetime | None = None
+    last_expiry: datetime | None = None
+
+
+class FileStore:
+    """A `Store` in an SQLite database that the processes of one user on one machine share.
+
+    Nobody else can read the file. It is opened at the first use, in a thread of the store's own, and is
+    never deleted; a file there that is not a store's is refused and left as it is. Every method raises an
+    OSError where the file cannot be used.
+
+    Args:
+        path: the file; it and its directory are made when they are missing. Not on a network file system:
+            SQLite's log does not work there.
+        max_bytes: how much is kept; beyond it, what expires soonest goes.
+        clock: Unix seconds, as the other processes count them, too.
+        timeout: seconds that an operation may take; half of it may be spent waiting for other processes.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int = 256 * 2**20,
+        clock: Callable[[], float] = time.time,
+        timeout: float = 2.0,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.max_bytes = max_bytes
+        self.timeout = timeout
+        self._files = (self.path, *(self.path.with_name(self.path.name + end) for end in _BESIDE))
+        self._clock = clock
+        self._worker = ThreadPoolExecutor(1, "qrbackends-file-store")
+        self._connection: sqlite3.Connection | None = None  # the worker's
+        self._closed = False
+
+    async def open(self) -> None:
+        """Open the file now; for those who want to know at once whether it can be used."""
+        await self._do(lambda _: None)
+
+    async def get(self, scope: str, name: str) -> bytes | None:
+        """Return what is stored, or None."""
+        found = await self._do(
+            lambda db: db.execute(
+                "SELECT value FROM answers WHERE scope = ? AND name = ? AND expires > ?",
+                (scope, name, self._clock()),
+            ).fetchall()
+        )
+        value = found[0][0] if found else None
+        return value if isinstance(value, bytes) else None
+
+    async def acquire(self, scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
+        """Take the lease for so many seconds, unless another owner holds it; by force, even then."""
+
+        def take(db: sqlite3.Connection) -> bool:
+            with _transaction(db):
+                now = self._clock()
+                _drop_expired(db, now)
+                return db.execute(_TAKE, (scope, name, owner, now, now + lease, force)).rowcount > 0
+
+        try:
+            return await self._do(take)
+        except asyncio.CancelledError:
+            # It may be taken all the same, by an owner that will never know: nobody should wait for that.
+            if not self._closed:
+                self._worker.submit(self._work, lambda db: _end_lease(db, scope, name, owner))
+            raise
+
+    async def renew(self, scope: str, name: str, owner: str, lease: float) -> bool:
+        """Prolong the lease; False where the owner does not hold it any more."""
+
+        def prolong(db: sqlite3.Connection) -> bool:
+            with _transaction(db):
+                now = self._clock()
+                renewed = db.execute(
+                    "UPDATE leases SET begun = ?, until = ? "
+                    "WHERE scope = ? AND name = ? AND owner = ? AND until > ?",
+                    (now, now + lease, scope, name, owner, now),
+                )
+                return renewed.rowcount > 0
+
+        return await self._do(prolong)
+
+    async def put(self, scope: str, name: str, value: bytes, ttl: float, owner: str) -> bool:
+        """Store for `ttl` seconds and end the lease; False, and nothing else, if it is lost.
+
+        A value beyond `max_bytes` is not stored; the lease ends, and False is returned.
+        """
+
+        def store(db: sqlite3.Connection) -> bool:
+            with _transaction(db):
+                now = self._clock()
+                _drop_expired(db, now)
+                if not _end_lease(db, scope, name, owner) or len(value) > self.max_bytes:
+                    return False
+                db.execute("DELETE FROM answers WHERE scope = ? AND name = ?", (scope, name))
+                _evict(db, self.max_bytes - len(value))
+                db.execute(
+                    "INSERT INTO answers (scope, name, value, size, expires) VALUES (?, ?, ?, ?, ?)",
+                    (scope, name, value, len(value), now + ttl),
+                )
+                return True
+
+        return await self._do(store)
+
+    async def release(self, scope: str, name: str, owner: str) -> None:
+        """End the lease, where the owner still holds it."""
+        await self._do(lambda db: _end_lease(db, scope, name, owner))
+
+    async def wait(self, scope: str, name: str, timeout: float) -> None:
+        """Return when the lease has ended, and after `timeout` seconds at the latest."""
+
+        def is_held(db: sqlite3.Connection) -> bool:
+            now = self._clock()
+            held = "SELECT 1 FROM leases WHERE scope = ? AND name = ? AND until > ? AND begun <= ?"
+            return bool(db.execute(held, (scope, name, now, now + _ADJUSTED)).fetchall())
+
+        with anyio.move_on_after(timeout):
+            # SQLite tells no other process that something has changed. A look takes less than 1 ms, and
+            # an answer of the service hundreds.
+            while await self._do(is_held):  # noqa: ASYNC110
+                await anyio.sleep(_POLL)
+
+    async def names(self, scope: str) -> Sequence[str]:
+        """Return the names that have a value or a lease."""
+
+        def find(db: sqlite3.Connection) -> list[str]:
+            now = self._clock()
+            return [name for (name,) in db.execute(_NAMES, (scope, now, scope, now)).fetchall()]
+
+        return await self._do(find)
+
+    async def delete(self, scope: str, names: Iterable[str]) -> None:
+        """Delete values and leases; a leader's `put` is refused from then on."""
+        places = [(scope, name) for name in names]
+
+        def drop(db: sqlite3.Connection) -> None:
+            with _transaction(db):
+                db.executemany("DELETE FROM answers WHERE scope = ? AND name = ?", places)
+                db.executemany("DELETE FROM leases WHERE scope = ? AND name = ?", places)
+
+        await self._do(drop)
+
+    async def info(self) -> FileInfo:
+        """Return how much there is."""
+
+        def count(db: sqlite3.Connection) -> FileInfo:
+            ((entries, size, first, last),) = db.execute(
+                "SELECT count(*), coalesce(sum(size), 0), min(expires), max(expires) FROM answers "
+                "WHERE expires > ?",
+                (self._clock(),),
+            ).fetchall()
+            return FileInfo(
+                str(self.path), entries, size, self._file_bytes(), _instant(first), _instant(last)
+            )
+
+        return await self._do(count)
+
+    async def clear(self) -> int:
+        """Delete all answers and leases of all scopes, and shrink the file; return how many answers."""
+
+        def empty(db: sqlite3.Connection) -> int:
+            with _transaction(db):
+                _drop_expired(db, self._clock())
+                removed = db.execute("DELETE FROM answers").rowcount
+                db.execute("DELETE FROM leases")
+            with suppress(sqlite3.OperationalError):  # another process is at it: it shrinks another time
+                db.execute("VACUUM")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return removed
+
+        return await self._do(empty)
+
+    async def aclose(self) -> None:
+        """Close the file once what has begun is done; what comes later fails. It may be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        # It is closed even if this is cancelled: the cancellation reaches what is waited for and no more.
+        self._worker.submit(self._disconnect)
+        closed = asyncio.get_running_loop().run_in_executor(self._worker, lambda: None)
+        self._worker.shutdown(wait=False)
+        await closed
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Work in the worker. What is cancelled is not begun, or done to its end; never half of it."""
+        if self._closed:
+            raise OSError(errno.EBADF, "the store is closed", str(self.path))
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._work, work)
+
+    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            return work(self._connection)
+        except sqlite3.DatabaseError as error:
+            trouble = self._trouble(error)
+            if trouble is None:
+                raise
+            raise trouble from error
+
+    def _trouble(self, error: sqlite3.DatabaseError) -> OSError | None:
+        """Return what the file's trouble is; None where only this operation made no sense."""
+        if not isinstance(error, sqlite3.OperationalError) and type(error) is not sqlite3.DatabaseError:
+            return None
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest is detail
+        number, said = _TROUBLE.get(code, (errno.EIO, f"the cache cannot be used: {error}"))
+        return OSError(number, said, str(self.path))
+
+    def _connect(self) -> sqlite3.Connection:
+        _make_directory(self.path.parent)
+        if not _created(self.path):
+            for file in self._files:
+                _check(file)
+        # mode=rw: SQLite would make the file for everybody to read.
+        db = sqlite3.connect(
+            f"{self.path.as_uri()}?mode=rw", uri=True, timeout=self.timeout / 2, isolation_level=None
+        )
+        try:
+            if not self._is_ours(db):
+                raise OSError(*_TROUBLE[sqlite3.SQLITE_NOTADB], str(self.path))
+            for file in self._files:  # only now: whose it was is known, and SQLite makes its own files alike
+                _make_private(file)
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _is_ours(self, db: sqlite3.Connection) -> bool:
+        if _number(db, "page_count"):
+            return _number(db, "application_id") == _APPLICATION
+        return self.path.stat().st_size != 1  # SQLite takes a file of one byte for an empty one
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last answers, not the file
+        with _transaction(db):
+            if _number(db, "user_version") != _SCHEMA:
+                _make_tables(db)
+            _drop_expired(db, self._clock())
+        # A log lets readers and a writer work at once, and no write waits for the disk. It stays so for
+        # ever; where another process is at it just now, or the file system cannot do it, it is not needed.
+        with suppress(sqlite3.OperationalError):
+            db.execute("PRAGMA journal_mode = WAL").fetchall()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _file_bytes(self) -> int:
+        total = 0
+        for file in self._files:
+            with suppress(FileNotFoundError):
+                total += file.stat().st_size
+        return total
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Let no other process write meanwhile, and do all of it or nothing."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _end_lease(db: sqlite3.Connection, scope: str, name: str, owner: str) -> bool:
+    ended = db.execute("DELETE FROM leases WHERE scope = ? AND name = ? AND owner = ?", (scope, name, owner))
+    return ended.rowcount > 0
+
+
+def _drop_expired(db: sqlite3.Connection, now: float) -> None:
+    db.execute("DELETE FROM answers WHERE expires <= ?", (now,))
+    # One that will only begin is of a time when the clock was wrong: nobody should wait until then.
+    db.execute("DELETE FROM leases WHERE until <= ? OR begun > ?", (now, now + _ADJUSTED))
+
+
+def _evict(db: sqlite3.Connection, room: int) -> None:
+    """Delete what expires soonest, until no more than `room` bytes are left."""
+    ((size,),) = db.execute("SELECT coalesce(sum(size), 0) FROM answers").fetchall()
+    if size > room:
+        db.execute(_EVICT, (room,))
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    """Make the tables anew, instead of those of another version: it is a cache, and nothing is migrated."""
+    for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        if not name.startswith("sqlite_"):
+            db.execute('DROP TABLE "{}"'.format(name.replace('"', '""')))
+    for table in _TABLES:
+        db.execute(table)
+    db.execute(f"PRAGMA application_id = {_APPLICATION}")
+    db.execute(f"PRAGMA user_version = {_SCHEMA}")
+
+
+def _number(db: sqlite3.Connection, pragma: str) -> int:
+    ((number,),) = db.execute(f"PRAGMA {pragma}").fetchall()
+    return int(number)
+
+
+def _make_directory(path: Path) -> None:
+    """Make a directory and those above it, where they are missing, for this user only."""
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(_PRIVATE_DIRECTORY, exist_ok=True)
+
+
+def _created(path: Path) -> bool:
+    """Make an empty file that nobody else can read; False where there is something already."""
+    with _creating:  # closing a file ends all locks of this process on it, another store's included
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE_FILE)
+        except FileExistsError:  # a symbolic link that leads nowhere, too
+            return False
+        path.chmod(_PRIVATE_FILE)  # a umask may have taken too much
+        os.close(descriptor)
+        return True
+
+
+def _check(path: Path) -> None:
+    """Refuse what somebody else may have put there."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "a symbolic link is not used as a cache", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a file; not used as a cache", str(path))
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "belongs to another user; not used as a cache", str(path))
+
+
+def _make_private(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        if stat.S_IMODE(path.stat().st_mode) != _PRIVATE_FILE:
+            path.chmod(_PRIVATE_FILE)
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):  # for ever, or as good as that
+        return datetime.max.replace(tzinfo=UTC)

@@ -1,0 +1,100 @@
+"""A private Redis or Valkey, on this machine only, that can be killed, stopped and started again."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def program() -> str:
+    """Return what to run; a machine without it skips the test, and continuous integration fails it."""
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None:
+        reason = "neither redis-server nor valkey-server is on PATH"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+class RedisServer:
+    """A server that keeps nothing on disk.
+
+    Attributes:
+        url: its Unix socket, as a URL; the same for all of its lives.
+        address: its TCP host and port, for URLs with a password.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._program = program()
+        self._folder = folder
+        self._options = options
+        self._port = _free_port()
+        self.url = f"unix://{folder / 'socket'}"
+        self.address = f"127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        settings = {
+            "bind": "127.0.0.1",
+            "port": str(self._port),
+            "unixsocket": str(self._folder / "socket"),
+            "dir": str(self._folder),
+            "save": "",
+            "appendonly": "no",
+            "daemonize": "no",
+        }
+        command = [self._program, *(part for key, value in settings.items() for part in (f"--{key}", value))]
+        self._process = subprocess.Popen(
+            [*command, *self._options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert self._process.stdout is not None
+        log = b""
+        for line in self._process.stdout:
+            log += line
+            if b"eady to accept connections" in line and (b" at /" in line or b" unix" in line):  # by version
+                return
+        self.kill()
+        pytest.fail(f"redis-server did not start: {log.decode()}")
+
+    def kill(self) -> None:
+        """Kill it, as a machine that loses its power does."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def freeze(self) -> None:
+        """Let it stay connected, but answer nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it answer again."""
+        self._process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def running(*options: str) -> Iterator[RedisServer]:
+    """Run a server; `options` are those of redis-server's command line."""
+    # Not pytest's own folder: the name of a socket has to be short.
+    with tempfile.TemporaryDirectory(prefix="qrb-") as folder:
+        server = RedisServer(Path(folder), *options)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
