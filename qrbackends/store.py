@@ -13,6 +13,7 @@ import struct
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from math import inf
 from typing import NamedTuple, Protocol, TypeVar
 
 import anyio
@@ -54,7 +55,10 @@ class Store(Protocol):
         ...
 
     async def acquire(self, scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
-        """Take the lease for so many seconds, unless another owner holds it; by force, even then."""
+        """Take the lease for so many seconds, unless another owner holds it; by force, even then.
+
+        A lease that was taken while its taker was cancelled is released by the taker.
+        """
         ...
 
     async def renew(self, scope: str, name: str, owner: str, lease: float) -> bool:
@@ -78,7 +82,7 @@ class Store(Protocol):
         ...
 
     async def delete(self, scope: str, names: Iterable[str]) -> None:
-        """Delete values and leases; a leader's `put` is refused from then on."""
+        """Delete values and leases, and wake who waits; a leader's `put` is refused from then on."""
         ...
 
 
@@ -120,7 +124,7 @@ class Shared:
         self._store = store
         self._limit = limit
         self._clock = clock
-        self._down_until = 0.0
+        self._failed_at = -inf
         self._down = False
         self._told: set[str] = set()
         self.hits = self.misses = self.rejected = self.errors = self.writes = 0
@@ -131,9 +135,9 @@ class Shared:
 
     async def get(self, scope: Scope, name: str) -> Stored | None:
         """Return the answer stored under this name, or None."""
-        sealed = await self._attempt(lambda: self._store.get(scope.id, name), None)
-        if sealed is None:
-            self.misses += 1
+        sealed = await self._attempt(lambda: self._store.get(scope.id, name), False)
+        if not sealed:
+            self.misses += sealed is None
             return None
         stored = await _off_loop(len(sealed), lambda: self._unseal(scope, name, sealed))
         if stored is None:
@@ -193,14 +197,14 @@ class Shared:
 
     async def _attempt(self, operation: Callable[[], Awaitable[T]], default: T, longer: float = 0.0) -> T:
         """Return what an operation returns, or the default where it fails or the store is left alone."""
-        if self._clock() < self._down_until:
+        if 0 <= self._clock() - self._failed_at < _PAUSE:  # below 0: the clock was set back
             return default
         try:
             with anyio.fail_after(self._store.timeout + longer):
                 result = await operation()
         except OSError as error:  # a TimeoutError is one
             self.errors += 1
-            self._down_until = self._clock() + _PAUSE
+            self._failed_at = self._clock()
             if not self._down:
                 self._down = True
                 logger.warning(

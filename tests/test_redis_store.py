@@ -898,13 +898,9 @@ async def test_without_the_server_everything_goes_on_and_one_warning_is_logged(
             for _ in range(3):
                 await defaults(shared)
                 clock.now += 2
-            assert (
-                warnings(caplog)
-                == [
-                    "the shared cache cannot be used (Redis does not answer (ConnectionError)); going on without it"
-                ]
-                * outages
-            )
+            problem = "Redis does not answer (ConnectionError)"
+            told = f"the shared cache cannot be used ({problem}); going on without it"
+            assert warnings(caplog) == [told] * outages
             assert shared.errors == 3 * outages, "one attempt after each pause"
             own_server.start()
             await share(shared, b"again")

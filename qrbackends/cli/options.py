@@ -121,7 +121,7 @@ def _client(account: Account, store: FileStore | None = None) -> Client:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            client = Client(account) if store is None else Client(account, store=store)
+            client = Client(account, store=store)
         except AccountError:
             if account.instances:
                 raise

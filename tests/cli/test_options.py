@@ -127,7 +127,7 @@ def test_unverified_certificates_are_told(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_an_unusable_account_is_told_as_the_core_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(account: Account) -> None:
+    def refuse(account: Account, **_: object) -> None:
         raise AccountError("unusable")
 
     monkeypatch.setattr(options, "Client", refuse)
