@@ -136,7 +136,7 @@ class Shared:
     async def get(self, scope: Scope, name: str) -> Stored | None:
         """Return the answer stored under this name, or None."""
         sealed = await self._attempt(lambda: self._store.get(scope.id, name), False)
-        if not sealed:
+        if sealed is None or sealed is False:
             self.misses += sealed is None
             return None
         stored = await _off_loop(len(sealed), lambda: self._unseal(scope, name, sealed))

@@ -575,9 +575,12 @@ class CacheMachine(RuleBasedStateMachine):
         self.invalidations.append((task, self.model.invalidate(matches)))
 
     def _close(self) -> None:
-        self.calls.end()
+        async def close() -> None:
+            self.calls.end()
+            await self.cache.aclose()
+
+        closing = self.loop.create_task(close())
         self.model.close()
-        closing = self.loop.create_task(self.cache.aclose())
         self._settle(closed=True)
         assert closing.done()
         closing.result()

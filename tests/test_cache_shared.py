@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -21,7 +21,6 @@ from redis.asyncio import Redis
 
 from qrbackends import Account, CachePolicy, Client, Forbidden, Instance, Memory, RedisStore, Request, Secret
 from qrbackends import store as shared_tier
-from qrbackends.client import ClientOptions
 from qrbackends.emulator import Emulator, Hold, Status
 from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.scope import Scope, Scopes
@@ -84,13 +83,9 @@ def wall() -> Clock:
     return Clock(1_790_000_000.0)
 
 
-def worker_of(
-    emulator: Emulator, store: RedisStore, wall: Clock, key: int = 0, **options: Unpack[ClientOptions]
-) -> Client:
+def worker_of(emulator: Emulator, store: RedisStore, wall: Clock, key: int = 0) -> Client:
     """Return what stands for a worker: a client with a memory of its own."""
-    options.setdefault("cache", POLICY)
-    options.setdefault("memory", Memory(clock=wall))
-    client = Client(emulator.account(key), store=store, **options)
+    client = Client(emulator.account(key), cache=POLICY, memory=Memory(clock=wall), store=store)
     tier(client)._clock = wall
     return client
 
@@ -238,6 +233,7 @@ async def test_nobody_reads_what_only_another_may_read(
         assert shared.rejected == 1
         (place,) = await places(redis, "v")
         sealed = await redis.get(place)
+        assert isinstance(sealed, bytes)
         assert owners.id in place
         await redis.set(place.replace(owners.id, strangers.id), sealed)
         assert await shared.get(strangers, ASKED.target) is None
@@ -282,9 +278,10 @@ async def everything_in(redis: Redis) -> list[bytes]:
     async for key in redis.scan_iter():
         parts.append(key)
         if await redis.type(key) == b"zset":
-            parts += await redis.zrange(key, 0, -1)
+            parts += [name for name in await redis.zrange(key, 0, -1) if isinstance(name, bytes)]
             continue
         value = await redis.get(key)
+        assert isinstance(value, bytes)
         parts.append(value)
         if b":v:" in key:
             payload = value[shared_tier._HEADER.size + hashlib.sha256().digest_size :]
@@ -377,6 +374,11 @@ class Worker:
         assert line, "the worker has died; its standard error says why"
         return json.loads(line)
 
+    async def end(self) -> None:
+        """Let it end; the end of its input is the end of its work."""
+        await self.process.communicate(b"")
+        assert self.process.returncode == 0
+
     async def kill(self) -> None:
         """Kill it with SIGKILL."""
         self.process.kill()
@@ -420,8 +422,7 @@ async def workers(
         yield started
         for worker in started:
             if worker.process.returncode is None:
-                await worker.process.communicate()  # the end of its input is the end of its work
-                assert worker.process.returncode == 0
+                await worker.end()
     finally:
         for worker in started:
             if worker.process.returncode is None:
