@@ -5,6 +5,7 @@ and hashable, so that the same value can say what is cached. `parse` turns an an
 body into the struct, or raises what went wrong.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -49,6 +50,7 @@ USER_AGENT: Final = f"qrbackends/{__version__}"
 
 Resource: TypeAlias = Literal["backends", "configuration", "properties", "status", "defaults"]
 
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters and lone surrogates
 _MAX_ID = 500
 _MAX_CALIBRATION_ID = 100
 _MAX_TEXT = 200  # how much of an offending body an error shows
@@ -228,7 +230,7 @@ def _check_text(what: str, text: str, limit: int) -> None:
         raise InvalidRequest(f"{what} has to be text, not {type(text).__name__}")
     if not 1 <= len(text) <= limit:
         raise InvalidRequest(f"{what} has 1 to {limit} characters, not {len(text)}")
-    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or 0xD800 <= ord(char) < 0xE000 for char in text):
+    if _UNPRINTABLE.search(text):
         raise InvalidRequest(f"{what} cannot hold control characters or lone surrogates")
 
 

@@ -204,9 +204,11 @@ class Client:
         own = None if instance is None else self._routes.named(instance)
         if request.backend_id is None:
             return await self._routes.list(request, own, refresh=refresh)
-        deadline = self._calls.deadline()
-        if own is None:
-            own = self._routes.known(request.backend_id) or await self._find(request.backend_id, deadline)
+        own = own or self._routes.known(request.backend_id)
+        deadline = None
+        if own is None:  # finding it is a part of the call
+            deadline = self._calls.deadline()
+            own = await self._find(request.backend_id, deadline)
         return await self._cache.fetch(request, own, deadline, refresh=refresh)
 
     async def invalidate(

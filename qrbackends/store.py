@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import anyio
 from msgspec import Struct
@@ -29,6 +29,7 @@ LEASE = 5.0
 
 _PAUSE = 1.0  # seconds for which a store that could not be reached is left alone
 _SKEW = 60.0  # seconds by which the clocks of two machines may differ
+_FAILED: Final[bytes | None] = b"failed"  # told from all that a store returns by its identity
 _MAGIC = b"qrb1"
 _HEADER = struct.Struct(">4sBd")  # magic, codec, when the service answered in Unix seconds
 _PLAIN, _ZLIB = 0, 1
@@ -135,8 +136,8 @@ class Shared:
 
     async def get(self, scope: Scope, name: str) -> Stored | None:
         """Return the answer stored under this name, or None."""
-        sealed = await self._attempt(lambda: self._store.get(scope.id, name), False)
-        if sealed is None or sealed is False:
+        sealed = await self._attempt(lambda: self._store.get(scope.id, name), _FAILED)
+        if sealed is None or sealed is _FAILED:
             self.misses += sealed is None
             return None
         stored = await _off_loop(len(sealed), lambda: self._unseal(scope, name, sealed))

@@ -404,6 +404,8 @@ async def test_an_old_answer_is_given_when_the_service_takes_too_long(
         emulator.fault(Hold(), resource="properties", times=None)
         given = await client.fetch(properties("alpha"))
         assert (given.source, given.age) == ("stale", HOUR)
+        assert (await client.fetch(properties("alpha"))).source == "stale"
+        assert emulator.count("properties") == 2  # nobody else waits, as it has just failed
 
 
 async def test_a_refresh_gets_the_error_and_not_an_old_answer(emulator: Emulator, client: Client) -> None:
@@ -461,7 +463,8 @@ async def test_a_caller_who_leaves_takes_nothing_from_the_others(emulator: Emula
 async def test_the_last_to_leave_stops_the_request_and_frees_its_place(
     emulator: Emulator, clock: Clock
 ) -> None:
-    async with client_of(emulator, clock, limits=Limits(per_region=1)) as client:
+    # `read` would end the request, too; it is out of the way here.
+    async with client_of(emulator, clock, limits=Limits(per_region=1, read=600)) as client:
         held = emulator.fault(Hold(), resource="properties", times=None)
         calls = [asyncio.create_task(client.properties("alpha")) for _ in range(3)]
         await held.reached()

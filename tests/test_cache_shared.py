@@ -27,6 +27,7 @@ from qrbackends.scope import Scope, Scopes
 from qrbackends.store import Shared
 
 from .redis_server import RedisServer, running
+from .waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -133,6 +134,9 @@ async def test_the_store_makes_no_answer_live_longer(
         async with worker_of(emulator, store, wall) as third:
             assert (await third.fetch(ASKED)).source == "origin"
         assert (await other.fetch(ASKED)).source == "stale"  # and renewed meanwhile, from the store
+        await until(lambda: not other._cache._renewals)
+        given = await other.fetch(ASKED)
+        assert (given.source, given.age) == ("memory", 0)
         assert emulator.count("properties") == 2
 
 
