@@ -11,6 +11,7 @@ from functools import partial
 from math import inf
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
+import anyio
 from msgspec import Struct
 
 from .account import Account, Instance
@@ -36,13 +37,14 @@ from .policy import CachePolicy
 from .scope import Scope, Scopes
 from .size import retained_size
 from .stats import CacheStats, ResourceStats
-from .store import Shared, Store
+from .store import LEASE, Lease, Shared, Store
 
 T = TypeVar("T")
 logger = logging.getLogger("qrbackends.cache")
 
 _RENEWALS = 32  # in the background at a time; what finds no place is renewed at a later question
 _PAUSE = 1.0  # seconds before the service is asked anew for what it has just failed to give
+_LEADERS = 2  # other workers whose answers are waited for, where they end without one
 _NEGATIVE_SIZE = 4096  # bytes: an error and its texts
 
 Source = Literal["memory", "shared", "origin", "stale"]
@@ -132,6 +134,7 @@ class Cache:
         self._draw = draw
         self._flights: Flights[_Found] = Flights()
         self._renewals: dict[Key, asyncio.Task[None]] = {}
+        self._failing: set[str] = set()  # scopes, while renewals in them fail
         self._counts = {resource: _Counts() for resource in get_args(Resource)}
 
     async def fetch(
@@ -223,6 +226,8 @@ class Cache:
             now = self._memory.clock()
             if entry is None or entry.negative or now >= entry.fresh_until + self._policy.stale_if_error:
                 raise
+            if now < entry.fresh_until:  # another answer came meanwhile
+                return _given(entry, now, "memory")
             entry.retry_at = now + _PAUSE
             counts.stale += 1
             return _given(entry, now, "stale")
@@ -279,13 +284,24 @@ class Cache:
 
     async def _through_store(self, question: Question, shared: Shared, refresh: bool) -> _Found:
         name = question.request.target
+        failed = 0
         while True:
             if not refresh and (entry := await self._from_store(question, shared)):
                 return _Found(entry, "shared")
+            if failed == _LEADERS:
+                break
             lease = await shared.lead(question.scope, name, force=refresh)
             if lease is not None:
+                return await self._led(question, shared, lease, refresh)
+            began = anyio.current_time()
+            if not await shared.wait(question.scope, name):
                 break
-            await shared.wait(question.scope, name)
+            failed += anyio.current_time() - began < LEASE  # a slow one that lives has not failed
+        # Nobody can tell, or those who led had no answer for us: everybody asks, rather than one by one.
+        return _Found((await self._from_origin(question))[0], "origin")
+
+    async def _led(self, question: Question, shared: Shared, lease: Lease, refresh: bool) -> _Found:
+        """Ask for all workers."""
         try:
             # Another worker may have answered between the look and the lease.
             if not refresh and (entry := await self._from_store(question, shared)):
@@ -342,8 +358,8 @@ class Cache:
         if entry.negative:
             return False
         # While the service fails, nobody but the first waits to learn that it still does.
-        policy = self._policy
-        grace = policy.stale_while_revalidate if entry.retry_at is None else policy.stale_if_error
+        failing = entry.retry_at is not None
+        grace = self._policy.grace if failing else self._policy.stale_while_revalidate
         return now < entry.fresh_until + grace
 
     def _renew(self, question: Question, entry: Entry) -> None:
@@ -351,23 +367,24 @@ class Cache:
         waiting = entry.retry_at is not None and self._memory.clock() < entry.retry_at
         if waiting or key in self._renewals or len(self._renewals) >= _RENEWALS:
             return
-        task = asyncio.get_running_loop().create_task(
-            self._renew_quietly(question, entry.retry_at is not None), context=Context()
-        )
+        task = asyncio.get_running_loop().create_task(self._renew_quietly(question), context=Context())
         self._renewals[key] = task
         task.add_done_callback(lambda _: self._renewals.pop(key, None))
 
-    async def _renew_quietly(self, question: Question, known_to_fail: bool) -> None:
+    async def _renew_quietly(self, question: Question) -> None:
         counts = self._counts[question.request.resource]
+        scope = question.scope.id
         counts.refreshes += 1
         try:
             await self._joined(question, None, refresh=False)
+            self._failing.discard(scope)
         except ClientClosed:
             pass
         except QRBackendsError as error:
             counts.failures += 1
-            level = logging.DEBUG if known_to_fail else logging.WARNING  # once per outage
-            logger.log(level, "an answer could not be renewed, the old one is given: %s", error)
+            level = logging.DEBUG if scope in self._failing else logging.WARNING  # once per outage
+            self._failing.add(scope)
+            logger.log(level, "an answer could not be renewed: %s", error)
 
 
 def _given(entry: Entry, now: float, source: Source) -> Fetched[Any]:

@@ -107,6 +107,7 @@ class FileStore:
         self._clock = clock
         self._worker = ThreadPoolExecutor(1, "qrbackends-file-store")
         self._connection: sqlite3.Connection | None = None  # the worker's
+        self._opened: tuple[int, int] | None = None
         self._closed = False
 
     async def open(self) -> None:
@@ -117,7 +118,8 @@ class FileStore:
         """Return what is stored, or None."""
         found = await self._do(
             lambda db: db.execute(
-                "SELECT value FROM answers WHERE scope = ? AND name = ? AND expires > ?",
+                "SELECT value FROM answers WHERE scope = ? AND name = ? AND expires > ? "
+                "AND typeof(value) = 'blob'",
                 (scope, name, self._clock()),
             ).fetchall()
         )
@@ -221,8 +223,8 @@ class FileStore:
 
         def count(db: sqlite3.Connection) -> FileInfo:
             ((entries, size, first, last),) = db.execute(
-                "SELECT count(*), coalesce(sum(size), 0), min(expires), max(expires) FROM answers "
-                "WHERE expires > ?",
+                "SELECT count(*), CAST(coalesce(sum(size), 0) AS INTEGER), min(expires), max(expires) "
+                "FROM answers WHERE expires > ?",
                 (self._clock(),),
             ).fetchall()
             return FileInfo(
@@ -273,14 +275,27 @@ class FileStore:
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
+            if self._connection is not None and self._identity() != self._opened:
+                self._disconnect()  # somebody has removed the file
             if self._connection is None:
                 self._connection = self._connect()
+                self._opened = self._identity()
             return work(self._connection)
         except sqlite3.DatabaseError as error:
             trouble = self._trouble(error)
             if trouble is None:
                 raise
+            if trouble.errno != errno.ETIMEDOUT:  # it may be repaired, or removed, before the next time
+                self._disconnect()
             raise trouble from error
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return what tells the file from another one of this name, or None where there is none."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _trouble(self, error: sqlite3.DatabaseError) -> OSError | None:
         """Return what the file's trouble is; None where only this operation made no sense."""

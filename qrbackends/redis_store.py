@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CONNECTIONS = 32  # at a time; other operations wait for their turn
+_MAX_VALUE = 64 * 2**20  # bytes
 _LAYOUT = 1  # of the keys and of what is under them
 
 # The scripts are sent whole with every call: they are short, and no restarted server has to learn them again.
@@ -69,18 +70,25 @@ if holder(lease) ~= owner then return 0 end
 local stored = redis.pcall('SET', value, ARGV[4], 'PX', px)
 if not stored.err then named(names, name, px) end
 redis.call('DEL', lease)
-redis.call('PUBLISH', lease, '')
+redis.pcall('PUBLISH', lease, '')
 if stored.err then return stored end
 return 1
 """
 _RELEASE = f"""{_HOLDER}
 if holder(KEYS[1]) == ARGV[1] then
   redis.call('DEL', KEYS[1])
-  redis.call('PUBLISH', KEYS[1], '')
+  redis.pcall('PUBLISH', KEYS[1], '')
 end
 """
 _LEFT = f"""{_HOLDER}
 return holder(KEYS[1]) and redis.call('PTTL', KEYS[1]) or -1
+"""
+# What is no text, or too long to be one of ours, is nothing; the next answer takes its place.
+_GET = """
+if redis.call('TYPE', KEYS[1]).ok ~= 'string' or redis.call('STRLEN', KEYS[1]) > tonumber(ARGV[1]) then
+  return false
+end
+return redis.call('GET', KEYS[1])
 """
 _NAMES = """
 if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return {} end
@@ -93,7 +101,7 @@ for number, name in ipairs(ARGV) do
   local lease, value = KEYS[2 * number], KEYS[2 * number + 1]
   redis.call('DEL', lease, value)
   if named then redis.call('ZREM', KEYS[1], name) end
-  redis.call('PUBLISH', lease, '')
+  redis.pcall('PUBLISH', lease, '')
 end
 """
 
@@ -135,18 +143,8 @@ class RedisStore:
 
     async def get(self, scope: str, name: str) -> bytes | None:
         """Return what is stored, or None where there is nothing, or nothing of this kind."""
-        from redis.exceptions import ResponseError
-
-        async def read() -> bytes | None:
-            try:
-                value = await self._redis.get(self._value(scope, name))
-            except ResponseError as error:
-                if not str(error).startswith("WRONGTYPE"):
-                    raise
-                value = None
-            return value if isinstance(value, bytes) else None
-
-        return await self._ask(read)
+        value = await self._script(_GET, (self._value(scope, name),), _MAX_VALUE)
+        return value if isinstance(value, bytes) else None
 
     async def acquire(self, scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
         """Take the lease for so many seconds, unless another owner holds it; by force, even then."""

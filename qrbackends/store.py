@@ -13,6 +13,7 @@ import struct
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from math import inf
 from typing import Final, NamedTuple, Protocol, TypeVar
 
@@ -33,6 +34,7 @@ _FAILED: Final[bytes | None] = b"failed"  # told from all that a store returns b
 _MAGIC = b"qrb1"
 _HEADER = struct.Struct(">4sBd")  # magic, codec, when the service answered in Unix seconds
 _PLAIN, _ZLIB = 0, 1
+_AT_ONCE = 8  # operations; the others wait for their turn, which is no fault of the store
 _TAG = hashlib.sha256().digest_size
 _WORTH_PACKING = 512  # bytes
 _WORTH_A_THREAD = 64 * 2**10  # bytes: 64 kB pack in 0.6 ms
@@ -128,6 +130,7 @@ class Shared:
         self._failed_at = -inf
         self._down = False
         self._told: set[str] = set()
+        self._turns = anyio.CapacityLimiter(_AT_ONCE)
         self.hits = self.misses = self.rejected = self.errors = self.writes = 0
 
     def stats(self) -> StoreStats:
@@ -166,9 +169,14 @@ class Shared:
         lease.begin()
         return lease
 
-    async def wait(self, scope: Scope, name: str) -> None:
-        """Return when the worker that leads has answered, failed or died."""
-        await self._attempt(lambda: self._store.wait(scope.id, name, LEASE), None, LEASE)
+    async def wait(self, scope: Scope, name: str) -> bool:
+        """Return when the worker that leads has answered, failed or died; False where that cannot be told."""
+
+        async def waited() -> bool:
+            await self._store.wait(scope.id, name, LEASE)
+            return True
+
+        return await self._attempt(waited, False, LEASE)
 
     async def names(self, scope: Scope) -> Sequence[str]:
         """Return the names in a scope."""
@@ -198,11 +206,14 @@ class Shared:
 
     async def _attempt(self, operation: Callable[[], Awaitable[T]], default: T, longer: float = 0.0) -> T:
         """Return what an operation returns, or the default where it fails or the store is left alone."""
-        if 0 <= self._clock() - self._failed_at < _PAUSE:  # below 0: the clock was set back
-            return default
         try:
-            with anyio.fail_after(self._store.timeout + longer):
-                result = await operation()
+            async with AsyncExitStack() as stack:
+                if not longer:
+                    await stack.enter_async_context(self._turns)
+                if 0 <= self._clock() - self._failed_at < _PAUSE:  # below 0: the clock was set back
+                    return default
+                with anyio.fail_after(self._store.timeout + longer):
+                    result = await operation()
         except OSError as error:  # a TimeoutError is one
             self.errors += 1
             self._failed_at = self._clock()

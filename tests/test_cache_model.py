@@ -55,11 +55,6 @@ from qrbackends.stats import ResourceStats
 
 T = TypeVar("T")
 
-# TO BE FIXED in cache.py: where it differs from what it promises. With False the model holds the promise; once
-# the cache does, too, the constant and what reads it can go.
-FRESH_IS_CALLED_STALE = True  # whoever asked before a refresh, and fails after it, gets its answer as "stale"
-FAILURE_ENDS_REVALIDATION = True  # with stale_if_error < stale_while_revalidate: after a failure callers wait
-
 TICKS = 25  # of the event loop; the longest way from an answer to its callers takes less than 10
 
 US = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::")
@@ -91,6 +86,7 @@ POLICIES = (
 )
 STEPS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 AGES = (-8.0, -4.0, -0.25, 0.0, 2.0, 3.75, 4.0, 8.0, 15.75, 16.0)  # from the end of freshness
+PAUSES = (0.0, 0.75, 1.0)  # after a failure
 
 OUTAGES: tuple[Callable[[str], QRBackendsError], ...] = (
     ConnectError,
@@ -315,8 +311,6 @@ class Model:
         if isinstance(known.value, NotFound):
             return False
         age = self.now - known.fresh_until
-        if FAILURE_ENDS_REVALIDATION and known.failed_at is not None:
-            return age < self.policy.stale_if_error
         return age < self.policy.stale_while_revalidate or (
             known.failed_at is not None and age < self.policy.stale_if_error
         )
@@ -329,7 +323,7 @@ class Model:
 
     def _give_instead(self, caller: Caller, known: Known) -> None:
         # Another asked later, and was answered earlier.
-        if self.now < known.fresh_until and not FRESH_IS_CALLED_STALE:
+        if self.now < known.fresh_until:
             self._give(caller, known, "memory")
         else:
             self._count(caller.key, "stale")
@@ -435,8 +429,10 @@ class CacheMachine(RuleBasedStateMachine):
     @initialize(
         policy=st.sampled_from(POLICIES),
         keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3, unique=True),
+        end_calls_first=st.booleans(),
     )
-    def begin(self, policy: CachePolicy, keys: list[Key]) -> None:
+    def begin(self, policy: CachePolicy, keys: list[Key], end_calls_first: bool) -> None:
+        self.end_calls_first = end_calls_first
         self.keys = keys
         self.model = Model(policy)
         self.cache = Cache(
@@ -469,20 +465,39 @@ class CacheMachine(RuleBasedStateMachine):
         self.model.give_up(self._ask(key, refresh, deadline=0.0))
         self._settle()
 
-    @rule(key=_key, seconds=st.sampled_from(AGES), error=st.none() | st.sampled_from(OUTAGES))
-    def know(self, key: int, seconds: float, error: Callable[[str], QRBackendsError] | None) -> None:
-        """Have an answer which is not fresh any more for so long, and maybe see a new attempt fail."""
+    @rule(
+        key=_key,
+        age=st.sampled_from(AGES),
+        error=st.none() | st.sampled_from(OUTAGES),
+        pause=st.sampled_from(PAUSES),
+    )
+    def know(
+        self, key: int, age: float, error: Callable[[str], QRBackendsError] | None, pause: float
+    ) -> None:
+        """Have an answer which is not fresh any more for so long, and ask."""
         caller = self._ask(key, True)
         self._settle()
         self._answer(cast("Fetch", caller.fetch))
         self._settle()
-        self.model.now += max(0.0, self.model.freshness(caller.key.request) + seconds)
+        self.model.now += max(0.0, self.model.freshness(caller.key.request) + age)
         if error is not None:
-            self._ask(key, False)
-            self._settle()
-            for fetch in [fetch for fetch in self.model.fetches if fetch.key == caller.key]:
-                self._fail(fetch, error)
-                self._settle()
+            self._try_in_vain(key, False, error)
+            self.model.now += pause
+        self._ask_twice(key)
+
+    @rule(
+        key=_key,
+        refresh=st.booleans(),
+        error=st.sampled_from(OUTAGES + REFUSALS),
+        pause=st.sampled_from(PAUSES),
+    )
+    def try_in_vain(
+        self, key: int, refresh: bool, error: Callable[[str], QRBackendsError], pause: float
+    ) -> None:
+        """Ask, let all that is under way for this key fail, and ask again."""
+        self._try_in_vain(key, refresh, error)
+        self.model.now += pause
+        self._ask_twice(key)
 
     @precondition(lambda self: self.model.fetches)
     @rule(which=_which)
@@ -562,6 +577,20 @@ class CacheMachine(RuleBasedStateMachine):
             self._run(_checkpoints())
             self.loop.close()
 
+    # --- a few steps of which there are many
+
+    def _try_in_vain(self, key: int, refresh: bool, error: Callable[[str], QRBackendsError]) -> None:
+        asked = self._ask(key, refresh).key
+        self._settle()
+        for fetch in [fetch for fetch in self.model.fetches if fetch.key == asked]:
+            self._fail(fetch, error)
+            self._settle()
+
+    def _ask_twice(self, key: int) -> None:
+        for _ in range(2):
+            self._ask(key, False)
+        self._settle()
+
     # --- one event, for both
 
     def _ask(self, index: int, refresh: bool, deadline: float | None = None) -> Caller:
@@ -595,8 +624,10 @@ class CacheMachine(RuleBasedStateMachine):
 
     def _close(self) -> None:
         async def close() -> None:
-            self.calls.end()
+            if self.end_calls_first:
+                self.calls.end()
             await self.cache.aclose()
+            self.calls.end()
 
         closing = self.loop.create_task(close())
         self.model.close()

@@ -10,7 +10,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,18 @@ import anyio.lowlevel
 import pytest
 from redis.asyncio import Redis
 
-from qrbackends import Account, CachePolicy, Client, Forbidden, Instance, Memory, RedisStore, Request, Secret
+from qrbackends import (
+    Account,
+    CachePolicy,
+    Client,
+    Forbidden,
+    Instance,
+    Memory,
+    NotFound,
+    RedisStore,
+    Request,
+    Secret,
+)
 from qrbackends import store as shared_tier
 from qrbackends.emulator import Emulator, Hold, Status
 from qrbackends.emulator.synthetic import SyntheticFleet
@@ -193,6 +204,26 @@ async def test_a_refresh_reaches_the_store(emulator: Emulator, store: RedisStore
         given = await other.fetch(ASKED)
         assert (given.source, given.age) == ("shared", 0)
         assert emulator.count("properties") == 2
+
+
+async def test_an_answer_that_is_an_error_makes_workers_ask_at_once_and_not_one_by_one(
+    emulator: Emulator, store: RedisStore, wall: Clock
+) -> None:
+    async with AsyncExitStack() as stack:
+        workers = [await stack.enter_async_context(worker_of(emulator, store, wall)) for _ in range(8)]
+        for worker in workers:
+            await worker.backends()
+        held = emulator.fault(Hold(), resource="properties", times=2)  # two leaders, one after the other
+        missing = Request("properties", NAME, "nobody_has_it")
+        asking = [asyncio.create_task(worker.fetch(missing)) for worker in workers]
+        await held.reached(1)
+        held.release()
+        together = emulator.fault(Hold(), resource="properties", times=None)
+        await together.reached(6)  # nobody waits for another any more
+        together.release()
+        for outcome in await asyncio.gather(*asking, return_exceptions=True):
+            assert isinstance(outcome, NotFound)
+        assert emulator.count("properties") == 8
 
 
 @pytest.mark.parametrize("status", [401, 403])

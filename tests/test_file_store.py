@@ -758,3 +758,15 @@ async def test_shared_goes_on_without_a_file_that_cannot_be_used(path: Path) -> 
         shared = Shared(store, 10_000)
         assert await shared.get(Scope("ab" * 32, b"key"), "/backends") is None
         assert shared.stats().errors == 1
+
+
+async def test_a_file_that_is_removed_meanwhile_is_made_anew(path: Path, store: FileStore) -> None:
+    assert await store.acquire("s", "n", "me", LEASE)
+    assert await store.put("s", "n", b"old", 100, "me")
+    for file in path.parent.iterdir():
+        file.unlink()
+    assert await store.get("s", "n") is None
+    assert await store.acquire("s", "n", "me", LEASE)
+    assert await store.put("s", "n", b"new", 100, "me")
+    assert path.exists()
+    assert await store.get("s", "n") == b"new"

@@ -83,7 +83,7 @@ async def waiters(redis: Redis, store: RedisStore, *, names: int = 1) -> list[as
     return waiting
 
 
-async def all_end(tasks: list[asyncio.Task[None]]) -> None:
+async def all_end(tasks: list[asyncio.Task[Any]]) -> None:
     with anyio.fail_after(PATIENT):
         await asyncio.gather(*tasks)
 
@@ -952,3 +952,38 @@ async def test_what_is_in_redis_tells_nothing_of_the_key(store: RedisStore, redi
     dumped = b"".join([key.encode() + (await redis.dump(key) or b"") for key in keys])
     assert MINE.key is not None
     assert MINE.key not in dumped
+
+
+async def test_a_value_that_is_too_long_is_not_read_and_is_overwritten(
+    store: RedisStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qrbackends.redis_store._MAX_VALUE", 100)
+    shared = Shared(store, 2**20)
+    for length, found in ((100, True), (101, False)):
+        lease = await shared.lead(MINE, NAME)
+        assert lease is not None
+        await lease.put(b"", LONG)
+        (key,) = await redis.keys("*:v:*")
+        await redis.set(key, b"x" * length)
+        assert (await store.get(MINE.id, NAME) is not None) is found
+    lease = await shared.lead(MINE, NAME)
+    assert lease is not None
+    await lease.put(b"body", LONG)
+    stored = await shared.get(MINE, NAME)
+    assert stored is not None
+    assert stored.body == b"body"
+
+
+async def test_without_the_right_to_channels_waiting_fails_and_writing_does_not(
+    store: RedisStore, redis: Redis, server: RedisServer
+) -> None:
+    rule = ("on", ">pw", "~*", "+@all", "resetchannels")
+    await redis.execute_command("ACL", "SETUSER", "keys-only", *rule)  # type: ignore[no-untyped-call]
+    async with RedisStore(f"redis://keys-only:pw@{server.address}", timeout=PATIENT) as limited:
+        shared = Shared(limited, 2**20)
+        lease = await shared.lead(MINE, NAME)
+        assert lease is not None
+        assert await shared.lead(MINE, NAME) is None
+        assert await shared.wait(MINE, NAME) is False
+        await lease.put(b"body", LONG)
+        assert shared.writes == 1

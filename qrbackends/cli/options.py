@@ -1,11 +1,12 @@
 """The options that most commands share, and the client that they lead to."""
 
+import errno
 import functools
 import os
 import re
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..account import Account, Instance
 from ..client import Client
 from ..errors import AccountError
 from ..file_store import FileStore
+from ..policy import CachePolicy
 from ..saved import DEFAULT_PATH, load_account
 from .text import warn
 
@@ -27,7 +29,10 @@ FLEETS: Final = ("snapshots", "synthetic")
 
 def cache_path() -> Path:
     """Return the file of the answers that are kept between runs."""
-    return platformdirs.user_cache_path("qrbackends") / "answers.sqlite"
+    try:
+        return platformdirs.user_cache_path("qrbackends") / "answers.sqlite"
+    except RuntimeError as error:
+        raise OSError(errno.ENOENT, f"no place for a cache: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,9 @@ class Source:
 
     def _load(self) -> Account:
         saved = self.account is not None or self.account_file is not None
-        file = Path(self.account_file or DEFAULT_PATH).expanduser()
+        file = Path(self.account_file or DEFAULT_PATH)
+        with suppress(RuntimeError):  # the home directory of nobody
+            file = file.expanduser()
         if (saved or not os.environ.get("QISKIT_IBM_TOKEN")) and not file.exists():
             raise AccountError(
                 "no account found: set QISKIT_IBM_TOKEN to an API key and QISKIT_IBM_INSTANCE to the CRN of "
@@ -108,11 +115,12 @@ async def _emulated(fleet: str, stack: AsyncExitStack) -> Account:
 
 async def _kept(stack: AsyncExitStack) -> FileStore | None:
     """Open the answers of earlier runs; without them, a command only takes longer."""
-    store = await stack.enter_async_context(FileStore(cache_path()))
     try:
+        store = await stack.enter_async_context(FileStore(cache_path()))
         await store.open()
     except OSError as error:
-        warn(f"{error.filename or store.path}: {error.strerror or error}; no answers are kept between runs")
+        about = f"{error.filename}: " if error.filename else ""
+        warn(f"{about}{error.strerror or error}; no answers are kept between runs")
         return None
     return store
 
@@ -121,7 +129,9 @@ def _client(account: Account, store: FileStore | None = None) -> Client:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            client = Client(account, store=store)
+            # What a person reads is as it is now, or an error: no old answers.
+            policy = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
+            client = Client(account, store=store, cache=policy)
         except AccountError:
             if account.instances:
                 raise
