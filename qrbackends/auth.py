@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from .account import Account, Secret
 from .api import USER_AGENT, error_for, printable
 from .calls import Calls
-from .errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError
+from .errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError, TransportError
 from .flight import Flights
 from .pool import Response, SessionPool
 
@@ -104,6 +104,9 @@ class Tokens:
     async def _renew_quietly(self) -> _Token:
         try:
             return await self._renew()
+        except AuthenticationFailed:
+            self._token = None  # the key has been revoked: the next call is told
+            raise
         except QRBackendsError as error:
             logger.warning("the token could not be renewed, the old one is still good: %s", error)
             raise
@@ -111,6 +114,8 @@ class Tokens:
     async def _from_provider(self, provider: Callable[[], Awaitable[tuple[str | Secret, float]]]) -> _Token:
         try:
             answer = await provider()
+        except OSError as error:  # a time-out is one; it may pass
+            raise TransportError(f"the token provider failed with {type(error).__name__}") from error
         except Exception as error:  # it is the user's own code
             raise AccountError(f"the token provider failed with {type(error).__name__}") from error
         try:

@@ -25,6 +25,7 @@ from .errors import (
     NotFound,
     QRBackendsError,
     RateLimited,
+    ResponseError,
     ServerError,
     TransportError,
     Unauthorized,
@@ -260,16 +261,24 @@ class Cache:
         except AuthenticationFailed:
             await self._remove([self._scopes.of(instance) for instance in self._instances], _everything)
             raise
-        except (NotFound, ClientClosed, WrongEventLoop):
+        except (ClientClosed, WrongEventLoop):
+            raise
+        except NotFound:
+            await self._drop_stored(question)
             raise
         except QRBackendsError as error:
             if _is_outage(error):
                 entry = self._memory.get(question.ticket.key)
                 if entry is not None:
                     entry.retry_at = self._memory.clock() + _PAUSE
-            else:  # it would hide what the service says now
+            elif isinstance(error, (ResponseError, DecodeError)):  # it would hide what the service says now
                 self._memory.remove([question.scope.id], question.request.__eq__)
+                await self._drop_stored(question)
             raise
+
+    async def _drop_stored(self, question: Question) -> None:
+        if self._shared is not None and question.scope.key is not None:
+            await self._shared.delete(question.scope, [question.request.target])
 
     async def _from_origin(self, question: Question) -> tuple[Entry, bytes]:
         # No deadline of its own: each who waits has one, and the last to leave stops it.
@@ -278,7 +287,8 @@ class Cache:
         except NotFound as error:
             now = self._memory.clock()
             until = now + self._policy.negative
-            self._memory.put(question.ticket, Entry(error, now, until, until, _NEGATIVE_SIZE))
+            # An instance without a traceback, whose frames would keep the body and the credential.
+            self._memory.put(question.ticket, Entry(error.again(), now, until, until, _NEGATIVE_SIZE))
             raise
         return self._keep(question, answer.value, answer.body, age=0.0), answer.body
 
@@ -349,6 +359,7 @@ class Cache:
                 asked = {name: request_of(name) for name in names}
                 gone = [name for name, request in asked.items() if request is None or matches(request)]
                 await self._shared.delete(scope, gone)
+            self._memory.remove([scope.id for scope in scopes], matches)  # read from the store meanwhile
         return removed
 
     # --- renewing in the background

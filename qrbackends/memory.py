@@ -98,17 +98,20 @@ class Memory:
 
     def get(self, key: Key) -> Entry | None:
         """Return what is kept for a question, however old, or None."""
-        entry: Entry | None = self._entries.get(key)
-        return entry
+        try:
+            return self._entries[key]
+        except KeyError:
+            return None
 
     def put(self, ticket: Ticket, entry: Entry) -> None:
         """Keep an entry, unless its ticket is not valid any more, or it is larger than one may be."""
         if not ticket.valid:
             return
-        self._entries.pop(ticket.key, None)
-        if entry.size <= self._share and self.clock() < entry.expires:
-            self._entries.make_room(ticket.key[0], self._share - entry.size)
-            self._entries[ticket.key] = entry
+        with self._entries.timer as now:  # one instant for all of it: nothing expires half-way
+            self._entries.pop(ticket.key, None)
+            if entry.size <= self._share and now < entry.expires:
+                self._entries.make_room(ticket.key[0], self._share - entry.size)
+                self._entries[ticket.key] = entry
 
     def ticket(self, key: Key) -> Ticket:
         """Return the ticket that all who ask this question share until it is invalidated."""

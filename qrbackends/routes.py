@@ -145,8 +145,13 @@ class Routes:
         for one in self._instances:
             task = self._lists.get(one.crn)
             if task is None or _failed(task):
-                self._lists[one.crn] = self._flights.begin(one.crn, partial(self._ask, _LIST, one))
+                task = self._lists[one.crn] = self._flights.begin(one.crn, partial(self._ask, _LIST, one))
+                task.add_done_callback(self._landed)
         return dict(self._lists)
+
+    def _landed(self, _: object) -> None:
+        if all(task.done() for task in self._lists.values()):
+            self._lists = {}  # whole lists are the cache's to keep
 
     async def _ask(
         self, request: Request, instance: Instance, refresh: bool = False

@@ -36,6 +36,7 @@ class Scopes:
 
     def __init__(self, account: Account, api_version: str) -> None:
         self._api_version = api_version
+        self._verified = account.verify
         self._scopes: dict[Instance, Scope] = {}
         token = account.token
         secret = account.api_key or (token if isinstance(token, Secret) else account.identity)
@@ -51,7 +52,9 @@ class Scopes:
         """Return the scope of an instance."""
         scope = self._scopes.get(instance)
         if scope is None:
-            parts = (instance.base_url, self._api_version, instance.crn, self._fingerprint)
+            parts = [instance.base_url, self._api_version, instance.crn, self._fingerprint]
+            if not self._verified:  # anybody may have answered
+                parts.append("unverified")
             digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
             scope = self._scopes[instance] = Scope(digest, self._key)
         return scope

@@ -60,6 +60,18 @@ async def settle(tokens: Tokens, emulator: Emulator, renewals: int) -> None:
     await until(lambda: emulator.count("token") >= renewals and "token" not in tokens._flights)
 
 
+async def test_a_key_that_is_revoked_ends_its_token_at_the_next_renewal(
+    tokens: Tokens, emulator: Emulator, clock: Clock
+) -> None:
+    await tokens.authorization()
+    emulator.fault(Status(400), resource="token", times=None)
+    clock.now += 0.85 * 3600
+    await tokens.authorization()  # it renews in the background
+    await settle(tokens, emulator, 2)
+    with pytest.raises(AuthenticationFailed):
+        await tokens.authorization()
+
+
 async def test_a_thousand_callers_cost_one_exchange(tokens: Tokens, emulator: Emulator) -> None:
     answers = await asyncio.gather(*(tokens.authorization() for _ in range(1000)))
     assert len(set(answers)) == 1

@@ -226,6 +226,23 @@ async def test_an_answer_that_is_an_error_makes_workers_ask_at_once_and_not_one_
         assert emulator.count("properties") == 8
 
 
+@pytest.mark.parametrize("status", [400, 404])
+async def test_what_the_service_says_of_a_question_ends_the_stored_answer(
+    emulator: Emulator, store: RedisStore, wall: Clock, status: int
+) -> None:
+    async with worker_of(emulator, store, wall) as one, worker_of(emulator, store, wall) as other:
+        await one.properties(NAME)
+        fault = emulator.fault(Status(status), resource="properties", times=None)
+        for worker in (one, other):
+            with pytest.raises(Exception, match=str(status)):
+                await worker.properties(NAME, refresh=True)
+        fault.cancel()
+        emulator.fault(Status(503), resource="properties", times=None)
+        wall.now += POLICY.negative + 1
+        with pytest.raises(Exception, match=r"503|404"):
+            await other.properties(NAME)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_right_that_ends_empties_the_store(
     emulator: Emulator, store: RedisStore, redis: Redis, wall: Clock, status: int

@@ -33,6 +33,7 @@ def test_whatever_differs_makes_another_scope() -> None:
     ids = [
         scope_id(Account(api_key="k")),
         scope_id(Account(api_key="l")),
+        scope_id(Account(api_key="k", verify=False)),
         scope_id(Account(token="t")),
         scope_id(Account(token=provider, identity="somebody")),
         scope_id(Account(token=provider, identity="somebody else")),
