@@ -279,15 +279,20 @@ class Lease:
     async def put(self, body: bytes, ttl: float) -> None:
         """Store the answer for everybody, and end it; does neither where the lease was lost."""
         self._ended = await self._shared.put(*self._place, body, ttl)
+        if self._ended:
+            await self._rest()
 
     async def release(self) -> None:
         """End it, if it has not ended already."""
         with anyio.CancelScope(shield=True):
-            if self._renewing is not None:
-                self._renewing.cancel()
-                await asyncio.wait([self._renewing])
+            await self._rest()
             if not self._ended:
                 await self._shared.release(*self._place)
+
+    async def _rest(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait([self._renewing])
 
     async def _renew(self) -> None:
         held = True

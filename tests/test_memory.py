@@ -119,6 +119,14 @@ def test_what_makes_no_sense_is_refused(make: Callable[[], Memory]) -> None:
         make()
 
 
+def test_nothing_expires_half_way() -> None:
+    ticks = iter(range(10_000))
+    memory = Memory(100, share=0.2, clock=lambda: next(ticks))  # every look at it takes a second
+    for number in range(300):
+        put(memory, key("s", str(number % 5)), lives=number % 9)
+    assert memory.bytes <= 20
+
+
 @given(
     steps=st.lists(
         st.tuples(
