@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextvars import Context
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
@@ -66,7 +66,7 @@ class Fetched(Struct, Generic[T], frozen=True):
     source: Source
 
 
-class Question(NamedTuple):
+class _Question(NamedTuple):
     """What is asked, of whom, and with whose rights."""
 
     request: Request
@@ -82,16 +82,6 @@ class _Found(NamedTuple):
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(slots=True)
-class _Counts:
-    hits: int = 0
-    misses: int = 0
-    coalesced: int = 0
-    stale: int = 0
-    refreshes: int = 0
-    failures: int = 0
 
 
 class Cache:
@@ -128,15 +118,16 @@ class Cache:
         self._calls = calls
         self._policy = policy
         self._memory = memory
-        self._shared = None if store is None else Shared(store, body_limit)
         self._instances = tuple(account.instances)
         self._scopes = Scopes(account, api_version)
+        # What nobody else could read is not stored.
+        self._shared = Shared(store, body_limit) if store is not None and self._scopes.shareable else None
         self._now = now
         self._draw = draw
         self._flights: Flights[_Found] = Flights()
         self._renewals: dict[Key, asyncio.Task[None]] = {}
         self._failing: set[str] = set()  # scopes, while renewals in them fail
-        self._counts = {resource: _Counts() for resource in get_args(Resource)}
+        self._counts = {resource: Counter[str]() for resource in get_args(Resource)}
 
     async def fetch(
         self, request: Request, instance: Instance, deadline: float | None = None, *, refresh: bool = False
@@ -161,13 +152,13 @@ class Cache:
         if entry is not None:
             now = self._memory.clock()
             if now < entry.fresh_until:
-                counts.hits += 1
+                counts["hits"] += 1
                 return _given(entry, now, "memory")
             if self._is_good_for_now(entry, now):
-                self._renew(Question(request, instance, scope, self._memory.ticket(key)), entry)
-                counts.stale += 1
+                self._renew(_Question(request, instance, scope, self._memory.ticket(key)), entry)
+                counts["stale"] += 1
                 return _given(entry, now, "stale")
-        question = Question(request, instance, scope, self._ticket(key, refresh))
+        question = _Question(request, instance, scope, self._ticket(key, refresh))
         return await self._ask(question, deadline, refresh)
 
     async def invalidate(self, matches: Callable[[Request], bool]) -> int:
@@ -183,10 +174,7 @@ class Cache:
 
     def stats(self) -> CacheStats:
         """Return what it did until now."""
-        per_resource = {
-            resource: ResourceStats(*(getattr(counts, name) for name in _Counts.__slots__))
-            for resource, counts in self._counts.items()
-        }
+        per_resource = {resource: ResourceStats(**counts) for resource, counts in self._counts.items()}
         return CacheStats(
             **per_resource,
             bytes=self._memory.bytes,
@@ -208,13 +196,13 @@ class Cache:
 
     # --- asking
 
-    async def _ask(self, question: Question, deadline: float | None, refresh: bool) -> Fetched[Any]:
+    async def _ask(self, question: _Question, deadline: float | None, refresh: bool) -> Fetched[Any]:
         """Wait for a flight, one's own or another's; where it fails, an old answer may do."""
         counts = self._counts[question.request.resource]
         if self._flight(question.ticket, refresh) in self._flights:
-            counts.coalesced += 1
+            counts["coalesced"] += 1
         else:
-            counts.misses += 1
+            counts["misses"] += 1
         try:
             found = await self._joined(question, deadline, refresh)
         except QRBackendsError as error:
@@ -230,7 +218,7 @@ class Cache:
             if now < entry.fresh_until:  # another answer came meanwhile
                 return _given(entry, now, "memory")
             entry.retry_at = now + _PAUSE
-            counts.stale += 1
+            counts["stale"] += 1
             return _given(entry, now, "stale")
         return _given(found.entry, self._memory.clock(), found.source)
 
@@ -245,14 +233,14 @@ class Cache:
         """Return the key of the flight to join or begin; whoever does not insist joins a refresh, too."""
         return (ticket, refresh or (ticket, True) in self._flights)
 
-    async def _joined(self, question: Question, deadline: float | None, refresh: bool) -> _Found:
+    async def _joined(self, question: _Question, deadline: float | None, refresh: bool) -> _Found:
         with self._calls.call(deadline):
             flight = self._flight(question.ticket, refresh)
             return await self._flights.join(flight, partial(self._fly, question, refresh))
 
-    async def _fly(self, question: Question, refresh: bool) -> _Found:
+    async def _fly(self, question: _Question, refresh: bool) -> _Found:
         try:
-            if self._shared is None or question.scope.key is None or not self._freshness(question.request):
+            if self._shared is None or not self._freshness(question.request):
                 return _Found((await self._from_origin(question))[0], "origin")
             return await self._through_store(question, self._shared, refresh)
         except (Unauthorized, Forbidden):
@@ -276,11 +264,11 @@ class Cache:
                 await self._drop_stored(question)
             raise
 
-    async def _drop_stored(self, question: Question) -> None:
-        if self._shared is not None and question.scope.key is not None:
+    async def _drop_stored(self, question: _Question) -> None:
+        if self._shared is not None:
             await self._shared.delete(question.scope, [question.request.target])
 
-    async def _from_origin(self, question: Question) -> tuple[Entry, bytes]:
+    async def _from_origin(self, question: _Question) -> tuple[Entry, bytes]:
         # No deadline of its own: each who waits has one, and the last to leave stops it.
         try:
             answer = await self._origin.fetch(question.request, question.instance, inf)
@@ -292,7 +280,7 @@ class Cache:
             raise
         return self._keep(question, answer.value, answer.body, age=0.0), answer.body
 
-    async def _through_store(self, question: Question, shared: Shared, refresh: bool) -> _Found:
+    async def _through_store(self, question: _Question, shared: Shared, refresh: bool) -> _Found:
         name = question.request.target
         failed = 0
         while True:
@@ -310,7 +298,7 @@ class Cache:
         # Nobody can tell, or those who led had no answer for us: everybody asks, rather than one by one.
         return _Found((await self._from_origin(question))[0], "origin")
 
-    async def _led(self, question: Question, shared: Shared, lease: Lease, refresh: bool) -> _Found:
+    async def _led(self, question: _Question, shared: Shared, lease: Lease, refresh: bool) -> _Found:
         """Ask for all workers."""
         try:
             # Another worker may have answered between the look and the lease.
@@ -323,7 +311,7 @@ class Cache:
         finally:
             await lease.release()
 
-    async def _from_store(self, question: Question, shared: Shared) -> Entry | None:
+    async def _from_store(self, question: _Question, shared: Shared) -> Entry | None:
         """Return what the store has, if it is fresh; what is not is kept for bad times."""
         stored = await shared.get(question.scope, question.request.target)
         if stored is None:
@@ -338,7 +326,7 @@ class Cache:
         entry = self._keep(question, value, stored.body, stored.age)
         return entry if self._memory.clock() < entry.fresh_until else None
 
-    def _keep(self, question: Question, value: Any, body: bytes, age: float) -> Entry:
+    def _keep(self, question: _Question, value: Any, body: bytes, age: float) -> Entry:
         stored_at = self._memory.clock() - age
         freshness = self._freshness(question.request)
         fresh_until = stored_at + freshness * (1 - self._policy.jitter * self._draw())
@@ -373,7 +361,7 @@ class Cache:
         grace = self._policy.grace if failing else self._policy.stale_while_revalidate
         return now < entry.fresh_until + grace
 
-    def _renew(self, question: Question, entry: Entry) -> None:
+    def _renew(self, question: _Question, entry: Entry) -> None:
         key = question.ticket.key
         waiting = entry.retry_at is not None and self._memory.clock() < entry.retry_at
         if waiting or key in self._renewals or len(self._renewals) >= _RENEWALS:
@@ -382,17 +370,17 @@ class Cache:
         self._renewals[key] = task
         task.add_done_callback(lambda _: self._renewals.pop(key, None))
 
-    async def _renew_quietly(self, question: Question) -> None:
+    async def _renew_quietly(self, question: _Question) -> None:
         counts = self._counts[question.request.resource]
         scope = question.scope.id
-        counts.refreshes += 1
+        counts["refreshes"] += 1
         try:
             await self._joined(question, None, refresh=False)
             self._failing.discard(scope)
         except ClientClosed:
             pass
         except QRBackendsError as error:
-            counts.failures += 1
+            counts["failures"] += 1
             level = logging.DEBUG if scope in self._failing else logging.WARNING  # once per outage
             self._failing.add(scope)
             logger.log(level, "an answer could not be renewed: %s", error)

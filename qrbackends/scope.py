@@ -48,6 +48,11 @@ class Scopes:
             self._fingerprint = secrets.token_hex(32)
             self._key = None
 
+    @property
+    def shareable(self) -> bool:
+        """Whether another process can have the same scopes."""
+        return self._key is not None
+
     def of(self, instance: Instance) -> Scope:
         """Return the scope of an instance."""
         scope = self._scopes.get(instance)
