@@ -320,7 +320,7 @@ class FileStore:
             for file in self._files:  # only now: whose it was is known, and SQLite makes its own files alike
                 _make_private(file)
             self._prepare(db)
-        except BaseException:
+        except BaseException:  # whatever stops it: nobody else has the connection, to close it
             db.close()
             raise
         return db

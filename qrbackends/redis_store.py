@@ -371,7 +371,7 @@ def _pool(url: str, timeout: float) -> "ConnectionPool":
         }
         pool = ConnectionPool(**options)
         pool.connection_class(**pool.connection_kwargs)  # not connected: only tells if these are options
-    except Exception:
+    except Exception:  # of many kinds, redis' own and those of int() among them
         pool = None
     if pool is None:  # out here: the error may quote the URL
         raise ValueError("url has to be redis://host:port/database, rediss://… for TLS, or unix://path")

@@ -224,7 +224,7 @@ class Shared:
                     error.strerror or str(error) or type(error).__name__,
                 )
             return default
-        except Exception as error:
+        except Exception as error:  # a store is anybody's code, and no caller's trouble
             self.errors += 1
             self._tell_once(f"an operation of the shared cache failed ({type(error).__name__}: {error})")
             return default

@@ -82,7 +82,7 @@ class Port:
             listening, self._reserved = self._reserved or _bound(self._host, self.number), None
             try:
                 await web.SockSite(runner, listening, backlog=1024).start()
-            except BaseException:
+            except BaseException:  # whatever stops it: a socket that nobody owns would hold the port
                 listening.close()
                 await runner.cleanup()
                 raise
