@@ -1,13 +1,16 @@
 """What all tests share."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from redis.asyncio import Redis
 
-from qrbackends import Client
+from qrbackends import Client, RedisStore
 from qrbackends.emulator import Emulator
+
+from .redis_server import PATIENT, RedisServer, running
 
 settings.register_profile(
     "default",
@@ -51,3 +54,25 @@ async def emulator() -> AsyncIterator[Emulator]:
 async def client(emulator: Emulator) -> AsyncIterator[Client]:
     async with Client(emulator.account()) as connected:
         yield connected
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    """A Redis of the module's own."""
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+async def redis(server: RedisServer) -> AsyncIterator[Redis]:
+    """The server, empty, as an administrator sees it."""
+    async with Redis.from_url(server.url, protocol=2) as connected:
+        await connected.flushall()
+        yield connected
+
+
+@pytest.fixture
+async def store(server: RedisServer, redis: Redis) -> AsyncIterator[RedisStore]:
+    """A store in it, which is given time."""
+    async with RedisStore(server.url, timeout=PATIENT) as opened:
+        yield opened

@@ -18,7 +18,7 @@ from qrbackends.redis_store import RedisStore
 from qrbackends.scope import Scope
 from qrbackends.store import Shared, Store
 
-from .redis_server import RedisServer, running
+from .redis_server import PATIENT, RedisServer, running
 from .waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -27,16 +27,8 @@ SCOPE, OTHER = "5c" * 32, "07" * 32
 NAME = "properties/ibm_a?x=1"
 VALUE, LEASE, NAMES = (f"qrbackends:1:{{{SCOPE}}}:{end}" for end in (f"v:{NAME}", f"l:{NAME}", "n"))
 LONG = 60.0  # seconds; of everything that is not to end by itself while a test runs
-PATIENT = 30.0  # seconds for one operation: a slow machine is no failure
-
 MINE = Scope(SCOPE, b"k" * 32)
 SOMEBODYS = Scope(SCOPE, b"x" * 32)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with running() as started:
-        yield started
 
 
 @pytest.fixture
@@ -44,20 +36,6 @@ def own_server() -> Iterator[RedisServer]:
     """A server that a test may kill."""
     with running() as started:
         yield started
-
-
-@pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    """The server, empty, as an administrator sees it."""
-    async with Redis.from_url(server.url, protocol=2) as connected:
-        await connected.flushall()
-        yield connected
-
-
-@pytest.fixture
-async def store(server: RedisServer, redis: Redis) -> AsyncIterator[RedisStore]:
-    async with RedisStore(server.url, timeout=PATIENT) as opened:
-        yield opened
 
 
 @pytest.fixture
