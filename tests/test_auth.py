@@ -8,7 +8,15 @@ from itertools import count
 
 import pytest
 
-from qrbackends import Account, AccountError, AuthenticationFailed, ClientClosed, DecodeError, ServerError
+from qrbackends import (
+    Account,
+    AccountError,
+    AuthenticationFailed,
+    ClientClosed,
+    DecodeError,
+    ServerError,
+    TransportError,
+)
 from qrbackends.account import Bearer, Secret
 from qrbackends.auth import Tokens
 from qrbackends.calls import Calls
@@ -243,6 +251,18 @@ async def test_a_provider_that_answers_nonsense_is_told(pool: SessionPool, answe
     with pytest.raises(AccountError, match="token provider has to return") as caught:
         await tokens.authorization()
     assert caught.value.__cause__ is None, "it would quote what was returned"
+
+
+@pytest.mark.parametrize("failure", [ConnectionError("lost"), TimeoutError()])
+async def test_a_provider_that_cannot_reach_its_source_is_an_outage(
+    pool: SessionPool, failure: Exception
+) -> None:
+    async def provider() -> Bearer:
+        raise failure
+
+    tokens = Tokens(Account(token=provider), pool, Calls(pool))
+    with pytest.raises(TransportError, match=f"the token provider failed with {type(failure).__name__}"):
+        await tokens.authorization()
 
 
 async def test_a_provider_that_fails_is_told_with_its_cause(pool: SessionPool) -> None:

@@ -9,7 +9,7 @@ import json
 import sys
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,13 @@ from qrbackends import (
     Secret,
 )
 from qrbackends import store as shared_tier
+from qrbackends.api import API_VERSION
 from qrbackends.emulator import Emulator, Hold, Status
 from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.scope import Scope, Scopes
 from qrbackends.store import Shared
 
-from .redis_server import RedisServer, running
+from .redis_server import PATIENT, RedisServer, running
 from .waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +50,6 @@ REGION = "us-east"
 NAMES = tuple(f"device_{number}" for number in range(8))
 NAME = NAMES[0]
 ASKED = Request("properties", NAME)
-PATIENT = 30.0  # seconds for one operation: a slow machine is no failure
 
 
 class Clock:
@@ -60,26 +60,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with running() as started:
-        yield started
-
-
-@pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    """The server, empty, as an administrator sees it."""
-    async with Redis.from_url(server.url, protocol=2) as connected:
-        await connected.flushall()
-        yield connected
-
-
-@pytest.fixture
-async def store(server: RedisServer, redis: Redis) -> AsyncIterator[RedisStore]:
-    async with RedisStore(server.url, timeout=PATIENT) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -194,6 +174,40 @@ async def test_what_is_being_fetched_is_not_stored_once_it_is_invalidated_by_any
             held.release()
             assert (await asking).source == "origin"
             assert await places(redis, "v") == []
+
+
+async def test_what_is_read_back_from_the_store_during_an_invalidation_is_forgotten(
+    emulator: Emulator, store: RedisStore, wall: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = anyio.Event(), anyio.Event()
+    names = store.names
+
+    async def slowly(scope: str) -> Sequence[str]:
+        begun.set()
+        await goes_on.wait()
+        return await names(scope)
+
+    async with worker_of(emulator, store, wall) as worker:
+        await worker.properties(NAME)
+        monkeypatch.setattr(store, "names", slowly)
+        invalidating = asyncio.create_task(worker.invalidate(backend=NAME))
+        await begun.wait()
+        assert (await worker.fetch(ASKED)).source == "shared"
+        goes_on.set()
+        assert await invalidating == 1
+        assert (await worker.fetch(ASKED)).source == "origin"
+
+
+async def test_a_stored_answer_of_another_shape_is_a_miss(
+    emulator: Emulator, store: RedisStore, wall: Clock
+) -> None:
+    async with worker_of(emulator, store, wall) as worker:
+        scope = Scopes(emulator.account(), API_VERSION).of(emulator.account().instances[0])
+        lease = await tier(worker).lead(scope, ASKED.target)
+        assert lease is not None
+        await lease.put(b'{"from": "another version"}', 1000)
+        assert (await worker.fetch(ASKED)).source == "origin"
+        assert tier(worker).stats().hits > 0
 
 
 async def test_a_refresh_reaches_the_store(emulator: Emulator, store: RedisStore, wall: Clock) -> None:

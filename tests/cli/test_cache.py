@@ -4,12 +4,14 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from qrbackends.cli import cache, options
-from qrbackends.emulator import Emulator
+from qrbackends.emulator import Emulator, Status
 from qrbackends.file_store import FileStore
 
 from .conftest import Run
@@ -163,3 +165,28 @@ def test_a_cache_that_fails_later_stops_nothing(
     monkeypatch.setattr(FileStore, "get", fail)
     code, out, err = run_on("backends")
     assert (code, out.count("synthetic_"), err) == (0, 8, "")
+
+
+def test_no_answer_is_shown_once_it_is_not_fresh(
+    run_on: Run, service: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(options, "FileStore", partial(FileStore, clock=lambda: now))
+    assert run_on("backends").code == 0
+    service.fault(Status(503), resource="backends", times=None)
+    assert run_on("backends").code == 0, "it is kept, and fresh"
+    now += 3600
+    code, out, err = run_on("backends")
+    assert (code, out) == (1, "")
+    assert "503" in err
+
+
+def test_without_a_place_for_a_cache(run_on: Run, service: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: str) -> Path:
+        raise RuntimeError("no home directory")
+
+    monkeypatch.setattr("platformdirs.user_cache_path", nobody)
+    assert run_on("cache", "info") == (1, "", "Error: no place for a cache: no home directory\n")
+    code, out, err = run_on("backends")
+    assert (code, "synthetic" in out) == (0, True)
+    assert err == "Warning: no place for a cache: no home directory; no answers are kept between runs\n"
