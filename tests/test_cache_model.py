@@ -417,6 +417,7 @@ class CacheMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
+        self.loop.set_debug(False)  # it would note the stack of a million callbacks, of which none is slow
         self.agree = False
         self.service = Service()
         self.calls = Calls(SessionPool())

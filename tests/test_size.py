@@ -16,7 +16,7 @@ from qrbackends.size import retained_size
 
 pytest.importorskip("qiskit_ibm_runtime")
 NAMES = SnapshotFleet().names
-SOME = NAMES[::6]
+SOME = NAMES[::14]
 
 
 def look_up(value: Any) -> None:
