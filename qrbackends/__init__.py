@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     from .client import Client
     from .errors import (
         AccountError,
+        Attempt,
         AuthenticationFailed,
         BadRequest,
         BodyDamaged,
         BodyTooLarge,
         CalibrationLookupError,
+        CircuitOpen,
         ClientClosed,
         Conflict,
         ConnectError,
         ConnectTimeout,
         DecodeError,
         Forbidden,
+        HeldBack,
         InstanceUnavailable,
         InvalidRequest,
         Locked,
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
         ServerError,
         ServiceUnavailable,
         Timeout,
+        TLSError,
         TransportError,
         Unauthorized,
         UnknownGate,
@@ -56,11 +60,24 @@ if TYPE_CHECKING:
     from .policy import CachePolicy
     from .pool import Limits, SessionPool
     from .redis_store import RedisStore
+    from .retry import RetryPolicy
     from .stats import CacheStats, ResourceStats
     from .store import Store, StoreStats
 else:
     _HOMES = (  # those that import little first
-        *("errors", "account", "models", "api", "memory", "policy", "pool", "store", "stats", "cache"),
+        *(
+            "errors",
+            "account",
+            "models",
+            "api",
+            "memory",
+            "policy",
+            "retry",
+            "pool",
+            "store",
+            "stats",
+            "cache",
+        ),
         *("client", "file_store", "redis_store"),
     )
 
@@ -82,6 +99,7 @@ else:
 __all__ = [
     "Account",
     "AccountError",
+    "Attempt",
     "AuthenticationFailed",
     "Backend",
     "BackendConfiguration",
@@ -95,6 +113,7 @@ __all__ = [
     "CachePolicy",
     "CacheStats",
     "CalibrationLookupError",
+    "CircuitOpen",
     "Client",
     "ClientClosed",
     "Conflict",
@@ -104,6 +123,7 @@ __all__ = [
     "Fetched",
     "FileStore",
     "Forbidden",
+    "HeldBack",
     "Instance",
     "InstanceUnavailable",
     "InvalidRequest",
@@ -119,12 +139,14 @@ __all__ = [
     "Request",
     "ResourceStats",
     "ResponseError",
+    "RetryPolicy",
     "Secret",
     "ServerError",
     "ServiceUnavailable",
     "SessionPool",
     "Store",
     "StoreStats",
+    "TLSError",
     "Timeout",
     "TransportError",
     "Unauthorized",

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
+from ssl import CERT_REQUIRED, SSLContext
 from typing import NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
@@ -147,7 +148,8 @@ class Account:
         search_url: Global Search, which knows an account's instances.
         catalog_url: Global Catalog, which knows their plans.
         proxies: proxy address by scheme of the request, such as `{"https": "http://proxy:3128"}`.
-        verify: whether TLS certificates are verified.
+        verify: whether TLS certificates are verified; an `ssl.SSLContext` brings an authority of one's own,
+            or a client certificate.
         identity: for a token from a callable: a secret text that says whose tokens it gives, the same in
             every process that acts for them. Cached answers belong to it; without it they stay with their
             client.
@@ -163,21 +165,12 @@ class Account:
     search_url: str = SEARCH_URL
     catalog_url: str = CATALOG_URL
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # may carry a password
-    verify: bool = True
+    verify: bool | SSLContext = True
     identity: Secret | str | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        if (self.api_key is None) == (self.token is None):
-            raise AccountError("an account needs an api_key or a token, and not both")
-        for name in ("api_key", "token", "identity"):
-            value = getattr(self, name)
-            if isinstance(value, str):
-                put(self, name, Secret(value))
-            elif not (value is None or isinstance(value, Secret) or (name == "token" and callable(value))):
-                raise AccountError(f"{name} cannot be a {type(value).__name__}")
-        if self.identity is not None and not callable(self.token):
-            raise AccountError("identity goes with a token from a callable; keys and tokens have one")
+        self._check_credentials()
         instances = tuple(self.instances) if isinstance(self.instances, Iterable) else (None,)
         if not all(isinstance(instance, Instance) for instance in instances):
             raise AccountError("instances have to be a list of Instance objects: [Instance(crn='crn:v1:…')]")
@@ -187,7 +180,21 @@ class Account:
         for name in ("iam_url", "search_url", "catalog_url"):
             if getattr(self, name) is not None:
                 put(self, name, checked_url(getattr(self, name)))
+        if not isinstance(self.verify, (bool, SSLContext)):
+            raise AccountError("verify has to be True, False or an ssl.SSLContext")
         put(self, "proxies", {key: _proxy(key, url) for key, url in dict(self.proxies).items()})
+
+    def _check_credentials(self) -> None:
+        if (self.api_key is None) == (self.token is None):
+            raise AccountError("an account needs an api_key or a token, and not both")
+        for name in ("api_key", "token", "identity"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                object.__setattr__(self, name, Secret(value))
+            elif not (value is None or isinstance(value, Secret) or (name == "token" and callable(value))):
+                raise AccountError(f"{name} cannot be a {type(value).__name__}")
+        if self.identity is not None and not callable(self.token):
+            raise AccountError("identity goes with a token from a callable; keys and tokens have one")
 
     @cached_property
     def iam(self) -> str:
@@ -199,6 +206,13 @@ class Account:
             return IAM_URL
         cloud = _STAGING_CLOUD if first.staging else first.cloud_url.partition("://")[2]
         return f"https://{'private.' if first.private_endpoint else ''}iam.{cloud}"
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is certain who answers: the server's certificate and name are checked."""
+        if isinstance(self.verify, SSLContext):
+            return self.verify.verify_mode is CERT_REQUIRED and self.verify.check_hostname
+        return self.verify
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an account holds secrets and is not pickled; load it anew in each process")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from math import isfinite
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -54,6 +53,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control charac
 _MAX_ID = 500
 _MAX_CALIBRATION_ID = 100
 _MAX_TEXT = 200  # how much of an offending body an error shows
+_MAX_RETRY_AFTER = 86400.0  # seconds
 _MAX_SAID = 1000  # how much of the service's own words an error keeps
 
 
@@ -328,17 +328,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a `Retry-After` header asks for, or None where there is none to be read.
 
     Both forms of RFC 9110, section 10.2.3, are known: seconds, and an HTTP date, which is counted from
-    the answer's own `Date` where it has one, as the two clocks may differ.
+    the answer's own `Date` where it has one, as the two clocks may differ. More than a day is taken for a
+    day.
     """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdecimal():
-        seconds = float(value)
-        return seconds if isfinite(seconds) else None
+        return min(float(value), _MAX_RETRY_AFTER)
     until = _http_date(value)
     if until is None:
         return None
     since = _http_date(headers.get("Date", "")) or datetime.now(UTC)
-    return max(0.0, (until - since).total_seconds())
+    return min(max(0.0, (until - since).total_seconds()), _MAX_RETRY_AFTER)
 
 
 def _http_date(text: str) -> datetime | None:

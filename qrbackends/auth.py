@@ -8,15 +8,18 @@ from functools import partial
 from math import inf
 from urllib.parse import urlencode
 
+import anyio
 import msgspec
 from msgspec import Struct, field
 
 from .account import Account, Secret
-from .api import USER_AGENT, error_for, printable
+from .api import API_VERSION, USER_AGENT, error_for, printable
 from .calls import Calls
 from .errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError, TransportError
 from .flight import Flights
 from .pool import Response, SessionPool
+from .retry import RetryPolicy, Trail
+from .scope import Scopes
 
 logger = logging.getLogger("qrbackends.auth")
 
@@ -24,6 +27,9 @@ _GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 _RENEW_AT = 0.8  # of a token's life, as IBM's own SDK does
 _MARGIN = 30.0  # seconds before its expiry at which a token is not sent any more: it has to arrive alive
 _PAUSE = 10.0  # seconds between renewals in the background while they fail
+_CALM = (
+    10.0  # seconds for which a refusal is believed: a bad key or a locked instance is no storm of exchanges
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +39,7 @@ class _Token:
     authorization: Secret
     expires: float
     renew_at: float
+    instead_since: float = -inf  # where it replaced one that the service refused: since when
 
 
 class Tokens:
@@ -46,10 +53,16 @@ class Tokens:
         pool: what carries requests to IAM.
         calls: the client's calls.
         clock: Unix seconds.
+        retry: how often IAM is asked again when it fails.
     """
 
     def __init__(
-        self, account: Account, pool: SessionPool, calls: Calls, clock: Callable[[], float] = time.time
+        self,
+        account: Account,
+        pool: SessionPool,
+        calls: Calls,
+        clock: Callable[[], float] = time.time,
+        retry: RetryPolicy | None = None,
     ) -> None:
         self._account = account
         self._pool = pool
@@ -57,6 +70,10 @@ class Tokens:
         self._clock = clock
         self._flights: Flights[_Token] = Flights()
         self._token: _Token | None = None
+        self._retry = retry or RetryPolicy()
+        self._rejected = False
+        self._refusal: tuple[AuthenticationFailed, float] | None = None  # and when
+        self._tenant = Scopes(account, API_VERSION).credential
         key, token = account.api_key, account.token
         self._fixed = isinstance(token, Secret)
         self._fetch: Callable[[], Awaitable[_Token]]
@@ -81,15 +98,23 @@ class Tokens:
                 token.renew_at = now + _PAUSE
                 self._flights.begin("token", self._renew_quietly)
             return token.authorization
+        if self._refusal is not None and 0 <= now - self._refusal[1] < _CALM:
+            raise self._refusal[0].again()
         # Whoever waits has a deadline of their own, and the last to leave stops it.
         return (await self._flights.join("token", partial(self._renew, inf))).authorization
 
     def reject(self, authorization: Secret) -> bool:
-        """Drop the token that the service refused; return whether another one can be had."""
+        """Drop the token that the service refused; return whether another one may do.
+
+        Where the one before it was refused, too, a moment ago, the token is not to blame.
+        """
         if self._fixed:
             return False
         if self._token is not None and self._token.authorization == authorization:
+            if 0 <= self._clock() - self._token.instead_since < _CALM:
+                return False  # a new one was no better
             self._token = None
+            self._rejected = True
         return True
 
     async def aclose(self) -> None:
@@ -98,7 +123,15 @@ class Tokens:
 
     async def _renew(self, deadline: float | None = None) -> _Token:
         with self._calls.call(deadline):
-            self._token = await self._fetch()
+            try:
+                self._token = await self._fetch()
+            except AuthenticationFailed as error:
+                self._refusal = (error.again(), self._clock())
+                raise
+        self._refusal = None
+        if self._rejected:
+            self._rejected = False
+            self._token.instead_since = self._clock()
         return self._token
 
     async def _renew_quietly(self) -> _Token:
@@ -129,6 +162,15 @@ class Tokens:
         raise AccountError("the token provider has to return (token, expiry in Unix seconds)")
 
     async def _from_iam(self, key: Secret) -> _Token:
+        trail = Trail(self._retry, anyio.current_time())
+        while True:
+            until = self._calls.deadline()
+            try:
+                return await self._exchange(key, until)
+            except QRBackendsError as error:
+                await anyio.sleep(trail.failed(error, anyio.current_time(), until))
+
+    async def _exchange(self, key: Secret, until: float) -> _Token:
         asked = self._clock()
         answer = await self._pool.exchange(
             "POST",
@@ -140,6 +182,8 @@ class Tokens:
             },
             lane="iam",
             account=self._account,
+            tenant=self._tenant,
+            deadline=until,
             data=Secret(urlencode({"grant_type": _GRANT, "apikey": key.reveal()})),
         )
         try:
@@ -174,7 +218,17 @@ def _read_token(account: Account, answer: Response) -> tuple[Secret, float]:
         return Secret(issued.access_token), issued.expires_in
     except (ValueError, RecursionError):
         problem = "IAM's answer holds no token"  # and no more of it is told, as it may hold half of one
-    raise DecodeError(problem)
+    raise DecodeError(problem, malformed=not _is_json(answer.body))
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except ValueError:
+        return False
+    except RecursionError:
+        pass
+    return True
 
 
 def _refusal(account: Account, answer: Response) -> QRBackendsError:

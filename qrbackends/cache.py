@@ -27,6 +27,7 @@ from .errors import (
     RateLimited,
     ResponseError,
     ServerError,
+    Timeout,
     TransportError,
     Unauthorized,
     WrongEventLoop,
@@ -35,6 +36,7 @@ from .flight import Flights
 from .memory import Entry, Key, Memory, Ticket
 from .origin import Origin, read
 from .policy import CachePolicy
+from .retry import Trail
 from .scope import Scope, Scopes
 from .size import retained_size
 from .stats import CacheStats, ResourceStats
@@ -125,6 +127,7 @@ class Cache:
         self._now = now
         self._draw = draw
         self._flights: Flights[_Found] = Flights()
+        self._trails: dict[tuple[Ticket, bool], Trail] = {}  # of the flights
         self._renewals: dict[Key, asyncio.Task[None]] = {}
         self._failing: set[str] = set()  # scopes, while renewals in them fail
         self._counts = {resource: Counter[str]() for resource in get_args(Resource)}
@@ -205,7 +208,8 @@ class Cache:
             counts["misses"] += 1
         try:
             found = await self._joined(question, deadline, refresh)
-        except QRBackendsError as error:
+        except QRBackendsError as failure:
+            error = self._told(failure, question, refresh)
             error.about(
                 region=question.instance.region,
                 instance=question.instance.crn,
@@ -214,7 +218,7 @@ class Cache:
             entry = None if refresh or not _is_outage(error) else self._memory.get(question.ticket.key)
             now = self._memory.clock()
             if entry is None or entry.negative or now >= entry.fresh_until + self._policy.stale_if_error:
-                raise
+                raise error from None
             if now < entry.fresh_until:  # another answer came meanwhile
                 return _given(entry, now, "memory")
             entry.retry_at = now + _PAUSE
@@ -238,11 +242,28 @@ class Cache:
             flight = self._flight(question.ticket, refresh)
             return await self._flights.join(flight, partial(self._fly, question, refresh))
 
+    def _told(self, error: QRBackendsError, question: _Question, refresh: bool) -> QRBackendsError:
+        """Return what to tell: whose time is up is told what went wrong meanwhile, where anything did."""
+        trail = self._trails.get(self._flight(question.ticket, refresh))
+        if type(error) is not Timeout or trail is None or trail.last is None:
+            return error
+        return trail.told(error).again()
+
     async def _fly(self, question: _Question, refresh: bool) -> _Found:
+        flight = (question.ticket, refresh)
+        trail = self._trails[flight] = self._origin.trail()
+        try:
+            return await self._found(question, refresh, trail)
+        finally:
+            if self._trails.get(flight) is trail:
+                del self._trails[flight]
+
+    async def _found(self, question: _Question, refresh: bool, trail: Trail) -> _Found:
+        """Ask store and service; what a refusal makes worthless is removed."""
         try:
             if self._shared is None or not self._freshness(question.request):
-                return _Found((await self._from_origin(question))[0], "origin")
-            return await self._through_store(question, self._shared, refresh)
+                return _Found((await self._from_origin(question, trail))[0], "origin")
+            return await self._through_store(question, self._shared, refresh, trail)
         except (Unauthorized, Forbidden):
             await self._remove([question.scope], _everything)
             raise
@@ -268,10 +289,10 @@ class Cache:
         if self._shared is not None:
             await self._shared.delete(question.scope, [question.request.target])
 
-    async def _from_origin(self, question: _Question) -> tuple[Entry, bytes]:
+    async def _from_origin(self, question: _Question, trail: Trail) -> tuple[Entry, bytes]:
         # No deadline of its own: each who waits has one, and the last to leave stops it.
         try:
-            answer = await self._origin.fetch(question.request, question.instance, inf)
+            answer = await self._origin.fetch(question.request, question.instance, inf, trail)
         except NotFound as error:
             now = self._memory.clock()
             until = now + self._policy.negative
@@ -280,7 +301,9 @@ class Cache:
             raise
         return self._keep(question, answer.value, answer.body, age=0.0), answer.body
 
-    async def _through_store(self, question: _Question, shared: Shared, refresh: bool) -> _Found:
+    async def _through_store(
+        self, question: _Question, shared: Shared, refresh: bool, trail: Trail
+    ) -> _Found:
         name = question.request.target
         failed = 0
         while True:
@@ -290,21 +313,23 @@ class Cache:
                 break
             lease = await shared.lead(question.scope, name, force=refresh)
             if lease is not None:
-                return await self._led(question, shared, lease, refresh)
+                return await self._led(question, shared, lease, refresh, trail)
             began = anyio.current_time()
             if not await shared.wait(question.scope, name):
                 break
             failed += anyio.current_time() - began < LEASE  # a slow one that lives has not failed
         # Nobody can tell, or those who led had no answer for us: everybody asks, rather than one by one.
-        return _Found((await self._from_origin(question))[0], "origin")
+        return _Found((await self._from_origin(question, trail))[0], "origin")
 
-    async def _led(self, question: _Question, shared: Shared, lease: Lease, refresh: bool) -> _Found:
+    async def _led(
+        self, question: _Question, shared: Shared, lease: Lease, refresh: bool, trail: Trail
+    ) -> _Found:
         """Ask for all workers."""
         try:
             # Another worker may have answered between the look and the lease.
             if not refresh and (entry := await self._from_store(question, shared)):
                 return _Found(entry, "shared")
-            entry, body = await self._from_origin(question)
+            entry, body = await self._from_origin(question, trail)
             if question.ticket.valid:
                 await lease.put(body, self._freshness(question.request) + self._policy.grace)
             return _Found(entry, "origin")

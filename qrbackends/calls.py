@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from .errors import ClientClosed, Timeout
+from .errors import ClientClosed, InvalidRequest, Timeout
 from .pool import SessionPool
 
 
@@ -22,9 +22,20 @@ class Calls:
         self._scopes: set[anyio.CancelScope] = set()
         self._closed = False
 
-    def deadline(self) -> float:
-        """Return when a call that begins now has to end, in the event loop's time."""
-        return anyio.current_time() + self._total
+    def deadline(self, timeout: float | None = None) -> float:
+        """Return when a call that begins now has to end, in the event loop's time.
+
+        Args:
+            timeout: seconds that it may take; left out, `limits.total`.
+
+        Raises:
+            InvalidRequest: it is no number greater than zero.
+        """
+        if timeout is None:
+            return anyio.current_time() + self._total
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise InvalidRequest("timeout has to be a number of seconds greater than zero")
+        return anyio.current_time() + timeout
 
     @contextmanager
     def call(self, deadline: float | None = None) -> Iterator[None]:
@@ -39,7 +50,9 @@ class Calls:
             WrongEventLoop: the pool belongs to another event loop.
         """
         self.check()
-        with anyio.CancelScope(deadline=self.deadline() if deadline is None else deadline) as scope:
+        began = anyio.current_time()
+        until = began + self._total if deadline is None else deadline
+        with anyio.CancelScope(deadline=until) as scope:
             self._scopes.add(scope)
             try:
                 yield
@@ -48,7 +61,7 @@ class Calls:
         if scope.cancelled_caught:
             if self._closed:
                 raise ClientClosed("the client was closed during the call")
-            raise Timeout(f"no answer within {self._total:g} s")
+            raise Timeout(f"no answer within {max(0.0, until - began):.3g} s")
 
     def check(self) -> None:
         """Raise `ClientClosed` if the client is closed, and `WrongEventLoop` in another loop than its own."""

@@ -21,6 +21,7 @@ from .models import BackendConfiguration, BackendDefaults, BackendList, BackendP
 from .origin import Origin
 from .policy import CachePolicy
 from .pool import Limits, SessionPool
+from .retry import RetryPolicy
 from .routes import Routes
 from .saved import load_account
 from .stats import CacheStats
@@ -31,7 +32,9 @@ class ClientOptions(TypedDict, total=False):
     """What `Client` takes beside the account."""
 
     limits: Limits | None
+    retry: RetryPolicy | None
     allow_http: bool
+    trust_env: bool
     api_version: str
     cache: CachePolicy | None
     pool: SessionPool | None
@@ -51,17 +54,19 @@ class Client:
     Args:
         account: credentials and instances.
         limits: what a call and a region may take.
+        retry: what is tried again, and how often.
         allow_http: whether credentials may go over plain http to hosts other than this machine.
+        trust_env: whether the environment's proxies are used where the account names none.
         api_version: the `IBM-API-Version` to ask for, a date.
         cache: how long answers may be used.
-        pool: sessions that are shared with other clients, instead of `limits` and `allow_http`. Whoever made
-            it closes it.
+        pool: sessions that are shared with other clients, instead of `limits`, `allow_http` and
+            `trust_env`. Whoever made it closes it.
         memory: a memory that is shared with other clients, instead of one's own.
         store: a tier that is shared with other processes, such as `RedisStore`. Whoever made it closes it.
 
     Raises:
         AccountError: the account names no instance.
-        ValueError: `pool` is given, and `limits` or `allow_http`, too.
+        ValueError: `pool` is given, and `limits`, `allow_http` or `trust_env`, too.
     """
 
     def __init__(
@@ -69,25 +74,27 @@ class Client:
         account: Account,
         *,
         limits: Limits | None = None,
+        retry: RetryPolicy | None = None,
         allow_http: bool = False,
+        trust_env: bool = False,
         api_version: str = API_VERSION,
         cache: CachePolicy | None = None,
         pool: SessionPool | None = None,
         memory: Memory | None = None,
         store: Store | None = None,
     ) -> None:
-        if not account.verify:
+        if not account.verified:
             warnings.warn("TLS certificates are not verified for this account", stacklevel=2)
-        if pool is not None and (limits is not None or allow_http):
-            raise ValueError("limits and allow_http are the pool's; give them to SessionPool")
+        if pool is not None and (limits is not None or allow_http or trust_env):
+            raise ValueError("limits, allow_http and trust_env are the pool's; give them to SessionPool")
         policy = cache or CachePolicy()
         self._own_pool = pool is None
-        self._pool = pool or SessionPool(limits, allow_http=allow_http)
+        self._pool = pool or SessionPool(limits, allow_http=allow_http, trust_env=trust_env)
         self._calls = Calls(self._pool)
-        self._tokens = Tokens(account, self._pool, self._calls)
+        self._tokens = Tokens(account, self._pool, self._calls, retry=retry)
         self._cache = Cache(
             account,
-            Origin(account, self._pool, self._calls, self._tokens, api_version),
+            Origin(account, self._pool, self._calls, self._tokens, api_version, retry),
             self._calls,
             policy,
             Memory(policy.max_bytes, share=1.0) if memory is None else memory,
@@ -123,6 +130,7 @@ class Client:
         fields: Sequence[str] = (),
         instance: Instance | str | None = None,
         refresh: bool = False,
+        timeout: float | None = None,
     ) -> BackendList:
         """Return every backend of every instance, asked concurrently.
 
@@ -133,8 +141,10 @@ class Client:
             fields: optional fields to send; the service knows `wait_time_seconds`.
             instance: ask this one only.
             refresh: ask the service, whatever is known.
+            timeout: seconds that the call may take, instead of `limits.total`.
         """
-        listed: BackendList = await self._value(Request("backends", fields=fields), instance, refresh)
+        request = Request("backends", fields=fields)
+        listed: BackendList = await self._value(request, instance, refresh, timeout)
         return listed
 
     async def configuration(
@@ -144,6 +154,7 @@ class Client:
         calibration_id: str | None = None,
         instance: Instance | str | None = None,
         refresh: bool = False,
+        timeout: float | None = None,
     ) -> BackendConfiguration:
         """Return what a backend can do: gates, couplings, limits and timing.
 
@@ -152,9 +163,10 @@ class Client:
             calibration_id: a named variant of the backend.
             instance: ask this one.
             refresh: ask the service, whatever is known.
+            timeout: seconds that the call may take, instead of `limits.total`.
         """
         request = Request("configuration", backend_id, calibration_id)
-        configuration: BackendConfiguration = await self._value(request, instance, refresh)
+        configuration: BackendConfiguration = await self._value(request, instance, refresh, timeout)
         return configuration
 
     async def properties(
@@ -165,6 +177,7 @@ class Client:
         updated_before: datetime | None = None,
         instance: Instance | str | None = None,
         refresh: bool = False,
+        timeout: float | None = None,
     ) -> BackendProperties:
         """Return a backend's calibrated properties: the newest, or the newest before an instant.
 
@@ -174,40 +187,58 @@ class Client:
             updated_before: an instant, with a time zone.
             instance: ask this one.
             refresh: ask the service, whatever is known.
+            timeout: seconds that the call may take, instead of `limits.total`.
         """
         request = Request("properties", backend_id, calibration_id, updated_before)
-        properties: BackendProperties = await self._value(request, instance, refresh)
+        properties: BackendProperties = await self._value(request, instance, refresh, timeout)
         return properties
 
     async def status(
-        self, backend_id: str, *, instance: Instance | str | None = None, refresh: bool = False
+        self,
+        backend_id: str,
+        *,
+        instance: Instance | str | None = None,
+        refresh: bool = False,
+        timeout: float | None = None,
     ) -> BackendStatus:
         """Return whether a backend is operational now, and how many jobs wait for it."""
-        status: BackendStatus = await self._value(Request("status", backend_id), instance, refresh)
+        request = Request("status", backend_id)
+        status: BackendStatus = await self._value(request, instance, refresh, timeout)
         return status
 
     async def defaults(
-        self, backend_id: str, *, instance: Instance | str | None = None, refresh: bool = False
+        self,
+        backend_id: str,
+        *,
+        instance: Instance | str | None = None,
+        refresh: bool = False,
+        timeout: float | None = None,
     ) -> BackendDefaults:
         """Return a backend's pulse-level defaults; most backends have none any more (`NotFound`)."""
-        defaults: BackendDefaults = await self._value(Request("defaults", backend_id), instance, refresh)
+        request = Request("defaults", backend_id)
+        defaults: BackendDefaults = await self._value(request, instance, refresh, timeout)
         return defaults
 
     async def fetch(
-        self, request: Request, *, instance: Instance | str | None = None, refresh: bool = False
+        self,
+        request: Request,
+        *,
+        instance: Instance | str | None = None,
+        refresh: bool = False,
+        timeout: float | None = None,
     ) -> Fetched[Any]:
         """Return the answer to any request, with its age and source.
 
         The value is a `request.type`; for the list, a `BackendList` over all instances, with the age and
         source of its oldest part.
         """
+        deadline = None if timeout is None else self._calls.deadline(timeout)
         own = None if instance is None else self._routes.named(instance)
         if request.backend_id is None:
-            return await self._routes.list(request, own, refresh=refresh)
+            return await self._routes.list(request, own, deadline, refresh=refresh)
         own = own or self._routes.known(request.backend_id)
-        deadline = None
         if own is None:  # finding it is a part of the call
-            deadline = self._calls.deadline()
+            deadline = deadline or self._calls.deadline()
             own = await self._find(request.backend_id, deadline)
         return await self._cache.fetch(request, own, deadline, refresh=refresh)
 
@@ -252,8 +283,10 @@ class Client:
             error.about(backend=backend_id)
             raise
 
-    async def _value(self, request: Request, instance: Instance | str | None, refresh: bool) -> Any:
-        return (await self.fetch(request, instance=instance, refresh=refresh)).value
+    async def _value(
+        self, request: Request, instance: Instance | str | None, refresh: bool, timeout: float | None
+    ) -> Any:
+        return (await self.fetch(request, instance=instance, refresh=refresh, timeout=timeout)).value
 
     async def aclose(self) -> None:
         """Close the client's connections; calls that are under way end with `ClientClosed`.

@@ -9,12 +9,14 @@ QRBackendsError
 ├── InstanceUnavailable                            an instance could not be listed, so the answer is unknown
 ├── TransportError                                 no complete answer arrived
 │   ├── ConnectError
+│   │   └── TLSError                               the certificate or the protocol was not accepted
 │   ├── Timeout               (also TimeoutError)
 │   │   ├── ConnectTimeout
 │   │   └── ReadTimeout
 │   ├── BodyDamaged                                cut short, or not what its headers say
 │   ├── BodyTooLarge
-│   └── RedirectRefused
+│   ├── RedirectRefused
+│   └── CircuitOpen                                nothing was sent: the region fails, or asked for a pause
 ├── DecodeError               (also ValueError)    an answer that is not what the contract allows
 ├── ResponseError                                  the service answered, but not with 200
 │   ├── BadRequest            400
@@ -24,6 +26,7 @@ QRBackendsError
 │   ├── Conflict              409
 │   ├── Locked                423
 │   ├── RateLimited           429
+│   │   └── HeldBack                               nothing was sent: an earlier 429 asked for a pause
 │   └── ServerError           5xx
 │       └── ServiceUnavailable  503
 └── CalibrationLookupError    (also LookupError)
@@ -32,7 +35,19 @@ QRBackendsError
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
+
+
+class Attempt(NamedTuple):
+    """One request that came to nothing.
+
+    Attributes:
+        after: seconds since the call began when it failed.
+        problem: what happened.
+    """
+
+    after: float
+    problem: str
 
 
 class QRBackendsError(Exception):
@@ -46,12 +61,14 @@ class QRBackendsError(Exception):
         instance: the CRN, or None.
         backend: the backend's name, or None.
         attempts: how many requests were sent for it.
+        history: what became of each of them, as far as they failed, where there was more than one.
     """
 
     region: str | None = None
     instance: str | None = None
     backend: str | None = None
     attempts: int = 0
+    history: tuple[Attempt, ...] = ()
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -94,7 +111,8 @@ class QRBackendsError(Exception):
 
     def __str__(self) -> str:
         about = " ".join(part for part in (self.backend, self.region and f"[{self.region}]") if part)
-        return f"{about}: {self.message}" if about else self.message
+        text = f"{about}: {self.message}" if about else self.message
+        return f"{text} (after {self.attempts} attempts)" if len(self.history) > 1 else text
 
 
 class InvalidRequest(QRBackendsError, ValueError):
@@ -143,6 +161,10 @@ class ConnectError(TransportError):
     """No connection: refused, unreachable, unknown host, or a TLS failure."""
 
 
+class TLSError(ConnectError):
+    """The server's certificate, or its TLS protocol, was not accepted. It is not tried again."""
+
+
 class Timeout(TransportError, TimeoutError):
     """The call did not end before its deadline."""
 
@@ -165,6 +187,18 @@ class BodyTooLarge(TransportError):
 
 class RedirectRefused(TransportError):
     """The service answered with a redirect. None is followed, as credentials would go with it."""
+
+
+class CircuitOpen(TransportError):
+    """Nothing was sent: the region has failed too often in a row, or has asked for a pause.
+
+    Attributes:
+        retry_after: seconds until it is asked again.
+    """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class DecodeError(QRBackendsError, ValueError):
@@ -252,6 +286,10 @@ class RateLimited(ResponseError):
     """429: too many requests; `retry_after` says how long to wait."""
 
 
+class HeldBack(RateLimited):
+    """Nothing was sent: an earlier 429 asked to wait for longer than this call may take."""
+
+
 class ServerError(ResponseError):
     """5xx: the service or a gateway in front of it failed."""
 
@@ -279,12 +317,14 @@ __all__ = [
     "BodyDamaged",
     "BodyTooLarge",
     "CalibrationLookupError",
+    "CircuitOpen",
     "ClientClosed",
     "Conflict",
     "ConnectError",
     "ConnectTimeout",
     "DecodeError",
     "Forbidden",
+    "HeldBack",
     "InstanceUnavailable",
     "InvalidRequest",
     "Locked",
@@ -296,6 +336,7 @@ __all__ = [
     "ResponseError",
     "ServerError",
     "ServiceUnavailable",
+    "TLSError",
     "Timeout",
     "TransportError",
     "Unauthorized",

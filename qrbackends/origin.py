@@ -1,18 +1,23 @@
-"""One account's way to the service: a request's headers, its answer, and a token that was refused."""
+"""One account's way to the service: headers, answers, what is sent again, and a token that was refused."""
 
+import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, NamedTuple
 
+import anyio
 from msgspec.structs import replace
 
 from .account import Account, Instance, Secret
 from .api import API_VERSION, Request, headers, parse
 from .auth import Tokens
 from .calls import Calls
-from .errors import InvalidRequest, QRBackendsError, Unauthorized
+from .errors import InvalidRequest, QRBackendsError, Timeout, Unauthorized
 from .models import BackendsResponse
 from .pool import SessionPool
+from .retry import RetryPolicy, Trail
+from .scope import Scopes
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -47,6 +52,8 @@ class Origin:
         calls: the client's calls.
         tokens: the account's bearer tokens.
         api_version: the `IBM-API-Version` to ask for, a date.
+        retry: what is tried again.
+        draw: gives random numbers from 0 to 1.
     """
 
     def __init__(
@@ -56,6 +63,9 @@ class Origin:
         calls: Calls,
         tokens: Tokens,
         api_version: str = API_VERSION,
+        retry: RetryPolicy | None = None,
+        *,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         if not isinstance(api_version, str) or not _DATE.fullmatch(api_version):
             raise InvalidRequest(f"api_version has to be a date such as {API_VERSION}")
@@ -64,46 +74,70 @@ class Origin:
         self._calls = calls
         self._tokens = tokens
         self._api_version = api_version
+        self._scopes = Scopes(account, api_version)
+        self._retry = retry or RetryPolicy()
+        self._draw = draw
 
-    async def fetch(self, request: Request, instance: Instance, deadline: float | None = None) -> Answer:
-        """Return the service's answer to `request`.
+    def trail(self) -> Trail:
+        """Return a new trail, for a call that begins now."""
+        return Trail(self._retry, anyio.current_time(), self._draw)
+
+    async def fetch(
+        self, request: Request, instance: Instance, deadline: float | None = None, trail: Trail | None = None
+    ) -> Answer:
+        """Return the service's answer to `request`, which is sent again as the policy says.
 
         Args:
             request: what to ask.
             instance: whom.
             deadline: when to give up, in the event loop's time; left out, the pool's limit from now.
+            trail: where to note what went wrong on the way.
 
         Raises:
-            QRBackendsError: whatever went wrong, with region, instance, backend and attempts filled in.
+            QRBackendsError: the last real failure, with region, instance, backend, attempts and history
+                filled in.
         """
-        attempts = 0
+        trail = trail or self.trail()
         try:
             with self._calls.call(deadline):
-                while True:
-                    authorization = await self._tokens.authorization()
-                    attempts += 1
-                    try:
-                        return await self._attempt(request, instance, authorization)
-                    except Unauthorized:
-                        # Once more with a new token: this one was revoked, or our clock is wrong.
-                        if attempts > 1 or not self._tokens.reject(authorization):
-                            raise
+                return await self._persist(request, instance, deadline, trail)
         except QRBackendsError as error:
-            error.about(
-                region=instance.region,
-                instance=instance.crn,
-                backend=request.backend_id,
-                attempts=attempts,
-            )
-            raise
+            told = trail.told(error) if type(error) is Timeout else error
+            told.about(region=instance.region, instance=instance.crn, backend=request.backend_id)
+            raise told from None
 
-    async def _attempt(self, request: Request, instance: Instance, authorization: Secret) -> Answer:
+    async def _persist(
+        self, request: Request, instance: Instance, deadline: float | None, trail: Trail
+    ) -> Answer:
+        renewed = False
+        while True:
+            # Whoever has no deadline, as work that is shared, is as patient as a call.
+            until = self._calls.deadline() if deadline in (None, inf) else deadline
+            authorization = await self._tokens.authorization()
+            try:
+                answer = await self._attempt(request, instance, authorization, until)
+            except Unauthorized as error:
+                # Once more with a new token: this one was revoked, or our clock is wrong.
+                if renewed or not self._tokens.reject(authorization):
+                    trail.failed(error, anyio.current_time(), until)
+                renewed = True
+                trail.sent += 1
+            except QRBackendsError as error:
+                await anyio.sleep(trail.failed(error, anyio.current_time(), until))
+            else:
+                return answer
+
+    async def _attempt(
+        self, request: Request, instance: Instance, authorization: Secret, until: float
+    ) -> Answer:
         answer = await self._pool.exchange(
             "GET",
             instance.base_url + request.target,
             headers(authorization, instance.crn, self._api_version),
             lane=instance.region,
             account=self._account,
+            tenant=self._scopes.of(instance),
+            deadline=until,
         )
         try:
             return Answer(read(request, instance, *answer), answer.body)

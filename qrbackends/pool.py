@@ -2,17 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import aiohttp
 import anyio
 from yarl import URL
 
 from .account import Account, Secret, is_plain_http
+from .api import retry_after
 from .body import ACCEPT_ENCODING, Body
+from .circuit import Circuit
 from .errors import (
     AccountError,
     BodyDamaged,
@@ -21,9 +25,11 @@ from .errors import (
     ConnectTimeout,
     QRBackendsError,
     ReadTimeout,
+    TLSError,
     TransportError,
     WrongEventLoop,
 )
+from .lane import Lane
 
 logger = logging.getLogger("qrbackends.pool")
 
@@ -39,8 +45,11 @@ class Limits:
         per_region: requests in flight to one region at a time; others wait, first come first served.
         total: seconds for a whole call: waiting for its turn, for a token, and for the answer.
         connect: seconds to make a connection.
-        read: seconds without a byte from the service.
+        read: seconds without a byte from the service, and from the request to the answer's headers.
+        rate: bytes per second that an answer has to come with, on average, once it takes longer than `read`.
         body: bytes of an answer, once decompressed.
+        failures: failures in a row after which a region is left alone for a while.
+        rest: seconds that such a pause may take; the first is 2 s, each next one twice as long.
 
     Raises:
         ValueError: one of them is not a number greater than zero, or not a whole one where it counts.
@@ -50,12 +59,15 @@ class Limits:
     total: float = 30.0
     connect: float = 5.0
     read: float = 10.0
+    rate: float = 1024.0
     body: int = 64 * 2**20
+    failures: int = 5
+    rest: float = 30.0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            whole = name in ("per_region", "body")
+            whole = name in ("per_region", "body", "failures")
             if not isinstance(value, int if whole else (int, float)) or not value > 0:
                 raise ValueError(f"{name} has to be greater than zero{', and whole' if whole else ''}")
 
@@ -68,11 +80,11 @@ class Response(NamedTuple):
     body: bytes
 
 
-class _Lane(NamedTuple):
+class _Road(NamedTuple):
     """What all requests to one region at one origin share."""
 
     session: aiohttp.ClientSession
-    limiter: anyio.CapacityLimiter
+    lane: Lane
 
 
 class SessionPool:
@@ -84,12 +96,18 @@ class SessionPool:
     Args:
         limits: what a call and a region may take.
         allow_http: whether credentials may go over plain http to hosts other than this machine.
+        trust_env: whether accounts without proxies of their own use those of the environment:
+            `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case. A .netrc file is never read.
     """
 
-    def __init__(self, limits: Limits | None = None, *, allow_http: bool = False) -> None:
+    def __init__(
+        self, limits: Limits | None = None, *, allow_http: bool = False, trust_env: bool = False
+    ) -> None:
         self._limits = limits or Limits()
         self._allow_http = allow_http
-        self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._trust_env = trust_env
+        self._patience = self._limits.connect + self._limits.read  # for an answer's headers
+        self._roads: dict[tuple[str, str], _Road] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -106,6 +124,8 @@ class SessionPool:
         *,
         lane: str,
         account: Account,
+        tenant: Hashable = None,
+        deadline: float = inf,
         data: Secret | None = None,
     ) -> Response:
         """Send one request and return the whole answer, whatever its status.
@@ -116,6 +136,9 @@ class SessionPool:
             headers: all headers that matter.
             lane: whose limit it counts against: the region's, or IAM's.
             account: whose proxies and TLS settings hold.
+            tenant: whom a 429 of the service is about.
+            deadline: when to give up, in the event loop's time. It is not waited for; what cannot be sent
+                before it is refused at once.
             data: the body to send; a secret, as the only one that is sent holds the API key.
 
         Raises:
@@ -126,29 +149,47 @@ class SessionPool:
         """
         self.check()
         target = URL(url, encoded=True)
-        session, limiter = self._lane(lane, target)
-        async with limiter:
+        session, queue = self._road(lane, target)
+        async with queue.turn(tenant, deadline) as turn:
             self.check()  # it may have been closed while this one waited for its place
+            patience = anyio.CancelScope(deadline=anyio.current_time() + self._patience)
+            failure: QRBackendsError
             try:
-                async with session.request(
-                    method,
-                    target,
-                    headers=headers,
-                    data=None if data is None else data.reveal().encode(),
-                    allow_redirects=False,
-                    proxy=_proxy(account, target),
-                    ssl=account.verify,
-                ) as response:
-                    body = Body(response.headers.get("Content-Encoding", ""), self._limits.body)
-                    async for chunk in response.content.iter_any():
-                        body.feed(chunk)
-                    answer = Response(response.status, response.headers, body.finish())
-                logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(answer.body))
-                return answer
+                with patience:
+                    async with session.request(
+                        method,
+                        target,
+                        headers=headers,
+                        data=None if data is None else data.reveal().encode(),
+                        allow_redirects=False,
+                        proxy=self._proxy(account, target),
+                        ssl=account.verify,
+                    ) as response:
+                        patience.deadline = inf  # from here on the body's own limits hold
+                        answer = Response(response.status, response.headers, await self._read(response))
+                    logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(answer.body))
+                    turn.answered(answer.status, retry_after(answer.headers))
+                    return answer
+                failure = ReadTimeout("the answer's headers did not come in time")
             except (aiohttp.ClientError, OSError) as error:
                 failure = self._translated(error)
+            except TransportError as error:
+                failure = error
+            turn.failed(failure)
         # Raised out here: aiohttp's errors hold the request's headers, and with them the token.
         raise failure
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        clock = asyncio.get_running_loop().time
+        received, began = 0, clock()
+        body = Body(response.headers.get("Content-Encoding", ""), self._limits.body)
+        async for chunk in response.content.iter_any():
+            body.feed(chunk)
+            received += len(chunk)
+            passed = clock() - began
+            if passed > self._limits.read and received < passed * self._limits.rate:
+                raise ReadTimeout(f"the answer comes with less than {self._limits.rate:g} bytes per second")
+        return body.finish()
 
     async def aclose(self) -> None:
         """Close every connection; who still waits for an answer gets `ClientClosed`.
@@ -158,9 +199,11 @@ class SessionPool:
         """
         self.check_loop()
         self._closed = True
-        lanes, self._lanes = self._lanes, {}
+        roads, self._roads = self._roads, {}
+        for road in roads.values():
+            road.lane.close()
         # Tasks of their own, so that each is closed even if whoever closes the pool is cancelled.
-        closing = [asyncio.create_task(lane.session.close()) for lane in lanes.values()]
+        closing = [asyncio.create_task(road.session.close()) for road in roads.values()]
         if closing:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(closing, timeout=_CLOSING)
@@ -190,19 +233,19 @@ class SessionPool:
                 "the client belongs to the event loop in which it was first used; make one for each loop"
             )
 
-    def _lane(self, name: str, url: URL) -> _Lane:
+    def _road(self, name: str, url: URL) -> _Road:
         origin = f"{url.scheme}://{url.raw_authority}"
-        lane = self._lanes.get((name, origin))
-        if lane is None:
+        road = self._roads.get((name, origin))
+        if road is None:
             if not self._allow_http and is_plain_http(origin):
                 raise AccountError(
                     f"{origin} is plain http to another machine, where credentials would be sent in the "
                     "clear; use https, or say allow_http=True"
                 )
-            lane = self._lanes[name, origin] = self._open()
-        return lane
+            road = self._roads[name, origin] = self._open(name)
+        return road
 
-    def _open(self) -> _Lane:
+    def _open(self, name: str) -> _Road:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),  # tenants share the session
@@ -213,7 +256,23 @@ class SessionPool:
             headers={"Accept-Encoding": ACCEPT_ENCODING},
             trust_env=False,
         )
-        return _Lane(session, anyio.CapacityLimiter(self._limits.per_region))
+        circuit = Circuit(name, self._limits.failures, self._limits.rest)
+        return _Road(session, Lane(name, self._limits.per_region, circuit))
+
+    def _proxy(self, account: Account, url: URL) -> str | None:
+        """Return the proxy for `url`, the account's or the environment's, in the order of requests.
+
+        Plain http, and with it everything on this machine, never goes through one.
+        """
+        if url.scheme != "https":
+            return None
+        proxies: Mapping[str, str] = account.proxies
+        if not proxies and self._trust_env:
+            proxies = getproxies_environment()
+            if proxy_bypass_environment(url.host or "", proxies):
+                return None
+        candidates = (f"https://{url.host}", "https", f"all://{url.host}", "all")
+        return next((proxies[key] for key in candidates if key in proxies), None)
 
     def _translated(self, error: Exception) -> QRBackendsError:
         """Return our error for aiohttp's; of its text only what the operating system said is kept."""
@@ -225,7 +284,7 @@ class SessionPool:
             case aiohttp.SocketTimeoutError():
                 return ReadTimeout(f"no byte for {self._limits.read:g} s")
             case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-                return ConnectError("TLS failed: the server's certificate or protocol was not accepted")
+                return TLSError("TLS failed: the server's certificate or protocol was not accepted")
             case aiohttp.ClientHttpProxyError():
                 return ConnectError(f"the proxy refused the connection (HTTP {error.status})")
             case aiohttp.ClientConnectorError():
@@ -237,14 +296,3 @@ class SessionPool:
             case aiohttp.ClientResponseError():
                 return TransportError("the answer is not HTTP as it should be")
         return TransportError(f"the request failed: {type(error).__name__}")
-
-
-def _proxy(account: Account, url: URL) -> str | None:
-    """Return the proxy that the account names for `url`, in the order in which requests looks.
-
-    Plain http, and with it everything on this machine, never goes through one.
-    """
-    if url.scheme != "https" or not account.proxies:
-        return None
-    candidates = (f"https://{url.host}", "https", f"all://{url.host}", "all")
-    return next((account.proxies[key] for key in candidates if key in account.proxies), None)

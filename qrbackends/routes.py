@@ -24,7 +24,7 @@ from .flight import Flights, outcome
 from .models import BackendList, BackendsResponse
 
 Fetch = Callable[..., Awaitable[Fetched[BackendsResponse]]]
-"""`Cache.fetch`, or what stands in for it: takes the request, the instance and `refresh=`."""
+"""`Cache.fetch`, or what stands in for it: takes the request, the instance, the deadline and `refresh=`."""
 
 _LIST = Request("backends")
 
@@ -62,7 +62,12 @@ class Routes:
         raise AccountError(f"{crn!r:.200} is none of the account's instances")
 
     async def list(
-        self, request: Request, instance: Instance | None = None, *, refresh: bool = False
+        self,
+        request: Request,
+        instance: Instance | None = None,
+        deadline: float | None = None,
+        *,
+        refresh: bool = False,
     ) -> Fetched[BackendList]:
         """Ask all instances, or the one given, at once, and return their backends.
 
@@ -76,7 +81,7 @@ class Routes:
 
         async def ask(one: Instance) -> None:
             try:
-                answers[one.crn] = await self._ask(request, one, refresh)
+                answers[one.crn] = await self._ask(request, one, deadline, refresh)
             except QRBackendsError as error:
                 answers[one.crn] = error
 
@@ -154,9 +159,9 @@ class Routes:
             self._lists = {}  # whole lists are the cache's to keep
 
     async def _ask(
-        self, request: Request, instance: Instance, refresh: bool = False
+        self, request: Request, instance: Instance, deadline: float | None = None, refresh: bool = False
     ) -> Fetched[BackendsResponse]:
-        listed = await self._fetch(request, instance, refresh=refresh)
+        listed = await self._fetch(request, instance, deadline, refresh=refresh)
         self._known[instance.crn] = frozenset(device.name for device in listed.value.devices)
         return listed
 

@@ -36,7 +36,7 @@ class Scopes:
 
     def __init__(self, account: Account, api_version: str) -> None:
         self._api_version = api_version
-        self._verified = account.verify
+        self._verified = account.verified
         self._scopes: dict[Instance, Scope] = {}
         token = account.token
         secret = account.api_key or (token if isinstance(token, Secret) else account.identity)
@@ -52,6 +52,11 @@ class Scopes:
     def shareable(self) -> bool:
         """Whether another process can have the same scopes."""
         return self._key is not None
+
+    @property
+    def credential(self) -> str:
+        """64 hexadecimal digits that stand for the credential, and tell nothing about it."""
+        return self._fingerprint
 
     def of(self, instance: Instance) -> Scope:
         """Return the scope of an instance."""

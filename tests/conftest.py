@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
-from qrbackends import Client, RedisStore
+from qrbackends import Client, Limits, RedisStore, RetryPolicy
 from qrbackends.emulator import Emulator
 
 from .redis_server import PATIENT, RedisServer, running
@@ -52,7 +52,9 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 @pytest.fixture
 async def client(emulator: Emulator) -> AsyncIterator[Client]:
-    async with Client(emulator.account()) as connected:
+    """A client which tries nothing twice, and never leaves a region alone."""
+    once = RetryPolicy(attempts=1)
+    async with Client(emulator.account(), retry=once, limits=Limits(failures=10**9)) as connected:
         yield connected
 
 

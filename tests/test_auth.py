@@ -22,6 +22,7 @@ from qrbackends.auth import Tokens
 from qrbackends.calls import Calls
 from qrbackends.emulator import Emulator, Garbage, Hold, Status
 from qrbackends.pool import SessionPool
+from qrbackends.retry import RetryPolicy
 
 from .waiting import until
 
@@ -58,7 +59,7 @@ async def pool() -> AsyncIterator[SessionPool]:
 
 @pytest.fixture
 async def tokens(emulator: Emulator, pool: SessionPool, clock: Clock) -> AsyncIterator[Tokens]:
-    tokens = Tokens(emulator.account(), pool, Calls(pool), clock)
+    tokens = Tokens(emulator.account(), pool, Calls(pool), clock, RetryPolicy(attempts=1))
     yield tokens
     await tokens.aclose()
 

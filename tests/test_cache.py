@@ -28,6 +28,7 @@ from qrbackends import (
     Memory,
     NotFound,
     Request,
+    RetryPolicy,
     ServiceUnavailable,
     SessionPool,
     Unauthorized,
@@ -99,6 +100,9 @@ async def client(emulator: Emulator, clock: Clock) -> AsyncIterator[Client]:
 def client_of(emulator: Emulator, clock: Clock, key: int = 0, **options: Unpack[ClientOptions]) -> Client:
     options.setdefault("cache", POLICY)
     options.setdefault("memory", Memory(clock=clock))
+    options.setdefault("retry", RetryPolicy(attempts=1))  # what the cache does about failures is of interest
+    if "pool" not in options:
+        options.setdefault("limits", Limits(failures=10**9))
     return Client(emulator.account(key), **options)
 
 
@@ -297,8 +301,9 @@ async def test_a_right_that_ends_is_noticed_in_the_background_too(
 
 
 async def test_a_key_that_iam_refuses_takes_all_old_answers_of_the_account(
-    wide: Emulator, clock: Clock
+    wide: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("qrbackends.auth._CALM", 0.0)  # IAM is asked anew at once
     async with client_of(wide, clock) as client:
         await filled(client)
         clock.now += FRESH + GRACE + 1

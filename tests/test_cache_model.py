@@ -51,6 +51,7 @@ from qrbackends.memory import Memory
 from qrbackends.origin import Answer, Origin, read
 from qrbackends.policy import CachePolicy
 from qrbackends.pool import SessionPool
+from qrbackends.retry import RetryPolicy, Trail
 from qrbackends.stats import ResourceStats
 
 T = TypeVar("T")
@@ -140,7 +141,12 @@ class Service:
     def __init__(self) -> None:
         self.new: list[Held] = []
 
-    async def fetch(self, request: Request, instance: Instance, deadline: float | None = None) -> Answer:
+    def trail(self) -> Trail:
+        return Trail(RetryPolicy(), 0.0)
+
+    async def fetch(
+        self, request: Request, instance: Instance, deadline: float | None, trail: Trail
+    ) -> Answer:
         held = Held(Key(request, instance))
         self.new.append(held)
         try:

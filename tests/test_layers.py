@@ -13,8 +13,8 @@ ROOT = Path(qrbackends.__file__).parent
 
 LAYERS = [
     {"_version", "errors", "account", "saved", "models"},  # nouns
-    {"api", "body", "flight", "memory", "policy", "scope", "size"},  # no I/O
-    {"pool", "calls", "auth", "origin"},  # the wire
+    {"api", "body", "circuit", "flight", "gate", "memory", "policy", "retry", "scope", "size"},  # no I/O
+    {"lane", "pool", "calls", "auth", "origin"},  # the wire
     {"store", "stats", "cache", "routes", "file_store", "redis_store"},  # between client and wire
     {"client"},  # the object people hold
     {"__init__"},
@@ -28,6 +28,7 @@ WITHIN = {  # imports inside one layer, each with its direction
     "policy": {"api", "memory"},
     "auth": {"calls", "pool"},
     "calls": {"pool"},
+    "pool": {"lane"},
     "origin": {"auth", "calls", "pool"},
     "stats": {"store"},
     "cache": {"stats", "store"},

@@ -24,6 +24,7 @@ from qrbackends import (
     QRBackendsError,
     ReadTimeout,
     Timeout,
+    TLSError,
     TransportError,
     WrongEventLoop,
 )
@@ -319,7 +320,7 @@ async def test_every_session_is_closed_however_often_the_closing_is_cancelled() 
         p = SessionPool()
         await get(p, one)
         await get(p, other)
-        sessions = [lane.session for lane in p._lanes.values()]
+        sessions = [road.session for road in p._roads.values()]
         closing = asyncio.create_task(p.aclose())
         await anyio.lowlevel.checkpoint()
         closing.cancel()
@@ -386,7 +387,7 @@ async def test_what_breaks_because_of_the_closing_is_the_closing() -> None:
     [
         (aiohttp.ConnectionTimeoutError(), ConnectTimeout),
         (aiohttp.SocketTimeoutError(), ReadTimeout),
-        (aiohttp.ClientConnectorCertificateError(None, ssl.CertificateError()), ConnectError),  # type: ignore[arg-type]
+        (aiohttp.ClientConnectorCertificateError(None, ssl.CertificateError()), TLSError),  # type: ignore[arg-type]
         (aiohttp.ClientPayloadError(), BodyDamaged),
         (aiohttp.ServerDisconnectedError(), ConnectError),
         (ConnectionResetError(), ConnectError),

@@ -48,7 +48,7 @@ class Service:
         self.fetched: dict[str, tuple[float, Source]] = {}  # age and source of the lists
 
     async def fetch(
-        self, request: Request, instance: Instance, *, refresh: bool = False
+        self, request: Request, instance: Instance, deadline: float | None = None, *, refresh: bool = False
     ) -> Fetched[BackendsResponse]:
         name = instance.crn.split(":")[7]
         self.asked.append(name)
@@ -210,13 +210,13 @@ class Slow(Service):
         self.answers = asyncio.Event()
 
     async def fetch(
-        self, request: Request, instance: Instance, *, refresh: bool = False
+        self, request: Request, instance: Instance, deadline: float | None = None, *, refresh: bool = False
     ) -> Fetched[BackendsResponse]:
         if instance == B:
             self.asked.append("b")
             await self.answers.wait()
             self.asked.remove("b")
-        return await super().fetch(request, instance, refresh=refresh)
+        return await super().fetch(request, instance, deadline, refresh=refresh)
 
 
 async def test_a_slow_instance_does_not_delay_those_before_it() -> None:

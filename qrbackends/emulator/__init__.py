@@ -3,7 +3,21 @@
 async with Emulator(fleet="snapshots") as emulator, Client(emulator.account()) as client: ...
 """
 
-from .faults import Action, Bomb, Delay, Fault, Garbage, Hold, Redirect, Reset, Status, Truncate
+from .faults import (
+    Action,
+    Bomb,
+    Delay,
+    Drip,
+    Endless,
+    Fault,
+    Garbage,
+    Hold,
+    RateLimit,
+    Redirect,
+    Reset,
+    Status,
+    Truncate,
+)
 from .fleets import Device, Fleet, SnapshotFleet, SnapshotsMissing
 from .instances import Plan, ServiceInstance
 from .log import Request
@@ -15,12 +29,15 @@ __all__ = [
     "Bomb",
     "Delay",
     "Device",
+    "Drip",
     "Emulator",
+    "Endless",
     "Fault",
     "Fleet",
     "Garbage",
     "Hold",
     "Plan",
+    "RateLimit",
     "Redirect",
     "Request",
     "Reset",

@@ -80,7 +80,62 @@ class Redirect:
     status: int = 302
 
 
-Action: TypeAlias = Status | Hold | Delay | Reset | Truncate | Garbage | Bomb | Redirect
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """The answer comes piece by piece: `size` bytes, headers included with `head`, every `interval` seconds."""
+
+    interval: float = 1.0
+    size: int = 1
+    head: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """A 200 whose body never ends, as fast as the client takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A token bucket: what finds it empty is answered with 429, and everything else as ever.
+
+    Args:
+        rate: requests per second.
+        burst: requests at once.
+        retry_after: the `Retry-After` to send, in seconds; None sends none.
+    """
+
+    rate: float = 50.0
+    burst: int = 10
+    retry_after: int | None = 1
+
+
+Action: TypeAlias = (
+    Status | Hold | Delay | Reset | Truncate | Garbage | Bomb | Redirect | Drip | Endless | RateLimit
+)
+
+
+class Bucket:
+    """A token bucket, full at first.
+
+    Args:
+        rate: tokens per second.
+        burst: how many it holds.
+    """
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = float(burst)
+        self._counted = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take a token if there is one, and return whether there was."""
+        self._tokens = min(self._burst, self._tokens + (now - self._counted) * self._rate)
+        self._counted = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 class Fault:
@@ -100,6 +155,7 @@ class Fault:
         self._times = times
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._released = asyncio.Event()
+        self._bucket = Bucket(action.rate, action.burst) if isinstance(action, RateLimit) else None
 
     async def reached(self, hits: int = 1) -> None:
         """Return once it has struck `hits` requests.
@@ -135,6 +191,8 @@ class Fault:
             return False
         actual = (resource, backend, region)
         if any(wanted not in (None, given) for wanted, given in zip(self._target, actual, strict=True)):
+            return False
+        if self._bucket is not None and self._bucket.take(asyncio.get_running_loop().time()):
             return False
         self.hits += 1
         for waiter in [w for hits, w in self._waiters if hits <= self.hits and not w.done()]:

@@ -103,6 +103,13 @@ class Gate:
                 return None
             case kinds.Truncate(gzip, keep):
                 return await _send_cut(request, await self._answer(request, call), gzip, keep)
+            case kinds.RateLimit(retry_after=seconds):
+                headers = {} if seconds is None else {"Retry-After": str(seconds)}
+                return _response(self._error(429, headers, None), call.takes_gzip)
+            case kinds.Endless():
+                return await _send_endlessly(request)
+            case kinds.Drip(interval, size, head):
+                return await _send_drops(request, await self._answer(request, call), interval, size, head)
             case kinds.Hold() if fault:
                 await fault.released()
             case kinds.Delay(seconds):
@@ -152,6 +159,40 @@ async def _send_cut(
     await response.write(body[: min(int(len(body) * keep), len(body) - 1)])
     if request.transport is not None:
         request.transport.close()  # sends what is buffered first
+    return None
+
+
+async def _send_drops(
+    request: web.BaseRequest, answer: Answer, interval: float, size: int, head: bool
+) -> web.StreamResponse | None:
+    """Send an answer in small pieces; None when the client left."""
+    body, headers = answer.encoded(False)
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    response.content_length = len(body)
+    if head:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
+        body = f"HTTP/1.1 {answer.status} OK\r\n{lines}\r\n".encode() + body
+    else:
+        await response.prepare(request)
+    for start in range(0, len(body), size):
+        if request.transport is None or request.transport.is_closing():
+            return None
+        request.transport.write(body[start : start + size])
+        await asyncio.sleep(interval)
+    if head and request.transport is not None:
+        request.transport.close()
+    return None if head else response
+
+
+async def _send_endlessly(request: web.BaseRequest) -> web.StreamResponse | None:
+    """Send blanks until the client leaves."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    try:
+        while request.transport is not None and not request.transport.is_closing():
+            await response.write(b" " * 65536)
+    except ConnectionError:
+        pass
     return None
 
 

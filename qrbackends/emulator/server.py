@@ -182,8 +182,8 @@ class Emulator:
         """Let something go wrong with the next `times` requests that match, or with all of them for None.
 
         Args:
-            action: what happens: `Status`, `Hold`, `Delay`, `Reset`, `Truncate`, `Garbage`, `Bomb` or
-                `Redirect`.
+            action: what happens: `Status`, `Hold`, `Delay`, `Reset`, `Truncate`, `Garbage`, `Bomb`,
+                `Redirect`, `Drip`, `Endless` or `RateLimit`.
             resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `token`, `search` or
                 `catalog`; left out, any.
             backend: its name; left out, any.

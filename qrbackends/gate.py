@@ -1,0 +1,102 @@
+"""How fast one tenant asks after the service has said that it asks too fast. No I/O."""
+
+from collections import deque
+from math import inf
+
+_MAX_HOLD = 60.0  # seconds; whatever a Retry-After says, the service is asked again then
+_CUT = 0.8  # of the rate that went well, after a 429
+_GROWTH = 0.0016  # per cubic second: 5 s back to the rate that went well, 5 s more until a fifth above it
+_WINDOW = 1.0  # seconds over which the rate that went well is measured
+_SHORTEST = 0.25  # seconds below which a measurement says little
+_SLOWEST = 0.5  # requests per second
+_JITTER = 0.02  # seconds by which timers are late; what was missed meanwhile is made up for
+_FORGET = 60.0  # seconds without a 429 after which nothing is held back any more
+
+
+class Gate:
+    """A pause where one was asked for, and a token bucket whose rate follows what the service bears.
+
+    After the first 429 the rate doubles every second until the next one. From then on it is the cubic of
+    CUBIC congestion control (RFC 9438, section 4.2), as in botocore's adaptive mode: after a 429 it is cut to
+    80 % of what went well, is back there after 5 s, stays for a while, and then tries for more; here relative
+    to the rate, so that it behaves alike at 1 and at 1,000 requests per second.
+
+    Args:
+        now: seconds, of a steady clock.
+        rate: requests per second to begin with.
+    """
+
+    def __init__(self, now: float, rate: float) -> None:
+        self._base = max(_SLOWEST, rate)
+        self._learning = True
+        self._cut_at = -inf
+        self._open_at = now  # when it last began to let through
+        self._tokens = 0.0
+        self._counted = now
+        self._answers: deque[float] = deque()
+
+    def refused(self, now: float, sent: float, retry_after: float | None) -> None:
+        """Note a 429: pause for as long as it says, and go on more slowly.
+
+        Args:
+            now: when it came.
+            sent: when its request was sent.
+            retry_after: the seconds that it asks for, or None.
+        """
+        self.hold(now, retry_after or 0.0)
+        if sent < self._cut_at:
+            return  # it was sent before the last cut, and tells nothing new
+        if self._cut_at != -inf:
+            self._learning = False
+            self._base = max(_SLOWEST, min(self._rate(now), self._measured(now)))
+        self._cut_at = now
+        self._open_at = max(self._open_at, now)
+
+    def hold(self, now: float, seconds: float) -> None:
+        """Let nothing through for some seconds, and then gently."""
+        until = now + min(seconds, _MAX_HOLD)
+        if until > max(now, self._open_at):
+            self._open_at = self._counted = until
+            self._tokens = 0.0
+
+    def answered(self, now: float) -> None:
+        """Note an answer that is no 429."""
+        self._answers.append(now)
+        while self._answers[0] < now - _WINDOW:
+            self._answers.popleft()
+
+    def ready_at(self, now: float) -> float:
+        """Return when the next request may go."""
+        if now < self._open_at:
+            return self._open_at
+        rate = self._rate(now)
+        if now > self._counted:
+            most = max(1.0, rate * _JITTER)
+            self._tokens = min(most, self._tokens + (now - self._counted) * rate)
+            self._counted = now
+        return now if self._tokens >= 1.0 else now + (1.0 - self._tokens) / rate
+
+    def take(self) -> None:
+        """Take the place of one request."""
+        self._tokens -= 1.0
+
+    @property
+    def held_until(self) -> float:
+        """When the pause ends, or ended, that was asked for."""
+        return self._open_at
+
+    def is_over(self, now: float) -> bool:
+        """Return whether it need not be kept: for long nothing was refused."""
+        return now > max(self._cut_at, self._open_at) + _FORGET
+
+    def _rate(self, now: float) -> float:
+        since = min(max(0.0, now - self._open_at), 2 * _FORGET)
+        if self._learning:
+            return float(self._base * _CUT * 2**since)
+        back = ((1 - _CUT) / _GROWTH) ** (1 / 3)
+        return float(self._base * (1 + _GROWTH * (since - back) ** 3))
+
+    def _measured(self, now: float) -> float:
+        """Return how many requests per second went well of late."""
+        window = min(_WINDOW, max(_SHORTEST, now - self._open_at))
+        return sum(when > now - window for when in self._answers) / window

@@ -1,0 +1,247 @@
+"""Whose turn it is: the requests that wait to be sent to one region."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Hashable
+from types import TracebackType
+from typing import Final, Self, TypeAlias
+
+from .circuit import Circuit
+from .errors import (
+    BodyTooLarge,
+    CircuitOpen,
+    ClientClosed,
+    HeldBack,
+    QRBackendsError,
+    TransportError,
+)
+from .gate import Gate
+
+_Waiter: TypeAlias = asyncio.Future[None]
+_REGION: Final = object()  # the gate of all tenants
+
+
+class _Queue:
+    """One tenant's waiters. Every other place goes to whoever came last: a single call does not wait
+    behind a bulk, and nobody waits for ever ("adaptive LIFO": B. Maurer, "Fail at Scale", ACM Queue 2015).
+    """
+
+    __slots__ = ("_last", "waiters")
+
+    def __init__(self) -> None:
+        self.waiters: OrderedDict[_Waiter, None] = OrderedDict()
+        self._last = True
+
+    def pop(self) -> _Waiter:
+        self._last = not self._last
+        return self.waiters.popitem(last=self._last)[0]
+
+
+class Lane:
+    """At most so many requests in flight; tenants take turns; each goes as fast as the service lets it.
+
+    Args:
+        name: the region, or `iam`.
+        places: how many requests may be in flight.
+        circuit: whether anything is sent at all.
+    """
+
+    def __init__(self, name: str, places: int, circuit: Circuit) -> None:
+        self._name = name
+        self._places = places
+        self._free = places
+        self._circuit = circuit
+        self._queues: OrderedDict[Hashable, _Queue] = OrderedDict()
+        self._gates: dict[Hashable, Gate] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def turn(self, tenant: Hashable, deadline: float) -> "Turn":
+        """Return the context in which one request is sent.
+
+        Args:
+            tenant: whose, and to which instance: what the service's rate limits are about.
+            deadline: when it has to have been answered, in the event loop's time.
+        """
+        return Turn(self, tenant, deadline)
+
+    def close(self) -> None:
+        """End the waiting; who waited gets `ClientClosed`."""
+        queues, self._queues = self._queues, OrderedDict()
+        for queue in queues.values():
+            for waiter in queue.waiters:
+                if not waiter.done():
+                    waiter.set_exception(ClientClosed("the client was closed during the call"))
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def enter(self, tenant: Hashable, deadline: float) -> tuple[float, bool]:
+        """Wait for a place; return the time, and whether this is the circuit's probe."""
+        loop = asyncio.get_running_loop()
+        self._check(tenant, loop.time(), deadline)
+        if self._free and not self._queues and not self._gates:
+            self._free -= 1
+        else:
+            await self._wait(tenant, loop)
+        try:
+            now = loop.time()
+            return now, self._circuit.enter(now)
+        except CircuitOpen:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._free += 1
+        if self._queues:
+            self._dispatch()
+
+    def answered(
+        self, tenant: Hashable, sent: float, status: int, retry_after: float | None, probe: bool
+    ) -> None:
+        """Note an answer."""
+        now = asyncio.get_running_loop().time()
+        if status < 500:
+            self._circuit.succeeded()
+        else:
+            self._circuit.failed(now, probe)
+            if status == 503 and retry_after:
+                self._gate(_REGION, now).hold(now, retry_after)
+        if status == 429:
+            self._gate(tenant, now).refused(now, sent, retry_after)
+        elif (gate := self._gates.get(tenant)) is not None:
+            gate.answered(now)
+
+    def failed(self, error: QRBackendsError | None, probe: bool) -> None:
+        """Note that no answer came, and why; None where the caller left."""
+        if isinstance(error, BodyTooLarge):
+            self._circuit.succeeded()  # it did answer
+        elif isinstance(error, TransportError):
+            self._circuit.failed(asyncio.get_running_loop().time(), probe)
+        else:
+            self._circuit.abandoned(probe)
+
+    async def _wait(self, tenant: Hashable, loop: asyncio.AbstractEventLoop) -> None:
+        waiter: _Waiter = loop.create_future()
+        queue = self._queues.get(tenant)
+        if queue is None:
+            queue = self._queues[tenant] = _Queue()
+        queue.waiters[waiter] = None
+        self._dispatch()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.leave()  # the place came at the same moment
+            else:
+                queue.waiters.pop(waiter, None)
+                if not queue.waiters and self._queues.get(tenant) is queue:
+                    del self._queues[tenant]
+            raise
+
+    def _check(self, tenant: Hashable, now: float, deadline: float) -> None:
+        """Raise at once what would only be waited for in vain."""
+        self._circuit.check(now)
+        for key in (tenant, _REGION) if self._gates else ():
+            gate = self._gates.get(key)
+            if gate is None or gate.held_until < deadline:
+                continue
+            wait = gate.held_until - now
+            if key is _REGION:
+                raise CircuitOpen(f"{self._name} has asked for a pause, which ends in {wait:.1f} s", wait)
+            held = HeldBack(f"the service has asked to wait for {wait:.1f} s more, so nothing was sent", 429)
+            held.retry_after = wait
+            raise held
+
+    def _gate(self, key: Hashable, now: float) -> Gate:
+        gate = self._gates.get(key)
+        if gate is None:
+            for old in [old for old, known in self._gates.items() if known.is_over(now)]:
+                del self._gates[old]
+            gate = self._gates[key] = Gate(now, self._places)
+        return gate
+
+    def _ready_at(self, tenant: Hashable, now: float) -> float:
+        ready = now
+        for key in (_REGION, tenant):
+            gate = self._gates.get(key)
+            if gate is not None and gate.is_over(now):
+                del self._gates[key]
+            elif gate is not None:
+                ready = max(ready, gate.ready_at(now))
+        return ready
+
+    def _dispatch(self) -> None:
+        """Give the free places to those whose turn it is, and come back when the next may go."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        while self._free and self._queues:
+            soonest, tenant = now, next(iter(self._queues))
+            if self._gates:
+                soonest, tenant = self._soonest(now)
+            if soonest > now:
+                self._timer = loop.call_at(soonest, self._dispatch)
+                return
+            self._give(tenant)
+
+    def _soonest(self, now: float) -> tuple[float, Hashable]:
+        """Return the next tenant in turn who may send now, or the one who may first, and when."""
+        soonest, first = float("inf"), None
+        for tenant in self._queues:
+            at = self._ready_at(tenant, now)
+            if at <= now:
+                return now, tenant
+            if at < soonest:
+                soonest, first = at, tenant
+        return soonest, first
+
+    def _give(self, tenant: Hashable) -> None:
+        queue = self._queues[tenant]
+        waiter = queue.pop()
+        if queue.waiters:
+            self._queues.move_to_end(tenant)
+        else:
+            del self._queues[tenant]
+        if waiter.done():  # cancelled, and not awake yet
+            return
+        for key in (_REGION, tenant):
+            gate = self._gates.get(key)
+            if gate is not None:
+                gate.take()
+        self._free -= 1
+        waiter.set_result(None)
+
+
+class Turn:
+    """One request's time in a lane; what becomes of it is told with `answered` or `failed`."""
+
+    __slots__ = ("_deadline", "_lane", "_probe", "_sent", "_tenant", "_told")
+
+    def __init__(self, lane: Lane, tenant: Hashable, deadline: float) -> None:
+        self._lane = lane
+        self._tenant = tenant
+        self._deadline = deadline
+        self._told = False
+
+    async def __aenter__(self) -> Self:
+        self._sent, self._probe = await self._lane.enter(self._tenant, self._deadline)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._told:
+            self._lane.failed(None, self._probe)
+        self._lane.leave()
+
+    def answered(self, status: int, retry_after: float | None) -> None:
+        """Tell that an answer came."""
+        self._told = True
+        self._lane.answered(self._tenant, self._sent, status, retry_after, self._probe)
+
+    def failed(self, error: QRBackendsError) -> None:
+        """Tell that none came, and why."""
+        self._told = True
+        self._lane.failed(error, self._probe)
