@@ -4,8 +4,9 @@ from collections import deque
 from math import inf
 
 _MAX_HOLD = 60.0  # seconds; whatever a Retry-After says, the service is asked again then
-_CUT = 0.8  # of the rate that went well, after a 429
-_GROWTH = 0.0016  # per cubic second: 5 s back to the rate that went well, 5 s more until a fifth above it
+_CUT = 0.9  # of the rate that went well, after a 429
+_BACK = 5.0  # seconds until the rate that went well is reached again, as long again until a tenth above it
+_WORTH = 10.0  # times as long where a 429 costs a pause: what it brings has to be worth it
 _WINDOW = 1.0  # seconds over which the rate that went well is measured
 _SHORTEST = 0.25  # seconds below which a measurement says little
 _SLOWEST = 0.5  # requests per second
@@ -18,8 +19,9 @@ class Gate:
 
     After the first 429 the rate doubles every second until the next one. From then on it is the cubic of
     CUBIC congestion control (RFC 9438, section 4.2), as in botocore's adaptive mode: after a 429 it is cut to
-    80 % of what went well, is back there after 5 s, stays for a while, and then tries for more; here relative
-    to the rate, so that it behaves alike at 1 and at 1,000 requests per second.
+    90 % of what went well, is back there after a while, stays, and then tries for more; here relative to the
+    rate, so that it behaves alike at 1 and at 1,000 requests per second. Twice that while without a 429, and
+    it learns anew.
 
     Args:
         now: seconds, of a steady clock.
@@ -30,6 +32,7 @@ class Gate:
         self._base = max(_SLOWEST, rate)
         self._learning = True
         self._cut_at = -inf
+        self._back = _BACK
         self._open_at = now  # when it last began to let through
         self._tokens = 0.0
         self._counted = now
@@ -43,14 +46,15 @@ class Gate:
             sent: when its request was sent.
             retry_after: the seconds that it asks for, or None.
         """
+        if sent >= self._cut_at:  # else it was sent before the last cut, and tells nothing new
+            if self._cut_at != -inf:
+                rate = self._rate(now)  # little is measured right after a pause: never less than half of it
+                self._base = max(_SLOWEST, rate / 2, min(rate, self._measured(now)))
+                self._learning = False
+            self._back = _BACK + _WORTH * min(retry_after or 0.0, _MAX_HOLD)
+            self._cut_at = now
+            self._open_at = max(self._open_at, now)
         self.hold(now, retry_after or 0.0)
-        if sent < self._cut_at:
-            return  # it was sent before the last cut, and tells nothing new
-        if self._cut_at != -inf:
-            self._learning = False
-            self._base = max(_SLOWEST, min(self._rate(now), self._measured(now)))
-        self._cut_at = now
-        self._open_at = max(self._open_at, now)
 
     def hold(self, now: float, seconds: float) -> None:
         """Let nothing through for some seconds, and then gently."""
@@ -92,9 +96,9 @@ class Gate:
     def _rate(self, now: float) -> float:
         since = min(max(0.0, now - self._open_at), 2 * _FORGET)
         if self._learning:
-            return float(self._base * _CUT * 2**since)
-        back = ((1 - _CUT) / _GROWTH) ** (1 / 3)
-        return float(self._base * (1 + _GROWTH * (since - back) ** 3))
+            return self._base * _CUT * float(2.0**since)
+        known = min(since, 2 * self._back)  # after which the limit is another one
+        return self._base * (1 + (1 - _CUT) * (known / self._back - 1) ** 3) * float(2.0 ** (since - known))
 
     def _measured(self, now: float) -> float:
         """Return how many requests per second went well of late."""

@@ -17,7 +17,7 @@ from .errors import (
 )
 from .gate import Gate
 
-_Waiter: TypeAlias = asyncio.Future[None]
+_Waiter: TypeAlias = asyncio.Future[float]  # when its place came
 _REGION: Final = object()  # the gate of all tenants
 
 
@@ -77,14 +77,17 @@ class Lane:
     async def enter(self, tenant: Hashable, deadline: float) -> tuple[float, bool]:
         """Wait for a place; return the time, and whether this is the circuit's probe."""
         loop = asyncio.get_running_loop()
-        self._check(tenant, loop.time(), deadline)
+        now = loop.time()
+        self._check(tenant, now, deadline)
         if self._free and not self._queues and not self._gates:
             self._free -= 1
         else:
-            await self._wait(tenant, loop)
+            now = await self._wait(tenant, loop)
+            while self._gates and self._opens_at(tenant) > now:  # a pause began at the same moment
+                self.leave()
+                now = await self._wait(tenant, loop)
         try:
-            now = loop.time()
-            return now, self._circuit.enter(now)
+            return now, self._circuit.enter(loop.time())
         except CircuitOpen:
             self.leave()
             raise
@@ -120,7 +123,8 @@ class Lane:
         else:
             self._circuit.abandoned(probe)
 
-    async def _wait(self, tenant: Hashable, loop: asyncio.AbstractEventLoop) -> None:
+    async def _wait(self, tenant: Hashable, loop: asyncio.AbstractEventLoop) -> float:
+        """Wait for a place, and return when it came."""
         waiter: _Waiter = loop.create_future()
         queue = self._queues.get(tenant)
         if queue is None:
@@ -128,7 +132,7 @@ class Lane:
         queue.waiters[waiter] = None
         self._dispatch()
         try:
-            await waiter
+            return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self.leave()  # the place came at the same moment
@@ -151,6 +155,11 @@ class Lane:
             held = HeldBack(f"the service has asked to wait for {wait:.1f} s more, so nothing was sent", 429)
             held.retry_after = wait
             raise held
+
+    def _opens_at(self, tenant: Hashable) -> float:
+        """Return when the pauses end, or ended, that hold for a tenant."""
+        gates = (self._gates.get(key) for key in (_REGION, tenant))
+        return max((gate.held_until for gate in gates if gate is not None), default=0.0)
 
     def _gate(self, key: Hashable, now: float) -> Gate:
         gate = self._gates.get(key)
@@ -184,7 +193,7 @@ class Lane:
             if soonest > now:
                 self._timer = loop.call_at(soonest, self._dispatch)
                 return
-            self._give(tenant)
+            self._give(tenant, now)
 
     def _soonest(self, now: float) -> tuple[float, Hashable]:
         """Return the next tenant in turn who may send now, or the one who may first, and when."""
@@ -197,7 +206,7 @@ class Lane:
                 soonest, first = at, tenant
         return soonest, first
 
-    def _give(self, tenant: Hashable) -> None:
+    def _give(self, tenant: Hashable, now: float) -> None:
         queue = self._queues[tenant]
         waiter = queue.pop()
         if queue.waiters:
@@ -211,7 +220,7 @@ class Lane:
             if gate is not None:
                 gate.take()
         self._free -= 1
-        waiter.set_result(None)
+        waiter.set_result(now)
 
 
 class Turn:

@@ -82,7 +82,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """The answer comes piece by piece: `size` bytes, headers included with `head`, every `interval` seconds."""
+    """The answer comes in pieces of `size` bytes every `interval` seconds; with `head` its headers, too."""
 
     interval: float = 1.0
     size: int = 1

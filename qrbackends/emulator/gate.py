@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from . import faults as kinds
-from .faults import Fault, Faults, gzip_bomb
+from .faults import Action, Fault, Faults, gzip_bomb
 from .log import Request, RequestLog
 from .wire import Answer, Call, Document, Errors, Refused, split_target
 
@@ -88,35 +88,43 @@ class Gate:
         self, request: web.BaseRequest, call: Call, fault: Fault | None
     ) -> web.StreamResponse | None:
         """Return what the fault or the service has to say; None when the connection was cut instead."""
-        match fault.action if fault else None:
-            case kinds.Status(status, headers, body):
-                return _response(self._error(status, headers, body), call.takes_gzip)
-            case kinds.Redirect(url, status):
-                return _response(Answer(status, Document(b""), {"Location": url}), False)
-            case kinds.Garbage(body, content_type):
-                return _response(Answer(200, Document(body), {}, content_type), False)
-            case kinds.Bomb(size):
-                packed = await asyncio.to_thread(gzip_bomb, size)
-                return _response(Answer(200, Document(packed), {"Content-Encoding": "gzip"}), False)
+        action = fault.action if fault else None
+        if isinstance(action, kinds.Hold) and fault:
+            await fault.released()
+        elif isinstance(action, kinds.Delay):
+            await asyncio.sleep(action.seconds)
+        elif (scripted := await self._scripted(action, call)) is not None:
+            return _response(*scripted)
+        match action:
             case kinds.Reset():
                 _reset(request)
                 return None
-            case kinds.Truncate(gzip, keep):
-                return await _send_cut(request, await self._answer(request, call), gzip, keep)
-            case kinds.RateLimit(retry_after=seconds):
-                headers = {} if seconds is None else {"Retry-After": str(seconds)}
-                return _response(self._error(429, headers, None), call.takes_gzip)
             case kinds.Endless():
                 return await _send_endlessly(request)
+        answer = await self._answer(request, call)
+        match action:
+            case kinds.Truncate(gzip, keep):
+                return await _send_cut(request, answer, gzip, keep)
             case kinds.Drip(interval, size, head):
-                return await _send_drops(request, await self._answer(request, call), interval, size, head)
-            case kinds.Hold() if fault:
-                await fault.released()
-            case kinds.Delay(seconds):
-                await asyncio.sleep(seconds)
-            case _:
-                pass
-        return _response(await self._answer(request, call), call.takes_gzip)
+                return await _send_drops(request, answer, interval, size, head)
+        return _response(answer, call.takes_gzip)
+
+    async def _scripted(self, action: Action | None, call: Call) -> tuple[Answer, bool] | None:
+        """Return what a fault says instead of the service, and whether it may be compressed."""
+        match action:
+            case kinds.Status(status, headers, body):
+                return self._error(status, headers, body), call.takes_gzip
+            case kinds.RateLimit(retry_after=seconds):
+                headers = {} if seconds is None else {"Retry-After": str(seconds)}
+                return self._error(429, headers, None), call.takes_gzip
+            case kinds.Redirect(url, status):
+                return Answer(status, Document(b""), {"Location": url}), False
+            case kinds.Garbage(body, content_type):
+                return Answer(200, Document(body), {}, content_type), False
+            case kinds.Bomb(size):
+                packed = await asyncio.to_thread(gzip_bomb, size)
+                return Answer(200, Document(packed), {"Content-Encoding": "gzip"}), False
+        return None
 
     async def _answer(self, request: web.BaseRequest, call: Call) -> Answer:
         if not self._is_own(call.host):
