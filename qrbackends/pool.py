@@ -171,10 +171,10 @@ class SessionPool:
                     turn.answered(answer.status, retry_after(answer.headers))
                     return answer
                 failure = ReadTimeout("the answer's headers did not come in time")
+            except TransportError as error:  # our own timeouts are OSErrors, too
+                failure = error
             except (aiohttp.ClientError, OSError) as error:
                 failure = self._translated(error)
-            except TransportError as error:
-                failure = error
             turn.failed(failure)
         # Raised out here: aiohttp's errors hold the request's headers, and with them the token.
         raise failure

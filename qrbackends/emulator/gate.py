@@ -179,17 +179,26 @@ async def _send_drops(
     response.content_length = len(body)
     if head:
         lines = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
-        body = f"HTTP/1.1 {answer.status} OK\r\n{lines}\r\n".encode() + body
+        drops = _drops(f"HTTP/1.1 {answer.status} OK\r\n{lines}\r\n".encode() + body, size)
     else:
         await response.prepare(request)
-    for start in range(0, len(body), size):
-        if request.transport is None or request.transport.is_closing():
+        drops = _drops(body, size)
+    for drop in drops:
+        transport = request.transport
+        if transport is None or transport.is_closing():
             return None
-        request.transport.write(body[start : start + size])
+        if head:
+            transport.write(drop)
+        else:
+            await response.write(drop)
         await asyncio.sleep(interval)
     if head and request.transport is not None:
         request.transport.close()
     return None if head else response
+
+
+def _drops(body: bytes, size: int) -> list[bytes]:
+    return [body[start : start + size] for start in range(0, len(body), size)]
 
 
 async def _send_endlessly(request: web.BaseRequest) -> web.StreamResponse | None:
