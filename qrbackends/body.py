@@ -7,6 +7,7 @@ from .errors import BodyDamaged, BodyTooLarge
 ACCEPT_ENCODING = "gzip, deflate"
 
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # as zlib names its formats
+_OTHERS = ("br", "zstd", "compress", "x-compress", "dcb", "dcz")
 _RAW_DEFLATE = -15
 
 
@@ -32,7 +33,9 @@ class Body:
         self._member: zlib._Decompress | None = None
         self._compressed = self._encoding not in ("", "identity")
         if self._compressed and self._encoding not in _WINDOW_BITS:
-            raise BodyDamaged(f"the answer is compressed as {encoding[:40]!r}, which was not asked for")
+            # Only what is known is named: a server may send anything back, a credential among it.
+            known = f"as {self._encoding!r}" if self._encoding in _OTHERS else "in an unknown way"
+            raise BodyDamaged(f"the answer is compressed {known}, which was not asked for")
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes off the wire.

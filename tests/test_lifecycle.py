@@ -1,0 +1,292 @@
+"""Clients begin and end: among thousands, in the wrong loop, in another process, and under `-X dev`."""
+
+import asyncio
+import gc
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import qrbackends
+from qrbackends import CachePolicy, Client, ClientClosed, Limits, Request, SessionPool, WrongEventLoop
+from qrbackends.emulator import Emulator, Hold, SyntheticFleet
+
+from .waiting import until
+
+pytestmark = pytest.mark.anyio
+
+PACKAGE = Path(qrbackends.__file__).parent
+MANY = 1000
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    """Two small backends in two regions."""
+    async with Emulator(SyntheticFleet({"alpha": 5, "beta": 5}), ["us-east", "eu-de"], keys=MANY) as running:
+        yield running
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Both ends of a thousand connections are in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * MANY
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"no more than {hard} open files are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def own_tasks() -> list[asyncio.Task[Any]]:
+    """Return the tasks that run the package's own code, the emulator's apart."""
+    found = []
+    for task in asyncio.all_tasks():
+        code = getattr(task.get_coro(), "cr_code", None)
+        path = Path(code.co_filename) if code else PACKAGE
+        if PACKAGE in path.parents and "emulator" not in path.parts:
+            found.append(task)
+    return found
+
+
+def calls_of(client: Client) -> list[Callable[[], Awaitable[Any]]]:
+    return [
+        client.backends,
+        partial(client.configuration, "alpha"),
+        partial(client.properties, "alpha"),
+        partial(client.status, "alpha"),
+        partial(client.defaults, "alpha"),
+        partial(client.fetch, Request("status", "alpha")),
+        client.invalidate,
+        client.__aenter__,
+    ]
+
+
+# --- closing
+
+
+@pytest.mark.usefixtures("many_files")
+@pytest.mark.parametrize("places", [32, MANY])
+async def test_closing_ends_a_thousand_requests_at_once(emulator: Emulator, places: int) -> None:
+    held = emulator.fault(Hold(), resource="properties", times=None)
+    client = Client(emulator.account(), limits=Limits(per_region=places))
+    instance = emulator.account().instances[0]
+    calls = [
+        asyncio.create_task(client.properties("alpha", calibration_id=f"v{n}", instance=instance))
+        for n in range(MANY)
+    ]
+    await held.reached(places)
+    with anyio.fail_after(60):
+        await client.aclose()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ClientClosed] * MANY
+    assert len({id(outcome) for outcome in outcomes}) == MANY, "each has an error of their own"
+    assert own_tasks() == []
+    assert held.hits == places, "nothing was sent after the closing"
+    emulator.clear_faults()
+
+
+async def test_nothing_can_be_asked_after_the_closing(emulator: Emulator) -> None:
+    async with Client(emulator.account()) as client:
+        await client.properties("alpha")
+    emulator.reset_log()
+    for call in calls_of(client):
+        with pytest.raises(ClientClosed):
+            await call()
+    assert emulator.count() == 0
+    await client.aclose()
+    assert client.stats().misses > 0
+
+
+async def test_what_was_never_used_can_be_closed(emulator: Emulator) -> None:
+    client = Client(emulator.account())
+    await client.aclose()
+    await client.aclose()
+    assert emulator.count() == 0
+
+
+# --- other loops, other processes
+
+
+async def test_every_method_refuses_another_loop(emulator: Emulator) -> None:
+    async with Client(emulator.account()) as client:
+        await client.backends()
+        outcomes: list[type[BaseException] | None] = []
+        emulator.reset_log()
+
+        async def outcome_of(call: Callable[[], Awaitable[Any]]) -> type[BaseException] | None:
+            try:
+                await call()
+            except Exception as error:
+                return type(error)
+            return None
+
+        def elsewhere() -> None:
+            outcomes.extend(asyncio.run(outcome_of(call)) for call in [*calls_of(client), client.aclose])
+
+        await asyncio.to_thread(elsewhere)
+        assert outcomes == [WrongEventLoop] * 9
+        assert emulator.count() == 0
+        assert (await client.status("alpha")).queue_length >= 0
+
+
+FORK = """
+    import asyncio, os, sys
+    from qrbackends import Client, QRBackendsError, WrongEventLoop
+    from qrbackends.emulator import Emulator, SyntheticFleet
+
+    def child(client):
+        problems = 0
+        for call in (lambda: client.status("alpha"), client.backends, client.aclose, client.__aenter__):
+            async def ask():
+                await call()
+            try:
+                asyncio.run(ask())
+            except WrongEventLoop as error:
+                problems += "make one for each loop" not in str(error)
+            except BaseException as error:
+                print(repr(error), file=sys.stderr)
+                problems += 1
+            else:
+                problems += 1
+        os._exit(problems)
+
+    def fork(client):
+        pid = os.fork()
+        if pid == 0:
+            child(client)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "the child"
+
+    async def main(inside):
+        async with Emulator(SyntheticFleet({"alpha": 5}), ["us-east"]) as emulator:
+            client = Client(emulator.account())
+            await client.status("alpha")
+            if inside:
+                fork(client)
+            assert (await client.status("alpha")).queue_length >= 0
+            await client.properties("alpha", refresh=True)
+            if inside:
+                await client.aclose()
+        return client
+
+    inside = sys.argv[1] == "inside"
+    client = asyncio.run(main(inside))
+    if not inside:
+        fork(client)
+    print("done")
+"""
+
+
+def run(script: str, *arguments: str, options: tuple[str, ...] = (), **variables: str) -> tuple[str, str]:
+    """Run a script in a Python of its own, and return what it wrote."""
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)} | variables
+    done = subprocess.run(
+        [sys.executable, *options, "-c", textwrap.dedent(script), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("where", ["inside", "outside"])
+def test_a_child_process_gets_a_clear_error_and_the_parent_goes_on(where: str) -> None:
+    """The fork happens while the loop runs, and after it has ended."""
+    assert run(FORK, where)[0] == "done\n"
+
+
+DEVELOPMENT = """
+    import asyncio, gc
+    from qrbackends import Client
+    from qrbackends.emulator import Emulator, SyntheticFleet
+
+    async def main():
+        async with Emulator(SyntheticFleet({"large": 1121}), ["us-east"]) as emulator:
+            async with Client(emulator.account()) as client:
+                properties = await client.properties("large")
+                configuration = await client.configuration("large")
+                assert len(properties.qubits) == configuration.n_qubits == 1121
+                assert properties.median_t1() is not None
+                left = asyncio.create_task(client.properties("large", refresh=True))
+                await asyncio.sleep(0)
+                left.cancel()
+                await asyncio.wait([left])
+                await asyncio.gather(*(client.status("large") for _ in range(10)))
+                failing = [client.properties("large", calibration_id=f"v{n}") for n in range(10)]
+                await asyncio.gather(*failing, return_exceptions=True)
+        gc.collect()
+
+    asyncio.run(main())
+    gc.collect()
+    print("done")
+"""
+
+
+def test_nothing_is_left_unawaited_by_a_large_calibration_under_development_mode() -> None:
+    out, err = run(DEVELOPMENT, options=("-X", "dev", "-W", "error"), PYTHONASYNCIODEBUG="1")
+    assert out == "done\n"
+    for sign in (
+        "never awaited",
+        "never retrieved",
+        "destroyed but",
+        "Warning",
+        "ignored in",
+        "Unclosed",
+        "Traceback",
+    ):
+        assert sign not in err, err
+
+
+# --- one pool for many
+
+
+async def test_a_thousand_clients_of_one_pool_open_one_session_for_each_region(emulator: Emulator) -> None:
+    gc.collect()
+    files = open_files()
+    pool = SessionPool()
+    clients = [Client(emulator.account(n), pool=pool, cache=CachePolicy(status=0)) for n in range(MANY)]
+    asked = [
+        client.status(
+            "beta" if n % 2 else "alpha", instance=client._routes._instances[0 if n % 2 == 0 else 1]
+        )
+        for n, client in enumerate(clients)
+    ]
+    answers = await asyncio.gather(*asked)
+    assert len(answers) == MANY
+    assert sorted(name for name, _ in pool._roads) == ["eu-de", "iam", "us-east"]
+    sessions = [road.session for road in pool._roads.values()]
+    assert len(set(map(id, sessions))) == 3
+    assert (emulator.count("token"), emulator.count("status")) == (MANY, MANY)
+    for road in pool._roads.values():
+        assert road.lane._queues == {}
+        assert road.lane._gates == {}
+        assert road.lane._free == pool.limits.per_region
+    await asyncio.gather(*(client.aclose() for client in clients))
+    assert own_tasks() == []
+    assert not any(session.closed for session in sessions), "the pool's maker closes it"
+    alive = [weakref.ref(client) for client in clients]
+    del clients, asked, answers, client
+    gc.collect()
+    assert [one for one in alive if one() is not None] == []
+    await pool.aclose()
+    assert all(session.closed for session in sessions)
+    assert pool._roads == {}
+    await until(lambda: open_files() <= files)
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0  # noqa: PTH208
