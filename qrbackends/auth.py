@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
 from urllib.parse import urlencode
 
 import anyio
@@ -147,10 +150,18 @@ class Tokens:
     async def _from_provider(self, provider: Callable[[], Awaitable[tuple[str | Secret, float]]]) -> _Token:
         try:
             answer = await provider()
-        except OSError as error:  # a time-out is one; it may pass
-            raise TransportError(f"the token provider failed with {type(error).__name__}") from error
-        except Exception as error:  # it is the user's own code
-            raise AccountError(f"the token provider failed with {type(error).__name__}") from error
+        except Exception as error:  # it is the user's own code; its words may hold the token
+            kind = TransportError if isinstance(error, OSError) else AccountError  # a time-out may pass
+            where = extract_tb(error.__traceback__)[-1]
+            failure: QRBackendsError = kind(
+                f"the token provider failed with {type(error).__name__} "
+                f"({Path(where.filename).name}, line {where.lineno}, in {where.name})"
+            )
+        else:
+            return self._provided(answer)
+        raise failure
+
+    def _provided(self, answer: Any) -> _Token:
         try:
             text, expires = answer
             bearer, until = text if isinstance(text, Secret) else Secret(text), float(expires)

@@ -37,6 +37,8 @@ QRBackendsError
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
+from .redact import redacted
+
 
 class Attempt(NamedTuple):
     """One request that came to nothing.
@@ -93,10 +95,10 @@ class QRBackendsError(Exception):
         return self
 
     def redact(self, secret: str) -> Self:
-        """Return this error with `***` wherever its texts hold `secret`."""
+        """Return this error with `***` wherever its texts hold `secret` or a part of it."""
         for name, value in vars(self).items():
             if isinstance(value, str):
-                setattr(self, name, value.replace(secret, "***"))
+                setattr(self, name, redacted(value, secret))
         self.args = (self.message,)
         return self
 

@@ -12,7 +12,7 @@ import qrbackends
 ROOT = Path(qrbackends.__file__).parent
 
 LAYERS = [
-    {"_version", "errors", "account", "saved", "models"},  # nouns
+    {"_version", "errors", "account", "redact", "saved", "models"},  # nouns
     {"api", "body", "circuit", "flight", "gate", "memory", "policy", "retry", "scope", "size"},  # no I/O
     {"lane", "pool", "calls", "auth", "origin"},  # the wire
     {"store", "stats", "cache", "routes", "file_store", "redis_store"},  # between client and wire
@@ -21,6 +21,7 @@ LAYERS = [
     {"cli", "emulator", "__main__"},  # edges
 ]
 WITHIN = {  # imports inside one layer, each with its direction
+    "errors": {"redact"},
     "account": {"errors"},
     "saved": {"account", "errors"},
     "models": {"errors"},
