@@ -26,16 +26,15 @@ class Circuit:
         self._probe_at = 0.0
         self._probing = False
 
-    def check(self, now: float) -> None:
-        """Raise `CircuitOpen` where a request would not be let through now."""
-        if self._pause and (self._probing or now < self._probe_at):
-            wait = max(0.0, self._probe_at - now)
-            when = (
-                f"it is asked again in {wait:.1f} s" if wait else "one request finds out whether it recovers"
-            )
-            raise CircuitOpen(
-                f"{self._name} failed {self._failures} times in a row, so nothing was sent; {when}", wait
-            )
+    def refusal(self, now: float) -> CircuitOpen | None:
+        """Return why a request would not be let through now, or None if it would."""
+        if not self._pause or (not self._probing and now >= self._probe_at):
+            return None
+        wait = max(0.0, self._probe_at - now)
+        when = f"it is asked again in {wait:.1f} s" if wait else "one request finds out whether it recovers"
+        return CircuitOpen(
+            f"{self._name} failed {self._failures} times in a row, so nothing was sent; {when}", wait
+        )
 
     def enter(self, now: float) -> bool:
         """Let a request through, and return whether it is the probe.
@@ -43,7 +42,8 @@ class Circuit:
         Raises:
             CircuitOpen: it is not let through.
         """
-        self.check(now)
+        if refusal := self.refusal(now):
+            raise refusal
         self._probing = self._pause > 0
         return self._probing
 

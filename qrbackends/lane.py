@@ -29,7 +29,7 @@ class _Queue:
     __slots__ = ("_last", "waiters")
 
     def __init__(self) -> None:
-        self.waiters: OrderedDict[_Waiter, None] = OrderedDict()
+        self.waiters: OrderedDict[_Waiter, float] = OrderedDict()  # and when their calls have to end
         self._last = True
 
     def pop(self) -> _Waiter:
@@ -78,14 +78,17 @@ class Lane:
         """Wait for a place; return the time, and whether this is the circuit's probe."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._check(tenant, now, deadline)
+        if refusal := self._refusal(tenant, now, deadline):
+            raise refusal
         if self._free and not self._queues and not self._gates:
             self._free -= 1
         else:
-            now = await self._wait(tenant, loop)
+            now = await self._wait(tenant, deadline, loop)
             while self._gates and self._opens_at(tenant) > now:  # a pause began at the same moment
                 self.leave()
-                now = await self._wait(tenant, loop)
+                if refusal := self._refusal(tenant, now, deadline):
+                    raise refusal
+                now = await self._wait(tenant, deadline, loop)
         try:
             return now, self._circuit.enter(loop.time())
         except CircuitOpen:
@@ -106,11 +109,13 @@ class Lane:
         if status < 500:
             self._circuit.succeeded()
         else:
-            self._circuit.failed(now, probe)
+            self._broke(now, probe)
             if status == 503 and retry_after:
                 self._gate(_REGION, now).hold(now, retry_after)
+                self._refuse_in_vain(list(self._queues), now)
         if status == 429:
             self._gate(tenant, now).refused(now, sent, retry_after)
+            self._refuse_in_vain([tenant], now)
         elif (gate := self._gates.get(tenant)) is not None:
             gate.answered(now)
 
@@ -119,17 +124,33 @@ class Lane:
         if isinstance(error, BodyTooLarge):
             self._circuit.succeeded()  # it did answer
         elif isinstance(error, TransportError):
-            self._circuit.failed(asyncio.get_running_loop().time(), probe)
+            self._broke(asyncio.get_running_loop().time(), probe)
         else:
             self._circuit.abandoned(probe)
 
-    async def _wait(self, tenant: Hashable, loop: asyncio.AbstractEventLoop) -> float:
+    def _broke(self, now: float, probe: bool) -> None:
+        self._circuit.failed(now, probe)
+        if self._circuit.refusal(now):
+            self._refuse_in_vain(list(self._queues), now)
+
+    def _refuse_in_vain(self, tenants: list[Hashable], now: float) -> None:
+        """Tell those at once who would only wait in vain now."""
+        for tenant in tenants:
+            queue = self._queues.get(tenant)
+            for waiter, deadline in list(queue.waiters.items()) if queue else ():
+                refusal = self._refusal(tenant, now, deadline)
+                if refusal is not None:
+                    self._forget(tenant, waiter)
+                    if not waiter.done():
+                        waiter.set_exception(refusal)
+
+    async def _wait(self, tenant: Hashable, deadline: float, loop: asyncio.AbstractEventLoop) -> float:
         """Wait for a place, and return when it came."""
         waiter: _Waiter = loop.create_future()
         queue = self._queues.get(tenant)
         if queue is None:
             queue = self._queues[tenant] = _Queue()
-        queue.waiters[waiter] = None
+        queue.waiters[waiter] = deadline
         self._dispatch()
         try:
             return await waiter
@@ -137,24 +158,31 @@ class Lane:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self.leave()  # the place came at the same moment
             else:
-                queue.waiters.pop(waiter, None)
-                if not queue.waiters and self._queues.get(tenant) is queue:
-                    del self._queues[tenant]
+                self._forget(tenant, waiter)
             raise
 
-    def _check(self, tenant: Hashable, now: float, deadline: float) -> None:
-        """Raise at once what would only be waited for in vain."""
-        self._circuit.check(now)
+    def _forget(self, tenant: Hashable, waiter: _Waiter) -> None:
+        queue = self._queues.get(tenant)
+        if queue is not None:
+            queue.waiters.pop(waiter, None)
+            if not queue.waiters:
+                del self._queues[tenant]
+
+    def _refusal(self, tenant: Hashable, now: float, deadline: float) -> QRBackendsError | None:
+        """Return why it would be in vain to wait, or None if it would not."""
+        if refusal := self._circuit.refusal(now):
+            return refusal
         for key in (tenant, _REGION) if self._gates else ():
             gate = self._gates.get(key)
             if gate is None or gate.held_until < deadline:
                 continue
             wait = gate.held_until - now
             if key is _REGION:
-                raise CircuitOpen(f"{self._name} has asked for a pause, which ends in {wait:.1f} s", wait)
+                return CircuitOpen(f"{self._name} has asked for a pause, which ends in {wait:.1f} s", wait)
             held = HeldBack(f"the service has asked to wait for {wait:.1f} s more, so nothing was sent", 429)
             held.retry_after = wait
-            raise held
+            return held
+        return None
 
     def _opens_at(self, tenant: Hashable) -> float:
         """Return when the pauses end, or ended, that hold for a tenant."""

@@ -256,6 +256,9 @@ class SessionPool:
             headers={"Accept-Encoding": ACCEPT_ENCODING},
             trust_env=False,
         )
+        # What is sent again is decided and counted in one place, which is not here; aiohttp has no public
+        # name for this, and its own test client sets it, too.
+        session._retry_connection = False
         circuit = Circuit(name, self._limits.failures, self._limits.rest)
         return _Road(session, Lane(name, self._limits.per_region, circuit))
 

@@ -158,3 +158,41 @@ async def test_4xx_never_count_and_neither_do_callers_who_leave() -> None:
         turn.failed(ConnectError("refused"))
     with pytest.raises(CircuitOpen):
         await worker.work("late")
+
+
+@pytest.mark.parametrize(
+    ("status", "tenant", "expected"), [(429, "one", HeldBack), (503, "another", CircuitOpen)]
+)
+async def test_who_waits_already_is_refused_at_once_where_a_pause_outlasts_the_deadline(
+    status: int, tenant: str, expected: type[Exception]
+) -> None:
+    worker = Worker()
+    now = asyncio.get_running_loop().time()
+
+    async def impatient() -> None:
+        async with worker.lane.turn(tenant, now + 30.0):
+            worker.served.append("too early")
+
+    async with worker.lane.turn("one", FAR) as turn:
+        waiting = [asyncio.create_task(impatient()) for _ in range(5)]
+        patient = asyncio.create_task(worker.work("patient", tenant))
+        await asyncio.sleep(0)
+        turn.answered(status, 40.0)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [expected] * 5
+        assert not patient.done()
+    patient.cancel()
+    await ended(patient)
+    assert worker.served == []
+    assert worker.idle
+
+
+async def test_who_waits_already_is_told_when_the_region_is_left_alone() -> None:
+    worker = Worker(failures=1)
+    async with worker.lane.turn("one", FAR) as turn:
+        waiting = [worker.start("y", tenant) for tenant in ("one", "two") for _ in range(5)]
+        await asyncio.sleep(0)
+        turn.failed(ConnectError("refused"))
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)  # while the place is still taken
+        assert [type(outcome) for outcome in outcomes] == [CircuitOpen] * 10
+    assert worker.idle
