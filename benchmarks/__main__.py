@@ -2,9 +2,9 @@
 
 import argparse
 
-from . import decode
+from . import decode, region, storm
 
-BENCHMARKS = {"decode": decode.run}
+BENCHMARKS = {"decode": decode.run, "region": region.run, "storm": storm.run}
 
 
 def main() -> None:

@@ -24,10 +24,11 @@ def alternate(contestants: Mapping[str, Callable[[], object]], rounds: int) -> d
             start = time.perf_counter()
             contestant()
             seconds[name].append(time.perf_counter() - start)
-    return {name: _timing(measured) for name, measured in seconds.items()}
+    return {name: summarized(measured) for name, measured in seconds.items()}
 
 
-def _timing(seconds: list[float]) -> Timing:
+def summarized(seconds: list[float]) -> Timing:
+    """Return the median and the quartiles."""
     lower, median, upper = statistics.quantiles(seconds, n=4)
     return Timing(median, lower, upper)
 
@@ -38,7 +39,7 @@ def table(title: str, timings: Mapping[str, Timing], ours: str) -> str:
     for name, timing in timings.items():
         ratio = timing.median / timings[ours].median
         lines.append(
-            f"  {name:<24} {timing.median * 1e3:9.3f} ms"
+            f"  {name:<29} {timing.median * 1e3:9.3f} ms"
             f"   [{timing.lower * 1e3:.3f}, {timing.upper * 1e3:.3f}]   {ratio:7.2f} x"
         )
     return "\n".join(lines)

@@ -183,21 +183,21 @@ class Tokens:
 
     async def _exchange(self, key: Secret, until: float) -> _Token:
         asked = self._clock()
+        answer = await self._pool.exchange(
+            "POST",
+            f"{self._account.iam}/identity/token",
+            {
+                "Accept": "application/json",
+                "Content-Type": "application/x-www-form-urlencoded",
+                "User-Agent": USER_AGENT,
+            },
+            lane="iam",
+            account=self._account,
+            tenant=self._tenant,
+            deadline=until,
+            data=Secret(urlencode({"grant_type": _GRANT, "apikey": key.reveal()})),
+        )
         try:
-            answer = await self._pool.exchange(
-                "POST",
-                f"{self._account.iam}/identity/token",
-                {
-                    "Accept": "application/json",
-                    "Content-Type": "application/x-www-form-urlencoded",
-                    "User-Agent": USER_AGENT,
-                },
-                lane="iam",
-                account=self._account,
-                tenant=self._tenant,
-                deadline=until,
-                data=Secret(urlencode({"grant_type": _GRANT, "apikey": key.reveal()})),
-            )
             bearer, lifetime = _read_token(self._account, answer)
         except QRBackendsError as error:
             error.redact(key.reveal())  # an answer may echo it

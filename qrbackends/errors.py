@@ -9,6 +9,7 @@ QRBackendsError
 ├── InstanceUnavailable                            an instance could not be listed, so the answer is unknown
 ├── TransportError                                 no complete answer arrived
 │   ├── ConnectError
+│   │   ├── ConnectionLost                         it broke before the answer began
 │   │   └── TLSError                               the certificate or the protocol was not accepted
 │   ├── Timeout               (also TimeoutError)
 │   │   ├── ConnectTimeout
@@ -160,7 +161,11 @@ class TransportError(QRBackendsError):
 
 
 class ConnectError(TransportError):
-    """No connection: refused, unreachable, unknown host, or a TLS failure."""
+    """No connection: refused, unreachable, unknown host, lost, or a TLS failure."""
+
+
+class ConnectionLost(ConnectError):
+    """The connection broke before the answer began, as one does that the server had given up as idle."""
 
 
 class TLSError(ConnectError):
@@ -324,6 +329,7 @@ __all__ = [
     "Conflict",
     "ConnectError",
     "ConnectTimeout",
+    "ConnectionLost",
     "DecodeError",
     "Forbidden",
     "HeldBack",

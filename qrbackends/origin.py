@@ -130,16 +130,16 @@ class Origin:
     async def _attempt(
         self, request: Request, instance: Instance, authorization: Secret, until: float
     ) -> Answer:
+        answer = await self._pool.exchange(
+            "GET",
+            instance.base_url + request.target,
+            headers(authorization, instance.crn, self._api_version),
+            lane=instance.region,
+            account=self._account,
+            tenant=self._scopes.of(instance),
+            deadline=until,
+        )
         try:
-            answer = await self._pool.exchange(
-                "GET",
-                instance.base_url + request.target,
-                headers(authorization, instance.crn, self._api_version),
-                lane=instance.region,
-                account=self._account,
-                tenant=self._scopes.of(instance),
-                deadline=until,
-            )
             return Answer(read(request, instance, *answer), answer.body)
         except QRBackendsError as error:
             error.redact(authorization.reveal().removeprefix("Bearer "))  # an answer may echo it

@@ -22,6 +22,7 @@ from .errors import (
     BodyDamaged,
     ClientClosed,
     ConnectError,
+    ConnectionLost,
     ConnectTimeout,
     QRBackendsError,
     ReadTimeout,
@@ -295,7 +296,7 @@ class SessionPool:
             case aiohttp.ClientPayloadError():
                 return BodyDamaged("the body was cut short or is damaged")
             case aiohttp.ClientConnectionError() | OSError():
-                return ConnectError("the connection was lost before the answer came")
+                return ConnectionLost("the connection was lost before the answer came")
             case aiohttp.ClientResponseError():
                 return TransportError("the answer is not HTTP as it should be")
         return TransportError(f"the request failed: {type(error).__name__}")

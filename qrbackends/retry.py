@@ -10,6 +10,7 @@ from .errors import (
     Attempt,
     BodyTooLarge,
     CircuitOpen,
+    ConnectionLost,
     DecodeError,
     HeldBack,
     QRBackendsError,
@@ -32,6 +33,8 @@ class RetryPolicy:
     are tried again, all within the call's one deadline. Before the n-th repetition a random time from 0 to
     `base * 2**(n - 1)` seconds passes, at most `cap`: "full jitter", after M. Brooker, "Exponential Backoff
     And Jitter" (AWS Architecture Blog, 2015). What the service says in `Retry-After` is kept besides.
+    A connection that is lost before the answer begins costs no pause the first time, as servers close idle
+    ones at any moment (RFC 9112, section 9.3.1).
 
     Args:
         attempts: how many requests one call sends at most; 1 for no repetition.
@@ -90,6 +93,8 @@ class Trail:
         self._history.append(Attempt(now - self._began, f"{type(error).__name__}: {error.message}"))
         if self.sent >= self._policy.attempts or not is_passing(error):
             raise self.told(error)
+        if isinstance(error, ConnectionLost) and self.sent == 1:
+            return 0.0
         exponent = min(self.sent - 1, 60)  # beyond which floats gain nothing
         pause = self._draw() * min(self._policy.cap, self._policy.base * 2.0**exponent)
         if now + max(pause, getattr(error, "retry_after", None) or 0.0) >= deadline:

@@ -23,7 +23,6 @@ from qrbackends.api import API_VERSION, Request, headers, parse, request_of, ret
 from qrbackends.errors import (
     DecodeError,
     InvalidRequest,
-    QRBackendsError,
     RedirectRefused,
     ResponseError,
     ServerError,
@@ -755,94 +754,6 @@ def test_a_number_without_end_is_an_error(resource: str) -> None:
     wrong = body.replace(b": 3", b": " + b"3" * 5000).replace(b": 10", b": " + b"3" * 5000)
     assert wrong != body
     undecodable(REQUESTS[resource], wrong)
-
-
-# --- anything at all
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
-SPLICES = st.sampled_from(
-    [
-        b"",
-        b"null",
-        b"true",
-        b"-1",
-        b"1e999",
-        b"9" * 400,
-        b'""',
-        b"[]",
-        b"{}",
-        b",",
-        b"\x00",
-        b"\xff",
-        b"\\",
-        b'"',
-        b"}",
-    ]
-)
-
-
-def places(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Return where each value of a document is, without the document itself."""
-    members: Any = ()
-    if isinstance(value, dict):
-        members = value.items()
-    elif isinstance(value, list):
-        members = enumerate(value)
-    return [place for step, inner in members for place in [(*at, step), *places(inner, (*at, step))]]
-
-
-@st.composite
-def mutated(draw: st.DrawFn, resource: str) -> bytes:
-    """Return a valid body with one value replaced, or some bytes of it."""
-    if draw(st.booleans()):
-        return with_value(resource, draw(st.sampled_from(places(VALID[resource]))), draw(JSON))
-    body = json.dumps(VALID[resource]).encode()
-    start = draw(st.integers(0, len(body)))
-    end = draw(st.integers(start, min(len(body), start + 8)))
-    return body[:start] + draw(SPLICES | st.binary(max_size=4)) + body[end:]
-
-
-def use(answer: Any) -> None:
-    """Look at all that an answer has to show, which may raise DecodeError only."""
-    for name in dir(type(answer)):
-        if not name.startswith("_") and isinstance(getattr(type(answer), name), property):
-            try:
-                getattr(answer, name)
-            except QRBackendsError:
-                continue
-    assert repr(answer)
-
-
-@pytest.mark.parametrize("resource", TYPES)
-@pytest.mark.parametrize(
-    "count", [pytest.param(200, id="200"), pytest.param(5000, id="5000", marks=[pytest.mark.long])]
-)
-@pytest.mark.parametrize("kind", ["bytes", "json", "mutated"])
-def test_whatever_comes_is_an_answer_or_one_of_our_errors(resource: str, count: int, kind: str) -> None:
-    bodies = {
-        "bytes": st.binary(),
-        "json": JSON.map(lambda value: json.dumps(value).encode()),
-        "mutated": mutated(resource),
-    }[kind]
-
-    @settings(max_examples=count)
-    @given(bodies, st.sampled_from([200] * 9 + [400, 500, 302]))
-    def check(body: bytes, status: int) -> None:
-        try:
-            answer = parse(REQUESTS[resource], status, {}, body)
-        except QRBackendsError as error:
-            assert str(error).isprintable()  # noqa: PT017
-            assert error.__cause__ is error.__context__ is None  # noqa: PT017
-        else:
-            assert status == 200
-            assert isinstance(answer, TYPES[resource])
-            use(answer)
-
-    check()
 
 
 def test_every_resource_is_tested_here() -> None:

@@ -339,7 +339,7 @@ async def heal(emulator: Emulator) -> None:
 
 OUTAGES = [
     pytest.param("dead", "ConnectError", id="dead"),
-    pytest.param(Reset(), "ConnectError", id="reset"),
+    pytest.param(Reset(), "ConnectionLost", id="reset"),
     pytest.param(Status(429), "RateLimited", id="429"),
     pytest.param(Status(500), "ServerError", id="500"),
     pytest.param(Status(503), "ServiceUnavailable", id="503"),

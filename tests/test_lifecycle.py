@@ -77,7 +77,7 @@ def calls_of(client: Client) -> list[Callable[[], Awaitable[Any]]]:
 
 
 @pytest.mark.usefixtures("many_files")
-@pytest.mark.parametrize("places", [32, MANY])
+@pytest.mark.parametrize("places", [32, pytest.param(MANY, marks=pytest.mark.long)])
 async def test_closing_ends_a_thousand_requests_at_once(emulator: Emulator, places: int) -> None:
     held = emulator.fault(Hold(), resource="properties", times=None)
     client = Client(emulator.account(), limits=Limits(per_region=places))
@@ -254,20 +254,23 @@ def test_nothing_is_left_unawaited_by_a_large_calibration_under_development_mode
 # --- one pool for many
 
 
-async def test_a_thousand_clients_of_one_pool_open_one_session_for_each_region(emulator: Emulator) -> None:
+@pytest.mark.parametrize("count", [100, pytest.param(MANY, marks=pytest.mark.long)])
+async def test_many_clients_of_one_pool_open_one_session_for_each_region(
+    emulator: Emulator, count: int
+) -> None:
     gc.collect()
     files = open_files()
     pool = SessionPool()
-    clients = [Client(emulator.account(n), pool=pool, cache=CachePolicy(status=0)) for n in range(MANY)]
+    clients = [Client(emulator.account(n), pool=pool, cache=CachePolicy(status=0)) for n in range(count)]
     names = [emulator.backends(region)[0] for region in emulator.regions]
     instances = emulator.account().instances
     asked = [one.status(names[n % 2], instance=instances[n % 2]) for n, one in enumerate(clients)]
     answers = await asyncio.gather(*asked)
-    assert len(answers) == MANY
+    assert len(answers) == count
     assert sorted(name for name, _ in pool._roads) == ["eu-de", "iam", "us-east"]
     sessions = [road.session for road in pool._roads.values()]
     assert len(set(map(id, sessions))) == 3
-    assert (emulator.count("token"), emulator.count("status")) == (MANY, MANY)
+    assert (emulator.count("token"), emulator.count("status")) == (count, count)
     for road in pool._roads.values():
         assert road.lane._queues == {}
         assert road.lane._gates == {}

@@ -19,6 +19,7 @@ from qrbackends import (
     BodyTooLarge,
     ClientClosed,
     ConnectError,
+    ConnectionLost,
     ConnectTimeout,
     Limits,
     QRBackendsError,
@@ -117,7 +118,7 @@ async def test_a_compressed_body_is_decompressed() -> None:
         (ok(b"x", "Content-Encoding: br"), BodyDamaged),
         (ok(bytes(1001)), BodyTooLarge),
         (ok(gzip.compress(bytes(1_000_000)), "Content-Encoding: gzip"), BodyTooLarge),
-        (b"", ConnectError),
+        (b"", ConnectionLost),
         (b"SSH-2.0-OpenSSH_9.2\r\n", TransportError),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", TransportError),
     ],
@@ -168,7 +169,8 @@ async def test_redirects_are_not_followed() -> None:
 
 
 async def test_cookies_are_neither_kept_nor_sent() -> None:
-    async with server(ok(b"{}", "Set-Cookie: a=b"), ok(b"{}")) as (url, heads), pool() as p:
+    first = ok(b"{}", "Set-Cookie: a=b\r\nConnection: close")
+    async with server(first, ok(b"{}")) as (url, heads), pool() as p:
         await get(p, url)
         await get(p, url)
     assert b"cookie" not in heads[-1].lower()
@@ -389,8 +391,8 @@ async def test_what_breaks_because_of_the_closing_is_the_closing() -> None:
         (aiohttp.SocketTimeoutError(), ReadTimeout),
         (aiohttp.ClientConnectorCertificateError(None, ssl.CertificateError()), TLSError),  # type: ignore[arg-type]
         (aiohttp.ClientPayloadError(), BodyDamaged),
-        (aiohttp.ServerDisconnectedError(), ConnectError),
-        (ConnectionResetError(), ConnectError),
+        (aiohttp.ServerDisconnectedError(), ConnectionLost),
+        (ConnectionResetError(), ConnectionLost),
         (aiohttp.InvalidURL("x"), TransportError),
     ],
 )

@@ -11,6 +11,7 @@ from qrbackends import (
     BodyTooLarge,
     CircuitOpen,
     ConnectError,
+    ConnectionLost,
     DecodeError,
     HeldBack,
     QRBackendsError,
@@ -47,6 +48,15 @@ def test_pauses_double_up_to_the_cap() -> None:
     t = trail(attempts=7, base=0.25, cap=2.0)
     pauses = [t.failed(ConnectError("x"), 100.0, inf) for _ in range(6)]
     assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
+
+
+def test_a_lost_connection_costs_no_pause_the_first_time() -> None:
+    t = trail(attempts=4)
+    pauses = [t.failed(ConnectionLost("x"), 100.0, inf) for _ in range(3)]
+    assert pauses == [0.0, 0.5, 1.0]
+    late = trail(attempts=4)
+    late.failed(ConnectError("x"), 100.0, inf)
+    assert late.failed(ConnectionLost("x"), 100.0, inf) == 0.5
 
 
 @given(draw=st.floats(0, 1), attempts=st.integers(2, 2000), base=st.floats(0, 1e300), cap=st.floats(0, 1e300))
