@@ -5,6 +5,7 @@ import dataclasses
 import json
 import logging
 import pickle
+import ssl
 import string
 import traceback
 from typing import Any
@@ -497,3 +498,13 @@ def test_a_proxy_that_cannot_be_one_is_refused_without_its_password(proxy: Any) 
     with pytest.raises(AccountError, match="the proxy for 'https' has to be an address") as caught:
         Account(api_key=KEY, proxies={"https": proxy})
     assert "pw" not in str(caught.value)
+
+
+def test_whether_certificates_are_verified() -> None:
+    assert Account(api_key=KEY).verified
+    assert not Account(api_key=KEY, verify=False).verified
+    own = ssl.create_default_context()
+    assert Account(api_key=KEY, verify=own).verified
+    own.check_hostname = False
+    own.verify_mode = ssl.CERT_NONE
+    assert not Account(api_key=KEY, verify=own).verified

@@ -157,6 +157,50 @@ async def test_a_refused_key_is_one_clear_error(emulator: Emulator, pool: Sessio
     assert emulator.count("token") == 1
 
 
+async def test_a_refusal_is_believed_for_ten_seconds(
+    tokens: Tokens, emulator: Emulator, clock: Clock
+) -> None:
+    emulator.fault(Status(400, body={"errorMessage": "no such key"}), resource="token", times=None)
+    for wait, exchanges in ((0.0, 1), (9.0, 1), (2.0, 2), (-100.0, 3)):
+        clock.now += wait
+        outcomes = await asyncio.gather(*(tokens.authorization() for _ in range(100)), return_exceptions=True)
+        assert {str(outcome) for outcome in outcomes} == {"IAM refused the API key (HTTP 400): no such key"}
+        assert emulator.count("token") == exchanges, "no storm of exchanges"
+    emulator.clear_faults()
+    clock.now += 11.0
+    await tokens.authorization()
+
+
+async def test_a_new_token_that_is_refused_as_well_is_not_replaced_at_once(
+    tokens: Tokens, emulator: Emulator, clock: Clock
+) -> None:
+    assert tokens.reject(await tokens.authorization())
+    second = await tokens.authorization()
+    for _ in range(50):
+        assert not tokens.reject(second)
+        assert await tokens.authorization() == second
+    assert emulator.count("token") == 2
+    clock.now += 11.0
+    assert tokens.reject(second)
+    assert await tokens.authorization() != second
+
+
+@pytest.mark.parametrize("ahead", [-600.0, 600.0])
+async def test_ten_minutes_between_the_clocks_do_no_harm(
+    emulator: Emulator, pool: SessionPool, clock: Clock, ahead: float
+) -> None:
+    ours = Clock(clock.now + ahead)
+    tokens = Tokens(emulator.account(), pool, Calls(pool), ours)
+    for _ in range(48):  # in steps of five minutes, over four hours
+        bearer = (await tokens.authorization()).reveal().removeprefix("Bearer ")
+        assert emulator._issuer.accepts(bearer), "a token that is sent is alive"
+        ours.now += 300.0
+        clock.now += 300.0
+        await until(lambda: "token" not in tokens._flights)
+    assert 4 <= emulator.count("token") <= 7
+    await tokens.aclose()
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -240,10 +240,31 @@ async def test_a_limit_says_how_long_to_wait(emulator: Emulator, client: Client,
     assert unavailable.value.retry_after is None
 
 
-async def test_an_expired_token_is_renewed_once(emulator: Emulator, client: Client, name: str) -> None:
-    await client.status(name)
+async def test_a_thousand_refused_requests_cost_one_new_token(emulator: Emulator, client: Client) -> None:
+    name, wanted = emulator.backends("us-east")[0], [f"v{number}" for number in range(1000)]
+    instance = emulator.account().instances[0]
+    await client.backends()
     emulator.expire_tokens()
-    await asyncio.gather(*(client.status(name) for _ in range(20)))
+    emulator.reset_log()
+    asked = (client.properties(name, calibration_id=one, instance=instance) for one in wanted)
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(outcome).__name__ for outcome in outcomes} == {"NotFound"}, "no such calibration"
+    assert emulator.count("token") == 1
+    refused = [request for request in emulator.requests if request.status == 401]
+    assert 0 < len(refused) <= 1000, "each at most once"
+    assert emulator.count("properties") == 1000 + len(refused)
+
+
+async def test_an_instance_that_refuses_every_token_costs_one_exchange(
+    emulator: Emulator, client: Client
+) -> None:
+    await client.backends()
+    emulator.fault(Status(401), region="eu-de", times=None)
+    for name in emulator.backends("eu-de") * 3:
+        with pytest.raises(Unauthorized):
+            await client.status(name)
+    for name in emulator.backends("us-east"):
+        await client.status(name)
     assert emulator.count("token") == 2
 
 
