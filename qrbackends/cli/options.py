@@ -131,7 +131,7 @@ def _client(account: Account, store: FileStore | None = None) -> Client:
         try:
             # What a person reads is as it is now, or an error: no old answers.
             policy = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
-            client = Client(account, store=store, cache=policy)
+            client = Client(account, store=store, cache=policy, trust_env=True)  # as every command does
         except AccountError:
             if account.instances:
                 raise

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 import qrbackends.emulator
 from qrbackends import Account, AccountError, Instance
@@ -190,3 +191,10 @@ def test_an_instant_that_is_none_is_wrong_usage(run: Run, given: str, advice: st
 def test_instants_are_meant_in_their_zone() -> None:
     assert options.instant_of("2026-04-17T12:00:00+02:00").isoformat() == "2026-04-17T10:00:00+00:00"
     assert options.instant_of("2026-04-17T12:00Z").isoformat() == "2026-04-17T12:00:00+00:00"
+
+
+def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
+    account = Account(api_key="some-key", instances=[Instance(CRN)])
+    proxy = options._client(account)._pool._proxy(account, URL("https://eu-de.quantum.cloud.ibm.com"))
+    assert proxy == "http://127.0.0.1:3128"
