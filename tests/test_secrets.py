@@ -29,6 +29,7 @@ from qrbackends import (
     Client,
     ClientClosed,
     ConnectError,
+    ConnectionLost,
     DecodeError,
     Forbidden,
     HeldBack,
@@ -231,7 +232,7 @@ SERVICE: dict[str, tuple[Action, type[QRBackendsError]]] = {
     "429": (Status(429, HEADERS | {"Retry-After": "0"}, ECHO), RateLimited),
     "500": (Status(500, HEADERS, HTML), ServerError),
     "the token in Retry-After": (Status(500, {"Retry-After": TOKEN}, ECHO), ServerError),
-    "reset": (Reset(), ConnectError),
+    "reset": (Reset(), ConnectionLost),
     "cut": (Truncate(), BodyDamaged),
     "cut gzip": (Truncate(gzip=True), BodyDamaged),
     "garbage": (Garbage(f"Bearer {TOKEN}".encode()), DecodeError),
@@ -259,7 +260,7 @@ IAM: dict[str, tuple[Action, type[QRBackendsError]]] = {
     "429": (Status(429, {"Retry-After": "0"}, IAM_ECHO), RateLimited),
     "500": (Status(500, {}, IAM_ECHO), ServerError),
     "502": (Status(502, {}, f"<html>apikey={KEY}</html>"), ServerError),
-    "reset": (Reset(), ConnectError),
+    "reset": (Reset(), ConnectionLost),
     "cut": (Truncate(), BodyDamaged),
     "cut gzip": (Truncate(gzip=True), BodyDamaged),
     "garbage": (Garbage(f"apikey={quote_plus(KEY)} {TOKEN}".encode()), DecodeError),
@@ -372,9 +373,9 @@ def elsewhere(watch: Watch, client: Client) -> None:
 
 
 async def nothing_comes(emulator: Emulator, watch: Watch) -> None:
-    quick = Limits(failures=10**9, read=0.05, connect=0.05)
+    quick = Limits(failures=10**9, read=1.0, connect=1.0)
     for action in (Hold(), Drip(0.01, head=True)):
-        async with client_of(emulator.account(), limits=quick) as client:
+        async with client_of(emulator.account(), limits=quick, retry=RetryPolicy(attempts=1)) as client:
             await client.status(NAME)
             emulator.fault(action, resource="status", times=None)
             await failing(watch, "silence", partial(client.status, NAME), ReadTimeout)
@@ -386,7 +387,7 @@ async def nothing_comes(emulator: Emulator, watch: Watch) -> None:
         emulator.clear_faults()
         emulator.fault(Status(500, HEADERS, ECHO), resource="status")
         emulator.fault(Hold(), resource="status", times=None)
-        await failing(watch, "late", partial(client.status, NAME, timeout=0.2), ServerError)
+        await failing(watch, "late", partial(client.status, NAME, timeout=2.0), ServerError)
         emulator.clear_faults()
         held = emulator.fault(Hold(), resource="properties")
         asking = asyncio.create_task(client.properties(NAME))
