@@ -1,0 +1,369 @@
+"""Qiskit's view of a backend: its transpiler target, and a read-only `BackendV2` around it.
+
+Needs Qiskit 2.3 or newer (`pip install "qrbackends[qiskit]"`), and not the official client.
+"""
+
+import asyncio
+import math
+import warnings
+from collections.abc import Container, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, NoReturn, TypeAlias
+
+import anyio.to_thread
+from msgspec.structs import asdict
+
+try:
+    from qiskit.circuit import Delay, Gate, Instruction, Parameter, Qubit
+    from qiskit.circuit.controlflow import (
+        CONTROL_FLOW_OP_NAMES,
+        ForLoopOp,
+        IfElseOp,
+        SwitchCaseOp,
+        WhileLoopOp,
+    )
+    from qiskit.circuit.library import PhaseGate, RZGate, RZZGate, U1Gate, XGate
+    from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
+    from qiskit.dagcircuit import DAGCircuit
+    from qiskit.providers import BackendV2, Options, QubitProperties
+    from qiskit.transpiler import InstructionProperties, Target
+    from qiskit.transpiler.passes import WrapAngles
+
+    _WRAPPERS = WrapAngles.DEFAULT_REGISTRY
+except (ImportError, AttributeError) as error:
+    raise ImportError(
+        'qrbackends.interop.qiskit needs Qiskit 2.3 or newer: pip install "qrbackends[qiskit]"'
+    ) from error
+
+from ..account import Instance
+from ..client import Client
+from ..errors import NotFound, QRBackendsError
+from ..models import BackendConfiguration, BackendProperties
+from ..models.properties import Nduv
+
+Qubits: TypeAlias = tuple[int, ...]
+Places: TypeAlias = dict[Qubits, InstructionProperties | None] | None  # None: anywhere
+
+_NON_UNITARY = ("measure", "reset", "delay")
+_CONTROL_FLOW = {
+    "for_loop": ForLoopOp,
+    "if_else": IfElseOp,
+    "switch_case": SwitchCaseOp,
+    "while_loop": WhileLoopOp,
+}
+_VIRTUAL = (RZGate, PhaseGate, U1Gate, Delay)  # their parameter is a phase of later pulses, or a wait
+_ANGLES = {"rzz": [(0.0, math.pi / 2)]}  # radians, in which IBM calibrates it
+
+
+def to_target(
+    configuration: BackendConfiguration,
+    properties: BackendProperties | None = None,
+    *,
+    include_control_flow: bool = True,
+    include_fractional_gates: bool = True,
+    filter_faulty: bool = True,
+    custom_name_mapping: Mapping[str, Instruction] | None = None,
+) -> Target:
+    """Return what the transpiler has to know of a backend, as the official client's converter does.
+
+    Durations are in seconds, errors are probabilities. Where a gate's angle is bounded, as that of `rzz` is
+    (0 to π/2), the wrapper that folds other angles is registered with Qiskit, unless one is there.
+
+    Args:
+        configuration: what the backend can do.
+        properties: how well; without them everything is taken for faultless and without duration.
+        include_control_flow: whether `if_else` and the like are offered.
+        include_fractional_gates: whether gates are offered that take an angle which is more than a phase,
+            such as `rx` and `rzz`. IBM's compiler does not take them together with control flow.
+        filter_faulty: whether faulty qubits and gates are left out.
+        custom_name_mapping: instructions by names that Qiskit does not know, or means otherwise.
+
+    Warns:
+        RuntimeWarning: a basis gate is not known and left out.
+
+    Raises:
+        DecodeError: a unit, or a gate's qubit, is none that is known.
+    """
+    known = get_standard_gate_name_mapping() | dict(custom_name_mapping or {})
+    if not include_fractional_gates:
+        unwanted = {name for name, one in known.items() if _is_fractional(one)}
+    else:
+        unwanted = set()
+    if not include_control_flow:
+        unwanted.update(_CONTROL_FLOW)
+    operations = dict(_operations(configuration, known, unwanted)) | _signatures(configuration)
+    faulty = set(properties.faulty_qubits()) if properties is not None and filter_faulty else set()
+    places = {name: _coupled(configuration, name) for name in operations}
+    if properties is not None:
+        _calibrate(places, properties, faulty, filter_faulty)
+        if "measure" in places:
+            places["measure"] = _readouts(configuration, properties, faulty)
+    for name in set(_NON_UNITARY).intersection(_supported(configuration)):
+        if places[name] is None:
+            places[name] = {(qubit,): None for qubit in range(configuration.n_qubits) if qubit not in faulty}
+    target = _empty_target(configuration, properties)
+    for name, operation in operations.items():
+        if name in _CONTROL_FLOW:
+            target.add_instruction(operation, name=name)
+        else:
+            target.add_instruction(operation, places[name], name, angle_bounds=_ANGLES.get(name))
+    if "rzz" in operations:
+        _register_rzz()
+    return target
+
+
+def _supported(configuration: BackendConfiguration) -> tuple[str, ...]:
+    named = configuration.supported_instructions
+    return _NON_UNITARY if named is None else named
+
+
+def _operations(
+    configuration: BackendConfiguration, known: Mapping[str, Instruction], unwanted: Container[str]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the names and instructions that the basis and the supported instructions stand for."""
+    gates = {gate.name: gate for gate in configuration.gates}
+    others = CONTROL_FLOW_OP_NAMES.union(_NON_UNITARY)
+    supported = (name for name in _supported(configuration) if name in others)
+    for name in dict.fromkeys((*configuration.basis_gates, *supported)):
+        if name in unwanted:
+            continue
+        if name in _CONTROL_FLOW:
+            yield name, _CONTROL_FLOW[name]
+        elif name in known:
+            yield name, known[name]
+        elif name in gates:
+            gate = gates[name]
+            width = len(gate.coupling_map[0]) if gate.coupling_map else 0
+            yield name, Gate(name, width, [Parameter(one) for one in gate.parameters or ()])
+        else:
+            warnings.warn(
+                f"Qiskit does not know the instruction {name!r:.80} of {configuration.backend_name}, so the "
+                "target has none; custom_name_mapping can say what it is",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+
+def _is_fractional(operation: Instruction) -> bool:
+    return bool(operation.params) and not isinstance(operation, _VIRTUAL)
+
+
+def _signatures(configuration: BackendConfiguration) -> dict[str, Instruction]:
+    """Return the instructions beyond Qiskit's own, such as `measure_2`."""
+    return {
+        one.name: Instruction(
+            one.name,
+            one.num_qubits or 0,
+            one.num_clbits or 0,
+            [Parameter(name) for name in one.parameters or ()],
+        )
+        for one in configuration.instruction_signatures or ()
+    }
+
+
+def _coupled(configuration: BackendConfiguration, name: str) -> Places:
+    gate = next((gate for gate in configuration.gates if gate.name == name), None)
+    return dict.fromkeys(gate.coupling_map) if gate is not None and gate.coupling_map else None
+
+
+def _calibrate(
+    places: dict[str, Places], properties: BackendProperties, faulty: set[int], filter_faulty: bool
+) -> None:
+    """Fill in the gates' errors and durations, and take out what is faulty."""
+    rows = {(gate.gate, gate.on): gate for gate in properties.gates if gate.gate in places}
+    for (name, on), gate in rows.items():
+        found = places[name]
+        if found is None:  # it is told where it is, so that it is not everywhere
+            found = places[name] = {}
+        if filter_faulty and not (gate.operational and faulty.isdisjoint(on)):
+            found.pop(on, None)
+            continue
+        found[on] = _measured(gate.parameter("gate_error"), gate.parameter("gate_length"))
+
+
+def _readouts(
+    configuration: BackendConfiguration, properties: BackendProperties, faulty: set[int]
+) -> dict[Qubits, InstructionProperties | None]:
+    """Return what was measured of each qubit's readout, which is told with the qubit and not as a gate."""
+    found: dict[Qubits, InstructionProperties | None] = {
+        (qubit,): None for qubit in range(configuration.n_qubits) if qubit not in faulty
+    }
+    for (qubit,) in found:
+        if qubit < len(properties.qubits):
+            found[qubit,] = _measured(
+                properties.qubit_property(qubit, "readout_error"),
+                properties.qubit_property(qubit, "readout_length"),
+            )
+    return found
+
+
+def _measured(error: Nduv | None, length: Nduv | None) -> InstructionProperties:
+    return InstructionProperties(length and length.si, error and error.si)
+
+
+def _empty_target(configuration: BackendConfiguration, properties: BackendProperties | None) -> Target:
+    timing = configuration.timing_constraints
+    return Target(
+        num_qubits=configuration.n_qubits,
+        dt=configuration.dt,
+        qubit_properties=None if properties is None else _qubits(configuration, properties),
+        **{name: value for name, value in (asdict(timing) if timing else {}).items() if value is not None},
+    )
+
+
+def _qubits(configuration: BackendConfiguration, properties: BackendProperties) -> list[QubitProperties]:
+    known = range(len(properties.qubits))
+    return [
+        QubitProperties(properties.t1(qubit), properties.t2(qubit), properties.frequency(qubit))
+        if qubit in known
+        else QubitProperties()
+        for qubit in range(configuration.n_qubits)
+    ]
+
+
+def _register_rzz() -> None:
+    """Tell Qiskit how to fold the angle of `rzz`, unless somebody has; it has no other way to ask."""
+    try:
+        _WRAPPERS.substitute_angle_bounds("rzz", [0.0], [])
+    except KeyError:
+        _WRAPPERS.add_wrapper("rzz", _fold_rzz)
+
+
+def _fold_rzz(angles: Sequence[float], qubits: object) -> DAGCircuit:
+    """Return a circuit for RZZ(θ) that uses RZZ of 0 to π/2 only.
+
+    RZZ(θ + 2π) = −RZZ(θ); RZZ(±π) = ±i·RZ(π)⊗RZ(π); RZZ(−θ) = (X⊗1)·RZZ(θ)·(X⊗1).
+    """
+    dag = DAGCircuit()
+    dag.add_qubits([Qubit(), Qubit()])
+    both = dag.qubits
+    angle = math.remainder(angles[0], 2 * math.pi)
+    dag.global_phase = math.pi * (round((angles[0] - angle) / (2 * math.pi)) % 2)
+    if abs(angle) > math.pi / 2:
+        half_turn = math.copysign(math.pi, angle)
+        dag.global_phase += half_turn / 2
+        angle -= half_turn
+        for qubit in both:
+            dag.apply_operation_back(RZGate(math.pi), [qubit])
+    if math.isclose(angle, 0.0, abs_tol=1e-12):
+        return dag
+    for gate in (XGate(), None, XGate()):
+        if gate is None:
+            dag.apply_operation_back(RZZGate(abs(angle)), both)
+        elif angle < 0:
+            dag.apply_operation_back(gate, both[:1])
+    return dag
+
+
+class ReadOnlyBackend(BackendV2):  # type: ignore[misc]  # Qiskit's types are not looked at
+    """A backend as the transpiler and its tools take it. It runs nothing.
+
+    Attributes:
+        configuration: what it was made of.
+        properties: what it was made of, or None.
+    """
+
+    def __init__(
+        self, configuration: BackendConfiguration, properties: BackendProperties | None, target: Target
+    ) -> None:
+        super().__init__(
+            name=configuration.backend_name,
+            description=configuration.description,
+            online_date=configuration.online_date,
+            backend_version=configuration.backend_version,
+        )
+        self.configuration = configuration
+        self.properties = properties
+        self._target = target
+
+    @property
+    def target(self) -> Target:
+        """What the transpiler has to know."""
+        return self._target
+
+    @property
+    def max_circuits(self) -> int | None:
+        """How many circuits one job may hold, where the service says so."""
+        return self.configuration.max_experiments
+
+    @property
+    def dtm(self) -> float | None:
+        """The sampling time of measurement channels, in seconds."""
+        return self.configuration.dtm
+
+    @property
+    def meas_map(self) -> list[list[int]]:
+        """The groups of qubits that are measured together."""
+        return [list(group) for group in self.configuration.meas_map or ()]
+
+    @classmethod
+    def _default_options(cls) -> Options:
+        return Options()
+
+    def run(self, run_input: object, **options: object) -> NoReturn:
+        """Raise `QRBackendsError`: this package does not execute jobs."""
+        raise QRBackendsError(
+            f"{self.name} is read-only here: this package does not execute jobs; the primitives of "
+            "qiskit-ibm-runtime do"
+        )
+
+
+def backend(
+    configuration: BackendConfiguration, properties: BackendProperties | None = None, **options: Any
+) -> ReadOnlyBackend:
+    """Return a read-only `BackendV2`, such as `transpile` and preset pass managers take.
+
+    Args:
+        configuration: what the backend can do.
+        properties: how well, or None.
+        options: as for `to_target`.
+
+    Raises:
+        DecodeError: as `to_target` does.
+    """
+    return ReadOnlyBackend(configuration, properties, to_target(configuration, properties, **options))
+
+
+async def target(
+    client: Client,
+    name: str,
+    *,
+    calibration_id: str | None = None,
+    updated_before: datetime | None = None,
+    instance: Instance | str | None = None,
+    timeout: float | None = None,
+    **options: Any,
+) -> Target:
+    """Return a backend's target, from its configuration and properties, which are fetched concurrently.
+
+    It is built in a thread, as it takes some ten milliseconds for a large device. A simulator, which has no
+    properties, is taken for faultless.
+
+    Args:
+        client: whom to ask.
+        name: the backend's name.
+        calibration_id: which variant of both, such as `extra_gates`.
+        updated_before: the properties as they were then.
+        instance: the instance to ask, or its CRN; left out, the one that lists it.
+        timeout: seconds for the fetching; left out, the client's limit.
+        options: as for `to_target`.
+
+    Raises:
+        QRBackendsError: as `Client.configuration` and `Client.properties` do.
+    """
+    common: Any = {"calibration_id": calibration_id, "instance": instance, "timeout": timeout}
+    configuration, properties = await asyncio.gather(
+        client.configuration(name, **common),
+        client.properties(name, updated_before=updated_before, **common),
+        return_exceptions=True,
+    )
+    if isinstance(configuration, BaseException):
+        raise configuration
+    known = None
+    if isinstance(properties, BackendProperties):
+        known = properties
+    elif not (isinstance(properties, NotFound) and configuration.simulator):
+        raise properties
+    build = partial(to_target, configuration, known, **options)
+    return await anyio.to_thread.run_sync(build, abandon_on_cancel=True)

@@ -1,0 +1,1 @@
+"""The views of other libraries, against what their own clients see."""
