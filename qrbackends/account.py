@@ -23,8 +23,9 @@ CATALOG_URL = "https://globalcatalog.cloud.ibm.com/api/v1"
 _STAGING_CLOUD = "test.cloud.ibm.com"
 _GLOBAL_REGION = "us-east"  # its host name carries no region
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_HOST_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _ADDRESS = re.compile(
-    r"https?://(?:(?P<name>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?)|\[(?P<ip>[0-9a-f:.]+)\])"
+    rf"https?://(?:(?P<name>{_HOST_LABEL}(?:\.{_HOST_LABEL})*\.?)|\[(?P<ip>[0-9a-f:.]+)\])"
     r"(?::(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?"
     r"(?:/[a-z0-9._~!$&'()*+,;=:%/-]*)?",
     re.IGNORECASE | re.ASCII,

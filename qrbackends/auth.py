@@ -18,7 +18,15 @@ from msgspec import Struct, field
 from .account import Account, Secret
 from .api import API_VERSION, USER_AGENT, error_for, printable
 from .calls import Calls
-from .errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError, TransportError
+from .errors import (
+    AccountError,
+    AuthenticationFailed,
+    DecodeError,
+    QRBackendsError,
+    RateLimited,
+    ServerError,
+    TransportError,
+)
 from .flight import Flights
 from .pool import Response, SessionPool
 from .retry import RetryPolicy, Trail
@@ -33,6 +41,10 @@ _PAUSE = 10.0  # seconds between renewals in the background while they fail
 _CALM = (
     10.0  # seconds for which a refusal is believed: a bad key or a locked instance is no storm of exchanges
 )
+
+
+# What a provider raises where asking again will not help; all else, of whatever library, may be an outage.
+_MISTAKES = (AccountError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +86,7 @@ class Tokens:
         self._flights: Flights[_Token] = Flights()
         self._token: _Token | None = None
         self._retry = retry or RetryPolicy()
+        self._trail: Trail  # of the renewal that is under way
         self._rejected = False
         self._refusal: tuple[AuthenticationFailed, float] | None = None  # and when
         self._tenant = Scopes(account, API_VERSION).credential
@@ -87,8 +100,11 @@ class Tokens:
         elif callable(token):
             self._fetch = partial(self._from_provider, token)
 
-    async def authorization(self) -> Secret:
+    async def authorization(self, until: float | None = None) -> Secret:
         """Return the value of the `Authorization` header.
+
+        Args:
+            until: when the caller's call ends, in the event loop's time; it is not waited for.
 
         Raises:
             AuthenticationFailed: IAM refused the API key.
@@ -99,12 +115,19 @@ class Tokens:
         if token is not None and now < token.expires - _MARGIN:
             if now >= token.renew_at:
                 token.renew_at = now + _PAUSE
+                self._join(self._calls.deadline())
                 self._flights.begin("token", self._renew_quietly)
             return token.authorization
         if self._refusal is not None and 0 <= now - self._refusal[1] < _CALM:
             raise self._refusal[0].again()
         # Whoever waits has a deadline of their own, and the last to leave stops it.
-        return (await self._flights.join("token", partial(self._renew, inf))).authorization
+        self._join(self._calls.deadline() if until is None else until)
+        try:
+            return (await self._flights.join("token", partial(self._renew, inf))).authorization
+        except (TransportError, ServerError, RateLimited):
+            if token is not None and token is self._token and self._clock() < token.expires:
+                return token.authorization  # it still lives, if not for long
+            raise
 
     def reject(self, authorization: Secret) -> bool:
         """Drop the token that the service refused; return whether another one may do.
@@ -119,6 +142,12 @@ class Tokens:
             self._token = None
             self._rejected = True
         return True
+
+    def _join(self, until: float) -> None:
+        """Let a renewal be as patient as whoever waits longest for it."""
+        if "token" not in self._flights:
+            self._trail = Trail(self._retry, anyio.current_time(), until)
+        self._trail.until = max(self._trail.until, until)
 
     async def aclose(self) -> None:
         """Stop a renewal that is under way."""
@@ -151,7 +180,7 @@ class Tokens:
         try:
             answer = await provider()
         except Exception as error:  # it is the user's own code; its words may hold the token
-            kind = TransportError if isinstance(error, OSError) else AccountError  # a time-out may pass
+            kind = AccountError if isinstance(error, _MISTAKES) else TransportError
             where = extract_tb(error.__traceback__)[-1]
             failure: QRBackendsError = kind(
                 f"the token provider failed with {type(error).__name__} "
@@ -173,15 +202,14 @@ class Tokens:
         raise AccountError("the token provider has to return (token, expiry in Unix seconds)")
 
     async def _from_iam(self, key: Secret) -> _Token:
-        trail = Trail(self._retry, anyio.current_time())
+        trail = self._trail
         while True:
-            until = self._calls.deadline()
             try:
-                return await self._exchange(key, until)
+                return await self._exchange(key, trail)
             except QRBackendsError as error:
-                await anyio.sleep(trail.failed(error, anyio.current_time(), until))
+                await anyio.sleep(trail.failed(error, anyio.current_time()))
 
-    async def _exchange(self, key: Secret, until: float) -> _Token:
+    async def _exchange(self, key: Secret, trail: Trail) -> _Token:
         asked = self._clock()
         answer = await self._pool.exchange(
             "POST",
@@ -194,12 +222,14 @@ class Tokens:
             lane="iam",
             account=self._account,
             tenant=self._tenant,
-            deadline=until,
+            deadline=trail.deadline,
+            sending=trail.sending,
             data=Secret(urlencode({"grant_type": _GRANT, "apikey": key.reveal()})),
         )
         try:
             bearer, lifetime = _read_token(self._account, answer)
         except QRBackendsError as error:
+            del answer  # whose body may hold a token, and a traceback this frame
             error.redact(key.reveal())  # an answer may echo it
             raise
         # Counted from our own clock: IAM's may differ, and its `expiration` with it.

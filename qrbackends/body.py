@@ -28,6 +28,7 @@ class Body:
     def __init__(self, encoding: str, limit: int) -> None:
         self._encoding = encoding.strip().lower()
         self._room = limit
+        self._received = 0
         self._limit = limit
         self._parts: list[bytes] = []
         self._member: zlib._Decompress | None = None
@@ -45,6 +46,9 @@ class Body:
             BodyDamaged: it is not compressed as it claims to be.
         """
         if self._compressed:
+            self._received += len(chunk)
+            if self._received > self._limit:  # many members that hold nothing
+                raise self._too_large()
             while chunk:
                 chunk = self._inflate(chunk)
         else:

@@ -208,8 +208,7 @@ class Cache:
             counts["misses"] += 1
         try:
             found = await self._joined(question, deadline, refresh)
-        except QRBackendsError as failure:
-            error = self._told(failure, question, refresh)
+        except QRBackendsError as error:
             error.about(
                 region=question.instance.region,
                 instance=question.instance.crn,
@@ -238,25 +237,23 @@ class Cache:
         return (ticket, refresh or (ticket, True) in self._flights)
 
     async def _joined(self, question: _Question, deadline: float | None, refresh: bool) -> _Found:
-        with self._calls.call(deadline):
-            flight = self._flight(question.ticket, refresh)
-            return await self._flights.join(flight, partial(self._fly, question, refresh))
-
-    def _told(self, error: QRBackendsError, question: _Question, refresh: bool) -> QRBackendsError:
-        """Return what to tell: whose time is up is told what went wrong meanwhile, where anything did."""
-        trail = self._trails.get(self._flight(question.ticket, refresh))
-        if type(error) is not Timeout or trail is None or trail.last is None:
-            return error
-        return trail.told(error).again()
-
-    async def _fly(self, question: _Question, refresh: bool) -> _Found:
-        flight = (question.ticket, refresh)
-        trail = self._trails[flight] = self._origin.trail()
+        flight = self._flight(question.ticket, refresh)
+        until = self._calls.deadline() if deadline is None else deadline
+        if flight not in self._flights:
+            self._trails[flight] = self._origin.trail(until)
+        trail = self._trails[flight]
+        trail.until = max(trail.until, until)  # it is as patient as whoever waits longest for it
         try:
-            return await self._found(question, refresh, trail)
+            with self._calls.call(until):
+                return await self._flights.join(flight, partial(self._found, question, refresh, trail))
+        except Timeout as error:
+            if type(error) is not Timeout:  # the service's, and not the caller's own
+                raise
+            told = trail.told(error, anyio.current_time()).again()
         finally:
-            if self._trails.get(flight) is trail:
-                del self._trails[flight]
+            if flight not in self._flights:
+                self._trails.pop(flight, None)
+        raise told
 
     async def _found(self, question: _Question, refresh: bool, trail: Trail) -> _Found:
         """Ask store and service; what a refusal makes worthless is removed."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 
 import anyio
 
@@ -35,7 +36,9 @@ class Calls:
             return anyio.current_time() + self._total
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
             raise InvalidRequest("timeout has to be a number of seconds greater than zero")
-        return anyio.current_time() + timeout
+        return anyio.current_time() + (
+            timeout if timeout < 1e300 else inf
+        )  # integers may be larger than floats
 
     @contextmanager
     def call(self, deadline: float | None = None) -> Iterator[None]:

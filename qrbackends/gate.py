@@ -3,7 +3,9 @@
 from collections import deque
 from math import inf
 
-_MAX_HOLD = 60.0  # seconds; whatever a Retry-After says, the service is asked again then
+MAX_HOLD = 60.0
+"""Seconds; whatever a Retry-After says, the service is asked again then."""
+
 _CUT = 0.9  # of the rate that went well, after a 429
 _BACK = 5.0  # seconds until the rate that went well is reached again, as long again until a tenth above it
 _WORTH = 10.0  # times as long where a 429 costs a pause: what it brings has to be worth it
@@ -51,14 +53,14 @@ class Gate:
                 rate = self._rate(now)  # little is measured right after a pause: never less than half of it
                 self._base = max(_SLOWEST, rate / 2, min(rate, self._measured(now)))
                 self._learning = False
-            self._back = _BACK + _WORTH * min(retry_after or 0.0, _MAX_HOLD)
+            self._back = _BACK + _WORTH * min(retry_after or 0.0, MAX_HOLD)
             self._cut_at = now
             self._open_at = max(self._open_at, now)
         self.hold(now, retry_after or 0.0)
 
     def hold(self, now: float, seconds: float) -> None:
         """Let nothing through for some seconds, and then gently."""
-        until = now + min(seconds, _MAX_HOLD)
+        until = now + min(seconds, MAX_HOLD)
         if until > max(now, self._open_at):
             self._open_at = self._counted = until
             self._tokens = 0.0

@@ -1,24 +1,33 @@
 """Whose turn it is: the requests that wait to be sent to one region."""
 
 import asyncio
+import heapq
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from itertools import count
+from math import inf
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from .circuit import Circuit
 from .errors import (
+    BodyDamaged,
     BodyTooLarge,
     CircuitOpen,
     ClientClosed,
     HeldBack,
     QRBackendsError,
-    TransportError,
+    Timeout,
 )
 from .gate import Gate
 
+Deadline: TypeAlias = Callable[[], float]
+"""When a call has to end, in the event loop's time. It may move: others, who have longer, may join it."""
+
 _Waiter: TypeAlias = asyncio.Future[float]  # when its place came
 _REGION: Final = object()  # the gate of all tenants
+_SWEEP = 60.0  # seconds between two looks for gates that are not needed any more
+_IN_VAIN = 1.0  # seconds without an answer at a call's end that count as a failure of the region
 
 
 class _Queue:
@@ -26,11 +35,16 @@ class _Queue:
     behind a bulk, and nobody waits for ever ("adaptive LIFO": B. Maurer, "Fail at Scale", ACM Queue 2015).
     """
 
-    __slots__ = ("_last", "waiters")
+    __slots__ = ("_last", "soonest", "waiters")
 
     def __init__(self) -> None:
-        self.waiters: OrderedDict[_Waiter, float] = OrderedDict()  # and when their calls have to end
+        self.waiters: OrderedDict[_Waiter, Deadline] = OrderedDict()
+        self.soonest = inf  # no deadline is before it
         self._last = True
+
+    def add(self, waiter: _Waiter, deadline: Deadline) -> None:
+        self.waiters[waiter] = deadline
+        self.soonest = min(self.soonest, deadline())
 
     def pop(self) -> _Waiter:
         self._last = not self._last
@@ -51,22 +65,28 @@ class Lane:
         self._places = places
         self._free = places
         self._circuit = circuit
-        self._queues: OrderedDict[Hashable, _Queue] = OrderedDict()
+        self._queues: dict[Hashable, _Queue] = {}
+        self._turns: OrderedDict[Hashable, None] = OrderedDict()  # of those that may send, as far as is known
+        self._alarms: list[tuple[float, int, Hashable]] = []  # when the others may; a heap
+        self._numbers = count()  # tenants need no order
         self._gates: dict[Hashable, Gate] = {}
+        self._swept = -inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def turn(self, tenant: Hashable, deadline: float) -> "Turn":
+    def turn(self, tenant: Hashable, deadline: Deadline, about: Hashable | None = None) -> "Turn":
         """Return the context in which one request is sent.
 
         Args:
             tenant: whose, and to which instance: what the service's rate limits are about.
-            deadline: when it has to have been answered, in the event loop's time.
+            deadline: when it has to have been answered.
+            about: what is asked, if that alone may be what fails.
         """
-        return Turn(self, tenant, deadline)
+        return Turn(self, tenant, deadline, about)
 
     def close(self) -> None:
         """End the waiting; who waited gets `ClientClosed`."""
-        queues, self._queues = self._queues, OrderedDict()
+        queues, self._queues = self._queues, {}
+        self._turns.clear()
         for queue in queues.values():
             for waiter in queue.waiters:
                 if not waiter.done():
@@ -74,20 +94,20 @@ class Lane:
         if self._timer is not None:
             self._timer.cancel()
 
-    async def enter(self, tenant: Hashable, deadline: float) -> tuple[float, bool]:
+    async def enter(self, tenant: Hashable, deadline: Deadline) -> tuple[float, bool]:
         """Wait for a place; return the time, and whether this is the circuit's probe."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if refusal := self._refusal(tenant, now, deadline):
-            raise refusal
+        if self._gates and now > self._swept + _SWEEP:
+            self._sweep(now)
+        self._check(tenant, now, deadline)
         if self._free and not self._queues and not self._gates:
             self._free -= 1
         else:
             now = await self._wait(tenant, deadline, loop)
-            while self._gates and self._opens_at(tenant) > now:  # a pause began at the same moment
+            while self._held_until(tenant) > now:  # a pause began at the same moment
                 self.leave()
-                if refusal := self._refusal(tenant, now, deadline):
-                    raise refusal
+                self._check(tenant, now, deadline)
                 now = await self._wait(tenant, deadline, loop)
         try:
             return now, self._circuit.enter(loop.time())
@@ -101,56 +121,53 @@ class Lane:
         if self._queues:
             self._dispatch()
 
-    def answered(
-        self, tenant: Hashable, sent: float, status: int, retry_after: float | None, probe: bool
-    ) -> None:
+    def answered(self, turn: "Turn", status: int, retry_after: float | None) -> None:
         """Note an answer."""
         now = asyncio.get_running_loop().time()
         if status < 500:
             self._circuit.succeeded()
         else:
-            self._broke(now, probe)
+            self._broke(turn, now, turn.about)
             if status == 503 and retry_after:
                 self._gate(_REGION, now).hold(now, retry_after)
                 self._refuse_in_vain(list(self._queues), now)
         if status == 429:
-            self._gate(tenant, now).refused(now, sent, retry_after)
-            self._refuse_in_vain([tenant], now)
-        elif (gate := self._gates.get(tenant)) is not None:
+            self._gate(turn.tenant, now).refused(now, turn.sent, retry_after)
+            self._refuse_in_vain([turn.tenant], now)
+        elif (gate := self._gates.get(turn.tenant)) is not None:
             gate.answered(now)
 
-    def failed(self, error: QRBackendsError | None, probe: bool) -> None:
-        """Note that no answer came, and why; None where the caller left."""
+    def failed(self, turn: "Turn", error: QRBackendsError) -> None:
+        """Note that no complete answer came, and why."""
         if isinstance(error, BodyTooLarge):
             self._circuit.succeeded()  # it did answer
-        elif isinstance(error, TransportError):
-            self._broke(asyncio.get_running_loop().time(), probe)
         else:
-            self._circuit.abandoned(probe)
+            about = turn.about if isinstance(error, BodyDamaged) else None
+            self._broke(turn, asyncio.get_running_loop().time(), about, isinstance(error, Timeout))
 
-    def _broke(self, now: float, probe: bool) -> None:
-        self._circuit.failed(now, probe)
+    def left(self, turn: "Turn") -> None:
+        """Note that nobody waits for the answer any more."""
+        now = asyncio.get_running_loop().time()
+        if now >= turn.deadline() and now - turn.sent >= _IN_VAIN:
+            self._broke(turn, now, None, True)
+        else:
+            self._circuit.abandoned(turn.probe)
+
+    def _broke(self, turn: "Turn", now: float, about: Hashable | None, in_vain: bool = False) -> None:
+        self._circuit.failed(now, turn.sent, turn.probe, about, in_vain=in_vain)
         if self._circuit.refusal(now):
             self._refuse_in_vain(list(self._queues), now)
 
-    def _refuse_in_vain(self, tenants: list[Hashable], now: float) -> None:
-        """Tell those at once who would only wait in vain now."""
-        for tenant in tenants:
-            queue = self._queues.get(tenant)
-            for waiter, deadline in list(queue.waiters.items()) if queue else ():
-                refusal = self._refusal(tenant, now, deadline)
-                if refusal is not None:
-                    self._forget(tenant, waiter)
-                    if not waiter.done():
-                        waiter.set_exception(refusal)
+    # --- waiting
 
-    async def _wait(self, tenant: Hashable, deadline: float, loop: asyncio.AbstractEventLoop) -> float:
+    async def _wait(self, tenant: Hashable, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> float:
         """Wait for a place, and return when it came."""
         waiter: _Waiter = loop.create_future()
         queue = self._queues.get(tenant)
         if queue is None:
             queue = self._queues[tenant] = _Queue()
-        queue.waiters[waiter] = deadline
+            self._turns[tenant] = None
+        queue.add(waiter, deadline)
         self._dispatch()
         try:
             return await waiter
@@ -167,14 +184,19 @@ class Lane:
             queue.waiters.pop(waiter, None)
             if not queue.waiters:
                 del self._queues[tenant]
+                self._turns.pop(tenant, None)
 
-    def _refusal(self, tenant: Hashable, now: float, deadline: float) -> QRBackendsError | None:
+    def _check(self, tenant: Hashable, now: float, deadline: Deadline) -> None:
+        if refusal := self._refusal(tenant, now, deadline):
+            raise refusal
+
+    def _refusal(self, tenant: Hashable, now: float, deadline: Deadline) -> QRBackendsError | None:
         """Return why it would be in vain to wait, or None if it would not."""
         if refusal := self._circuit.refusal(now):
             return refusal
         for key in (tenant, _REGION) if self._gates else ():
             gate = self._gates.get(key)
-            if gate is None or gate.held_until < deadline:
+            if gate is None or gate.held_until <= now or gate.held_until < deadline():
                 continue
             wait = gate.held_until - now
             if key is _REGION:
@@ -184,28 +206,45 @@ class Lane:
             return held
         return None
 
-    def _opens_at(self, tenant: Hashable) -> float:
-        """Return when the pauses end, or ended, that hold for a tenant."""
-        gates = (self._gates.get(key) for key in (_REGION, tenant))
-        return max((gate.held_until for gate in gates if gate is not None), default=0.0)
+    def _refuse_in_vain(self, tenants: list[Hashable], now: float) -> None:
+        """Tell those at once who would only wait in vain now."""
+        is_open = self._circuit.refusal(now) is not None
+        for tenant in tenants:
+            queue = self._queues.get(tenant)
+            if queue is None or not (is_open or self._held_until(tenant) >= queue.soonest):
+                continue
+            for waiter, deadline in list(queue.waiters.items()):
+                refusal = self._refusal(tenant, now, deadline)
+                if refusal is not None:
+                    self._forget(tenant, waiter)
+                    if not waiter.done():
+                        waiter.set_exception(refusal)
+            queue.soonest = min((deadline() for deadline in queue.waiters.values()), default=inf)
+
+    # --- gates
 
     def _gate(self, key: Hashable, now: float) -> Gate:
         gate = self._gates.get(key)
         if gate is None:
-            for old in [old for old, known in self._gates.items() if known.is_over(now)]:
-                del self._gates[old]
             gate = self._gates[key] = Gate(now, self._places)
         return gate
 
+    def _sweep(self, now: float) -> None:
+        """Remove what holds nobody back any more."""
+        self._swept = now
+        self._gates = {key: gate for key, gate in self._gates.items() if not gate.is_over(now)}
+
+    def _held_until(self, tenant: Hashable) -> float:
+        """Return when the pauses end, or ended, that hold for a tenant."""
+        gates = (self._gates.get(key) for key in (_REGION, tenant))
+        return max((gate.held_until for gate in gates if gate is not None), default=-inf)
+
     def _ready_at(self, tenant: Hashable, now: float) -> float:
-        ready = now
-        for key in (_REGION, tenant):
-            gate = self._gates.get(key)
-            if gate is not None and gate.is_over(now):
-                del self._gates[key]
-            elif gate is not None:
-                ready = max(ready, gate.ready_at(now))
-        return ready
+        """Return when a tenant may send."""
+        gates = (self._gates.get(key) for key in (_REGION, tenant))
+        return max((gate.ready_at(now) for gate in gates if gate is not None), default=now)
+
+    # --- turns
 
     def _dispatch(self) -> None:
         """Give the free places to those whose turn it is, and come back when the next may go."""
@@ -214,36 +253,31 @@ class Lane:
             self._timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
-        while self._free and self._queues:
-            soonest, tenant = now, next(iter(self._queues))
-            if self._gates:
-                soonest, tenant = self._soonest(now)
-            if soonest > now:
-                self._timer = loop.call_at(soonest, self._dispatch)
-                return
-            self._give(tenant, now)
-
-    def _soonest(self, now: float) -> tuple[float, Hashable]:
-        """Return the next tenant in turn who may send now, or the one who may first, and when."""
-        soonest, first = float("inf"), None
-        for tenant in self._queues:
-            at = self._ready_at(tenant, now)
-            if at <= now:
-                return now, tenant
-            if at < soonest:
-                soonest, first = at, tenant
-        return soonest, first
+        while self._alarms and self._alarms[0][0] <= now:
+            tenant = heapq.heappop(self._alarms)[2]
+            if tenant in self._queues:
+                self._turns.setdefault(tenant)
+        while self._free and self._turns:
+            tenant = next(iter(self._turns))
+            ready = self._ready_at(tenant, now) if self._gates else now
+            if ready > now:
+                del self._turns[tenant]
+                heapq.heappush(self._alarms, (ready, next(self._numbers), tenant))
+            else:
+                self._give(tenant, now)
+        if self._free and self._alarms:
+            self._timer = loop.call_at(self._alarms[0][0], self._dispatch)
 
     def _give(self, tenant: Hashable, now: float) -> None:
         queue = self._queues[tenant]
         waiter = queue.pop()
         if queue.waiters:
-            self._queues.move_to_end(tenant)
+            self._turns.move_to_end(tenant)
         else:
-            del self._queues[tenant]
+            del self._queues[tenant], self._turns[tenant]
         if waiter.done():  # cancelled, and not awake yet
             return
-        for key in (_REGION, tenant):
+        for key in (_REGION, tenant) if self._gates else ():
             gate = self._gates.get(key)
             if gate is not None:
                 gate.take()
@@ -252,33 +286,42 @@ class Lane:
 
 
 class Turn:
-    """One request's time in a lane; what becomes of it is told with `answered` or `failed`."""
+    """One request's time in a lane; what becomes of it is told with `answered` or `failed`.
 
-    __slots__ = ("_deadline", "_lane", "_probe", "_sent", "_tenant", "_told")
+    Attributes:
+        tenant: whose it is.
+        deadline: when it has to have been answered.
+        about: what is asked.
+        sent: when its place came.
+        probe: whether it is the circuit's.
+    """
 
-    def __init__(self, lane: Lane, tenant: Hashable, deadline: float) -> None:
+    __slots__ = ("_lane", "_told", "about", "deadline", "probe", "sent", "tenant")
+
+    def __init__(self, lane: Lane, tenant: Hashable, deadline: Deadline, about: Hashable | None) -> None:
         self._lane = lane
-        self._tenant = tenant
-        self._deadline = deadline
         self._told = False
+        self.tenant = tenant
+        self.deadline = deadline
+        self.about = about
 
     async def __aenter__(self) -> Self:
-        self._sent, self._probe = await self._lane.enter(self._tenant, self._deadline)
+        self.sent, self.probe = await self._lane.enter(self.tenant, self.deadline)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._told:
-            self._lane.failed(None, self._probe)
+            self._lane.left(self)
         self._lane.leave()
 
     def answered(self, status: int, retry_after: float | None) -> None:
         """Tell that an answer came."""
         self._told = True
-        self._lane.answered(self._tenant, self._sent, status, retry_after, self._probe)
+        self._lane.answered(self, status, retry_after)
 
     def failed(self, error: QRBackendsError) -> None:
         """Tell that none came, and why."""
         self._told = True
-        self._lane.failed(error, self._probe)
+        self._lane.failed(self, error)

@@ -3,7 +3,6 @@
 import random
 import re
 from collections.abc import Callable, Mapping
-from math import inf
 from typing import Any, NamedTuple
 
 import anyio
@@ -78,9 +77,9 @@ class Origin:
         self._retry = retry or RetryPolicy()
         self._draw = draw
 
-    def trail(self) -> Trail:
-        """Return a new trail, for a call that begins now."""
-        return Trail(self._retry, anyio.current_time(), self._draw)
+    def trail(self, until: float) -> Trail:
+        """Return a new trail, for a call that begins now and has to end by then."""
+        return Trail(self._retry, anyio.current_time(), until, self._draw)
 
     async def fetch(
         self, request: Request, instance: Instance, deadline: float | None = None, trail: Trail | None = None
@@ -91,44 +90,39 @@ class Origin:
             request: what to ask.
             instance: whom.
             deadline: when to give up, in the event loop's time; left out, the pool's limit from now.
-            trail: where to note what went wrong on the way.
+            trail: where to note what went wrong on the way; it knows how long is worth waiting for.
 
         Raises:
             QRBackendsError: the last real failure, with region, instance, backend, attempts and history
                 filled in.
         """
-        trail = trail or self.trail()
+        until = self._calls.deadline() if deadline is None else deadline
+        trail = trail or self.trail(until)
         try:
-            with self._calls.call(deadline):
-                return await self._persist(request, instance, deadline, trail)
+            with self._calls.call(until):
+                return await self._persist(request, instance, trail)
         except QRBackendsError as error:
-            told = trail.told(error) if type(error) is Timeout else error
+            told = trail.told(error, anyio.current_time()) if type(error) is Timeout else error
             told.about(region=instance.region, instance=instance.crn, backend=request.backend_id)
             raise told from None
 
-    async def _persist(
-        self, request: Request, instance: Instance, deadline: float | None, trail: Trail
-    ) -> Answer:
+    async def _persist(self, request: Request, instance: Instance, trail: Trail) -> Answer:
         renewed = False
         while True:
-            # Whoever has no deadline, as work that is shared, is as patient as a call.
-            until = self._calls.deadline() if deadline in (None, inf) else deadline
-            authorization = await self._tokens.authorization()
+            authorization = await self._tokens.authorization(trail.until)
             try:
-                answer = await self._attempt(request, instance, authorization, until)
+                return await self._attempt(request, instance, authorization, trail)
             except Unauthorized as error:
                 # Once more with a new token: this one was revoked, or our clock is wrong.
                 if renewed or not self._tokens.reject(authorization):
-                    trail.failed(error, anyio.current_time(), until)
+                    trail.failed(error, anyio.current_time())
                 renewed = True
-                trail.sent += 1
+                trail.note(error, anyio.current_time())
             except QRBackendsError as error:
-                await anyio.sleep(trail.failed(error, anyio.current_time(), until))
-            else:
-                return answer
+                await anyio.sleep(trail.failed(error, anyio.current_time()))
 
     async def _attempt(
-        self, request: Request, instance: Instance, authorization: Secret, until: float
+        self, request: Request, instance: Instance, authorization: Secret, trail: Trail
     ) -> Answer:
         answer = await self._pool.exchange(
             "GET",
@@ -137,7 +131,8 @@ class Origin:
             lane=instance.region,
             account=self._account,
             tenant=self._scopes.of(instance),
-            deadline=until,
+            deadline=trail.deadline,
+            sending=trail.sending,
         )
         try:
             return Answer(read(request, instance, *answer), answer.body)

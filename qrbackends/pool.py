@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from math import inf
 from types import TracebackType
@@ -30,11 +30,12 @@ from .errors import (
     TransportError,
     WrongEventLoop,
 )
-from .lane import Lane
+from .lane import Deadline, Lane
 
 logger = logging.getLogger("qrbackends.pool")
 
 _KEEPALIVE = 75.0  # seconds; longer than a polling interval, so that polls reuse their connections
+_MOST = 2**60  # of anything: what timers and zlib can still count
 _CLOSING = 5.0  # seconds for connections to say goodbye
 
 
@@ -43,7 +44,8 @@ class Limits:
     """What one call, and one region, may take.
 
     Args:
-        per_region: requests in flight to one region at a time; others wait, first come first served.
+        per_region: requests in flight to one region at a time; others wait their turn, which comes soon for
+            whoever asks for little.
         total: seconds for a whole call: waiting for its turn, for a token, and for the answer.
         connect: seconds to make a connection.
         read: seconds without a byte from the service, and from the request to the answer's headers.
@@ -53,7 +55,7 @@ class Limits:
         rest: seconds that such a pause may take; the first is 2 s, each next one twice as long.
 
     Raises:
-        ValueError: one of them is not a number greater than zero, or not a whole one where it counts.
+        ValueError: one of them is not a number greater than zero, not a whole one where it counts, or absurd.
     """
 
     per_region: int = 32
@@ -69,8 +71,9 @@ class Limits:
         for name in self.__slots__:
             value = getattr(self, name)
             whole = name in ("per_region", "body", "failures")
-            if not isinstance(value, int if whole else (int, float)) or not value > 0:
-                raise ValueError(f"{name} has to be greater than zero{', and whole' if whole else ''}")
+            if not isinstance(value, int if whole else (int, float)) or not 0 < value <= _MOST:
+                kind = "greater than zero, and whole" if whole else "greater than zero"
+                raise ValueError(f"{name} has to be {kind}; and no more than {_MOST}")
 
 
 class Response(NamedTuple):
@@ -126,7 +129,8 @@ class SessionPool:
         lane: str,
         account: Account,
         tenant: Hashable = None,
-        deadline: float = inf,
+        deadline: Deadline = lambda: inf,
+        sending: Callable[[], None] = lambda: None,
         data: Secret | None = None,
     ) -> Response:
         """Send one request and return the whole answer, whatever its status.
@@ -140,6 +144,7 @@ class SessionPool:
             tenant: whom a 429 of the service is about.
             deadline: when to give up, in the event loop's time. It is not waited for; what cannot be sent
                 before it is refused at once.
+            sending: called when its turn has come.
             data: the body to send; a secret, as the only one that is sent holds the API key.
 
         Raises:
@@ -151,8 +156,11 @@ class SessionPool:
         self.check()
         target = URL(url, encoded=True)
         session, queue = self._road(lane, target)
-        async with queue.turn(tenant, deadline) as turn:
+        about = target.raw_path_qs if method == "GET" else None
+        proxy = self._proxy(account, target)
+        async with queue.turn(tenant, deadline, about) as turn:
             self.check()  # it may have been closed while this one waited for its place
+            sending()
             patience = anyio.CancelScope(deadline=anyio.current_time() + self._patience)
             failure: QRBackendsError
             try:
@@ -163,7 +171,7 @@ class SessionPool:
                         headers=headers,
                         data=None if data is None else data.reveal().encode(),
                         allow_redirects=False,
-                        proxy=self._proxy(account, target),
+                        proxy=proxy,
                         ssl=account.verify,
                     ) as response:
                         patience.deadline = inf  # from here on the body's own limits hold
@@ -174,9 +182,12 @@ class SessionPool:
                 failure = ReadTimeout("the answer's headers did not come in time")
             except TransportError as error:  # our own timeouts are OSErrors, too
                 failure = error
+            except UnicodeError:
+                failure = ConnectError("no connection: no host can have the name in this address")
             except (aiohttp.ClientError, OSError) as error:
                 failure = self._translated(error)
-            turn.failed(failure)
+            if not _is_own(failure, proxy):
+                turn.failed(failure)
         # Raised out here: aiohttp's errors hold the request's headers, and with them the token.
         raise failure
 
@@ -300,3 +311,9 @@ class SessionPool:
             case aiohttp.ClientResponseError():
                 return TransportError("the answer is not HTTP as it should be")
         return TransportError(f"the request failed: {type(error).__name__}")
+
+
+def _is_own(failure: QRBackendsError, proxy: str | None) -> bool:
+    """Return whether it is a matter of the account's own settings, and says nothing of the region."""
+    to_connect = isinstance(failure, (ConnectError, ConnectTimeout))
+    return isinstance(failure, TLSError) or (to_connect and proxy is not None)

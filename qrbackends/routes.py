@@ -1,9 +1,10 @@
 """Which instance has which backend."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
+from math import inf
 from typing import Any
 
 import anyio
@@ -102,42 +103,35 @@ class Routes:
                 return instance
         return None
 
-    async def find(self, backend_id: str, until: float = float("inf")) -> Instance:
+    async def find(self, backend_id: str, until: float = inf) -> Instance:
         """Ask all instances for their lists, and return the first, in the account's order, with the backend.
 
-        Callers share the lists that are under way. One that takes too long stands in nobody's way for
-        longer than `until`, in the event loop's time.
+        A backend is in one region: once a list has it, no other region's is waited for. Callers share the
+        lists that are under way. One that takes too long stands in nobody's way for longer than `until`, in
+        the event loop's time.
 
         Raises:
             NotFound: no instance lists it.
             InstanceUnavailable: no instance that could be listed has it, but not all could be.
         """
-        round_of_lists = self._round()
-        errors: list[QRBackendsError] = []
-        for instance in self._instances:
-            task = round_of_lists[instance.crn]
-            with anyio.CancelScope(deadline=until):
-                await asyncio.wait((task,))
-            try:
-                if not task.done():
-                    raise Timeout("its list takes too long").about(region=instance.region)
-                listed = outcome(task)
-            except (AccountError, ClientClosed, WrongEventLoop):
-                raise
-            except QRBackendsError as error:
-                errors.append(error)
-            else:
-                if any(device.name == backend_id for device in listed.value.devices):
-                    return instance
-                if listed.source == "stale":  # it may have come since
-                    errors.append(_outdated(listed.age).about(region=instance.region))
-        if errors:
-            raise InstanceUnavailable(
-                "whether an instance that could not be listed has this backend is not known: "
-                + "; ".join(map(str, errors)),
-                errors,
-            ).about(backend=backend_id)
-        raise NotFound("no instance of the account lists this backend", 404).about(backend=backend_id)
+        tasks = self._round()
+        pending = {tasks[instance.crn] for instance in self._instances}
+        with anyio.CancelScope(deadline=until):
+            while pending:
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                listing = [one for one in self._instances if _lists(tasks[one.crn], backend_id)]
+                for instance in listing:
+                    if all(tasks[one.crn].done() for one in self._before(instance)):
+                        return instance
+        listing = [one for one in self._instances if _lists(tasks[one.crn], backend_id)]
+        if listing:
+            return listing[0]
+        raise _absence(backend_id, [(one, tasks[one.crn]) for one in self._instances])
+
+    def _before(self, instance: Instance) -> Iterator[Instance]:
+        """Yield the instances of the same region that go before this one."""
+        earlier = takewhile(lambda one: one is not instance, self._instances)
+        return (one for one in earlier if one.region == instance.region)
 
     async def aclose(self) -> None:
         """Stop asking."""
@@ -166,8 +160,43 @@ class Routes:
         return listed
 
 
-def _outdated(age: float) -> QRBackendsError:
-    return QRBackendsError(f"its list is {age:.0f} s old")
+def _lists(task: asyncio.Task[Fetched[BackendsResponse]], backend_id: str) -> bool:
+    """Return whether an instance's list has come and has the backend.
+
+    Raises:
+        QRBackendsError: it failed for a reason that is the account's or the client's.
+    """
+    if not task.done():
+        return False
+    try:
+        return any(device.name == backend_id for device in outcome(task).value.devices)
+    except (AccountError, ClientClosed, WrongEventLoop):
+        raise
+    except QRBackendsError:
+        return False
+
+
+def _absence(
+    backend_id: str, asked: Sequence[tuple[Instance, asyncio.Task[Fetched[BackendsResponse]]]]
+) -> QRBackendsError:
+    """Return the error for a backend that no list has: not found, or perhaps in a list that did not come."""
+    errors: list[QRBackendsError] = []
+    for instance, task in asked:
+        try:
+            if not task.done():
+                raise Timeout("its list takes too long").about(region=instance.region)
+            listed = outcome(task)
+            if listed.source == "stale":  # it may have come since
+                raise QRBackendsError(f"its list is {listed.age:.0f} s old").about(region=instance.region)
+        except QRBackendsError as error:
+            errors.append(error)
+    if not errors:
+        return NotFound("no instance of the account lists this backend", 404).about(backend=backend_id)
+    return InstanceUnavailable(
+        "whether an instance that could not be listed has this backend is not known: "
+        + "; ".join(map(str, errors)),
+        errors,
+    ).about(backend=backend_id)
 
 
 def _failed(task: asyncio.Task[Any]) -> bool:

@@ -141,8 +141,8 @@ class Service:
     def __init__(self) -> None:
         self.new: list[Held] = []
 
-    def trail(self) -> Trail:
-        return Trail(RetryPolicy(), 0.0)
+    def trail(self, until: float) -> Trail:
+        return Trail(RetryPolicy(), 0.0, until)
 
     async def fetch(
         self, request: Request, instance: Instance, deadline: float | None, trail: Trail

@@ -13,7 +13,10 @@ from qrbackends.lane import Lane
 from .waiting import until
 
 pytestmark = pytest.mark.anyio
-FAR = 1e12
+
+
+def far() -> float:
+    return 1e12
 
 
 class Worker:
@@ -27,7 +30,7 @@ class Worker:
     async def work(
         self, name: str, tenant: str = "one", status: int = 200, wait: float | None = None
     ) -> None:
-        async with self.lane.turn(tenant, FAR) as turn:
+        async with self.lane.turn(tenant, far) as turn:
             self.served.append(name)
             await self.go.wait()
             turn.answered(status, wait)
@@ -102,7 +105,7 @@ async def test_a_held_tenant_is_refused_at_once_and_another_is_not() -> None:
     now = asyncio.get_running_loop().time()
     await worker.work("x", status=429, wait=40.0)
     with pytest.raises(HeldBack) as caught:
-        async with worker.lane.turn("one", now + 30.0):
+        async with worker.lane.turn("one", lambda: now + 30.0):
             pass
     assert caught.value.retry_after is not None
     assert 30.0 < caught.value.retry_after <= 40.0
@@ -127,7 +130,7 @@ async def test_503_with_a_pause_holds_the_region() -> None:
     now = asyncio.get_running_loop().time()
     await worker.work("x", status=503, wait=40.0)
     with pytest.raises(CircuitOpen, match="asked for a pause") as caught:
-        async with worker.lane.turn("another", now + 30.0):
+        async with worker.lane.turn("another", lambda: now + 30.0):
             pass
     assert 30.0 < caught.value.retry_after <= 40.0
 
@@ -155,7 +158,7 @@ async def test_4xx_never_count_and_neither_do_callers_who_leave() -> None:
     await ended(left)
     worker.go.set()
     await worker.work("z")
-    async with worker.lane.turn("one", FAR) as turn:
+    async with worker.lane.turn("one", far) as turn:
         turn.failed(ConnectError("refused"))
     with pytest.raises(CircuitOpen):
         await worker.work("late")
@@ -171,10 +174,10 @@ async def test_who_waits_already_is_refused_at_once_where_a_pause_outlasts_the_d
     now = asyncio.get_running_loop().time()
 
     async def impatient() -> None:
-        async with worker.lane.turn(tenant, now + 30.0):
+        async with worker.lane.turn(tenant, lambda: now + 30.0):
             worker.served.append("too early")
 
-    async with worker.lane.turn("one", FAR) as turn:
+    async with worker.lane.turn("one", far) as turn:
         waiting = [asyncio.create_task(impatient()) for _ in range(5)]
         patient = asyncio.create_task(worker.work("patient", tenant))
         await asyncio.sleep(0)
@@ -190,7 +193,7 @@ async def test_who_waits_already_is_refused_at_once_where_a_pause_outlasts_the_d
 
 async def test_who_waits_already_is_told_when_the_region_is_left_alone() -> None:
     worker = Worker(failures=1)
-    async with worker.lane.turn("one", FAR) as turn:
+    async with worker.lane.turn("one", far) as turn:
         waiting = [worker.start("y", tenant) for tenant in ("one", "two") for _ in range(5)]
         await asyncio.sleep(0)
         turn.failed(ConnectError("refused"))

@@ -27,6 +27,7 @@ WITHIN = {  # imports inside one layer, each with its direction
     "models": {"errors"},
     "memory": {"api"},
     "policy": {"api", "memory"},
+    "retry": {"gate"},
     "auth": {"calls", "pool"},
     "calls": {"pool"},
     "pool": {"lane"},
