@@ -508,3 +508,10 @@ def test_whether_certificates_are_verified() -> None:
     own.check_hostname = False
     own.verify_mode = ssl.CERT_NONE
     assert not Account(api_key=KEY, verify=own).verified
+
+
+@pytest.mark.parametrize("host", ["a..b", ".a", "x" * 64, f"a.{'x' * 64}.test", "-a", "a-.test"])
+def test_a_name_that_no_host_can_have_is_refused(host: str) -> None:
+    with pytest.raises(AccountError):
+        Instance(CRN, url=f"https://{host}/api/v1")
+    assert Instance(CRN, url=f"https://{'x' * 63}.test./api/v1").base_url

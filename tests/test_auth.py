@@ -298,7 +298,11 @@ async def test_a_provider_that_answers_nonsense_is_told(pool: SessionPool, answe
     assert caught.value.__cause__ is None, "it would quote what was returned"
 
 
-@pytest.mark.parametrize("failure", [ConnectionError("lost"), TimeoutError()])
+class OtherLibrarysError(Exception):
+    """What an HTTP client other than ours raises: no OSError."""
+
+
+@pytest.mark.parametrize("failure", [ConnectionError("lost"), TimeoutError(), OtherLibrarysError()])
 async def test_a_provider_that_cannot_reach_its_source_is_an_outage(
     pool: SessionPool, failure: Exception
 ) -> None:

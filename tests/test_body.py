@@ -106,3 +106,12 @@ def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
 def test_an_empty_body_is_empty_in_any_encoding() -> None:
     assert Body("gzip", 10).finish() == b""
     assert Body("", 10).finish() == b""
+
+
+def test_members_that_hold_nothing_do_not_go_on_for_ever() -> None:
+    member = gzip.compress(b"")
+    body = Body("gzip", 10 * len(member))
+    for _ in range(10):
+        body.feed(member)
+    with pytest.raises(BodyTooLarge):
+        body.feed(member)

@@ -165,6 +165,13 @@ async def all_at_once(
             group.create_task(caller(number))
 
 
+def renew_in_trouble(emulator: Emulator) -> None:
+    """Let every tenant need a new token, while IAM stumbles."""
+    emulator.expire_tokens()
+    for action in (Status(503), Truncate(), Reset(), Garbage(b"{")):
+        emulator.fault(action, resource="token")
+
+
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0  # noqa: PTH208
 
@@ -239,6 +246,7 @@ async def test_every_call_ends_well_or_with_a_typed_error_and_leaves_nothing(
             steps = list(plan(random, list(right), calls, faults))
             pause = PAUSES[max(0, turn - rounds + len(PAUSES))]  # the longest at the end
             steps[0] = Step(steps[0].request, pause)
+            renew_in_trouble(emulator)
             await all_at_once(callers, iter(steps), call)
             emulator.clear_faults()
             emulator.reset_log()

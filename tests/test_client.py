@@ -462,3 +462,8 @@ async def test_a_real_fleet_of_68(snapshots: Emulator) -> None:
     assert [c.n_qubits for c in configurations] == [b.qubits for b in fleet]
     assert all(p.median_t1() is not None for p in properties)
     assert snapshots.count() == 1 + 2 + 68 + 68
+
+
+async def test_a_timeout_may_be_as_long_as_one_likes(emulator: Emulator, client: Client) -> None:
+    for timeout in (float("inf"), 1e308, 10**400):
+        assert (await client.status(emulator.backends()[0], timeout=timeout)).operational

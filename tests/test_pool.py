@@ -372,7 +372,7 @@ def test_limits_that_count_have_to_be_whole() -> None:
 
 
 @pytest.mark.parametrize("field", ["per_region", "total", "connect", "read", "body"])
-@pytest.mark.parametrize("value", [0, -1, float("nan")])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 10**400])
 def test_limits_have_to_be_positive(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{field} has to be greater than zero"):
         Limits(**{field: value})  # type: ignore[arg-type]

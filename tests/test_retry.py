@@ -43,6 +43,7 @@ def failed(t: Trail, error: QRBackendsError, now: float = 100.0) -> float:
         {"base": -1},
         {"base": nan},
         {"cap": inf},
+        {"base": 10**400},
         {"cap": "1"},
     ],
 )
