@@ -344,7 +344,7 @@ async def iam_fails(emulator: Emulator, watch: Watch) -> None:
 
 async def nothing_is_sent(emulator: Emulator, watch: Watch) -> None:
     account = emulator.account()
-    client = client_of(account, limits=Limits(failures=1))
+    client = client_of(account, limits=Limits(failures=1), retry=RetryPolicy(attempts=1))
     await client.backends()
     emulator.fault(Status(500, HEADERS, ECHO), resource="status")
     await failing(watch, "circuit", partial(client.status, NAME), ServerError)
