@@ -57,6 +57,8 @@ if TYPE_CHECKING:
         BackendList,
         BackendProperties,
         BackendStatus,
+        BackendSummary,
+        summary,
     )
     from .policy import CachePolicy
     from .pool import Limits, SessionPool
@@ -108,6 +110,7 @@ __all__ = [
     "BackendList",
     "BackendProperties",
     "BackendStatus",
+    "BackendSummary",
     "BadRequest",
     "BodyDamaged",
     "BodyTooLarge",
@@ -156,4 +159,5 @@ __all__ = [
     "UnknownQubit",
     "WrongEventLoop",
     "__version__",
+    "summary",
 ]

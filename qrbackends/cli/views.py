@@ -7,9 +7,17 @@ from typing import Any
 
 from rich.text import Text
 
-from ..models import Backend, BackendConfiguration, BackendDefaults, BackendProperties, BackendStatus
+from ..models import (
+    Backend,
+    BackendConfiguration,
+    BackendDefaults,
+    BackendProperties,
+    BackendStatus,
+    BackendSummary,
+    Spread,
+)
 from .screen import Cell, Column, status_cell
-from .text import DASH, age, probability, scaled, whole
+from .text import DASH, age, clean, probability, scaled, whole
 
 Fact = tuple[str, Cell]
 
@@ -51,6 +59,18 @@ QUBITS = (
     Column("1 for 0", right=True, rank=2),
     Column("readout ns", right=True, rank=4),
     Column("state"),
+)
+
+
+FIGURES = (
+    Column("figure"),
+    Column("median", right=True),
+    Column("best", right=True),
+    Column("on", right=True, rank=2),
+    Column("worst", right=True),
+    Column("on", right=True, rank=3),
+    Column("length ns", right=True, rank=1),
+    Column("places", right=True, rank=4),
 )
 
 
@@ -107,13 +127,13 @@ def configuration(document: BackendConfiguration) -> list[Fact]:
 def properties(document: BackendProperties, now: datetime) -> list[Fact]:
     """Return the figures of a device: its medians, and what is out of order."""
     when = document.last_update_date
-    faulty_gates = [f"{gate.gate}({', '.join(map(str, gate.on))})" for gate in document.faulty_gates()]
+    faulty_gates = [_on(gate.gate, gate.on) for gate in document.faulty_gates()]
     frequency, anharmonicity = document.median_frequency(), document.median_anharmonicity()
     entangler = document.native_entangler
     return [
         ("backend", document.backend_name),
         ("version", document.backend_version),
-        ("calibrated", f"{when.isoformat(' ', 'seconds')} ({age((now - when).total_seconds())} ago)"),
+        ("calibrated", _dated(when, (now - when).total_seconds())),
         ("qubits", whole(len(document.qubits))),
         ("faulty qubits", _some(document.faulty_qubits())),
         ("faulty gates", _some(faulty_gates)),
@@ -172,6 +192,59 @@ def status(document: BackendStatus) -> list[Fact]:
         ("queue", whole(document.queue_length)),
         ("version", document.backend_version or DASH),
     ]
+
+
+def summary(found: BackendSummary) -> list[Fact]:
+    """Return what is not a figure of a backend at a glance; what is not known is left out."""
+    when, layered = found.calibrated_at, found.two_qubit_error_layered
+    facts: dict[str, Cell | None] = {
+        "processor": found.processor,
+        "version": found.backend_version,
+        "status": _up(found),
+        "queue": None if found.queue_length is None else whole(found.queue_length),
+        "qubits": whole(found.qubits),
+        "basis gates": ", ".join(found.basis_gates),
+        "calibrated": None if when is None else _dated(when, found.calibration_age or 0.0),
+        "faulty qubits": _some(found.faulty_qubits) if when else None,
+        "faulty gates": _some(_on(gate.gate, gate.qubits) for gate in found.faulty_gates) if when else None,
+        "layered error": None if layered is None else probability(layered),
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def figures(found: BackendSummary) -> list[Sequence[Cell]]:
+    """Return the rows of the table of figures."""
+    rows = [
+        _figure("T1 µs", found.t1, lambda value: scaled(value, 1e6)),
+        _figure("T2 µs", found.t2, lambda value: scaled(value, 1e6)),
+        _figure("readout error", found.readout_error, probability),
+    ]
+    for gate in found.gates:
+        figure = _figure(f"{gate.gate} error", gate.error, probability)
+        rows.append([*figure[:6], scaled(gate.length, 1e9), whole(gate.count)])
+    return [row for row in rows if row[1] != DASH or row[6]]
+
+
+def _figure(name: str, spread: Spread | None, shown: Callable[[float | None], str]) -> list[Cell]:
+    if spread is None:
+        return [name, *[DASH] * 5, "", ""]
+    best, worst = (", ".join(map(str, on)) for on in (spread.best_on, spread.worst_on))
+    return [name, shown(spread.median), shown(spread.best), best, shown(spread.worst), worst, "", ""]
+
+
+def _dated(when: datetime, seconds: float) -> str:
+    return f"{when.isoformat(' ', 'seconds')} ({age(seconds)} ago)"
+
+
+def _up(found: BackendSummary) -> Text | None:
+    if found.operational is None:
+        return None
+    word = Text("operational", "green") if found.operational else Text("not operational", "red")
+    return word.append(f" ({clean(found.status)})", "") if found.status else word
+
+
+def _on(gate: str, qubits: Iterable[int]) -> str:
+    return f"{gate}({', '.join(map(str, qubits))})"
 
 
 def defaults(document: BackendDefaults) -> list[Fact]:

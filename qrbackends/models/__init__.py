@@ -26,6 +26,7 @@ from .configuration import (
     UChannelLO,
 )
 from .defaults import BackendDefaults
+from .glance import BackendSummary, FaultyGate, GateSummary, Spread, summary
 from .json_object import JSONObject
 from .properties import BackendProperties, GateProperties, Nduv, QubitList
 from .status import BackendStatus
@@ -37,12 +38,15 @@ __all__ = [
     "BackendList",
     "BackendProperties",
     "BackendStatus",
+    "BackendSummary",
     "BackendsResponse",
     "Clops",
     "ComplexNumber",
     "DeviceStatus",
+    "FaultyGate",
     "GateConfig",
     "GateProperties",
+    "GateSummary",
     "Hamiltonian",
     "InstructionSignature",
     "JSONObject",
@@ -51,8 +55,10 @@ __all__ = [
     "PerformanceMetrics",
     "ProcessorType",
     "QubitList",
+    "Spread",
     "TimingConstraints",
     "TwoQubitMetric",
     "UChannelLO",
     "WaitTime",
+    "summary",
 ]

@@ -39,23 +39,9 @@ from qrbackends.emulator import Emulator, Status, SyntheticFleet
 from qrbackends.interop import qiskit as interop
 from qrbackends.models.properties import Nduv
 
-from ..contract.snapshots import paths
+from ..snapshots import BOTH, CONFIGURATIONS, PROPERTIES, real
 
-CONFIGURATIONS = {path.parent.name: path for path in paths("conf").values()}
-PROPERTIES = {path.parent.name: path for path in paths("props").values()}
-BOTH = sorted(CONFIGURATIONS.keys() & PROPERTIES.keys())
 OWN = Gate("sx", 1, [])
-
-
-Documents = tuple[BackendConfiguration, BackendProperties]
-
-
-def real(name: str) -> Documents:
-    """Return both documents of a real snapshot."""
-    return (
-        msgspec.json.decode(CONFIGURATIONS[name].read_bytes(), type=BackendConfiguration),
-        msgspec.json.decode(PROPERTIES[name].read_bytes(), type=BackendProperties),
-    )
 
 
 def official(conf: Any, props: Any, **options: Any) -> Target:
