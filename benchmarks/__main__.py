@@ -2,9 +2,15 @@
 
 import argparse
 
-from . import decode, region, storm
+from . import chain, decode, region, storm, target
 
-BENCHMARKS = {"decode": decode.run, "region": region.run, "storm": storm.run}
+BENCHMARKS = {
+    "chain": chain.run,
+    "decode": decode.run,
+    "region": region.run,
+    "storm": storm.run,
+    "target": target.run,
+}
 
 
 def main() -> None:
