@@ -8,10 +8,11 @@ from ._version import __version__
 
 TYPE_CHECKING = False  # type checkers take it for true, as they do typing's own, which is slow to import
 if TYPE_CHECKING:
-    from .account import Account, Instance, Secret
+    from .account import Account, Instance, InstanceSearch, Secret
     from .api import Request
     from .cache import Fetched
     from .client import Client
+    from .discovery import ServiceInstance
     from .errors import (
         AccountError,
         Attempt,
@@ -81,7 +82,7 @@ else:
             "stats",
             "cache",
         ),
-        *("client", "file_store", "redis_store"),
+        *("discovery", "client", "file_store", "redis_store"),
     )
 
     def __getattr__(name):
@@ -130,6 +131,7 @@ __all__ = [
     "Forbidden",
     "HeldBack",
     "Instance",
+    "InstanceSearch",
     "InstanceUnavailable",
     "InvalidRequest",
     "Limits",
@@ -147,6 +149,7 @@ __all__ = [
     "RetryPolicy",
     "Secret",
     "ServerError",
+    "ServiceInstance",
     "ServiceUnavailable",
     "SessionPool",
     "Store",

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from .errors import AccountError
 
 CLOUD_URL = "https://cloud.ibm.com"
-IAM_URL = "https://iam.cloud.ibm.com"
 SEARCH_URL = "https://api.global-search-tagging.cloud.ibm.com"
 CATALOG_URL = "https://globalcatalog.cloud.ibm.com/api/v1"
 
@@ -136,6 +135,54 @@ class Instance:
         return f"{root.scheme}://{prefix}quantum.{root.netloc}/api/v1"
 
 
+@dataclass(frozen=True, slots=True)
+class InstanceSearch:
+    """Which instances an account uses that names none: those that it can see and that match all of this.
+
+    Args:
+        name: only those of this name.
+        regions: only those in these regions, such as `us-east`.
+        plans: only those of these plans, such as `open` or `premium`, in order of preference; case does not
+            matter. Left out, free and trial instances come first, then paid ones.
+        tags: only those that have all of these tags; case does not matter.
+        cloud_url: the cloud's root, from which the instances' addresses are derived.
+        private_endpoint: whether to use the regions' private endpoints.
+        endpoints: by region, the base address of the Backends API, instead of the one that follows from the
+            cloud's root.
+
+    Raises:
+        AccountError: one of them is not what it should be.
+    """
+
+    name: str | None = None
+    regions: Sequence[str] = ()
+    plans: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    cloud_url: str = CLOUD_URL
+    private_endpoint: bool = False
+    endpoints: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        for name in ("regions", "plans", "tags"):
+            values = getattr(self, name)
+            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+                raise AccountError(f"{name} has to be a list of texts")
+            put(self, name, tuple(values))
+        put(self, "cloud_url", checked_url(self.cloud_url))
+        put(self, "endpoints", {region: checked_url(url) for region, url in dict(self.endpoints).items()})
+
+    def instance(self, crn: str) -> Instance:
+        """Return the instance of a CRN, at the address where this search wants it.
+
+        Raises:
+            AccountError: it is no CRN of an instance.
+        """
+        found = Instance(crn, private_endpoint=self.private_endpoint, cloud_url=self.cloud_url)
+        url = self.endpoints.get(found.region)
+        return found if url is None else Instance(crn, url=url)
+
+
 @dataclass(frozen=True)
 class Account:
     """Credentials, and the instances that they open.
@@ -144,7 +191,8 @@ class Account:
         api_key: an IBM Cloud API key. It goes to IAM only, in exchange for bearer tokens.
         token: a bearer token at hand, or an async callable that returns (token, expiry in Unix seconds).
             Exactly one of `api_key` and `token` is given.
-        instances: the service instances, in order of preference.
+        instances: the service instances, in order of preference; left out, all that the account can see.
+        search: which of them, where `instances` is left out.
         iam_url: where the key is exchanged; left out, it follows from the instances.
         search_url: Global Search, which knows an account's instances.
         catalog_url: Global Catalog, which knows their plans.
@@ -162,6 +210,7 @@ class Account:
     api_key: Secret | str | None = None
     token: Secret | str | BearerProvider | None = None
     instances: Sequence[Instance] = ()
+    search: InstanceSearch = field(default_factory=InstanceSearch)
     iam_url: str | None = None
     search_url: str = SEARCH_URL
     catalog_url: str = CATALOG_URL
@@ -181,6 +230,8 @@ class Account:
         for name in ("iam_url", "search_url", "catalog_url"):
             if getattr(self, name) is not None:
                 put(self, name, checked_url(getattr(self, name)))
+        if not isinstance(self.search, InstanceSearch):
+            raise AccountError("search has to be an InstanceSearch")
         if not isinstance(self.verify, (bool, SSLContext)):
             raise AccountError("verify has to be True, False or an ssl.SSLContext")
         put(self, "proxies", {key: _proxy(key, url) for key, url in dict(self.proxies).items()})
@@ -203,10 +254,9 @@ class Account:
         if self.iam_url is not None:
             return self.iam_url
         first = self.instances[0] if self.instances else None
-        if first is None:
-            return IAM_URL
-        cloud = _STAGING_CLOUD if first.staging else first.cloud_url.partition("://")[2]
-        return f"https://{'private.' if first.private_endpoint else ''}iam.{cloud}"
+        where = first or self.search
+        cloud = _STAGING_CLOUD if first and first.staging else where.cloud_url.partition("://")[2]
+        return f"https://{'private.' if where.private_endpoint else ''}iam.{cloud}"
 
     @property
     def verified(self) -> bool:

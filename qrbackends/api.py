@@ -352,6 +352,17 @@ def _http_date(text: str) -> datetime | None:
 # --- bodies that do not decode
 
 
+def is_json(body: bytes) -> bool:
+    """Return whether a body is JSON at all; one that is not was damaged on its way."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except ValueError:
+        return False
+    except RecursionError:
+        pass
+    return True
+
+
 def _malformed(body: bytes) -> DecodeError | None:
     """Return the error of a body that is not JSON at all; None if it is, and has the wrong shape only."""
     try:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct, field
 
 from .account import Account, Secret
-from .api import API_VERSION, USER_AGENT, error_for, printable
+from .api import API_VERSION, USER_AGENT, error_for, is_json, printable
 from .calls import Calls
 from .errors import (
     AccountError,
@@ -259,17 +259,7 @@ def _read_token(account: Account, answer: Response) -> tuple[Secret, float]:
         return Secret(issued.access_token), issued.expires_in
     except (ValueError, RecursionError):
         problem = "IAM's answer holds no token"  # and no more of it is told, as it may hold half of one
-    raise DecodeError(problem, malformed=not _is_json(answer.body))
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        msgspec.json.decode(body, type=msgspec.Raw)
-    except ValueError:
-        return False
-    except RecursionError:
-        pass
-    return True
+    raise DecodeError(problem, malformed=not is_json(answer.body))
 
 
 def _refusal(account: Account, answer: Response) -> QRBackendsError:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from datetime import UTC, datetime
 from functools import partial
@@ -97,6 +97,7 @@ class Cache:
         memory: the memory tier.
         store: the shared tier, or None.
         body_limit: bytes of an answer, once decompressed.
+        instances: gives the account's instances as they are known now; left out, those that it names.
         api_version: the version that is asked for.
         now: the time, which decides what is well in the past.
         draw: gives random numbers from 0 to 1.
@@ -112,6 +113,7 @@ class Cache:
         store: Store | None = None,
         *,
         body_limit: int,
+        instances: Callable[[], Sequence[Instance]] | None = None,
         api_version: str = API_VERSION,
         now: Callable[[], datetime] = _now,
         draw: Callable[[], float] = random.random,
@@ -120,7 +122,7 @@ class Cache:
         self._calls = calls
         self._policy = policy
         self._memory = memory
-        self._instances = tuple(account.instances)
+        self._instances = instances or (lambda: account.instances)
         self._scopes = Scopes(account, api_version)
         # What nobody else could read is not stored.
         self._shared = Shared(store, body_limit) if store is not None and self._scopes.shareable else None
@@ -173,7 +175,7 @@ class Cache:
             How many entries there were in memory.
         """
         self._calls.check()
-        return await self._remove([self._scopes.of(instance) for instance in self._instances], matches)
+        return await self._remove([self._scopes.of(instance) for instance in self._instances()], matches)
 
     def stats(self) -> CacheStats:
         """Return what it did until now."""
@@ -265,7 +267,7 @@ class Cache:
             await self._remove([question.scope], _everything)
             raise
         except AuthenticationFailed:
-            await self._remove([self._scopes.of(instance) for instance in self._instances], _everything)
+            await self._remove([self._scopes.of(instance) for instance in self._instances()], _everything)
             raise
         except (ClientClosed, WrongEventLoop):
             raise

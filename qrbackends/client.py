@@ -15,6 +15,7 @@ from .api import API_VERSION, Request, Resource
 from .auth import Tokens
 from .cache import Cache, Fetched
 from .calls import Calls
+from .discovery import Discovery, ServiceInstance
 from .errors import QRBackendsError
 from .memory import Memory
 from .models import BackendConfiguration, BackendDefaults, BackendList, BackendProperties, BackendStatus
@@ -65,7 +66,6 @@ class Client:
         store: a tier that is shared with other processes, such as `RedisStore`. Whoever made it closes it.
 
     Raises:
-        AccountError: the account names no instance.
         ValueError: `pool` is given, and `limits`, `allow_http` or `trust_env`, too.
     """
 
@@ -100,9 +100,11 @@ class Client:
             Memory(policy.max_bytes, share=1.0) if memory is None else memory,
             store,
             body_limit=self._pool.limits.body,
+            instances=lambda: self._routes.instances,
             api_version=api_version,
         )
-        self._routes = Routes(account, self._cache.fetch)
+        self._discovery = Discovery(account, self._pool, self._calls, self._tokens, retry)
+        self._routes = Routes(account, self._cache.fetch, self._discovery.instances)
 
     @classmethod
     def from_account(
@@ -233,6 +235,7 @@ class Client:
         source of its oldest part.
         """
         deadline = None if timeout is None else self._calls.deadline(timeout)
+        await self._routes.ready(deadline)
         own = None if instance is None else self._routes.named(instance)
         if request.backend_id is None:
             return await self._routes.list(request, own, deadline, refresh=refresh)
@@ -267,7 +270,18 @@ class Client:
             asked = (request.backend_id, request.calibration_id, request.resource)
             return all(want in (None, has) for want, has in zip(wanted, asked, strict=True))
 
+        await self._routes.ready()
         return await self._cache.invalidate(matches)
+
+    async def instances(self, *, timeout: float | None = None) -> tuple[ServiceInstance, ...]:
+        """Return the account's instances with their names, plans and tags, in order of preference.
+
+        They are looked up once an hour. An account that names its instances has these and no others.
+
+        Raises:
+            AccountError: the account can see no instance that its `search` wants.
+        """
+        return await self._discovery.instances(None if timeout is None else self._calls.deadline(timeout))
 
     def stats(self) -> CacheStats:
         """Return what the cache did since the client was made, and what its memory holds."""
@@ -301,6 +315,7 @@ class Client:
             stack.push_async_callback(self._tokens.aclose)
             stack.push_async_callback(self._cache.aclose)
             stack.push_async_callback(self._routes.aclose)
+            stack.push_async_callback(self._discovery.aclose)
             self._calls.end()
 
     async def __aenter__(self) -> Self:

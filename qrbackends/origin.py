@@ -2,8 +2,9 @@
 
 import random
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 from msgspec.structs import replace
@@ -17,6 +18,8 @@ from .models import BackendsResponse
 from .pool import SessionPool
 from .retry import RetryPolicy, Trail
 from .scope import Scopes
+
+T = TypeVar("T")
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -40,6 +43,32 @@ def read(request: Request, instance: Instance, status: int, headers: Mapping[str
     return BackendsResponse(
         tuple(replace(device, region=instance.region, instance=instance.crn) for device in value.devices)
     )
+
+
+async def persist(tokens: Tokens, trail: Trail, attempt: Callable[[Secret], Awaitable[T]]) -> T:
+    """Return what `attempt` returns, which is given the `Authorization` and made again as the policy says.
+
+    Args:
+        tokens: where the authorization comes from.
+        trail: what the policy is, and where to note what went wrong.
+        attempt: sends one request.
+
+    Raises:
+        QRBackendsError: the last real failure.
+    """
+    renewed = False
+    while True:
+        authorization = await tokens.authorization(trail.until)
+        try:
+            return await attempt(authorization)
+        except Unauthorized as error:
+            # Once more with a new token: this one was revoked, or our clock is wrong.
+            if renewed or not tokens.reject(authorization):
+                trail.failed(error, anyio.current_time())
+            renewed = True
+            trail.note(error, anyio.current_time())
+        except QRBackendsError as error:
+            await anyio.sleep(trail.failed(error, anyio.current_time()))
 
 
 class Origin:
@@ -100,29 +129,14 @@ class Origin:
         trail = trail or self.trail(until)
         try:
             with self._calls.call(until):
-                return await self._persist(request, instance, trail)
+                return await persist(self._tokens, trail, partial(self._attempt, request, instance, trail))
         except QRBackendsError as error:
             told = trail.told(error, anyio.current_time()) if type(error) is Timeout else error
             told.about(region=instance.region, instance=instance.crn, backend=request.backend_id)
             raise told from None
 
-    async def _persist(self, request: Request, instance: Instance, trail: Trail) -> Answer:
-        renewed = False
-        while True:
-            authorization = await self._tokens.authorization(trail.until)
-            try:
-                return await self._attempt(request, instance, authorization, trail)
-            except Unauthorized as error:
-                # Once more with a new token: this one was revoked, or our clock is wrong.
-                if renewed or not self._tokens.reject(authorization):
-                    trail.failed(error, anyio.current_time())
-                renewed = True
-                trail.note(error, anyio.current_time())
-            except QRBackendsError as error:
-                await anyio.sleep(trail.failed(error, anyio.current_time()))
-
     async def _attempt(
-        self, request: Request, instance: Instance, authorization: Secret, trail: Trail
+        self, request: Request, instance: Instance, trail: Trail, authorization: Secret
     ) -> Answer:
         answer = await self._pool.exchange(
             "GET",

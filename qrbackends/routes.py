@@ -12,6 +12,7 @@ import anyio
 from .account import Account, Instance
 from .api import Request
 from .cache import Fetched
+from .discovery import ServiceInstance
 from .errors import (
     AccountError,
     ClientClosed,
@@ -27,6 +28,9 @@ from .models import BackendList, BackendsResponse
 Fetch = Callable[..., Awaitable[Fetched[BackendsResponse]]]
 """`Cache.fetch`, or what stands in for it: takes the request, the instance, the deadline and `refresh=`."""
 
+Discover = Callable[[float | None], Awaitable[Sequence[ServiceInstance]]]
+"""`Discovery.instances`."""
+
 _LIST = Request("backends")
 
 
@@ -36,22 +40,38 @@ class Routes:
     Args:
         account: whose instances, in order of preference.
         fetch: asks one instance.
+        discover: looks up the instances of an account that names none.
     """
 
-    def __init__(self, account: Account, fetch: Fetch) -> None:
-        if not account.instances:
-            raise AccountError(
-                "the account names no instance: give Account(instances=[Instance(crn=…)]), "
-                "or set QISKIT_IBM_INSTANCE to a CRN"
-            )
+    def __init__(self, account: Account, fetch: Fetch, discover: Discover | None = None) -> None:
         self._instances = tuple(account.instances)
+        self._discover = discover if not account.instances else None
+        self._found: Sequence[ServiceInstance] = ()
         self._fetch = fetch
         self._known: dict[str, frozenset[str]] = {}  # by CRN
         self._flights: Flights[Fetched[BackendsResponse]] = Flights()
         self._lists: dict[str, asyncio.Task[Fetched[BackendsResponse]]] = {}  # by CRN
 
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The instances, as far as they are known: in order of preference."""
+        return self._instances
+
+    async def ready(self, deadline: float | None = None) -> None:
+        """Know the instances; those of an account that names none are looked up first.
+
+        Raises:
+            QRBackendsError: they cannot be.
+        """
+        if self._discover is None:
+            return
+        found = await self._discover(deadline)
+        if found is not self._found:
+            self._found = found
+            self._instances = tuple(one.instance for one in found)
+
     def named(self, instance: Instance | str) -> Instance:
-        """Return the account's instance of this CRN.
+        """Return the account's instance of this CRN, or of this name where they were looked up.
 
         Raises:
             AccountError: it is none of the account's.
@@ -60,6 +80,9 @@ class Routes:
         for own in self._instances:
             if own.crn == crn:
                 return own
+        for known in self._found:
+            if known.name == crn:
+                return known.instance
         raise AccountError(f"{crn!r:.200} is none of the account's instances")
 
     async def list(

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from .account import CLOUD_URL, Account, Instance, checked_url
+from .account import CLOUD_URL, Account, Instance, InstanceSearch, checked_url
 from .errors import AccountError
 
 DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
@@ -33,6 +33,9 @@ class _Saved(Struct, frozen=True):
     instance: str | None = None
     url: str | None = None
     private_endpoint: bool | None = None
+    region: str | None = None
+    plans_preference: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
     verify: bool | None = None
     proxies: _Proxies | None = None
 
@@ -53,7 +56,7 @@ def load_account(
         name: a saved account's name. Left out, the environment is asked first (unless `path` is given),
             then the file's default account.
         path: the file of saved accounts; left out, `~/.qiskit/qiskit-ibm.json`.
-        instance: a CRN, instead of the instance that the account names.
+        instance: a CRN or a name, instead of the instance that the account names.
         environ: where `QISKIT_IBM_TOKEN`, `QISKIT_IBM_INSTANCE`, `QISKIT_IBM_URL`, `QISKIT_IBM_CHANNEL`,
             `IAM_URL`, `GLOBAL_SEARCH_URL` and `GLOBAL_CATALOG_URL` are read; left out, the process's own.
 
@@ -170,6 +173,7 @@ def _account(saved: _Saved, environment: _Environment) -> Account:
     return Account(
         api_key=saved.token,
         instances=_instances(saved, root),
+        search=_search(saved, root),
         iam_url=environment.iam_url,
         search_url=environment.search_url or f"https://api.global-search-tagging.{cloud}",
         catalog_url=environment.catalog_url or f"https://globalcatalog.{cloud}/api/v1",
@@ -179,11 +183,21 @@ def _account(saved: _Saved, environment: _Environment) -> Account:
 
 
 def _instances(saved: _Saved, root: str) -> tuple[Instance, ...]:
-    if saved.instance in (None, "", "auto"):
+    """Return the instance that is named by its CRN; others are looked up."""
+    if not saved.instance or not saved.instance.startswith("crn:"):
         return ()
-    if not saved.instance.startswith("crn:"):
-        raise AccountError(
-            f"the account names its instance {saved.instance!r:.80}; give the instance's CRN instead, "
-            "as the Instances page of the IBM Quantum Platform shows it"
-        )
     return (Instance(crn=saved.instance, cloud_url=root, private_endpoint=saved.private_endpoint is True),)
+
+
+def _search(saved: _Saved, root: str) -> InstanceSearch:
+    """Return which instances to look up, as the official client has it: a name goes before all else."""
+    private = saved.private_endpoint is True
+    if saved.instance not in (None, "", "auto"):
+        return InstanceSearch(saved.instance, cloud_url=root, private_endpoint=private)
+    return InstanceSearch(
+        regions=(saved.region,) if saved.region else (),
+        plans=saved.plans_preference or (),
+        tags=saved.tags or (),
+        cloud_url=root,
+        private_endpoint=private,
+    )

@@ -14,7 +14,6 @@ import pytest
 
 from qrbackends import (
     Account,
-    AccountError,
     BackendConfiguration,
     BackendDefaults,
     BackendProperties,
@@ -431,11 +430,6 @@ async def test_a_client_from_a_saved_account(
     async with Client.from_account("mine", saved, limits=Limits(total=1)) as client:
         authorization = await client._tokens.authorization()
     assert authorization.reveal().startswith("Bearer ")
-
-
-async def test_an_account_without_instances_is_refused() -> None:
-    with pytest.raises(AccountError, match="names no instance"):
-        Client(Account(api_key="k"))
 
 
 async def test_unverified_tls_is_warned_of(emulator: Emulator) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(qrbackends.__file__).parent
 LAYERS = [
     {"_version", "errors", "account", "redact", "saved", "models"},  # nouns
     {"api", "body", "circuit", "flight", "gate", "memory", "policy", "retry", "scope", "size"},  # no I/O
-    {"lane", "pool", "calls", "auth", "origin"},  # the wire
+    {"lane", "pool", "calls", "auth", "origin", "discovery"},  # the wire
     {"store", "stats", "cache", "routes", "file_store", "redis_store"},  # between client and wire
     {"client"},  # the object people hold
     {"__init__"},
@@ -32,6 +32,7 @@ WITHIN = {  # imports inside one layer, each with its direction
     "calls": {"pool"},
     "pool": {"lane"},
     "origin": {"auth", "calls", "pool"},
+    "discovery": {"auth", "calls", "origin", "pool"},
     "stats": {"store"},
     "cache": {"stats", "store"},
     "routes": {"cache"},

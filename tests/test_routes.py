@@ -199,11 +199,6 @@ async def test_an_instance_is_named_by_itself_or_its_crn() -> None:
         finder.named(instance("stranger"))
 
 
-async def test_an_account_without_instances_is_refused() -> None:
-    with pytest.raises(AccountError, match="names no instance"):
-        Routes(Account(token="t"), Service().fetch)
-
-
 class Slow(Service):
     """A service whose instance b answers when it is told to."""
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import click
 import platformdirs
 
-from ..account import Account, Instance
+from ..account import Account, Instance, InstanceSearch
 from ..client import Client
 from ..errors import AccountError
 from ..file_store import FileStore
@@ -41,7 +41,7 @@ class Source:
 
     account: str | None = None
     account_file: str | None = None
-    instance: Instance | None = None
+    instance: Instance | str | None = None
     regions: tuple[str, ...] = ()
     emulator: str | None = None
     cache: bool = True
@@ -65,7 +65,7 @@ class Source:
                 account = self._narrowed(self._load())
                 store = await _kept(stack) if self.cache else None
             else:
-                account = self._narrowed(await _emulated(self.emulator, stack))
+                account = self._narrowed(await _emulated(self.emulator, self.instance, stack))
                 store = None
             yield await stack.enter_async_context(_client(account, store))
 
@@ -76,16 +76,20 @@ class Source:
             file = file.expanduser()
         if (saved or not os.environ.get("QISKIT_IBM_TOKEN")) and not file.exists():
             raise AccountError(
-                "no account found: set QISKIT_IBM_TOKEN to an API key and QISKIT_IBM_INSTANCE to the CRN of "
-                f"an instance, or save an account in {file} with the official client; or try --emulator, "
-                "which needs none"
+                "no account found: set QISKIT_IBM_TOKEN to an API key (and QISKIT_IBM_INSTANCE to a CRN or "
+                f"name, for one instance only), or save an account in {file} with the official client; or "
+                "try --emulator, which needs none"
             )
-        crn = None if self.instance is None else self.instance.crn
-        return load_account(self.account, self.account_file, instance=crn)
+        named = self.instance.crn if isinstance(self.instance, Instance) else self.instance
+        return load_account(self.account, self.account_file, instance=named)
 
     def _narrowed(self, account: Account) -> Account:
+        if not account.instances:  # they are looked up, those that are wanted
+            return replace(
+                account, search=replace(account.search, regions=self.regions or account.search.regions)
+            )
         instances = tuple(account.instances)
-        if self.instance is not None:
+        if isinstance(self.instance, Instance):
             instances = tuple(i for i in instances if i.crn == self.instance.crn)
             if not instances:
                 raise AccountError(
@@ -103,14 +107,14 @@ class Source:
         return replace(account, instances=instances)
 
 
-async def _emulated(fleet: str, stack: AsyncExitStack) -> Account:
+async def _emulated(fleet: str, instance: Instance | str | None, stack: AsyncExitStack) -> Account:
     from ..emulator import Emulator, SnapshotsMissing  # imported here, as most commands run without it
 
     try:
         emulator = await stack.enter_async_context(Emulator(fleet))
     except SnapshotsMissing as error:
         raise click.ClickException(f"{error}; or try --emulator synthetic") from None
-    return emulator.account()
+    return emulator.account(search=InstanceSearch(instance) if isinstance(instance, str) else None)
 
 
 async def _kept(stack: AsyncExitStack) -> FileStore | None:
@@ -128,25 +132,18 @@ async def _kept(stack: AsyncExitStack) -> FileStore | None:
 def _client(account: Account, store: FileStore | None = None) -> Client:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            # What a person reads is as it is now, or an error: no old answers.
-            policy = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
-            client = Client(account, store=store, cache=policy, trust_env=True)  # as every command does
-        except AccountError:
-            if account.instances:
-                raise
-            raise AccountError(
-                "the account names no instance: set QISKIT_IBM_INSTANCE to a CRN, or give --instance CRN"
-            ) from None
+        # What a person reads is as it is now, or an error: no old answers.
+        policy = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
+        client = Client(account, store=store, cache=policy, trust_env=True)  # as every command does
     for warning in caught:
         warn(str(warning.message))
     return client
 
 
-def instance_of(crn: str) -> Instance:
-    """Return the instance of a CRN."""
+def instance_of(text: str) -> Instance | str:
+    """Return the instance of a CRN, or the name that it is."""
     try:
-        return Instance(crn)
+        return Instance(text) if text.startswith("crn:") else text
     except AccountError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -200,7 +197,7 @@ _OPTIONS = (
         metavar="PATH",
         help="The file of saved accounts, instead of the official client's.",
     ),
-    click.option("--instance", type=instance_of, metavar="CRN", help="Ask this instance only."),
+    click.option("--instance", type=instance_of, metavar="CRN|NAME", help="Ask this instance only."),
     click.option(
         "--region", "regions", multiple=True, metavar="REGION", help="Ask this region only; repeatable."
     ),
@@ -215,7 +212,7 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_source(
         account: str | None,
         account_file: str | None,
-        instance: Instance | None,
+        instance: Instance | str | None,
         regions: tuple[str, ...],
         emulator: str | None,
         no_cache: bool,

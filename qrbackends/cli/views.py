@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from ..discovery import ServiceInstance
 from ..models import (
     Backend,
     BackendConfiguration,
@@ -72,6 +73,29 @@ FIGURES = (
     Column("length ns", right=True, rank=1),
     Column("places", right=True, rank=4),
 )
+
+
+INSTANCES = (
+    Column("name"),
+    Column("region"),
+    Column("plan"),
+    Column("pricing", rank=2),
+    Column("tags", rank=3),
+    Column("CRN", rank=1),
+)
+
+
+def instance(entry: ServiceInstance) -> list[Cell]:
+    """Return the cells of a service instance."""
+    tags = ", ".join(entry.tags)
+    return [
+        entry.name or DASH,
+        entry.instance.region,
+        entry.plan,
+        entry.pricing,
+        tags or DASH,
+        entry.instance.crn,
+    ]
 
 
 def backend(entry: Backend, wait_times: bool) -> list[Cell]:

@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from ..account import Account, Instance
+from ..account import Account, Instance, InstanceSearch
 from .cloud import CloudService
 from .faults import Action, Fault, Faults
 from .fleets import Fleet, SnapshotFleet
@@ -145,11 +146,19 @@ class Emulator:
             return self._names[region]
         return tuple(sorted(name for names in self._names.values() for name in names))
 
-    def account(self, key: int = 0) -> Account:
-        """Return an account for one of the keys, with all usable instances at their addresses here."""
+    def account(self, key: int = 0, *, search: InstanceSearch | None = None) -> Account:
+        """Return an account for one of the keys, with all usable instances at their addresses here.
+
+        Args:
+            key: the number of the key.
+            search: which instances are to be looked up, instead of naming them all.
+        """
+        usable = [] if search else [one for one in self._instances if one.usable]
+        endpoints = {region: self.url(region) for region in self.regions}
         return Account(
             api_key=self._issuer.keys[key],
-            instances=[Instance(i.crn, url=self.url(i.region)) for i in self._instances if i.usable],
+            instances=[Instance(one.crn, url=self.url(one.region)) for one in usable],
+            search=replace(search or InstanceSearch(), endpoints=endpoints),
             iam_url=self.iam_url,
             search_url=self.search_url,
             catalog_url=self.catalog_url,

@@ -7,7 +7,7 @@ import pytest
 from yarl import URL
 
 import qrbackends.emulator
-from qrbackends import Account, AccountError, Instance
+from qrbackends import Account, AccountError, Instance, InstanceSearch
 from qrbackends.cli import options
 from qrbackends.emulator import Emulator, SnapshotsMissing
 from qrbackends.emulator.synthetic import SyntheticFleet
@@ -25,22 +25,20 @@ def test_without_an_account_it_says_what_to_do(run: Run, tmp_path: Path) -> None
         assert advice in err
 
 
-def test_an_account_without_an_instance_says_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QISKIT_IBM_TOKEN", "some-key")
-    code, out, err = run("status", "x")
-    assert (code, out) == (1, "")
-    assert "--instance CRN" in err
-    assert "some-key" not in err
-    assert "no region" in run("status", "x", "--region", "eu-de").err
-
-
 def test_a_saved_account_is_read(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "accounts.json"
-    file.write_text(json.dumps({"mine": {"token": "some-key", "instance": "by name"}}))
+    file.write_text(json.dumps({"mine": {"token": "some-key", "instance": "crn:no"}}))
     code, _, err = run("status", "x", "--account-file", str(file), "--account", "yours")
     assert (code, err) == (1, f"Error: {file} has no account 'yours'; it has: mine\n")
-    assert "give the instance's CRN" in run("status", "x", "--account-file", str(file)).err
+    assert "is not the CRN of an instance" in run("status", "x", "--account-file", str(file)).err
     assert "no account found" in run("status", "x", "--account", "mine").err
+
+
+def test_instances_that_are_not_named_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "some-key")
+    source = options.Source(instance="mine", regions=("eu-de",))
+    account = source._narrowed(source._load())
+    assert (account.instances, account.search) == ((), InstanceSearch("mine", regions=["eu-de"]))
 
 
 def test_the_environment_is_not_asked_for_a_named_account(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
