@@ -54,7 +54,7 @@ KEYS = 4
 PATIENCE = 20.0  # seconds that a call may take
 BODY = 4 << 20  # bytes: more than any answer of this fleet
 LIMITS = Limits(connect=0.5, read=0.5, rate=10_000.0, body=BODY, failures=25, rest=2.0)
-RETRY = RetryPolicy(attempts=4, base=0.01)
+RETRY = RetryPolicy(attempts=4, base=0.01, cap=0.5)
 NOTHING_KEPT = CachePolicy(
     backends=0, configuration=0, properties=0, defaults=0, negative=0, stale_if_error=0
 )
