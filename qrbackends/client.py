@@ -15,10 +15,18 @@ from .api import API_VERSION, Request, Resource
 from .auth import Tokens
 from .cache import Cache, Fetched
 from .calls import Calls
+from .choosing import Key, Test, Wanted, least_busy, rank
 from .discovery import Discovery, ServiceInstance
 from .errors import QRBackendsError
 from .memory import Memory
-from .models import BackendConfiguration, BackendDefaults, BackendList, BackendProperties, BackendStatus
+from .models import (
+    Backend,
+    BackendConfiguration,
+    BackendDefaults,
+    BackendList,
+    BackendProperties,
+    BackendStatus,
+)
 from .origin import Origin
 from .policy import CachePolicy
 from .pool import Limits, SessionPool
@@ -282,6 +290,62 @@ class Client:
             AccountError: the account can see no instance that its `search` wants.
         """
         return await self._discovery.instances(None if timeout is None else self._calls.deadline(timeout))
+
+    async def least_busy(
+        self,
+        *,
+        min_qubits: int | None = None,
+        operational: bool | None = True,
+        simulator: bool | None = False,
+        where: Test | None = None,
+        timeout: float | None = None,
+    ) -> Backend:
+        """Return the backend with the fewest jobs waiting, from the list alone; of two, the first by name.
+
+        Args:
+            min_qubits: how many it has at least.
+            operational: True for those that are online, False for the others, None for any.
+            simulator: whether it is one; None for either.
+            where: a test of one's own, plain or async; an async one is awaited for those only that pass all
+                else, the least busy first, until it accepts one.
+            timeout: seconds for the list; left out, `limits.total`.
+
+        Raises:
+            NotFound: no backend is what is wanted.
+            InstanceUnavailable: none is in the lists that came, and not all came.
+        """
+        wanted = Wanted(min_qubits, operational, simulator, where)
+        return await least_busy(self.fetch, wanted, timeout)
+
+    async def rank(
+        self,
+        by: str | Key = "queue",
+        *,
+        reverse: bool = False,
+        min_qubits: int | None = None,
+        operational: bool | None = True,
+        simulator: bool | None = False,
+        where: Test | None = None,
+        timeout: float | None = None,
+    ) -> tuple[Backend, ...]:
+        """Return the backends that are wanted, best first, from the list alone; unknown values come last.
+
+        Args:
+            by: `queue`, `wait_time` (its median), `clops`, `two_qubit_error` (the median),
+                `two_qubit_error_best`, `two_qubit_error_layered`, `readout_error`, `qubits`, or a callable
+                of a backend, plain or async, whose smallest value is the best.
+            reverse: whether the worst come first.
+            min_qubits: as for `least_busy`, and so are the rest.
+            operational: likewise.
+            simulator: likewise.
+            where: likewise; an async one is awaited for several at a time.
+            timeout: seconds for the list; left out, `limits.total`.
+
+        Raises:
+            InvalidRequest: there is no such key.
+        """
+        wanted = Wanted(min_qubits, operational, simulator, where)
+        return await rank(self.fetch, by, wanted, reverse=reverse, timeout=timeout)
 
     def stats(self) -> CacheStats:
         """Return what the cache did since the client was made, and what its memory holds."""
