@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .pool import Limits, SessionPool
     from .redis_store import RedisStore
     from .retry import RetryPolicy
+    from .snapshot import Item, Snapshot
     from .stats import CacheStats, ResourceStats
     from .store import Store, StoreStats
 else:
@@ -82,7 +83,7 @@ else:
             "stats",
             "cache",
         ),
-        *("discovery", "client", "file_store", "redis_store"),
+        *("discovery", "snapshot", "client", "file_store", "redis_store"),
     )
 
     def __getattr__(name):
@@ -134,6 +135,7 @@ __all__ = [
     "InstanceSearch",
     "InstanceUnavailable",
     "InvalidRequest",
+    "Item",
     "Limits",
     "Locked",
     "Memory",
@@ -152,6 +154,7 @@ __all__ = [
     "ServiceInstance",
     "ServiceUnavailable",
     "SessionPool",
+    "Snapshot",
     "Store",
     "StoreStats",
     "TLSError",

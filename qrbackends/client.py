@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
@@ -33,6 +33,7 @@ from .pool import Limits, SessionPool
 from .retry import RetryPolicy
 from .routes import Routes
 from .saved import load_account
+from .snapshot import Progress, Snapshot
 from .stats import CacheStats
 from .store import Store
 
@@ -346,6 +347,28 @@ class Client:
         """
         wanted = Wanted(min_qubits, operational, simulator, where)
         return await rank(self.fetch, by, wanted, reverse=reverse, timeout=timeout)
+
+    def snapshot(
+        self,
+        resources: Iterable[Resource] = ("status", "configuration", "properties"),
+        *,
+        where: Callable[[Backend], bool] | None = None,
+        progress: Progress | None = None,
+    ) -> Snapshot:
+        """Return documents of every backend, over all regions at once, to be iterated or collected.
+
+        `async for item in client.snapshot(…)` gives each document as it comes, and failures as items;
+        `await client.snapshot(…).collect()` gives all of them, by backend and resource.
+
+        Args:
+            resources: any of `configuration`, `properties`, `status` and `defaults`.
+            where: a test of the list's entries; left out, all of them.
+            progress: told after each item: how many are done, and how many there are.
+
+        Raises:
+            InvalidRequest: one of the resources is no document of a backend, or there are none.
+        """
+        return Snapshot(self.fetch, resources, where, progress, width=self._pool.limits.per_region)
 
     def stats(self) -> CacheStats:
         """Return what the cache did since the client was made, and what its memory holds."""
