@@ -73,7 +73,10 @@ def best_qubits(configuration: BackendConfiguration, properties: BackendProperti
         InvalidRequest: there is no such set, or the device reports no native two-qubit gate.
     """
     device = _Device(configuration, properties, n)
-    found = min(_sets(device, n), default=None)
+    # A line is a connected set, too, and the two searches do not always miss the same ones.
+    line = min(_chains(device, n, _LINES, _cheap), default=None)
+    lines = [] if line is None else [(device.cost(line[1]), tuple(sorted(line[1])))]
+    found = min([*_sets(device, n), *lines], default=None)
     if found is None:
         raise InvalidRequest(f"{n} working qubits that are connected were not found").about(
             backend=configuration.backend_name

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from ..errors import InvalidRequest
 from .backend import Backend
 from .configuration import BackendConfiguration
 from .properties import BackendProperties, GateProperties, Nduv
@@ -117,7 +118,10 @@ def summary(
 
     Raises:
         DecodeError: a unit, or a gate's qubit, is none that is known.
+        InvalidRequest: `now` has no time zone.
     """
+    if now is not None and now.utcoffset() is None:
+        raise InvalidRequest("now has no time zone; say which instant is meant, such as datetime.now(UTC)")
     processor = configuration.processor_type or (listed.processor_type if listed else None)
     metrics = listed.performance_metrics if listed else None
     known = {} if properties is None else _calibrated(properties, now or datetime.now(UTC))

@@ -1,13 +1,13 @@
 """A backend at a glance: what the documents say, and nothing of what is faulty."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import median
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from qrbackends import BackendStatus, BackendSummary, summary
+from qrbackends import BackendStatus, BackendSummary, InvalidRequest, summary
 from qrbackends.models import (
     Backend,
     DeviceStatus,
@@ -120,3 +120,8 @@ def test_a_spread_of_one_value_is_that_value() -> None:
     t1 = properties.t1(0)
     assert t1 is not None
     assert summary(configuration, properties).t1 == Spread(t1, t1, (0,), t1, (0,))
+
+
+def test_an_instant_without_a_time_zone_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="now has no time zone"):
+        summary(*real("armonk"), now=datetime(2026, 1, 1))
