@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from .snapshot import Item, Snapshot
     from .stats import CacheStats, ResourceStats
     from .store import Store, StoreStats
+    from .watching import Change
 else:
     _HOMES = (  # those that import little first
         *(
@@ -83,7 +84,7 @@ else:
             "stats",
             "cache",
         ),
-        *("discovery", "snapshot", "client", "file_store", "redis_store"),
+        *("discovery", "snapshot", "watching", "client", "file_store", "redis_store"),
     )
 
     def __getattr__(name):
@@ -119,6 +120,7 @@ __all__ = [
     "CachePolicy",
     "CacheStats",
     "CalibrationLookupError",
+    "Change",
     "CircuitOpen",
     "Client",
     "ClientClosed",

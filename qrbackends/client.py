@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
@@ -36,6 +36,7 @@ from .saved import load_account
 from .snapshot import Progress, Snapshot
 from .stats import CacheStats
 from .store import Store
+from .watching import Watch, Watcher
 
 
 class ClientOptions(TypedDict, total=False):
@@ -114,6 +115,7 @@ class Client:
         )
         self._discovery = Discovery(account, self._pool, self._calls, self._tokens, retry)
         self._routes = Routes(account, self._cache.fetch, self._discovery.instances)
+        self._watcher = Watcher(self.fetch)
 
     @classmethod
     def from_account(
@@ -370,6 +372,62 @@ class Client:
         """
         return Snapshot(self.fetch, resources, where, progress, width=self._pool.limits.per_region)
 
+    def watch(
+        self,
+        interval: float = 30.0,
+        backends: Collection[str] | None = None,
+        *,
+        threshold: int = 1,
+        detail: bool = False,
+    ) -> Watch:
+        """Return the changes in the fleet as they happen, beginning with what there is.
+
+        `async for change in client.watch(…)`, which `break` ends; `async with` ends it at once. One request
+        per instance and interval, however many watch; those of different intervals share the shortest. What
+        fails is told, and never ends it.
+
+        Args:
+            interval: seconds between two looks.
+            backends: the names to watch; left out, all.
+            threshold: by how many jobs a queue has to change to be told.
+            detail: whether new calibrations are told; each backend's properties are asked for each time.
+
+        Raises:
+            InvalidRequest: one of the arguments makes no sense.
+        """
+        return self._watcher.watch(interval, backends, threshold, detail=detail)
+
+    async def wait_for(
+        self,
+        backend_id: str,
+        until: Callable[[Backend], bool],
+        *,
+        timeout: float | None = None,
+        interval: float = 30.0,
+    ) -> Backend:
+        """Return a backend's entry in the list as soon as `until` is true of it.
+
+        Args:
+            backend_id: the backend's name.
+            until: such as `lambda backend: backend.online and backend.queue_length < 5`.
+            timeout: seconds to wait at most; left out, for as long as it takes.
+            interval: seconds between two looks.
+
+        Raises:
+            Timeout: it did not become true in time.
+        """
+        return await self._watcher.wait_for(backend_id, until, timeout, interval)
+
+    async def wait_for_recalibration(
+        self, backend_id: str, *, timeout: float | None = None, interval: float = 60.0
+    ) -> datetime:
+        """Return the date of a backend's next calibration, as soon as it is there.
+
+        Raises:
+            Timeout: there was none in time.
+        """
+        return await self._watcher.wait_for_recalibration(backend_id, timeout, interval)
+
     def stats(self) -> CacheStats:
         """Return what the cache did since the client was made, and what its memory holds."""
         return self._cache.stats()
@@ -403,6 +461,7 @@ class Client:
             stack.push_async_callback(self._cache.aclose)
             stack.push_async_callback(self._routes.aclose)
             stack.push_async_callback(self._discovery.aclose)
+            stack.push_async_callback(self._watcher.aclose)
             self._calls.end()
 
     async def __aenter__(self) -> Self:

@@ -16,7 +16,7 @@ LAYERS = [
     {"api", "body", "circuit", "flight", "gate", "memory", "policy", "retry", "scope", "size"},  # no I/O
     {"lane", "pool", "calls", "auth", "origin", "discovery"},  # the wire
     {"store", "stats", "cache", "routes", "file_store", "redis_store"},  # between client and wire
-    {"choosing", "snapshot"},  # whole-fleet work
+    {"choosing", "snapshot", "watching"},  # whole-fleet work
     {"client"},  # the object people hold
     {"__init__"},
     {"cli", "emulator", "geometry", "interop", "qubits", "tables", "__main__"},  # edges
