@@ -20,6 +20,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _COMMANDS = {  # name: module, imported when the command is wanted, as rich takes its time
     "fleet": "fleet",
     "show": "show",
+    "least-busy": "least_busy",
     "instances": "instances",
     "backends": "documents",
     "configuration": "documents",
@@ -39,7 +40,7 @@ class _Commands(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = getattr(import_module(f".{module}", __package__), cmd_name)
+        command: click.Command = getattr(import_module(f".{module}", __package__), cmd_name.replace("-", "_"))
         return command
 
 

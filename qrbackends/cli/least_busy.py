@@ -1,0 +1,34 @@
+"""The backend with the fewest jobs waiting."""
+
+import asyncio
+
+import click
+
+from ..models import Backend
+from . import views
+from .options import Source, SourceCommand, source_options
+from .screen import print_table
+from .text import echo_json
+
+
+@click.command("least-busy", cls=SourceCommand)
+@source_options
+@click.option("--min-qubits", type=click.IntRange(min=0), metavar="N", help="At least so many qubits.")
+def least_busy(source: Source, as_json: bool, min_qubits: int | None) -> None:
+    """Show the backend with the fewest jobs waiting.
+
+    Of the quantum computers that are online; `--min-qubits` says how large it has to be.
+
+    The exit code is 1 where there is none.
+    """
+    found = asyncio.run(_least_busy(source, min_qubits))
+    if as_json:
+        source.announce()
+        echo_json(found)
+    else:
+        print_table(source.title("least busy backend"), views.BACKENDS, [views.backend(found, False)])
+
+
+async def _least_busy(source: Source, min_qubits: int | None) -> Backend:
+    async with source.client() as client:
+        return await client.least_busy(min_qubits=min_qubits)

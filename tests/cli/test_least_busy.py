@@ -1,0 +1,33 @@
+"""`qrbackends least-busy`."""
+
+import msgspec
+
+from qrbackends import Backend
+from qrbackends.emulator import Emulator
+
+from .conftest import Run
+
+
+def test_the_screen_and_json_show_the_same(run: Run, service: Emulator) -> None:
+    code, out, err = run("least-busy", "--json")
+    assert (code, err) == (0, "")
+    found = msgspec.json.decode(out, type=Backend)
+    assert found.online
+    code, out, err = run("least-busy")
+    assert (code, err) == (0, "")
+    title, _, _, row = out.splitlines()[:4]
+    assert title == "Least busy backend"
+    assert row.split()[0] in service.backends()
+    assert service.count("backends") == 4, "one request per instance, each time"
+
+
+def test_the_size_is_kept_to(run: Run, service: Emulator) -> None:
+    found = msgspec.json.decode(run("least-busy", "--min-qubits", "133", "--json").out, type=Backend)
+    assert (found.qubits or 0) >= 133
+    code, out, err = run("least-busy", "--min-qubits", "5000")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "backends is what is wanted" in err
+
+
+def test_emulated_data_says_so(run: Run) -> None:
+    assert run("least-busy", "--emulator", "synthetic").out.startswith("Emulated least busy backend")
