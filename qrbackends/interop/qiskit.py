@@ -26,6 +26,7 @@ try:
     from qiskit.circuit.library import PhaseGate, RZGate, RZZGate, U1Gate, XGate
     from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
     from qiskit.dagcircuit import DAGCircuit
+    from qiskit.exceptions import QiskitError
     from qiskit.providers import BackendV2, Options, QubitProperties
     from qiskit.transpiler import InstructionProperties, Target
     from qiskit.transpiler.passes import WrapAngles
@@ -38,7 +39,7 @@ except (ImportError, AttributeError) as error:
 
 from ..account import Instance
 from ..client import Client
-from ..errors import NotFound, QRBackendsError
+from ..errors import DecodeError, NotFound, QRBackendsError
 from ..models import BackendConfiguration, BackendProperties
 from ..models.properties import Nduv
 
@@ -83,7 +84,7 @@ def to_target(
         RuntimeWarning: a basis gate is not known and left out.
 
     Raises:
-        DecodeError: a unit, or a gate's qubit, is none that is known.
+        DecodeError: a unit, or a gate's qubit, is none that is known, or the documents do not fit each other.
     """
     known = get_standard_gate_name_mapping() | dict(custom_name_mapping or {})
     if not include_fractional_gates:
@@ -102,14 +103,21 @@ def to_target(
     for name in set(_NON_UNITARY).intersection(_supported(configuration)):
         if places[name] is None:
             places[name] = {(qubit,): None for qubit in range(configuration.n_qubits) if qubit not in faulty}
-    target = _empty_target(configuration, properties)
+    if "rzz" in operations:
+        _register_rzz()
+    try:
+        return _filled(_empty_target(configuration, properties), operations, places)
+    except QiskitError as error:  # such as a gate of two qubits on three
+        problem = f"the documents of {configuration.backend_name} do not fit each other: {error.message:.200}"
+    raise DecodeError(problem).about(backend=configuration.backend_name)
+
+
+def _filled(target: Target, operations: Mapping[str, Any], places: Mapping[str, Places]) -> Target:
     for name, operation in operations.items():
         if name in _CONTROL_FLOW:
             target.add_instruction(operation, name=name)
         else:
             target.add_instruction(operation, places[name], name, angle_bounds=_ANGLES.get(name))
-    if "rzz" in operations:
-        _register_rzz()
     return target
 
 

@@ -90,9 +90,9 @@ async def test_a_start_that_is_cancelled_leaves_nothing_open(steps: int) -> None
     await asyncio.wait([task])
     if not task.cancelled():  # it was quicker
         await task.result().__aexit__(None, None, None)
-    assert open_files() == before
+    assert open_files() <= before  # fewer where what an earlier test left was collected meanwhile
     await opened(emulator)  # and it can be opened still
-    assert open_files() == before
+    assert open_files() <= before  # fewer where what an earlier test left was collected meanwhile
 
 
 @pytest.mark.parametrize("steps", range(8))
@@ -111,7 +111,7 @@ async def test_an_end_that_is_cancelled_closes_everything(steps: int) -> None:
         task = asyncio.create_task(cancel())
         await emulator.__aexit__(None, None, None)
     await task
-    assert open_files() == before
+    assert open_files() <= before  # fewer where what an earlier test left was collected meanwhile
 
 
 async def test_it_is_not_entered_twice() -> None:
@@ -145,7 +145,7 @@ async def test_a_region_is_not_started_once_the_emulator_is_closed() -> None:
         await port.start()
     with pytest.raises(ValueError, match="not running"):
         await emulator.start_region("us-east")
-    assert open_files() == before
+    assert open_files() <= before  # fewer where what an earlier test left was collected meanwhile
 
 
 async def test_a_number_that_somebody_else_took_while_the_region_was_down_is_an_error() -> None:
@@ -176,7 +176,7 @@ async def test_one_port_that_fails_to_close_keeps_no_other_open(monkeypatch: pyt
     with pytest.raises(RuntimeError, match="closed"):
         await first.start()
     await opened(emulator)
-    assert open_files() == before
+    assert open_files() <= before  # fewer where what an earlier test left was collected meanwhile
 
 
 async def test_backends_go_to_the_regions_in_turn() -> None:

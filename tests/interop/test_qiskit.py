@@ -32,6 +32,7 @@ from qrbackends import (
     BackendConfiguration,
     BackendProperties,
     Client,
+    DecodeError,
     NotFound,
     QRBackendsError,
 )
@@ -188,6 +189,17 @@ def test_an_instruction_that_qiskit_does_not_know_is_told_and_can_be_given() -> 
     warp = Gate("warp", 1, [])
     target = interop.to_target(odd, properties, custom_name_mapping={"warp": warp})
     assert target.operation_from_name("warp") is warp
+
+
+def test_documents_that_do_not_fit_each_other_are_told() -> None:
+    configuration, properties = real("lima")
+    text = tuple(replace(gate, qubits=tuple(map(str, gate.qubits))) for gate in properties.gates)
+    same = interop.to_target(configuration, replace(properties, gates=text))
+    assert entries(same) == entries(interop.to_target(configuration, properties)), "as the contract has it"
+    for on in ((0, 1, 2), ("x", 1)):
+        gates = tuple(replace(g, qubits=on) if g.gate == "cx" else g for g in properties.gates)
+        with pytest.raises(DecodeError):
+            interop.to_target(configuration, replace(properties, gates=gates))
 
 
 # --- angles
