@@ -20,7 +20,7 @@ from .library import Library
 from .log import Request, RequestLog
 from .ports import Port, to_its_end
 from .queues import Queue
-from .service import BackendsService
+from .service import BackendsService, Setting
 from .synthetic import SyntheticFleet
 from .tokens import Issuer
 from .wire import Errors
@@ -85,6 +85,7 @@ class Emulator:
         self._log = RequestLog()
         self._entered = False
         self._ports: dict[str, Port] = {}
+        self._services: list[BackendsService] = []
         self._names: dict[str, tuple[str, ...]] = {}
 
     async def __aenter__(self) -> Self:
@@ -93,7 +94,8 @@ class Emulator:
         self._entered = True
         try:
             fleet = await asyncio.to_thread(self._load_fleet)
-            services: list[Service] = [*self._region_services(fleet)]
+            self._services = self._region_services(fleet)
+            services: list[Service] = [*self._services]
             services.append(CloudService(self._issuer, self._instances, self._errors))
             for offset, service in enumerate(services):
                 number = self._first_port + offset if self._first_port else 0
@@ -202,6 +204,35 @@ class Emulator:
         Like everything else here it belongs to the emulator's event loop, and is not for other threads.
         """
         return self._faults.add(Fault(action, resource, backend, region, times))
+
+    def set_backend(
+        self,
+        name: str,
+        *,
+        status: Literal["online", "paused", "offline"] | None = None,
+        reason: str = "",
+        queue_length: int | None = None,
+        hidden: bool = False,
+    ) -> None:
+        """Let a backend be like this from now on; what is left out is as it was when the emulator began.
+
+        Args:
+            name: the backend.
+            status: its state.
+            reason: why, where `status` is given.
+            queue_length: the number of jobs waiting, which then does not move by itself.
+            hidden: whether no instance lists it, and its documents are not found.
+
+        Raises:
+            ValueError: there is no such backend, or the number of jobs is negative.
+        """
+        if queue_length is not None and queue_length < 0:
+            raise ValueError("queue_length has to be 0 or more")
+        for service in self._services:
+            if name in self._names[service.region]:
+                service.set_backend(name, Setting(status, reason, queue_length, hidden))
+                return
+        raise ValueError(f"the emulator has no backend {name!r:.100}")
 
     def clear_faults(self) -> None:
         """Remove all faults, and let go of the requests that they hold."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, get_args
 from urllib.parse import unquote
@@ -20,6 +21,19 @@ _LONGEST_PARAMETER = 100
 _VERSION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CRN = re.compile(r"crn:v1:[a-z0-9-]+:[a-z]+:quantum-computing:[a-z0-9-]+:a/[0-9a-f]{32}:[0-9a-f-]{36}::")
 _STATES = {"online": (True, "active"), "paused": (False, "internal"), "offline": (False, "maintenance")}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a test makes of a backend; None leaves it as it is."""
+
+    status: str | None = None
+    reason: str = ""
+    queue_length: int | None = None
+    hidden: bool = False
+
+
+_AS_EVER = Setting()
 
 
 class BackendsService:
@@ -51,7 +65,8 @@ class BackendsService:
         clock: Callable[[], float],
     ) -> None:
         self.region = region
-        self.names = tuple(names)
+        self._names = dict.fromkeys(names)
+        self._set: dict[str, Setting] = {}
         self._fleet = fleet
         self._library = library
         self._queues = queues
@@ -59,6 +74,28 @@ class BackendsService:
         self._issuer = issuer
         self._errors = errors
         self._clock = clock
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The backends that it has, as far as they are not hidden."""
+        return tuple(name for name in self._names if not self._setting(name).hidden)
+
+    def set_backend(self, name: str, setting: Setting) -> None:
+        """Let a backend be as `setting` says from now on; what it leaves out is as ever."""
+        self._set[name] = setting
+
+    def _setting(self, name: str) -> Setting:
+        return self._set.get(name, _AS_EVER)
+
+    def _device(self, name: str) -> Device:
+        device, setting = self._fleet.device(name), self._setting(name)
+        if setting.status is None:
+            return device
+        return replace(device, status=setting.status, reason=setting.reason)
+
+    def _poll(self, name: str) -> int:
+        length = self._setting(name).queue_length
+        return self._queues[name].poll() if length is None else length
 
     def classify(self, path: str) -> tuple[str | None, str | None]:
         """Return the resource and the backend that a raw path names.
@@ -90,7 +127,7 @@ class BackendsService:
             return await self._list(parameters)
         if len(name) > _LONGEST_ID:
             raise self._errors.refuse(400, "The backend's id is too long.")
-        if name not in self.names:
+        if name not in self._names or self._setting(name).hidden:
             raise self._unknown(name)
         if resource == "status":
             return self._status(name)
@@ -147,7 +184,7 @@ class BackendsService:
         devices = []
         for name in self.names:
             key = self._fleet.find("properties", name, None, None, now)
-            entry = _entry(self._fleet.device(name), self._queues[name].poll())
+            entry = _entry(self._device(name), self._poll(name))
             entry["performance_metrics"] = await self._library.metrics(name, key)
             if fields:
                 entry["wait_time_seconds"] = self._queues[name].wait_times()
@@ -155,13 +192,13 @@ class BackendsService:
         return json_answer({"devices": devices})
 
     def _status(self, name: str) -> Answer:
-        device = self._fleet.device(name)
+        device = self._device(name)
         state, status = _STATES[device.status]
         body = {
             "state": state,
             "status": status,
             "message": device.message,
-            "length_queue": self._queues[name].poll(),
+            "length_queue": self._poll(name),
             "backend_version": device.version,
         }
         return json_answer(body)
