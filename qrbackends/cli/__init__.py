@@ -20,6 +20,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _COMMANDS = {  # name: module, imported when the command is wanted, as rich takes its time
     "fleet": "fleet",
     "show": "show",
+    "watch": "watch",
     "least-busy": "least_busy",
     "instances": "instances",
     "backends": "documents",

@@ -181,7 +181,7 @@ def _explicit(args: Sequence[str]) -> Iterator[str]:
 
 
 _OPTIONS = (
-    click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout, and nothing else there."),
+    click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there."),
     click.option(
         "--emulator",
         type=click.Choice(FLEETS),

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -68,8 +68,15 @@ def print_table(
         note: the line below it.
     """
     console = make_console()
+    console.print(table_of(title, columns, rows, note, console.width))
+
+
+def table_of(
+    title: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], note: str, width: int
+) -> Group:
+    """Return what `print_table` prints on a screen of so many columns."""
     cells = [[_text(cell) for cell in row] for row in rows]
-    shown, gap = _fitting(columns, cells, console.width)
+    shown, gap = _fitting(columns, cells, width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
     for place in shown:
         column = columns[place]
@@ -78,14 +85,12 @@ def print_table(
         )
     for row in cells:
         table.add_row(*(row[place] for place in shown))
-    console.print(Text(clean(title), style="bold"))
-    console.print(table)
     hidden = [column.header for place, column in enumerate(columns) if place not in shown]
     notes = [note] if note else []
     if hidden:
         notes.append(f"Not shown for lack of room: {', '.join(hidden)}.")
-    if notes:
-        console.print(Text(clean(" ".join(notes)), style="dim"))
+    below = [Text(clean(" ".join(notes)), style="dim")] if notes else []
+    return Group(Text(clean(title), style="bold"), table, *below)
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, Cell]]) -> None:

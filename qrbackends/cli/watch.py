@@ -1,0 +1,232 @@
+"""What changes in the fleet, as it happens."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TypeAlias
+
+import anyio
+import click
+from rich.console import Console, Group
+from rich.live import Live
+
+from ..errors import QRBackendsError
+from ..models import Backend
+from ..watching import Change
+from .options import Source, SourceCommand, source_options
+from .screen import Cell, Column, make_console, status_cell, table_of
+from .text import DASH, clean, echo_json, warn, whole
+
+_REDRAWN = 0.1  # seconds between two drawings: changes come in swarms
+_COLUMNS = (
+    Column("backend"),
+    Column("region", rank=2),
+    Column("status"),
+    Column("queue", right=True),
+    Column("by", right=True, rank=1),
+    Column("qubits", right=True, rank=4),
+    Column("changed", rank=1),
+    Column("recalibrated", rank=3),
+    Column("reason", rank=5),
+)
+_Row: TypeAlias = tuple[Backend, Change | None, Change | None]  # what moved it last, and recalibrated it
+
+_AROUND = 8  # lines of the screen that are not backends: title, header, note and the like
+
+
+@click.command(cls=SourceCommand)
+@click.argument("names", nargs=-1, metavar="[BACKEND]...")
+@source_options
+@click.option(
+    "--interval",
+    type=click.FloatRange(1, 86400),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to ask, one request per instance.",
+)
+@click.option(
+    "--threshold",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="JOBS",
+    help="By how many jobs a queue has to change to be told.",
+)
+@click.option("--detail", is_flag=True, help="Tell new calibrations, too: a request per backend each time.")
+def watch(
+    source: Source, as_json: bool, names: tuple[str, ...], interval: float, threshold: int, detail: bool
+) -> None:
+    """Show what changes in the fleet, until Ctrl-C.
+
+    On a terminal, a table that is kept up to date; elsewhere a line for each change; with --json an object
+    for each. It begins with what there is. Instances that fail are told, and asked again.
+    """
+    console = make_console()
+    if as_json:
+        shown: Lines | Board = Lines(_echo_object)
+        source.announce()
+    elif console.is_terminal and not console.is_dumb_terminal:
+        shown = Board(console, source.title(f"fleet, asked every {interval:g} s"), detail)
+    else:
+        shown = Lines(_echo_line)
+        click.echo(clean(source.title(f"fleet, asked every {interval:g} s")))
+    asyncio.run(_watch(source, shown, set(names), interval, threshold, detail))
+
+
+async def _watch(
+    source: Source, shown: "Lines | Board", names: set[str], interval: float, threshold: int, detail: bool
+) -> None:
+    async with source.client() as client:
+        if names:
+            listed = await client.backends()
+            for name in sorted(names - {backend.name for backend in listed}):
+                warn(f"no instance lists {name} now; it is told when one does")
+        wanted = names or None
+        async with client.watch(interval, wanted, threshold=threshold, detail=detail) as changes:
+            await shown.show(changes)
+
+
+class Lines:
+    """Each change by itself, as soon as it is seen."""
+
+    def __init__(self, echo: Callable[[Change], None]) -> None:
+        self._echo = echo
+
+    async def show(self, changes: AsyncIterator[Change]) -> None:
+        """Write the changes until there are no more."""
+        async for change in changes:
+            self._echo(change)
+
+
+class Board:
+    """A table that redraws in place.
+
+    Args:
+        console: where to.
+        title: the line above it.
+        detail: whether calibrations are watched, too.
+    """
+
+    def __init__(self, console: Console, title: str, detail: bool) -> None:
+        self._console = console
+        self._title = title
+        self._columns = [column for column in _COLUMNS if detail or column.header != "recalibrated"]
+        self._rows: dict[tuple[str | None, str | None], _Row] = {}
+        self._failing: dict[str | None, QRBackendsError | None] = {}
+        self._dirty = asyncio.Event()
+
+    async def show(self, changes: AsyncIterator[Change]) -> None:
+        """Draw what there is until there are no more changes."""
+        with Live(self, console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._redraw, live)
+                async for change in changes:
+                    self.take(change)
+                    self._dirty.set()
+                group.cancel_scope.cancel()
+
+    async def _redraw(self, live: Live) -> None:
+        while True:
+            await self._dirty.wait()
+            await anyio.sleep(_REDRAWN)
+            self._dirty.clear()
+            live.refresh()
+
+    def take(self, change: Change) -> None:
+        """Take a change into what is drawn."""
+        key = change.instance, change.backend
+        if change.kind == "failed":
+            self._failing[change.instance] = change.error
+        elif change.kind == "recovered":
+            self._failing.pop(change.instance, None)
+        elif change.after is None:
+            self._rows.pop(key, None)
+        else:
+            _, moved, calibrated = self._rows.get(key, (None, None, None))
+            if change.kind == "recalibrated":
+                calibrated = change
+            elif change.kind != "present":
+                moved = change
+            self._rows[key] = change.after, moved, calibrated
+
+    def __rich__(self) -> Group:
+        """Return what is drawn now; of more backends than fit, those that changed last."""
+        room = max(1, self._console.height - _AROUND - len(self._failing))
+        rows = sorted(self._rows.values(), key=_latest_first)
+        notes = [_summary(backend for backend, _, _ in rows)]
+        if len(rows) > room:
+            notes.append(f"{len(rows) - room:,} more than fit; those that changed last are shown.")
+        rows = sorted(rows[:room], key=_by_name)
+        notes += [f"Failing: {clean(str(error))}." for error in self._failing.values()]
+        cells = ([*self._cells(*row)] for row in rows)
+        return table_of(self._title, self._columns, cells, " ".join(notes), self._console.width)
+
+    def _cells(self, backend: Backend, moved: Change | None, calibrated: Change | None) -> Iterable[Cell]:
+        by = 0
+        if moved is not None and moved.before is not None:
+            by = backend.queue_length - moved.before.queue_length
+        shown: dict[str, Cell] = {
+            "backend": backend.name,
+            "region": backend.region or DASH,
+            "status": status_cell(backend.status.name),
+            "queue": whole(backend.queue_length),
+            "by": f"{by:+,}" if by else "",
+            "qubits": whole(backend.qubits),
+            "changed": f"{moved.at.astimezone():%H:%M:%S}" if moved else DASH,
+            "recalibrated": f"{calibrated.at.astimezone():%H:%M:%S}" if calibrated else DASH,
+            "reason": backend.status.reason or DASH,
+        }
+        return (shown[column.header] for column in self._columns)
+
+
+def _by_name(row: _Row) -> tuple[str, str]:
+    return row[0].name, row[0].region or ""
+
+
+def _latest_first(row: _Row) -> tuple[float, tuple[str, str]]:
+    moved = row[1]
+    return -moved.at.timestamp() if moved else 0.0, _by_name(row)
+
+
+def _summary(backends: Iterable[Backend]) -> str:
+    states: Counter[str] = Counter()
+    waiting = 0
+    for backend in backends:
+        states[backend.status.name] += 1
+        waiting += backend.queue_length
+    if not states:
+        return "No backend yet."
+    counted = ", ".join(f"{number:,} {state}" for state, number in states.most_common())
+    return f"{counted}; {waiting:,} jobs waiting."
+
+
+def _echo_object(change: Change) -> None:
+    error = None if change.error is None else str(change.error)
+    told = {name: getattr(change, name) for name in change.__struct_fields__}
+    echo_json(told | {"error": error})
+
+
+def _echo_line(change: Change) -> None:
+    where = f"{change.backend} ({change.region})" if change.backend else change.instance or "the service"
+    click.echo(clean(f"{change.at:%Y-%m-%dT%H:%M:%SZ} {where}: {_told(change)}"))
+
+
+def _told(change: Change) -> str:
+    before, after = change.before, change.after
+    match change.kind:
+        case "failed":
+            return f"fails: {change.error}"
+        case "recovered":
+            return "answers again"
+        case "recalibrated" if change.calibrated_at is not None:
+            return f"recalibrated at {change.calibrated_at:%Y-%m-%dT%H:%M:%SZ}"
+        case "queue" if before is not None and after is not None:
+            return f"queue {before.queue_length:,} to {after.queue_length:,}"
+        case "status" if before is not None and after is not None:
+            return f"{_state(before)} to {_state(after)}"
+    return change.kind if after is None else f"{change.kind}, {_state(after)}, {after.queue_length:,} jobs"
+
+
+def _state(backend: Backend) -> str:
+    return backend.status.name + (f" ({backend.status.reason})" if backend.status.reason else "")
