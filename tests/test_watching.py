@@ -5,7 +5,9 @@ import gc
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import anyio
@@ -29,7 +31,8 @@ from qrbackends import (
     ServerError,
     Timeout,
 )
-from qrbackends.emulator import Emulator
+from qrbackends.emulator import Emulator, Status
+from qrbackends.emulator.fleets import Device
 from qrbackends.models import DeviceStatus
 from qrbackends.watching import Watcher
 
@@ -38,6 +41,7 @@ from .waiting import until
 pytestmark = pytest.mark.anyio
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
+LONG = pytest.mark.timeout(1200)
 CRNS = ("crn:0", "crn:1", "crn:2")
 
 
@@ -561,3 +565,180 @@ async def test_closing_the_client_ends_the_watching(emulator: Emulator) -> None:
         await waiting
     with pytest.raises(ClientClosed):
         await anext(aiter(client.watch()))
+
+
+# --- the emulator's script, replayed
+
+
+class Listed:
+    """A fleet that is only listed: many backends, and no documents."""
+
+    def __init__(self, count: int) -> None:
+        self.names = tuple(f"synthetic_{number:05}" for number in range(count))
+
+    def device(self, name: str) -> Device:
+        return Device(name, "1.0.0", 156)
+
+    def find(self, *_: Any) -> None:
+        return None
+
+    def build(self, key: Any) -> bytes:
+        raise AssertionError("nothing can be found")
+
+
+class Replay:
+    """Does to an emulator what a script says, and says itself what has to be told of it."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.now = dict.fromkeys(emulator.backends(), ("online", 0))
+        self.seen: dict[tuple[str, str], tuple[str, int]] = {}
+        self.failing: set[str] = set()
+        self.told_failing: set[str] = set()
+        self.regions = {name: region for region in emulator.regions for name in emulator.backends(region)}
+        for name in self.now:
+            self.put(name, "online", 0)
+
+    def put(self, name: str, status: Any, queue: int) -> None:
+        self.emulator.set_backend(name, status=status, queue_length=queue)
+        self.now[name] = (status, queue)
+
+    def drop(self, name: str) -> None:
+        self.emulator.set_backend(name, hidden=True)
+        self.now.pop(name, None)
+
+    def fail(self, regions: set[str]) -> None:
+        self.emulator.clear_faults()
+        for region in regions:
+            self.emulator.fault(Status(403), resource="backends", region=region, times=None)
+        self.failing = regions
+
+    def expected(self) -> Counter[tuple[Any, ...]]:
+        """What a poll has to tell: kind, instance and backend, and status and queue before and after."""
+        told: Counter[tuple[Any, ...]] = Counter()
+        for instance in self.emulator.instances:
+            crn, region = instance.crn, instance.region
+            if (crn in self.told_failing) != (region in self.failing):
+                told["failed" if region in self.failing else "recovered", crn, None, None, None] += 1
+                self.told_failing ^= {crn}
+            if region in self.failing:
+                continue
+            for name in self.emulator.backends(region):
+                before, after = self.seen.get((crn, name)), self.now.get(name)
+                if before == after:
+                    continue
+                if after is None:
+                    kind = "disappeared"
+                elif before is None:
+                    kind = "appeared"
+                else:
+                    kind = "queue" if before[0] == after[0] else "status"
+                told[kind, crn, name, before, after] += 1
+                self.seen.pop((crn, name), None)
+                if after is not None:
+                    self.seen[crn, name] = after
+        return told
+
+
+def as_told(change: Change) -> tuple[Any, ...]:
+    def state(one: Backend | None) -> tuple[str, int] | None:
+        return None if one is None else (one.status.name, one.queue_length)
+
+    kind = "appeared" if change.kind == "present" else change.kind
+    return kind, change.instance, change.backend, state(change.before), state(change.after)
+
+
+@asynccontextmanager
+async def watched(fleet: Listed, instances: int) -> AsyncIterator[tuple[Replay, World]]:
+    """An emulator, and a client that polls it when the world's time is moved."""
+    async with (
+        Emulator(fleet, instances=instances) as emulator,
+        Client(emulator.account(), retry=RetryPolicy(attempts=1)) as client,
+    ):
+        world = World()
+        client._watcher = world.watcher = Watcher(
+            client.fetch, clock=lambda: world.now, sleep=world.sleep, draw=lambda: 0.0
+        )
+        yield Replay(emulator), world
+
+
+async def tick(world: World, consumer: Consumer) -> list[Change]:
+    """Let the next poll happen, and take what it tells."""
+    await world.advance(30.0)
+    await until(lambda: world.watcher.polled_at == world.now)
+    return await consumer.take()
+
+
+SCRIPT = st.lists(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("put"), st.integers(0, 5), STATES, st.integers(0, 3)),
+            st.tuples(st.just("drop"), st.integers(0, 5)),
+            st.tuples(st.just("fail"), st.sets(st.sampled_from(["us-east", "eu-de"]))),
+        ),
+        max_size=5,
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=15)
+@given(SCRIPT)
+def test_what_is_told_of_an_emulator_is_what_its_script_says(script: list[list[Any]]) -> None:
+    async def run() -> None:
+        fleet = Listed(6)
+        async with watched(fleet, instances=2) as (replay, world):
+            consumer = Consumer(world)
+            assert Counter(map(as_told, await first_of(world, consumer))) == replay.expected()
+            for steps in [*script, [("fail", set[str]())]]:
+                for what, *arguments in steps:
+                    if what == "fail":
+                        replay.fail(*arguments)
+                    else:
+                        getattr(replay, what)(fleet.names[arguments[0]], *arguments[1:])
+                told = Counter(map(as_told, await tick(world, consumer)))
+                assert told == replay.expected()
+            await consumer.close()
+
+    asyncio.run(run())
+
+
+async def first_of(world: World, consumer: Consumer) -> list[Change]:
+    """Take what there is at the beginning."""
+    taken = await consumer.take()
+    await until(lambda: world.watcher.polled_at == world.now)
+    return taken + await consumer.take()
+
+
+@pytest.mark.parametrize(
+    ("backends", "ticks"), [(500, 10), pytest.param(5000, 500, marks=[pytest.mark.long, LONG])]
+)
+async def test_many_backends_over_ten_instances_and_two_regions(backends: int, ticks: int) -> None:
+    fleet, draw = Listed(backends), Random(7)
+    async with watched(fleet, instances=5) as (replay, world):
+        consumer = Consumer(world)
+        assert Counter(map(as_told, await first_of(world, consumer))) == replay.expected()
+        tracemalloc.start()
+        sizes: list[int] = []
+        for number in range(ticks):
+            replay.emulator.reset_log()
+            replay.fail({"eu-de"} if number % 7 == 3 else set())
+            for name in draw.sample(fleet.names, backends // 50):
+                if draw.random() < 0.2:
+                    replay.drop(name)
+                else:
+                    replay.put(name, draw.choice(["online", "paused"]), draw.randrange(100))
+            told = await tick(world, consumer)
+            assert Counter(map(as_told, told)) == replay.expected()
+            asked = {(one.resource, one.method) for one in replay.emulator.requests}
+            assert asked == {("backends", "GET")}
+            assert replay.emulator.count("backends") == 10, "one request per instance"
+            consumer.kinds.clear()
+            del told
+            replay.emulator.reset_log()
+            gc.collect()
+            sizes.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        await consumer.close()
+    half = ticks // 2
+    assert max(sizes[half:]) < 1.2 * max(sizes[:half]) + 50_000

@@ -197,7 +197,7 @@ def _summary(backends: Iterable[Backend]) -> str:
         waiting += backend.queue_length
     if not states:
         return "No backend yet."
-    counted = ", ".join(f"{number:,} {state}" for state, number in states.most_common())
+    counted = ", ".join(f"{states[state]:,} {state}" for state in sorted(states))
     return f"{counted}; {waiting:,} jobs waiting."
 
 

@@ -334,7 +334,7 @@ async def test_the_log_says_what_was_asked_and_never_who(ask: Asker) -> None:
     token, properties, nowhere, listed = ask.emulator.requests
     assert (token.region, token.resource, token.method, token.status) == ("cloud", "token", "POST", 200)
     assert (properties.region, properties.resource, properties.backend) == ("eu-de", "properties", name)
-    assert properties.path_qs == f"/api/v1/backends/{name}/properties?calibration_id=x"
+    assert properties.path_qs == f"/backends/{name}/properties?calibration_id=x"
     assert (properties.auth, properties.crn, properties.status) == ("Bearer", ask.crn("eu-de"), 404)
     assert (nowhere.resource, nowhere.backend, nowhere.auth, nowhere.status) == (None, None, "apikey", 404)
     assert (listed.auth, listed.status) == (None, 401)
@@ -415,3 +415,33 @@ async def test_many_at_once_make_one_document(monkeypatch: pytest.MonkeyPatch) -
             for _ in range(20):
                 tasks.start_soon(asker.get, "/backends/x/configuration")
         assert len(built) == 1
+
+
+async def test_a_backend_is_as_a_test_says_until_it_says_otherwise() -> None:
+    async with Emulator(FLEET, regions=["r"]) as emulator, Asker(emulator) as ask:
+
+        async def entries() -> dict[str, Any]:
+            answer = await ask.get("/backends", "r")
+            return {one["name"]: one for one in answer.json()["devices"]}
+
+        before = await entries()
+        emulator.set_backend("a", status="paused", reason="by hand", queue_length=77)
+        emulator.set_backend("b", hidden=True)
+        for _ in range(2):
+            now = await entries()
+            assert set(now) == {"a", "c"}
+            assert now["a"]["status"] == {"name": "paused", "reason": "by hand"}
+            assert now["a"]["queue_length"] == 77
+        status = (await ask.get("/backends/a/status", "r")).json()
+        assert (status["state"], status["length_queue"]) == (False, 77)
+        assert (await ask.get("/backends/b/status", "r")).status == 404
+        assert emulator.backends() == ("a", "b", "c"), "all that it could serve"
+        for name in "ab":
+            emulator.set_backend(name)
+        now = await entries()
+        assert now["a"]["status"] == before["a"]["status"]
+        assert "b" in now
+        with pytest.raises(ValueError, match="no backend 'z'"):
+            emulator.set_backend("z")
+        with pytest.raises(ValueError, match="queue_length"):
+            emulator.set_backend("a", queue_length=-1)
