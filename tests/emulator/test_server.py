@@ -334,7 +334,7 @@ async def test_the_log_says_what_was_asked_and_never_who(ask: Asker) -> None:
     token, properties, nowhere, listed = ask.emulator.requests
     assert (token.region, token.resource, token.method, token.status) == ("cloud", "token", "POST", 200)
     assert (properties.region, properties.resource, properties.backend) == ("eu-de", "properties", name)
-    assert properties.path_qs == f"/backends/{name}/properties?calibration_id=x"
+    assert properties.path_qs == f"/api/v1/backends/{name}/properties?calibration_id=x"
     assert (properties.auth, properties.crn, properties.status) == ("Bearer", ask.crn("eu-de"), 404)
     assert (nowhere.resource, nowhere.backend, nowhere.auth, nowhere.status) == (None, None, "apikey", 404)
     assert (listed.auth, listed.status) == (None, 401)
