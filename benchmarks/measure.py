@@ -29,17 +29,53 @@ def alternate(contestants: Mapping[str, Callable[[], object]], rounds: int) -> d
 
 def summarized(seconds: list[float]) -> Timing:
     """Return the median and the quartiles."""
+    if len(seconds) < 2:
+        return Timing(*3 * seconds)
     lower, median, upper = statistics.quantiles(seconds, n=4)
     return Timing(median, lower, upper)
 
 
-def table(title: str, timings: Mapping[str, Timing], ours: str) -> str:
-    """Return the timings as text, each with its ratio to ours."""
-    lines = [title]
-    for name, timing in timings.items():
-        ratio = timing.median / timings[ours].median
-        lines.append(
-            f"  {name:<29} {timing.median * 1e3:9.3f} ms"
-            f"   [{timing.lower * 1e3:.3f}, {timing.upper * 1e3:.3f}]   {ratio:7.2f} x"
-        )
-    return "\n".join(lines)
+def per_call(contestants: Mapping[str, Callable[[int], float]], rounds: int, calls: int) -> dict[str, Timing]:
+    """Time calls that are too short to be timed one by one.
+
+    Args:
+        contestants: each makes so many calls and returns the seconds that they took.
+        rounds: how often each does, in turn.
+        calls: how many calls in a row.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for contestant in contestants.values():
+        contestant(calls)
+    for _ in range(rounds):
+        for name, contestant in contestants.items():
+            seconds[name].append(contestant(calls) / calls)
+    return {name: summarized(measured) for name, measured in seconds.items()}
+
+
+class Table(NamedTuple):
+    """Timings side by side.
+
+    Attributes:
+        title: what was measured.
+        timings: by contestant; ours is the first one.
+        note: a line below.
+    """
+
+    title: str
+    timings: Mapping[str, Timing]
+    note: str = ""
+
+    def ratios(self) -> dict[str, float]:
+        """Return each one's median over ours."""
+        ours = next(iter(self.timings.values())).median
+        return {name: timing.median / ours for name, timing in self.timings.items()}
+
+    def __str__(self) -> str:
+        lines = [self.title]
+        unit, scale = ("ms", 1e3) if max(self.timings.values()).median >= 1e-3 else ("µs", 1e6)
+        for (name, timing), ratio in zip(self.timings.items(), self.ratios().values(), strict=True):
+            lines.append(
+                f"  {name:<29} {timing.median * scale:10.3f} {unit}"
+                f"   [{timing.lower * scale:.3f}, {timing.upper * scale:.3f}]   {ratio:7.2f} x"
+            )
+        return "\n".join([*lines, *([f"  {self.note}"] if self.note else [])])

@@ -11,7 +11,7 @@ from qrbackends import CachePolicy, Client, Limits, QRBackendsError
 from qrbackends.emulator import Emulator, Hold, SyntheticFleet
 
 from .bare import bare_session, get, instance_of
-from .measure import Timing, summarized, table
+from .measure import Table, Timing, summarized
 
 GOOD, BAD = "eu-de", "us-east"
 CALLERS = 200  # that keep asking the silent region; more than the 100 connections of a session of aiohttp
@@ -85,8 +85,8 @@ async def compare(rounds: int, calls: int) -> dict[str, Timing]:
     return {name: summarized(seconds) for name, seconds in found.items()}
 
 
-def run(rounds: int) -> str:
+def run(rounds: int) -> list[Table]:
     """Measure, and return the table."""
     timings = asyncio.run(compare(3, 100) if rounds > 10 else compare(1, 5))
     title = f"region: calls to one region while {CALLERS} callers ask another, which is silent"
-    return table(title, timings, "qrbackends, healthy")
+    return [Table(title, timings)]

@@ -54,7 +54,7 @@ async def compare(calls: int) -> dict[str, Outcome]:
     return {"qrbackends": ours, "each call alone": bare}
 
 
-def run(rounds: int) -> str:
+def run(rounds: int) -> list[str]:
     """Measure, and return the table."""
     calls = 2_000 if rounds > 10 else 100
     lines = [f"storm: {calls} calls at once, {LIMIT.rate:g} requests per second and a burst of {LIMIT.burst}"]
@@ -63,4 +63,4 @@ def run(rounds: int) -> str:
         shares = f"{outcome.succeeded / calls:7.1%} succeeded   {outcome.refused / calls:6.1%} saw a 429"
         speed = f"{rate:5.1f} per second, {rate / LIMIT.rate:.2f} of the limit"
         lines.append(f"  {name:<24} {shares}   {outcome.requests:6} requests   {speed}")
-    return "\n".join(lines)
+    return ["\n".join(lines)]

@@ -1,8 +1,19 @@
 """Response bodies: decompressed while they arrive, bounded, and checked for their end. No I/O."""
 
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 from .errors import BodyDamaged, BodyTooLarge
+
+decompressor: Callable[[int], Any] = zlib.decompressobj
+_failures: tuple[type[Exception], ...] = (zlib.error,)
+try:
+    from isal import isal_zlib  # the extra `speed`: the same in a fraction of the time
+except ImportError:
+    pass
+else:
+    decompressor, _failures = isal_zlib.decompressobj, (zlib.error, isal_zlib.error)
 
 ACCEPT_ENCODING = "gzip, deflate"
 
@@ -31,7 +42,7 @@ class Body:
         self._received = 0
         self._limit = limit
         self._parts: list[bytes] = []
-        self._member: zlib._Decompress | None = None
+        self._member: Any = None
         self._compressed = self._encoding not in ("", "identity")
         if self._compressed and self._encoding not in _WINDOW_BITS:
             # Only what is known is named: a server may send anything back, a credential among it.
@@ -67,15 +78,15 @@ class Body:
     def _inflate(self, chunk: bytes) -> bytes:
         """Decompress `chunk` and return what lies behind the end of a gzip member."""
         if self._member is None:
-            self._member = zlib.decompressobj(self._window_bits(chunk))
+            self._member = decompressor(self._window_bits(chunk))
         try:
             self._keep(self._member.decompress(chunk, self._room + 1))
-        except zlib.error:
+        except _failures:
             problem = "the body is not compressed as its headers say"
         else:
             if not self._member.eof:
                 return b""
-            rest = self._member.unused_data
+            rest: bytes = self._member.unused_data
             self._member = None
             return rest
         raise BodyDamaged(problem)

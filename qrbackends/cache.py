@@ -4,12 +4,12 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextvars import Context
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 import anyio
 from msgspec import Struct
@@ -48,9 +48,13 @@ logger = logging.getLogger("qrbackends.cache")
 _RENEWALS = 32  # in the background at a time; what finds no place is renewed at a later question
 _PAUSE = 1.0  # seconds before the service is asked anew for what it has just failed to give
 _LEADERS = 2  # other workers whose answers are waited for, where they end without one
+_WORDINGS = 10_000  # of which it is known where their answers lie
 _NEGATIVE_SIZE = 4096  # bytes: an error and its texts
 
 Source = Literal["memory", "shared", "origin", "stale"]
+
+Wording: TypeAlias = tuple[Resource, Hashable, Hashable, Hashable]
+"""A question as its caller put it: resource, backend, calibration_id and instance."""
 
 
 class Fetched(Struct, Generic[T], frozen=True):
@@ -133,6 +137,44 @@ class Cache:
         self._renewals: dict[Key, asyncio.Task[None]] = {}
         self._failing: set[str] = set()  # scopes, while renewals in them fail
         self._counts = {resource: Counter[str]() for resource in get_args(Resource)}
+        self._wordings: dict[Wording, tuple[Key, Entry]] = {}
+
+    def recall(self, wording: Wording) -> Any:
+        """Return the answer that is fresh and was given to the same words before, or None.
+
+        The shortest way to what is known: nothing is built, checked or looked for that was so before.
+
+        Raises:
+            ClientClosed: the client is closed.
+            WrongEventLoop: the client belongs to another event loop.
+        """
+        try:
+            known = self._wordings.get(wording)
+        except TypeError:  # what cannot be hashed is no question, as will be told
+            return None
+        if known is None:
+            return None
+        key, entry = known
+        if not entry.kept or self._memory.clock() >= entry.fresh_until:
+            del self._wordings[wording]
+            return None
+        self._calls.check()
+        self._memory.used[key] = None
+        self._counts[wording[0]]["hits"] += 1
+        return entry.value
+
+    def note(self, wording: Wording, request: Request, instance: Instance) -> None:
+        """Note where the answer to some words lies, if it is kept."""
+        key = (self._scopes.of(instance).id, request)
+        entry = self._memory.get(key)
+        if entry is not None and not entry.negative:
+            if len(self._wordings) >= _WORDINGS:
+                self._wordings.clear()
+            self._wordings[wording] = key, entry
+
+    def forget_wordings(self) -> None:
+        """Forget where answers lie: another instance may have to be asked from now on."""
+        self._wordings.clear()
 
     async def fetch(
         self, request: Request, instance: Instance, deadline: float | None = None, *, refresh: bool = False

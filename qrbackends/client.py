@@ -114,7 +114,9 @@ class Client:
             api_version=api_version,
         )
         self._discovery = Discovery(account, self._pool, self._calls, self._tokens, retry)
-        self._routes = Routes(account, self._cache.fetch, self._discovery.instances)
+        self._routes = Routes(
+            account, self._cache.fetch, self._discovery.instances, self._cache.forget_wordings
+        )
         self._watcher = Watcher(self.fetch)
 
     @classmethod
@@ -178,8 +180,12 @@ class Client:
             refresh: ask the service, whatever is known.
             timeout: seconds that the call may take, instead of `limits.total`.
         """
-        request = Request("configuration", backend_id, calibration_id)
-        configuration: BackendConfiguration = await self._value(request, instance, refresh, timeout)
+        configuration: BackendConfiguration | None = None
+        if not refresh and timeout is None:
+            configuration = self._cache.recall(("configuration", backend_id, calibration_id, instance))
+        if configuration is None:
+            request = Request("configuration", backend_id, calibration_id)
+            configuration = await self._value(request, instance, refresh, timeout)
         return configuration
 
     async def properties(
@@ -202,8 +208,12 @@ class Client:
             refresh: ask the service, whatever is known.
             timeout: seconds that the call may take, instead of `limits.total`.
         """
-        request = Request("properties", backend_id, calibration_id, updated_before)
-        properties: BackendProperties = await self._value(request, instance, refresh, timeout)
+        properties: BackendProperties | None = None
+        if not refresh and timeout is None and updated_before is None:
+            properties = self._cache.recall(("properties", backend_id, calibration_id, instance))
+        if properties is None:
+            request = Request("properties", backend_id, calibration_id, updated_before)
+            properties = await self._value(request, instance, refresh, timeout)
         return properties
 
     async def status(
@@ -215,8 +225,11 @@ class Client:
         timeout: float | None = None,
     ) -> BackendStatus:
         """Return whether a backend is operational now, and how many jobs wait for it."""
-        request = Request("status", backend_id)
-        status: BackendStatus = await self._value(request, instance, refresh, timeout)
+        status: BackendStatus | None = None
+        if not refresh and timeout is None:
+            status = self._cache.recall(("status", backend_id, None, instance))
+        if status is None:
+            status = await self._value(Request("status", backend_id), instance, refresh, timeout)
         return status
 
     async def defaults(
@@ -228,8 +241,11 @@ class Client:
         timeout: float | None = None,
     ) -> BackendDefaults:
         """Return a backend's pulse-level defaults; most backends have none any more (`NotFound`)."""
-        request = Request("defaults", backend_id)
-        defaults: BackendDefaults = await self._value(request, instance, refresh, timeout)
+        defaults: BackendDefaults | None = None
+        if not refresh and timeout is None:
+            defaults = self._cache.recall(("defaults", backend_id, None, instance))
+        if defaults is None:
+            defaults = await self._value(Request("defaults", backend_id), instance, refresh, timeout)
         return defaults
 
     async def fetch(
@@ -245,16 +261,7 @@ class Client:
         The value is a `request.type`; for the list, a `BackendList` over all instances, with the age and
         source of its oldest part.
         """
-        deadline = None if timeout is None else self._calls.deadline(timeout)
-        await self._routes.ready(deadline)
-        own = None if instance is None else self._routes.named(instance)
-        if request.backend_id is None:
-            return await self._routes.list(request, own, deadline, refresh=refresh)
-        own = own or self._routes.known(request.backend_id)
-        if own is None:  # finding it is a part of the call
-            deadline = deadline or self._calls.deadline()
-            own = await self._find(request.backend_id, deadline)
-        return await self._cache.fetch(request, own, deadline, refresh=refresh)
+        return (await self._fetch(request, instance, refresh, timeout))[0]
 
     async def invalidate(
         self,
@@ -432,6 +439,21 @@ class Client:
         """Return what the cache did since the client was made, and what its memory holds."""
         return self._cache.stats()
 
+    async def _fetch(
+        self, request: Request, instance: Instance | str | None, refresh: bool, timeout: float | None
+    ) -> tuple[Fetched[Any], Instance | None]:
+        """Return the answer, and the instance that was asked where it was one."""
+        deadline = None if timeout is None else self._calls.deadline(timeout)
+        await self._routes.ready(deadline)
+        own = None if instance is None else self._routes.named(instance)
+        if request.backend_id is None:
+            return await self._routes.list(request, own, deadline, refresh=refresh), None
+        own = own or self._routes.known(request.backend_id)
+        if own is None:  # finding it is a part of the call
+            deadline = deadline or self._calls.deadline()
+            own = await self._find(request.backend_id, deadline)
+        return await self._cache.fetch(request, own, deadline, refresh=refresh), own
+
     async def _find(self, backend_id: str, deadline: float) -> Instance:
         now = anyio.current_time()
         try:
@@ -445,7 +467,11 @@ class Client:
     async def _value(
         self, request: Request, instance: Instance | str | None, refresh: bool, timeout: float | None
     ) -> Any:
-        return (await self.fetch(request, instance=instance, refresh=refresh, timeout=timeout)).value
+        fetched, own = await self._fetch(request, instance, refresh, timeout)
+        if own is not None and request.updated_before is None:
+            wording = (request.resource, request.backend_id, request.calibration_id, instance)
+            self._cache.note(wording, request, own)
+        return fetched.value
 
     async def aclose(self) -> None:
         """Close the client's connections; calls that are under way end with `ClientClosed`.

@@ -27,9 +27,10 @@ class Entry:
         expires: until when it is kept at all.
         size: the bytes that it takes.
         retry_at: where the service failed since: not to be asked before.
+        kept: whether a memory has it now.
     """
 
-    __slots__ = ("expires", "fresh_until", "retry_at", "size", "stored_at", "value")
+    __slots__ = ("expires", "fresh_until", "kept", "retry_at", "size", "stored_at", "value")
 
     def __init__(self, value: Any, stored_at: float, fresh_until: float, expires: float, size: int) -> None:
         self.value = value
@@ -38,6 +39,7 @@ class Entry:
         self.expires = expires
         self.size = size
         self.retry_at: float | None = None
+        self.kept = False
 
     @property
     def negative(self) -> bool:
@@ -78,6 +80,8 @@ class Memory:
         if not 0 < share <= 1:
             raise ValueError("share has to be above 0 and at most 1")
         self.clock = clock
+        self.used: dict[Key, None] = {}
+        """What was read without asking `get`, which would have noted it; until the next `put`."""
         self._share = int(max_bytes * share)
         self._entries = _Entries(max_bytes, clock)
         self._tickets: WeakValueDictionary[Key, Ticket] = WeakValueDictionary()
@@ -108,6 +112,9 @@ class Memory:
         if not ticket.valid:
             return
         with self._entries.timer as now:  # one instant for all of it: nothing expires half-way
+            used, self.used = self.used, {}
+            for key in used:
+                self.get(key)
             self._entries.pop(ticket.key, None)
             if entry.size <= self._share and now < entry.expires:
                 self._entries.make_room(ticket.key[0], self._share - entry.size)
@@ -151,7 +158,7 @@ class _Entries(TLRUCache[Key, Entry]):
     def __init__(self, max_bytes: int, clock: Callable[[], float]) -> None:
         super().__init__(max_bytes, lambda _key, entry, _now: entry.expires, clock, lambda entry: entry.size)
         self.evictions = 0
-        self._scopes: dict[str, OrderedDict[Key, int]] = {}
+        self._scopes: dict[str, OrderedDict[Key, Entry]] = {}
         self._bytes: dict[str, int] = {}
 
     def keys_of(self, scope: str) -> list[Key]:
@@ -171,7 +178,8 @@ class _Entries(TLRUCache[Key, Entry]):
 
     def __setitem__(self, key: Key, entry: Entry) -> None:
         super().__setitem__(key, entry)
-        self._scopes.setdefault(key[0], OrderedDict())[key] = entry.size
+        entry.kept = True
+        self._scopes.setdefault(key[0], OrderedDict())[key] = entry
         self._bytes[key[0]] = self._bytes.get(key[0], 0) + entry.size
 
     def __delitem__(self, key: Key) -> None:
@@ -190,6 +198,8 @@ class _Entries(TLRUCache[Key, Entry]):
 
     def _forget(self, key: Key) -> None:
         keys = self._scopes[key[0]]
-        self._bytes[key[0]] -= keys.pop(key)
+        entry = keys.pop(key)
+        entry.kept = False
+        self._bytes[key[0]] -= entry.size
         if not keys:
             del self._scopes[key[0]], self._bytes[key[0]]

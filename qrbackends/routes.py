@@ -41,13 +41,21 @@ class Routes:
         account: whose instances, in order of preference.
         fetch: asks one instance.
         discover: looks up the instances of an account that names none.
+        moved: called when a backend may have to be asked for elsewhere than before.
     """
 
-    def __init__(self, account: Account, fetch: Fetch, discover: Discover | None = None) -> None:
+    def __init__(
+        self,
+        account: Account,
+        fetch: Fetch,
+        discover: Discover | None = None,
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
         self._instances = tuple(account.instances)
         self._discover = discover if not account.instances else None
         self._found: Sequence[ServiceInstance] = ()
         self._fetch = fetch
+        self._moved = moved
         self._known: dict[str, frozenset[str]] = {}  # by CRN
         self._flights: Flights[Fetched[BackendsResponse]] = Flights()
         self._lists: dict[str, asyncio.Task[Fetched[BackendsResponse]]] = {}  # by CRN
@@ -69,6 +77,7 @@ class Routes:
         if found is not self._found:
             self._found = found
             self._instances = tuple(one.instance for one in found)
+            self._moved()
 
     def named(self, instance: Instance | str) -> Instance:
         """Return the account's instance of this CRN, or of this name where they were looked up.
@@ -179,7 +188,10 @@ class Routes:
         self, request: Request, instance: Instance, deadline: float | None = None, refresh: bool = False
     ) -> Fetched[BackendsResponse]:
         listed = await self._fetch(request, instance, deadline, refresh=refresh)
-        self._known[instance.crn] = frozenset(device.name for device in listed.value.devices)
+        known = frozenset(device.name for device in listed.value.devices)
+        if known != self._known.get(instance.crn):
+            self._known[instance.crn] = known
+            self._moved()
         return listed
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -718,7 +719,6 @@ async def test_many_backends_over_ten_instances_and_two_regions(backends: int, t
     async with watched(fleet, instances=5) as (replay, world):
         consumer = Consumer(world)
         assert Counter(map(as_told, await first_of(world, consumer))) == replay.expected()
-        tracemalloc.start()
         sizes: list[int] = []
         for number in range(ticks):
             replay.emulator.reset_log()
@@ -737,8 +737,9 @@ async def test_many_backends_over_ten_instances_and_two_regions(backends: int, t
             del told
             replay.emulator.reset_log()
             gc.collect()
-            sizes.append(tracemalloc.get_traced_memory()[0])
-        tracemalloc.stop()
+            sizes.append(
+                sys.getallocatedblocks()
+            )  # objects in memory; tracemalloc would take ten times as long
         await consumer.close()
     half = ticks // 2
-    assert max(sizes[half:]) < 1.2 * max(sizes[:half]) + 50_000
+    assert max(sizes[half:]) < 1.05 * max(sizes[:half])

@@ -1,0 +1,124 @@
+"""The emulated service in a process of its own, so that the client's time is the client's."""
+
+import asyncio
+import subprocess
+import sys
+from argparse import ArgumentParser
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+from msgspec import Struct
+
+from qrbackends import Account, Instance
+from qrbackends.emulator import Delay, Emulator, SyntheticFleet
+from qrbackends.emulator.fleets import Device, Fleet
+
+
+class Listed:
+    """A fleet that is only listed: as many backends as one likes, and no documents."""
+
+    def __init__(self, count: int) -> None:
+        self.names = tuple(f"backend_{number:05}" for number in range(count))
+
+    def device(self, name: str) -> Device:
+        """Return what the list says of each."""
+        return Device(name, "1.0.0", 156, ("hardware", 3000), ("Heron", "2", None))
+
+    def find(self, *_: object) -> None:
+        """There is nothing to be found."""
+        return
+
+    def build(self, key: Hashable) -> bytes:
+        """Nothing is ever found."""
+        raise KeyError(key)
+
+
+class Service(Struct):
+    """Where it is, and what opens it."""
+
+    api_key: str
+    iam_url: str
+    search_url: str
+    catalog_url: str
+    urls: dict[str, str]  # by region
+    instances: list[str]  # CRNs
+    backends: dict[str, list[str]]  # by region
+
+    def account(self) -> Account:
+        """Return an account with all of its instances."""
+        instances = [Instance(crn, url=self.urls[crn.split(":")[5]]) for crn in self.instances]
+        return Account(
+            api_key=self.api_key,
+            instances=instances,
+            iam_url=self.iam_url,
+            search_url=self.search_url,
+            catalog_url=self.catalog_url,
+        )
+
+    def crn(self, region: str) -> str:
+        """Return a region's first instance."""
+        return next(crn for crn in self.instances if crn.split(":")[5] == region)
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """Region and name of each backend."""
+        return [(region, name) for region, names in self.backends.items() for name in names]
+
+
+@contextmanager
+def service(fleet: str = "snapshots", latency: float = 0.0) -> Iterator[Service]:
+    """Run the service.
+
+    Args:
+        fleet: as for `Emulator`; or a number of backends that are only listed; or `synthetic_N`, one
+            backend of this name with N qubits.
+        latency: seconds that it takes for each answer.
+    """
+    command = [sys.executable, "-m", "benchmarks.service", fleet, str(latency)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield msgspec.json.decode(process.stdout.readline(), type=Service)
+    finally:
+        process.stdin.close()  # which ends it
+        process.wait()
+        process.stdout.close()
+
+
+async def serve(fleet: "str | Fleet", latency: float) -> None:
+    """Serve until stdin is closed."""
+    async with Emulator(fleet) as emulator:
+        if latency:
+            for region in emulator.regions:
+                emulator.fault(Delay(latency), region=region, times=None)
+        told = Service(
+            emulator.api_keys[0],
+            emulator.iam_url,
+            emulator.search_url,
+            emulator.catalog_url,
+            {region: emulator.url(region) for region in emulator.regions},
+            [one.crn for one in emulator.instances],
+            {region: list(emulator.backends(region)) for region in emulator.regions},
+        )
+        print(msgspec.json.encode(told).decode(), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+def main() -> None:
+    """Run as a process."""
+    parser = ArgumentParser()
+    parser.add_argument("fleet")
+    parser.add_argument("latency", type=float)
+    arguments = parser.parse_args()
+    fleet: str | Fleet = arguments.fleet
+    if arguments.fleet.isdecimal():
+        fleet = Listed(int(arguments.fleet))
+    elif arguments.fleet.startswith("synthetic_"):
+        fleet = SyntheticFleet({arguments.fleet: int(arguments.fleet.removeprefix("synthetic_"))})
+    asyncio.run(serve(fleet, arguments.latency))
+
+
+if __name__ == "__main__":
+    main()
