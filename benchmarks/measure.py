@@ -1,5 +1,6 @@
 """How things are timed: alternately, in one run, many times; medians, spreads and ratios are told."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -19,8 +20,12 @@ def alternate(contestants: Mapping[str, Callable[[], object]], rounds: int) -> d
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for contestant in contestants.values():
         contestant()  # caches, imports and allocators are warm from here on
-    for _ in range(rounds):
-        for name, contestant in contestants.items():
+    gc.freeze()  # what others have imported is nobody's to walk through
+    order = list(contestants.items())
+    for number in range(rounds):
+        begin = number % len(order)  # nobody always follows the same one
+        for name, contestant in order[begin:] + order[:begin]:
+            gc.collect()  # nobody pays for what others left
             start = time.perf_counter()
             contestant()
             seconds[name].append(time.perf_counter() - start)

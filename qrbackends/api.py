@@ -80,7 +80,8 @@ class Request(Struct, frozen=True, dict=True):
     def __post_init__(self) -> None:
         if not isinstance(self.resource, str) or self.resource not in _TYPES:
             raise InvalidRequest(f"no resource {self.resource!r:.80}; there are {', '.join(_TYPES)}")
-        force_setattr(self, "fields", _field_names(self.fields))
+        if self.fields != ():
+            force_setattr(self, "fields", _field_names(self.fields))
         if self.resource == "backends":
             self._refuse("backend_id")
         else:
@@ -92,7 +93,8 @@ class Request(Struct, frozen=True, dict=True):
             self._refuse("updated_before")
         if self.calibration_id is not None:
             _check_text("a calibration_id", self.calibration_id, _MAX_CALIBRATION_ID)
-        force_setattr(self, "updated_before", _instant(self.updated_before))
+        if self.updated_before is not None:
+            force_setattr(self, "updated_before", _instant(self.updated_before))
 
     def _refuse(self, name: str) -> None:
         if getattr(self, name) not in (None, ()):
@@ -230,13 +232,11 @@ def _check_text(what: str, text: str, limit: int) -> None:
         raise InvalidRequest(f"{what} has to be text, not {type(text).__name__}")
     if not 1 <= len(text) <= limit:
         raise InvalidRequest(f"{what} has 1 to {limit} characters, not {len(text)}")
-    if _UNPRINTABLE.search(text):
+    if not (text.isascii() and text.isprintable()) and _UNPRINTABLE.search(text):
         raise InvalidRequest(f"{what} cannot hold control characters or lone surrogates")
 
 
-def _instant(when: datetime | None) -> datetime | None:
-    if when is None:
-        return None
+def _instant(when: datetime) -> datetime:
     if not isinstance(when, datetime):
         raise InvalidRequest(f"updated_before has to be a datetime, not {type(when).__name__}")
     if when.utcoffset() is None:

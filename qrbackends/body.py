@@ -13,7 +13,8 @@ try:
 except ImportError:
     pass
 else:
-    decompressor, _failures = isal_zlib.decompressobj, (zlib.error, isal_zlib.error)
+    decompressor = isal_zlib.decompressobj
+    _failures = (zlib.error, OSError)  # isal's own is an OSError; there is no other here
 
 ACCEPT_ENCODING = "gzip, deflate"
 

@@ -32,7 +32,7 @@ from .errors import (
     Unauthorized,
     WrongEventLoop,
 )
-from .flight import Flights
+from .flight import Flights, Overdue
 from .memory import Entry, Key, Memory, Ticket
 from .origin import Origin, read
 from .policy import CachePolicy
@@ -165,6 +165,8 @@ class Cache:
 
     def note(self, wording: Wording, request: Request, instance: Instance) -> None:
         """Note where the answer to some words lies, if it is kept."""
+        if wording in self._wordings:
+            return
         key = (self._scopes.of(instance).id, request)
         entry = self._memory.get(key)
         if entry is not None and not entry.negative:
@@ -246,10 +248,7 @@ class Cache:
     async def _ask(self, question: _Question, deadline: float | None, refresh: bool) -> Fetched[Any]:
         """Wait for a flight, one's own or another's; where it fails, an old answer may do."""
         counts = self._counts[question.request.resource]
-        if self._flight(question.ticket, refresh) in self._flights:
-            counts["coalesced"] += 1
-        else:
-            counts["misses"] += 1
+        counts["coalesced" if self._flight(question.ticket, refresh) in self._flights else "misses"] += 1
         try:
             found = await self._joined(question, deadline, refresh)
         except QRBackendsError as error:
@@ -287,12 +286,11 @@ class Cache:
             self._trails[flight] = self._origin.trail(until)
         trail = self._trails[flight]
         trail.until = max(trail.until, until)  # it is as patient as whoever waits longest for it
+        began = anyio.current_time()
         try:
-            with self._calls.call(until):
-                return await self._flights.join(flight, partial(self._found, question, refresh, trail))
-        except Timeout as error:
-            if type(error) is not Timeout:  # the service's, and not the caller's own
-                raise
+            return await self._flights.join(flight, partial(self._found, question, refresh, trail), until)
+        except Overdue:
+            error = Timeout(f"no answer within {max(0.0, until - began):.3g} s")
             told = trail.told(error, anyio.current_time()).again()
         finally:
             if flight not in self._flights:

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from .errors import ClientClosed, QRBackendsError
@@ -11,10 +12,15 @@ from .errors import ClientClosed, QRBackendsError
 T = TypeVar("T")
 
 
+class Overdue(Exception):
+    """Whoever waited has no more time."""
+
+
 @dataclass(slots=True, eq=False)
 class _Flight(Generic[T]):
     task: asyncio.Task[T]
-    waiters: int = 0
+    waiting: set[asyncio.Future[None]] = field(default_factory=set)
+    wanted: bool = False  # whether it goes on without anybody who waits
 
 
 class Flights(Generic[T]):
@@ -32,22 +38,36 @@ class Flights(Generic[T]):
     def __contains__(self, key: Hashable) -> bool:
         return key in self._flights
 
-    async def join(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def join(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]], until: float = inf) -> T:
         """Return what `work` returns, beginning it unless it is under way for this key.
 
+        Args:
+            key: what the work is about.
+            work: begins it.
+            until: when to give up, in the event loop's time.
+
         Raises:
+            Overdue: it did not end in time.
             ClientClosed: the flights were closed, before or meanwhile.
             QRBackendsError: what the work raised; each caller gets an instance of their own.
         """
         flight = self._flights.get(key) or self._start(key, work)
-        flight.waiters += 1
+        # A future of one's own: a thousand who wait cost a fraction of what `asyncio.wait` takes.
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        flight.waiting.add(waiter)
+        alarm = loop.call_at(until, _wake, waiter) if until < inf else None
         try:
-            await asyncio.wait((flight.task,))
+            await waiter
         finally:
-            flight.waiters -= 1
-            if not flight.waiters and not flight.task.done():
+            if alarm is not None:
+                alarm.cancel()
+            flight.waiting.discard(waiter)
+            if not flight.waiting and not flight.wanted and not flight.task.done():
                 self._flights.pop(key, None)  # nobody joins what is being stopped
                 flight.task.cancel()
+        if not flight.task.done():
+            raise Overdue
         return outcome(flight.task)
 
     def begin(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
@@ -59,7 +79,7 @@ class Flights(Generic[T]):
         flight = self._flights.get(key)
         if flight is None:
             flight = self._start(key, work)
-            flight.waiters += 1
+            flight.wanted = True
         return flight.task
 
     def _start(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
@@ -75,6 +95,8 @@ class Flights(Generic[T]):
                 del self._flights[key]
             if not task.cancelled():
                 task.exception()  # seen, even where every caller has left
+            for waiter in flight.waiting:
+                _wake(waiter)
 
         task.add_done_callback(landed)
         return flight
@@ -87,6 +109,11 @@ class Flights(Generic[T]):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def outcome(task: asyncio.Task[T]) -> T:

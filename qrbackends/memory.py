@@ -102,9 +102,11 @@ class Memory:
 
     def get(self, key: Key) -> Entry | None:
         """Return what is kept for a question, however old, or None."""
+        if not self._entries.has(key):
+            return None
         try:
             return self._entries[key]
-        except KeyError:
+        except KeyError:  # it has expired
             return None
 
     def put(self, ticket: Ticket, entry: Entry) -> None:
@@ -160,6 +162,10 @@ class _Entries(TLRUCache[Key, Entry]):
         self.evictions = 0
         self._scopes: dict[str, OrderedDict[Key, Entry]] = {}
         self._bytes: dict[str, int] = {}
+
+    def has(self, key: Key) -> bool:
+        """Return whether there is an entry, be it expired."""
+        return key in self._scopes.get(key[0], ())
 
     def keys_of(self, scope: str) -> list[Key]:
         return list(self._scopes.get(scope, ()))
