@@ -46,7 +46,7 @@ def run(rounds: int) -> list[Table]:
     """Measure, and return the table."""
     loop = asyncio.new_event_loop()
     with redis() as address, service("snapshots") as there:
-        store = RedisStore.from_url(address)
+        store = RedisStore(address)
         # A memory that keeps nothing: each call asks Redis, as a worker's first one does.
         client = Client(there.account(), store=store, cache=CachePolicy(max_bytes=0))
         alone = Client(there.account(), cache=CachePolicy(max_bytes=0))
@@ -60,7 +60,7 @@ def run(rounds: int) -> list[Table]:
             return await alone.properties(DEVICE)
 
         async def with_cashews() -> BackendProperties:
-            body = await cache.get(DEVICE)
+            body: bytes = await cache.get(DEVICE)
             return msgspec.json.decode(body, type=BackendProperties)
 
         async def prepare() -> None:

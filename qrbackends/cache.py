@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Sequence
 from contextvars import Context
 from datetime import UTC, datetime
 from functools import partial
-from math import inf
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 import anyio
@@ -331,7 +330,7 @@ class Cache:
     async def _from_origin(self, question: _Question, trail: Trail) -> tuple[Entry, bytes]:
         # No deadline of its own: each who waits has one, and the last to leave stops it.
         try:
-            answer = await self._origin.fetch(question.request, question.instance, inf, trail)
+            answer = await self._origin.fetch(question.request, question.instance, trail)
         except NotFound as error:
             now = self._memory.clock()
             until = now + self._policy.negative

@@ -104,7 +104,7 @@ class Client:
         self._tokens = Tokens(account, self._pool, self._calls, retry=retry)
         self._cache = Cache(
             account,
-            Origin(account, self._pool, self._calls, self._tokens, api_version, retry),
+            Origin(account, self._pool, self._tokens, api_version, retry),
             self._calls,
             policy,
             Memory(policy.max_bytes, share=1.0) if memory is None else memory,

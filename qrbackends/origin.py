@@ -12,8 +12,7 @@ from msgspec.structs import replace
 from .account import Account, Instance, Secret
 from .api import API_VERSION, Request, headers, parse
 from .auth import Tokens
-from .calls import Calls
-from .errors import InvalidRequest, QRBackendsError, Timeout, Unauthorized
+from .errors import InvalidRequest, QRBackendsError, Unauthorized
 from .models import BackendsResponse
 from .pool import SessionPool
 from .retry import RetryPolicy, Trail
@@ -77,7 +76,6 @@ class Origin:
     Args:
         account: whose rights are used.
         pool: what carries the requests.
-        calls: the client's calls.
         tokens: the account's bearer tokens.
         api_version: the `IBM-API-Version` to ask for, a date.
         retry: what is tried again.
@@ -88,7 +86,6 @@ class Origin:
         self,
         account: Account,
         pool: SessionPool,
-        calls: Calls,
         tokens: Tokens,
         api_version: str = API_VERSION,
         retry: RetryPolicy | None = None,
@@ -99,7 +96,6 @@ class Origin:
             raise InvalidRequest(f"api_version has to be a date such as {API_VERSION}")
         self._account = account
         self._pool = pool
-        self._calls = calls
         self._tokens = tokens
         self._api_version = api_version
         self._scopes = Scopes(account, api_version)
@@ -110,30 +106,25 @@ class Origin:
         """Return a new trail, for a call that begins now and has to end by then."""
         return Trail(self._retry, anyio.current_time(), until, self._draw)
 
-    async def fetch(
-        self, request: Request, instance: Instance, deadline: float | None = None, trail: Trail | None = None
-    ) -> Answer:
+    async def fetch(self, request: Request, instance: Instance, trail: Trail) -> Answer:
         """Return the service's answer to `request`, which is sent again as the policy says.
+
+        It has no deadline of its own: whoever waits for it has one.
 
         Args:
             request: what to ask.
             instance: whom.
-            deadline: when to give up, in the event loop's time; left out, the pool's limit from now.
             trail: where to note what went wrong on the way; it knows how long is worth waiting for.
 
         Raises:
             QRBackendsError: the last real failure, with region, instance, backend, attempts and history
                 filled in.
         """
-        until = self._calls.deadline() if deadline is None else deadline
-        trail = trail or self.trail(until)
         try:
-            with self._calls.call(until):
-                return await persist(self._tokens, trail, partial(self._attempt, request, instance, trail))
+            return await persist(self._tokens, trail, partial(self._attempt, request, instance, trail))
         except QRBackendsError as error:
-            told = trail.told(error, anyio.current_time()) if type(error) is Timeout else error
-            told.about(region=instance.region, instance=instance.crn, backend=request.backend_id)
-            raise told from None
+            error.about(region=instance.region, instance=instance.crn, backend=request.backend_id)
+            raise error from None
 
     async def _attempt(
         self, request: Request, instance: Instance, trail: Trail, authorization: Secret

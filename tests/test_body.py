@@ -3,14 +3,28 @@
 import gzip
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qrbackends import body
 from qrbackends.body import Body
 from qrbackends.errors import BodyDamaged, BodyTooLarge
+
+
+@pytest.fixture(scope="module", params=["zlib", "isal"], autouse=True)
+def _decompressor(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What decompresses: Python's own, and the extra `speed`'s."""
+    known = body.decompressor
+    if request.param == "zlib":
+        body.decompressor = zlib.decompressobj
+    else:
+        body.decompressor = pytest.importorskip("isal.isal_zlib").decompressobj
+    yield
+    body.decompressor = known
+
 
 PLAIN = b'{"devices": []}' * 50
 
