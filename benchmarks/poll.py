@@ -1,6 +1,7 @@
 """One look at the whole fleet, and how its cost grows."""
 
 import asyncio
+import gc
 import resource
 import time
 from typing import NamedTuple
@@ -27,6 +28,8 @@ async def poll(count: int, ticks: int) -> Cost:
         async with Client(there.account()) as client, client.watch(interval=3600) as changes:
             for _ in range(count):
                 await anext(changes)
+            gc.collect()
+            gc.freeze()
             for _ in range(ticks):
                 began, worked = time.perf_counter(), time.process_time()
                 assert len(await client.backends(refresh=True)) == count

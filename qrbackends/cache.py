@@ -285,7 +285,7 @@ class Cache:
             self._trails[flight] = self._origin.trail(until)
         trail = self._trails[flight]
         trail.until = max(trail.until, until)  # it is as patient as whoever waits longest for it
-        began = anyio.current_time()
+        began = asyncio.get_running_loop().time()
         try:
             return await self._flights.join(flight, partial(self._found, question, refresh, trail), until)
         except Overdue:

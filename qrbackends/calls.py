@@ -1,5 +1,6 @@
 """One client's calls: each with a deadline, and all of them over when the client is closed."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
@@ -33,7 +34,7 @@ class Calls:
             InvalidRequest: it is no number greater than zero.
         """
         if timeout is None:
-            return anyio.current_time() + self._total
+            return asyncio.get_running_loop().time() + self._total
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
             raise InvalidRequest("timeout has to be a number of seconds greater than zero")
         return anyio.current_time() + (

@@ -1,5 +1,6 @@
 """One account's way to the service: headers, answers, what is sent again, and a token that was refused."""
 
+import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
-from msgspec.structs import replace
+from msgspec.structs import force_setattr
 
 from .account import Account, Instance, Secret
 from .api import API_VERSION, Request, headers, parse
@@ -37,11 +38,12 @@ def read(request: Request, instance: Instance, status: int, headers: Mapping[str
         QRBackendsError: as `api.parse` does.
     """
     value = parse(request, status, headers, body)
-    if not isinstance(value, BackendsResponse):
-        return value
-    return BackendsResponse(
-        tuple(replace(device, region=instance.region, instance=instance.crn) for device in value.devices)
-    )
+    if isinstance(value, BackendsResponse):
+        region, crn = instance.region, instance.crn
+        for device in value.devices:  # nobody else has them yet
+            force_setattr(device, "region", region)
+            force_setattr(device, "instance", crn)
+    return value
 
 
 async def persist(tokens: Tokens, trail: Trail, attempt: Callable[[Secret], Awaitable[T]]) -> T:
@@ -104,7 +106,7 @@ class Origin:
 
     def trail(self, until: float) -> Trail:
         """Return a new trail, for a call that begins now and has to end by then."""
-        return Trail(self._retry, anyio.current_time(), until, self._draw)
+        return Trail(self._retry, asyncio.get_running_loop().time(), until, self._draw)
 
     async def fetch(self, request: Request, instance: Instance, trail: Trail) -> Answer:
         """Return the service's answer to `request`, which is sent again as the policy says.

@@ -161,11 +161,12 @@ class SessionPool:
         async with queue.turn(tenant, deadline, about) as turn:
             self.check()  # it may have been closed while this one waited for its place
             sending()
-            patience = anyio.CancelScope(deadline=anyio.current_time() + self._patience)
+            patience = asyncio.timeout(self._patience)
             failure: QRBackendsError
             try:
-                with patience:
-                    async with session.request(
+                async with (
+                    patience,
+                    session.request(
                         method,
                         target,
                         headers=headers,
@@ -173,19 +174,24 @@ class SessionPool:
                         allow_redirects=False,
                         proxy=proxy,
                         ssl=account.verify,
-                    ) as response:
-                        patience.deadline = inf  # from here on the body's own limits hold
-                        answer = Response(response.status, response.headers, await self._read(response))
-                    logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(answer.body))
-                    turn.answered(answer.status, retry_after(answer.headers))
-                    return answer
-                failure = ReadTimeout("the answer's headers did not come in time")
+                    ) as response,
+                ):
+                    patience.reschedule(None)  # from here on the body's own limits hold
+                    answer = Response(response.status, response.headers, await self._read(response))
+                logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(answer.body))
+                turn.answered(answer.status, retry_after(answer.headers))
+                return answer
             except TransportError as error:  # our own timeouts are OSErrors, too
                 failure = error
             except UnicodeError:
                 failure = ConnectError("no connection: no host can have the name in this address")
             except (aiohttp.ClientError, OSError) as error:
-                failure = self._translated(error)
+                late = patience.expired()
+                failure = (
+                    ReadTimeout("the answer's headers did not come in time")
+                    if late
+                    else self._translated(error)
+                )
             if not _is_own(failure, proxy):
                 turn.failed(failure)
         # Raised out here: aiohttp's errors hold the request's headers, and with them the token.
