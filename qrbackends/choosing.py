@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import isnan
+from math import inf, isnan, nan
 from typing import Any, Final, TypeAlias
 
 from .api import Request
@@ -29,7 +29,7 @@ def _error(metric: Metric | TwoQubitMetric | None) -> Value:
 def _clops(backend: Backend) -> Value:
     try:
         return None if backend.clops is None else -float(backend.clops.value)
-    except ValueError:  # the wire may send it as text
+    except (ValueError, OverflowError):  # the wire may send it as text, or as any number
         return None
 
 
@@ -126,8 +126,11 @@ async def rank(
 
     def place(valued: tuple[Backend, Value]) -> tuple[bool, float, str]:
         backend, value = valued
-        known = value is not None and not isnan(value)
-        return (not known, sign * value if value is not None and known else 0.0, backend.name)
+        try:
+            number = nan if value is None else float(value)
+        except OverflowError:
+            number = inf
+        return (isnan(number), 0.0 if isnan(number) else sign * number, backend.name)
 
     return tuple(backend for backend, _ in sorted(values, key=place))
 

@@ -36,7 +36,7 @@ from .saved import load_account
 from .snapshot import Progress, Snapshot
 from .stats import CacheStats
 from .store import Store
-from .watching import Watch, Watcher
+from .watching import Until, Watch, Watcher
 
 
 class ClientOptions(TypedDict, total=False):
@@ -117,7 +117,7 @@ class Client:
         self._routes = Routes(
             account, self._cache.fetch, self._discovery.instances, self._cache.forget_wordings
         )
-        self._watcher = Watcher(self.fetch)
+        self._watcher = Watcher(self.fetch, self._known_instances, check=self._calls.check)
 
     @classmethod
     def from_account(
@@ -391,7 +391,8 @@ class Client:
 
         `async for change in client.watch(…)`, which `break` ends; `async with` ends it at once. One request
         per instance and interval, however many watch; those of different intervals share the shortest. What
-        fails is told, and never ends it.
+        fails is told, and asked again; what asking again will not mend (an `AccountError`, such as a refused
+        key) is raised and ends it.
 
         Args:
             interval: seconds between two looks.
@@ -407,7 +408,7 @@ class Client:
     async def wait_for(
         self,
         backend_id: str,
-        until: Callable[[Backend], bool],
+        until: Until,
         *,
         timeout: float | None = None,
         interval: float = 30.0,
@@ -416,7 +417,7 @@ class Client:
 
         Args:
             backend_id: the backend's name.
-            until: such as `lambda backend: backend.online and backend.queue_length < 5`.
+            until: such as `lambda backend: backend.online and backend.queue_length < 5`; plain or async.
             timeout: seconds to wait at most; left out, for as long as it takes.
             interval: seconds between two looks.
 
@@ -453,6 +454,10 @@ class Client:
             deadline = deadline or self._calls.deadline()
             own = await self._find(request.backend_id, deadline)
         return await self._cache.fetch(request, own, deadline, refresh=refresh), own
+
+    async def _known_instances(self) -> tuple[Instance, ...]:
+        await self._routes.ready()
+        return self._routes.instances
 
     async def _find(self, backend_id: str, deadline: float) -> Instance:
         now = anyio.current_time()

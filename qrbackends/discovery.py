@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -14,14 +13,25 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from .account import Account, Instance, InstanceSearch, Secret
-from .api import USER_AGENT, error_for, is_json, printable
+from .api import API_VERSION, USER_AGENT, error_for, is_json, printable
 from .auth import Tokens
 from .calls import Calls
-from .errors import AccountError, DecodeError, QRBackendsError
+from .errors import (
+    AccountError,
+    ClientClosed,
+    DecodeError,
+    Forbidden,
+    NotFound,
+    QRBackendsError,
+    ReadTimeout,
+    Unauthorized,
+    WrongEventLoop,
+)
 from .flight import Flights
 from .origin import persist
 from .pool import Response, SessionPool
 from .retry import RetryPolicy, Trail
+from .scope import Scopes
 
 logger = logging.getLogger("qrbackends.discovery")
 
@@ -31,6 +41,8 @@ _PAGE = 100  # instances; as the official client asks
 _MOST_PAGES = 1000  # after which it is no list any more
 _FRESH = 3600.0  # seconds for which the instances of an account are believed
 _PRICES: Final = ("free", "trial", "paygo", "paid", "subscription")  # in order of preference, as IBM's client
+_PAUSE = 60.0  # seconds between two look-ups while something fails
+_PATIENCE = 5.0  # seconds for all plans together
 _UNKNOWN = "unknown"
 _SHOWN = 20  # of the instances that an error names
 
@@ -53,47 +65,27 @@ class ServiceInstance(Struct, frozen=True):
     tags: tuple[str, ...] = ()
 
 
-class _Doc(Struct, frozen=True):
-    extensions: Any = None
-
-
 class _Found(Struct, frozen=True):
     crn: str
     name: str | None = None
     plan: str | None = field(name="service_plan_unique_id", default=None)
-    doc: _Doc | None = None
+    doc: Any = None
     tags: tuple[str, ...] | None = None
 
     @property
     def usable(self) -> bool:
         """Whether any backends are allocated to it."""
-        return self.doc is not None and bool(self.doc.extensions)
+        return isinstance(self.doc, dict) and bool(self.doc.get("extensions"))
 
 
 class _Page(Struct, frozen=True):
-    items: tuple[_Found, ...] = ()
+    items: tuple[msgspec.Raw, ...] = ()
     search_cursor: str | None = None
 
 
-class _Names(Struct, frozen=True):
-    display_name: str | None = None
-
-
-class _Languages(Struct, frozen=True):
-    en: _Names = _Names()
-
-
-class _Pricing(Struct, frozen=True):
-    type: str | None = None
-
-
-class _Metadata(Struct, frozen=True):
-    pricing: _Pricing = _Pricing()
-
-
-class _Entry(Struct, frozen=True):
-    overview_ui: _Languages = _Languages()
-    metadata: _Metadata = _Metadata()
+_PAGES = msgspec.json.Decoder(_Page)
+_ITEMS = msgspec.json.Decoder(_Found)
+_ENTRIES = msgspec.json.Decoder(dict[str, Any])
 
 
 class Discovery:
@@ -115,50 +107,75 @@ class Discovery:
         self._calls = calls
         self._tokens = tokens
         self._retry = retry or RetryPolicy()
+        self._tenant = Scopes(account, API_VERSION).credential
         self._flights: Flights[tuple[ServiceInstance, ...]] = Flights()
         self._known: tuple[ServiceInstance, ...] = ()
-        self._known_at = 0.0
+        self._renew_at = 0.0  # in the event loop's time
+        self._until = 0.0  # when whoever waits longest for a look-up gives up
+        self._failing = False
 
     async def instances(self, deadline: float | None = None) -> tuple[ServiceInstance, ...]:
-        """Return the instances, in order of preference; old ones where they cannot be looked up now.
+        """Return the instances, in order of preference.
 
+        Those that are known are renewed in the background after an hour, and used while they cannot be.
         For an account that names its instances, these, with what the cloud knows of them.
 
         Raises:
             AccountError: no instance matches.
             QRBackendsError: they could not be looked up.
         """
-        if self._known and anyio.current_time() < self._known_at + _FRESH:
+        self._calls.check()
+        if self._known:
+            if anyio.current_time() >= self._renew_at:
+                self._wait_until(self._calls.deadline())
+                self._flights.begin("all", self._renew)
             return self._known
         until = self._calls.deadline() if deadline is None else deadline
-        try:
-            with self._calls.call(until):
-                return await self._flights.join("all", partial(self._look_up, until))
-        except QRBackendsError as error:
-            if not self._known:
-                raise
-            logger.warning("the account's instances could not be looked up, the old ones are used: %s", error)
-            return self._known
+        self._wait_until(until)
+        with self._calls.call(until):
+            return await self._flights.join("all", self._look_up)
 
     async def aclose(self) -> None:
         """Stop looking."""
         await self._flights.aclose()
 
-    async def _look_up(self, until: float) -> tuple[ServiceInstance, ...]:
-        found = [one for one in await self._search(until) if one.usable]
+    def _wait_until(self, until: float) -> None:
+        """Let a look-up be as patient as whoever waits longest for it."""
+        self._until = max(self._until, until) if "all" in self._flights else until
+
+    async def _renew(self) -> tuple[ServiceInstance, ...]:
+        """Look up what is known already: an outage changes nothing, but a refusal is not to be hidden."""
+        self._renew_at = anyio.current_time() + _PAUSE
+        try:
+            self._known = await self._look_up()
+        except (AccountError, Forbidden, Unauthorized):
+            self._known = ()  # the next call is told
+            raise
+        except (ClientClosed, WrongEventLoop):
+            raise
+        except QRBackendsError as error:
+            level = logging.DEBUG if self._failing else logging.WARNING  # once per outage
+            self._failing = True
+            logger.log(level, "the account's instances could not be looked up, the old are used: %s", error)
+        return self._known
+
+    async def _look_up(self) -> tuple[ServiceInstance, ...]:
+        found = [one for one in await self._search() if one.usable]
         plans = sorted({one.plan for one in found if one.plan})
-        entries = await asyncio.gather(*(self._plan(plan, until) for plan in plans))
-        names = dict(zip(plans, entries, strict=True))
+        names, failure = await self._plans(plans)
         built = (_instance(one, self._account.search, names) for one in found)
         known = list({one.instance.crn: one for one in built if one is not None}.values())
         if self._account.instances:
             chosen = _named(self._account.instances, known)
         else:
+            if failure is not None and self._account.search.plans:
+                raise failure  # whether they match is not known
             chosen = _chosen(self._account.search, known)
-        self._known, self._known_at = chosen, anyio.current_time()
+        self._known, self._failing = chosen, failure is not None
+        self._renew_at = anyio.current_time() + (_FRESH if failure is None else _PAUSE)
         return chosen
 
-    async def _search(self, until: float) -> list[_Found]:
+    async def _search(self) -> list[_Found]:
         found: list[_Found] = []
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
@@ -166,29 +183,52 @@ class Discovery:
             if cursor is not None:
                 asked["search_cursor"] = cursor
             url = f"{self._account.search_url}/v3/resources/search?limit={_PAGE}"
-            page = await self._ask("search", url, until, _Page, json.dumps(asked))
-            found += page.items
+            page: _Page = await self._ask("search", url, _PAGES, json.dumps(asked))
+            items = [_item(raw) for raw in page.items]
+            found += [item for item in items if item is not None]
+            if items and not any(items):
+                raise DecodeError("Global Search's answer is not as it is documented")
             if not page.search_cursor or page.search_cursor == cursor:
                 return found
             cursor = page.search_cursor
         raise DecodeError(f"Global Search has more than {_MOST_PAGES} pages of instances")
 
-    async def _plan(self, plan: str, until: float) -> tuple[str, str]:
+    async def _plans(self, plans: Sequence[str]) -> tuple[dict[str, tuple[str, str]], QRBackendsError | None]:
+        """Return each plan's name and pricing, and why some are not known now but may be later."""
+        names: dict[str, tuple[str, str]] = {}
+        failures: list[QRBackendsError] = []
+
+        async def ask(plan: str) -> None:
+            try:
+                names[plan] = await self._plan(plan)
+            except (AccountError, ClientClosed, WrongEventLoop):
+                raise
+            except QRBackendsError as error:
+                failures.append(error)
+
+        with anyio.move_on_after(_PATIENCE) as scope:  # it only adds to what is known already
+            await asyncio.gather(*map(ask, plans))
+        if scope.cancelled_caught:
+            failures.append(ReadTimeout(f"Global Catalog did not answer within {_PATIENCE:g} s"))
+        if failures:
+            logger.warning("Global Catalog does not tell of all plans: %s", failures[0])
+        return names, failures[0] if failures else None
+
+    async def _plan(self, plan: str) -> tuple[str, str]:
         """Return a plan's name and pricing; the catalog answers 403 for those that are archived."""
         url = f"{self._account.catalog_url}/{quote(plan, safe='')}"
         try:
-            entry = await self._ask("catalog", url, until, _Entry)
-        except QRBackendsError as error:
-            logger.debug("the catalog does not tell of a plan: %s", error)
+            entry = await self._ask("catalog", url, _ENTRIES)
+        except (Forbidden, NotFound):
             return _UNKNOWN, _UNKNOWN
-        name, pricing = entry.overview_ui.en.display_name, entry.metadata.pricing.type
-        return (name or _UNKNOWN).lower(), (pricing or _UNKNOWN).lower()
+        name = _text(entry, "overview_ui", "en", "display_name")
+        return name, _text(entry, "metadata", "pricing", "type")
 
-    async def _ask(self, what: str, url: str, until: float, type_: type[Any], body: str | None = None) -> Any:
-        trail = Trail(self._retry, anyio.current_time(), until)
-        decoder = msgspec.json.Decoder(type_)
+    async def _ask(self, what: str, url: str, decoder: Any, body: str | None = None) -> Any:
+        trail = Trail(self._retry, anyio.current_time(), self._until)
 
         async def attempt(authorization: Secret) -> Any:
+            trail.until = max(trail.until, self._until)  # others may have joined
             headers = {
                 "Accept": "application/json",
                 "Authorization": authorization.reveal(),
@@ -202,6 +242,7 @@ class Discovery:
                 headers,
                 lane=what,
                 account=self._account,
+                tenant=self._tenant,
                 deadline=trail.deadline,
                 sending=trail.sending,
                 data=None if body is None else Secret(body),
@@ -223,6 +264,22 @@ def _read(what: str, answer: Response, decoder: Any) -> Any:
     raise DecodeError(f"{name}'s answer is not as it is documented", malformed=not is_json(answer.body))
 
 
+def _item(raw: msgspec.Raw) -> _Found | None:
+    """Return what Search lists, or None where it is not as it is documented."""
+    try:
+        return _ITEMS.decode(raw)
+    except (ValueError, RecursionError):
+        logger.warning("Global Search lists what is not as it is documented; it is left out")
+        return None
+
+
+def _text(value: Any, *path: str) -> str:
+    """Return the text at a path of an entry of the catalog, in lower case."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return printable(value).lower() if isinstance(value, str) and value else _UNKNOWN
+
+
 def _instance(
     found: _Found, search: InstanceSearch, plans: dict[str, tuple[str, str]]
 ) -> ServiceInstance | None:
@@ -233,7 +290,8 @@ def _instance(
         logger.warning("Global Search lists what is no instance: %s", error)
         return None
     plan, pricing = plans.get(found.plan or "", (_UNKNOWN, _UNKNOWN))
-    return ServiceInstance(instance, printable(found.name or ""), plan, pricing, found.tags or ())
+    tags = tuple(map(printable, found.tags or ()))
+    return ServiceInstance(instance, printable(found.name or ""), plan, pricing, tags)
 
 
 def _named(instances: Sequence[Instance], known: Sequence[ServiceInstance]) -> tuple[ServiceInstance, ...]:

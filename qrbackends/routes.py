@@ -146,24 +146,20 @@ class Routes:
             NotFound: no instance lists it.
             InstanceUnavailable: no instance that could be listed has it, but not all could be.
         """
+        instances = self._instances  # which may be others in a moment
         tasks = self._round()
-        pending = {tasks[instance.crn] for instance in self._instances}
+        pending = {tasks[instance.crn] for instance in instances}
         with anyio.CancelScope(deadline=until):
             while pending:
                 _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                listing = [one for one in self._instances if _lists(tasks[one.crn], backend_id)]
+                listing = [one for one in instances if _lists(tasks[one.crn], backend_id)]
                 for instance in listing:
-                    if all(tasks[one.crn].done() for one in self._before(instance)):
+                    if all(tasks[one.crn].done() for one in _before(instances, instance)):
                         return instance
-        listing = [one for one in self._instances if _lists(tasks[one.crn], backend_id)]
+        listing = [one for one in instances if _lists(tasks[one.crn], backend_id)]
         if listing:
             return listing[0]
-        raise _absence(backend_id, [(one, tasks[one.crn]) for one in self._instances])
-
-    def _before(self, instance: Instance) -> Iterator[Instance]:
-        """Yield the instances of the same region that go before this one."""
-        earlier = takewhile(lambda one: one is not instance, self._instances)
-        return (one for one in earlier if one.region == instance.region)
+        raise _absence(backend_id, [(one, tasks[one.crn]) for one in instances])
 
     async def aclose(self) -> None:
         """Stop asking."""
@@ -193,6 +189,12 @@ class Routes:
             self._known[instance.crn] = known
             self._moved()
         return listed
+
+
+def _before(instances: Sequence[Instance], instance: Instance) -> Iterator[Instance]:
+    """Yield the instances of the same region that go before this one."""
+    earlier = takewhile(lambda one: one is not instance, instances)
+    return (one for one in earlier if one.region == instance.region)
 
 
 def _lists(task: asyncio.Task[Fetched[BackendsResponse]], backend_id: str) -> bool:

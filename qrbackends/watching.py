@@ -1,9 +1,11 @@
 """What changes in the fleet: one poll of the lists for all who watch."""
 
 import asyncio
+import inspect
 import math
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from contextvars import Context
 from datetime import UTC, datetime
 from types import TracebackType
@@ -12,17 +14,10 @@ from typing import Any, Literal, TypeAlias
 import anyio
 from msgspec import Struct
 
+from .account import Instance
 from .api import Request
 from .cache import Fetched
-from .errors import (
-    AccountError,
-    ClientClosed,
-    InstanceUnavailable,
-    InvalidRequest,
-    QRBackendsError,
-    Timeout,
-    WrongEventLoop,
-)
+from .errors import AccountError, ClientClosed, InvalidRequest, QRBackendsError, Timeout, WrongEventLoop
 from .models import Backend, BackendList
 
 Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
@@ -31,11 +26,12 @@ Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
 Kind: TypeAlias = Literal[
     "present", "appeared", "disappeared", "status", "queue", "recalibrated", "failed", "recovered"
 ]
+Until: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 _Key: TypeAlias = tuple[str | None, str]  # an instance's CRN, and a backend's name
 
 _JITTER = 0.1  # of the interval: how far the polls of processes that begin together lie apart
-_NEARLY = 0.999  # of an interval that has passed: clocks and timers are not that exact
 _AT_ONCE = 32  # calibrations that are asked for at a time
+_PATIENCE = 5.0  # seconds at most that a poll waits for an instance; who is later is told of with the next
 _FINAL = (AccountError, ClientClosed, WrongEventLoop)  # what asking again will not mend
 
 
@@ -44,12 +40,13 @@ class Change(Struct, frozen=True):
 
     Attributes:
         kind: `present` tells what there is when the watching begins; `appeared` and `disappeared`;
-            `status`: online, paused or offline, or its reason; `queue`: the number of jobs waiting;
-            `recalibrated`; `failed` and `recovered`: whether an instance can be listed.
+            `status`: online, paused or offline, or its reason, and perhaps the queue as well; `queue`: only
+            the number of jobs waiting; `recalibrated`; `failed` and `recovered`: whether an instance can
+            be listed.
         at: when it was seen.
         backend: the backend's name; None for `failed` and `recovered`.
         region: the region.
-        instance: the instance's CRN.
+        instance: the instance's CRN; None where not even the instances could be looked up.
         before: the entry in the list that was told last, or None.
         after: the entry as it is now, or None.
         calibrated_at: the date of the new calibration, for `recalibrated`.
@@ -71,31 +68,66 @@ class _State:
     """What was seen of the fleet, or told of it."""
 
     def __init__(self) -> None:
+        self.at = datetime.min
         self.backends: dict[_Key, Backend] = {}
         self.failing: dict[str | None, QRBackendsError] = {}  # by the instance's CRN
         self.calibrated: dict[_Key, datetime] = {}
 
-    def listed(self, backends: Iterable[Backend], errors: Iterable[QRBackendsError]) -> None:
-        """Take new lists; backends of instances that could not be listed stay as they were."""
-        self.failing = {error.instance: error for error in errors}
-        kept = {key: one for key, one in self.backends.items() if key[0] in self.failing}
-        self.backends = kept | {(one.instance, one.name): one for one in backends}
+    def listed(
+        self, answers: dict[str, BackendList | QRBackendsError], instances: Collection[str], at: datetime
+    ) -> None:
+        """Take new lists; backends of instances that did not give theirs stay as they were."""
+        good = {crn: answer for crn, answer in answers.items() if isinstance(answer, BackendList)}
+        bad = {crn: answer for crn, answer in answers.items() if isinstance(answer, QRBackendsError)}
+        late = {crn: error for crn, error in self.failing.items() if crn in instances and crn not in good}
+        self.failing = late
+        self.failing.update(bad)
+        kept = {k: one for k, one in self.backends.items() if k[0] in instances and k[0] not in good}
+        self.backends = kept | {(crn, one.name): one for crn, listed in good.items() for one in listed}
+        self.at = at
 
-    def unlisted(self, error: QRBackendsError) -> None:
-        """Take that no list came at all."""
-        errors = error.errors if isinstance(error, InstanceUnavailable) else (error,)
-        known = dict.fromkeys((instance for instance, _ in self.backends), error)
-        self.failing = known | {one.instance: one for one in errors}
+    def unlisted(self, error: QRBackendsError, at: datetime) -> None:
+        """Take that not even the instances could be looked up."""
+        self.failing = dict.fromkeys([crn for crn, _ in self.backends] or [None], error)
+        self.at = at
+
+
+class _Seat:
+    """One who watches, while they do.
+
+    Attributes:
+        interval: how often they want to be told.
+        names: the backends that they watch, or None for all.
+        detail: whether they want to know of calibrations.
+        news: set when there is something new.
+        end: why there is nothing more to come.
+    """
+
+    def __init__(self, interval: float, names: frozenset[str] | None, detail: bool) -> None:
+        self.interval = interval
+        self.names = names
+        self.detail = detail
+        self.news = asyncio.Event()
+        self.end: Exception | None = None
+        self.polled = -math.inf  # the poll that they were told of last
+        self.calibrations = 0  # likewise
+
+    def wants(self, name: str) -> bool:
+        """Return whether a backend of this name is watched."""
+        return self.names is None or name in self.names
 
 
 class Watcher:
     """Polls the lists for all who watch, as often as the most eager of them wants.
 
     Polls lie on a grid; one that takes longer than an interval leaves out what it overran. The grid is moved
-    by a random part of an interval, so that processes that begin together do not ask together.
+    by a random part of an interval, so that processes that begin together do not ask together. An instance
+    whose list does not come holds up no other: it is told of when it comes.
 
     Args:
         ask: answers requests.
+        instances: gives the account's instances.
+        check: raises what keeps anybody from watching here and now.
         clock: seconds, of a steady clock.
         sleep: waits so many seconds.
         now: the time.
@@ -105,21 +137,29 @@ class Watcher:
     def __init__(
         self,
         ask: Ask,
+        instances: Callable[[], Awaitable[Sequence[Instance]]],
         *,
+        check: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = anyio.current_time,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self.state = _State()
-        self.polled_at = -math.inf  # when the last poll began that has ended
-        self.now = now
+        self._state = _State()
+        self._polled_at = -math.inf  # when the last poll began that has ended
+        self._calibrations = 0  # how often they were asked for
         self._ask = ask
+        self._instances = instances
+        self._check = check
         self._clock = clock
         self._sleep = sleep
+        self._now = now
         self._draw = draw
-        self._watches: set[Watch] = set()
+        self._seats: set[_Seat] = set()
+        self._crns: Sequence[str] = ()
+        self._lists: dict[str, asyncio.Task[BackendList]] = {}  # under way, by CRN
         self._task: asyncio.Task[None] | None = None
+        self._calibrating: asyncio.Task[None] | None = None
         self._rest: asyncio.Future[None] | None = None
 
     def watch(
@@ -135,27 +175,31 @@ class Watcher:
         Raises:
             InvalidRequest: one of the arguments makes no sense.
         """
-        if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not 0 < interval < 1e9:
-            raise InvalidRequest("interval has to be a number of seconds greater than zero")
+        _check_seconds("interval", interval)
         if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 1:
             raise InvalidRequest("threshold has to be a whole number of jobs, 1 or more")
         if isinstance(backends, str):
             raise InvalidRequest("backends has to be a list of names")
         return Watch(self, interval, None if backends is None else frozenset(backends), threshold, detail)
 
-    async def wait_for(
-        self, name: str, until: Callable[[Backend], bool], timeout: float | None, interval: float
-    ) -> Backend:
+    async def wait_for(self, name: str, until: Until, timeout: float | None, interval: float) -> Backend:
         """Return a backend's entry in the list as soon as `until` is true of it.
 
         Raises:
             Timeout: it was not, within `timeout` seconds.
+            InvalidRequest: `timeout` or `interval` makes no sense.
         """
+        _check_seconds("interval", interval)
+        if timeout is not None:
+            _check_seconds("timeout", timeout)
         with anyio.move_on_after(timeout):
-            async with self.watch(interval, [name]) as changes:
-                async for change in changes:
-                    if change.after is not None and until(change.after):
-                        return change.after
+            async with self.seated(_Seat(interval, frozenset([name]), False)) as seat:
+                while True:
+                    state = await self.look(seat)
+                    for (crn, known), backend in state.backends.items():
+                        # Of an instance that fails it is known what was, and not what is.
+                        if known == name and crn not in state.failing and await _said(until(backend)):
+                            return backend
         raise Timeout(f"what was waited for did not happen within {timeout:g} s").about(backend=name)
 
     async def wait_for_recalibration(self, name: str, timeout: float | None, interval: float) -> datetime:
@@ -163,7 +207,10 @@ class Watcher:
 
         Raises:
             Timeout: it was not, within `timeout` seconds.
+            InvalidRequest: `timeout` or `interval` makes no sense.
         """
+        if timeout is not None:
+            _check_seconds("timeout", timeout)
         with anyio.move_on_after(timeout):
             async with self.watch(interval, [name], detail=True) as changes:
                 async for change in changes:
@@ -173,50 +220,87 @@ class Watcher:
 
     async def aclose(self) -> None:
         """End the watching; who watches gets `ClientClosed`."""
-        for watch in self._watches:
-            watch.ended(ClientClosed("the client was closed"))
+        self._end(ClientClosed("the client was closed"))
         await self._stop()
 
-    def enter(self, watch: "Watch") -> None:
-        """Poll for one more."""
-        self._watches.add(watch)
-        if self._task is None:
+    @asynccontextmanager
+    async def seated(self, seat: _Seat) -> AsyncGenerator[_Seat, None]:
+        """Poll for one more, and in the end for one less; without any, not at all."""
+        self._check()
+        self._seats.add(seat)
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._poll_on(), context=Context())
         elif self._rest is not None:
             self._rest.cancel()  # the next poll may have to be sooner
+        # What was seen before is news if it is no older than what they ask for.
+        seat.polled = self._clock() - 2 * seat.interval + self._interval() / 2
+        try:
+            yield seat
+        finally:
+            self._seats.discard(seat)
+            if not self._seats:
+                await self._stop()
 
-    async def leave(self, watch: "Watch") -> None:
-        """Poll for one less; without any, not at all."""
-        self._watches.discard(watch)
-        if not self._watches:
-            await self._stop()
+    async def look(self, seat: _Seat) -> _State:
+        """Return what there is, as soon as it is time and there is something new.
+
+        Raises:
+            QRBackendsError: there is nothing more to come.
+        """
+        while seat.end is None and not self._has_news(seat):
+            seat.news.clear()
+            await seat.news.wait()
+        if isinstance(seat.end, QRBackendsError):
+            raise seat.end.again()
+        if seat.end is not None:
+            raise seat.end
+        seat.polled, seat.calibrations = self._polled_at, self._calibrations
+        return self._state
+
+    def _has_news(self, seat: _Seat) -> bool:
+        # Of the polls, which are as frequent as the most eager wants, the nearest one to each interval.
+        due = self._polled_at - seat.polled >= seat.interval - self._interval() / 2
+        return due or (seat.detail and self._calibrations > seat.calibrations)
 
     async def _stop(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
+        tasks = {task for task in (self._task, self._calibrating, *self._lists.values()) if task is not None}
+        self._task = self._calibrating = None
+        # It would be old when somebody comes; a new one, as somebody may still read this one.
+        self._state, self._polled_at, self._lists = _State(), -math.inf, {}
+        for task in tasks:
             task.cancel()
-            await asyncio.wait({task})
-        self.state, self.polled_at = _State(), -math.inf  # it would be old when somebody comes
+        if tasks:
+            await asyncio.wait(tasks)
+            for task in tasks:
+                if not task.cancelled():
+                    task.exception()  # seen; it is nobody's any more
+
+    def _end(self, error: Exception) -> None:
+        """Tell all who watch that there is nothing more to come; whoever comes now begins anew."""
+        seats, self._seats = self._seats, set()
+        for seat in seats:
+            seat.end = error
+            seat.news.set()
 
     # --- polling
 
     async def _poll_on(self) -> None:
+        try:
+            await self._keep_polling()
+        except Exception as error:  # it ends the watching, and is told to those who watch
+            self._task = None
+            self._end(error)
+
+    async def _keep_polling(self) -> None:
         grid = due = self._clock()
         moved = False
         while True:
             now = self._clock()
             if now < due:
                 if not await self._rested(due - now):
-                    due = min(due, self.polled_at + self._interval())
+                    due = min(due, self._polled_at + self._interval())
                 continue
-            try:
-                await self._poll(now)
-            except Exception as error:  # it ends the watching, and is told to those who watch
-                self._task = None  # whoever comes now begins anew
-                for watch in self._watches:
-                    watch.ended(error)
-                self._watches.clear()
-                return
+            await self._poll(now)
             interval = self._interval()
             if not moved:
                 grid, moved = grid + _JITTER * interval * self._draw(), True
@@ -226,34 +310,85 @@ class Watcher:
         """Wait, and return whether for so long: someone may come who wants a poll sooner."""
         self._rest = rest = asyncio.ensure_future(self._sleep(seconds))
         try:
-            await asyncio.wait({rest})
+            while not rest.done():
+                await asyncio.wait({rest, *self._lists.values()}, return_when=asyncio.FIRST_COMPLETED)
+                self._state.listed(self._collected(), self._crns, self._now())  # what came late
         finally:
             self._rest = None
             rest.cancel()  # this task may have been cancelled itself
         return not rest.cancelled()
 
     def _interval(self) -> float:
-        return min((watch.interval for watch in self._watches), default=math.inf)
+        return min((seat.interval for seat in self._seats), default=math.inf)
 
     async def _poll(self, began: float) -> None:
-        """Ask for the lists, and for the calibrations that somebody watches."""
+        """Ask for the lists, and tell; then for the calibrations that somebody watches."""
         try:
-            listed: BackendList = (await self._ask(Request("backends"), refresh=True)).value
+            self._crns = [instance.crn for instance in await self._instances()]
         except _FINAL:
             raise
         except QRBackendsError as error:
-            self.state.unlisted(error)
+            self._state.unlisted(error, self._now())
         else:
-            self.state.listed(listed, listed.errors)
-        closely = [watch for watch in self._watches if watch.detail]
-        wanted = [one for one in self.state.backends.values() if any(w.wants(one.name) for w in closely)]
+            answers = await self._listed()
+            self._state.listed(answers, self._crns, self._now())
+            if self._calibrating is None or self._calibrating.done():
+                wanted = [
+                    one
+                    for (crn, name), one in self._state.backends.items()
+                    if crn in answers and any(s.detail and s.wants(name) for s in self._seats)
+                ]
+                if wanted:
+                    self._calibrating = asyncio.ensure_future(self._calibrate(wanted))
+        self._polled_at = began
+        self._tell()
+
+    def _tell(self) -> None:
+        for seat in self._seats:
+            seat.news.set()
+
+    async def _listed(self) -> dict[str, BackendList | QRBackendsError]:
+        """Return each instance's list or error; those that take too long come with a later poll."""
+        for crn in self._lists.keys() - set(self._crns):
+            self._lists.pop(crn).cancel()
+        for crn in self._crns:
+            if crn not in self._lists:
+                self._lists[crn] = asyncio.ensure_future(self._list(crn))
+        patience = asyncio.ensure_future(self._sleep(min(_PATIENCE, self._interval() / 2)))
+        try:
+            while not patience.done() and (under_way := [t for t in self._lists.values() if not t.done()]):
+                await asyncio.wait({patience, *under_way}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            patience.cancel()
+        return self._collected()
+
+    def _collected(self) -> dict[str, BackendList | QRBackendsError]:
+        """Return what came, and wait for it no more."""
+        answers: dict[str, BackendList | QRBackendsError] = {}
+        for crn, task in [(crn, task) for crn, task in self._lists.items() if task.done()]:
+            del self._lists[crn]
+            error = task.exception()
+            if isinstance(error, _FINAL):
+                raise error
+            answers[crn] = error if isinstance(error, QRBackendsError) else task.result()
+        return answers
+
+    async def _list(self, crn: str) -> BackendList:
+        listed: BackendList = (await self._ask(Request("backends"), instance=crn, refresh=True)).value
+        return listed
+
+    async def _calibrate(self, backends: Iterable[Backend]) -> None:
         places = asyncio.Semaphore(_AT_ONCE)
-        await asyncio.gather(*(self._calibration(one, places) for one in wanted))
-        self.polled_at = began
-        for watch in self._watches:
-            watch.news.set()
+        try:
+            await asyncio.gather(*(self._calibration(one, places) for one in backends))
+        except Exception as error:  # it ends the watching, and is told to those who watch
+            self._end(error)
+            return
+        self._calibrations += 1
+        self._tell()
 
     async def _calibration(self, backend: Backend, places: asyncio.Semaphore) -> None:
+        state = self._state
         request = Request("properties", backend.name)
         async with places:
             try:
@@ -262,92 +397,57 @@ class Watcher:
                 raise
             except QRBackendsError:
                 return  # the next poll asks again
-        self.state.calibrated[backend.instance, backend.name] = properties.last_update_date
+        state.calibrated[backend.instance, backend.name] = properties.last_update_date
 
 
 class Watch:
     """Changes as one consumer sees them: an async iterable, which `async with` ends at once.
 
     Nothing is queued: when the consumer asks, what was seen last is compared with what it was told last.
-    Who is slow misses what was undone meanwhile, and nothing else.
+    Who is slow misses what was undone meanwhile, and nothing else. Whoever iterates once more begins anew.
     """
 
     def __init__(
         self, watcher: Watcher, interval: float, names: frozenset[str] | None, threshold: int, detail: bool
     ) -> None:
-        self.interval = interval
-        self.detail = detail
-        self.news = asyncio.Event()
         self._watcher = watcher
+        self._interval = interval
         self._names = names
         self._threshold = threshold
-        self._end: Exception | None = None
-        self._changes: AsyncGenerator[Change, None] | None = None
-
-    def wants(self, name: str) -> bool:
-        """Return whether a backend of this name is watched."""
-        return self._names is None or name in self._names
-
-    def ended(self, error: Exception) -> None:
-        """Take that there is nothing more to come, and why."""
-        self._end = error
-        self.news.set()
+        self._detail = detail
+        self._open: list[AsyncGenerator[Change, None]] = []
 
     def __aiter__(self) -> AsyncGenerator[Change, None]:
         return self._iterate()
 
     async def __aenter__(self) -> AsyncGenerator[Change, None]:
-        self._changes = self._iterate()
-        return self._changes
+        self._open.append(self._iterate())
+        return self._open[-1]
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._changes is not None:
-            await self._changes.aclose()
+        await self._open.pop().aclose()
 
     async def _iterate(self) -> AsyncGenerator[Change, None]:
-        watcher, told, taken = self._watcher, _State(), -math.inf
-        watcher.enter(self)
-        try:
+        told, first = _State(), True
+        async with self._watcher.seated(_Seat(self._interval, self._names, self._detail)) as seat:
             while True:
-                while not watcher.polled_at - taken >= _NEARLY * self.interval:  # inf - inf is no number
-                    await self._wait()
-                first, taken = taken == -math.inf, watcher.polled_at
-                for change in self._differences(told, first):
+                state = await self._watcher.look(seat)
+                for change in self._differences(told, state, seat, first):
                     yield change
-        finally:
-            await watcher.leave(self)
+                first = False
 
-    async def _wait(self) -> None:
-        if self._end is None:
-            self.news.clear()
-            await self.news.wait()
-        if isinstance(self._end, QRBackendsError):
-            raise self._end.again()
-        if self._end is not None:
-            raise self._end
-
-    def _differences(self, told: _State, first: bool) -> Iterator[Change]:
+    def _differences(self, told: _State, state: _State, seat: _Seat, first: bool) -> Iterator[Change]:
         """Yield what is to be told, each as it is when it is asked for, and note it as told."""
-        for instance in {**told.failing, **self._watcher.state.failing}:
-            yield from self._of_instance(told, instance)
-        for key in {**told.backends, **self._watcher.state.backends}:
-            if self.wants(key[1]):
-                yield from self._of_backend(told, key, first)
+        for instance in {**told.failing, **state.failing}:
+            yield from _of_instance(told, state, instance)
+        for key in {**told.backends, **state.backends}:
+            if seat.wants(key[1]):
+                yield from self._of_backend(told, state, key, first)
 
-    def _of_instance(self, told: _State, instance: str | None) -> Iterator[Change]:
-        before, error = told.failing.get(instance), self._watcher.state.failing.get(instance)
-        region = (error or before or QRBackendsError("")).region
-        if error is not None and before is None:
-            told.failing[instance] = error
-            yield Change("failed", self._watcher.now(), None, region, instance, error=error)
-        elif error is None and before is not None:
-            del told.failing[instance]
-            yield Change("recovered", self._watcher.now(), None, region, instance)
-
-    def _of_backend(self, told: _State, key: _Key, first: bool) -> Iterator[Change]:
-        before, after = told.backends.get(key), self._watcher.state.backends.get(key)
+    def _of_backend(self, told: _State, state: _State, key: _Key, first: bool) -> Iterator[Change]:
+        before, after = told.backends.get(key), state.backends.get(key)
         one = after or before
         kind = self._kind(before, after, first)
         if kind is not None and one is not None:
@@ -355,16 +455,16 @@ class Watch:
                 del told.backends[key]
             else:
                 told.backends[key] = after
-            yield Change(kind, self._watcher.now(), one.name, one.region, one.instance, before, after)
-        calibrated = self._watcher.state.calibrated.get(key) if self.detail else None
+            yield Change(kind, state.at, one.name, one.region, one.instance, before, after)
+        calibrated = state.calibrated.get(key) if self._detail else None
         known = told.calibrated.get(key)
-        if calibrated is None or calibrated == known:
+        if calibrated is None or (known is not None and calibrated <= known):
             return
         told.calibrated[key] = calibrated
         if known is not None and after is not None:
             yield Change(
                 "recalibrated",
-                self._watcher.now(),
+                state.at,
                 after.name,
                 after.region,
                 after.instance,
@@ -381,3 +481,28 @@ class Watch:
             return "status"
         moved = abs(before.queue_length - after.queue_length)
         return "queue" if moved >= self._threshold else None
+
+
+def _of_instance(told: _State, state: _State, crn: str | None) -> Iterator[Change]:
+    before, error = told.failing.get(crn), state.failing.get(crn)
+    region = _region(crn) or (error or before or QRBackendsError("")).region
+    if error is not None and before is None:
+        told.failing[crn] = error
+        yield Change("failed", state.at, None, region, crn, error=error)
+    elif error is None and before is not None:
+        del told.failing[crn]
+        yield Change("recovered", state.at, None, region, crn)
+
+
+def _region(crn: str | None) -> str | None:
+    parts = (crn or "").split(":")
+    return parts[5] if len(parts) > 5 else None
+
+
+def _check_seconds(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
+        raise InvalidRequest(f"{name} has to be a number of seconds greater than zero")
+
+
+async def _said(answer: Any) -> Any:
+    return await answer if inspect.isawaitable(answer) else answer

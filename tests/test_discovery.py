@@ -11,21 +11,25 @@ from qrbackends import (
     Account,
     AccountError,
     Client,
+    ClientClosed,
     DecodeError,
     Forbidden,
     Instance,
     InstanceSearch,
     Limits,
     QRBackendsError,
+    RateLimited,
     RetryPolicy,
     ServerError,
     ServiceUnavailable,
+    SessionPool,
     Unauthorized,
 )
 from qrbackends import discovery as module
-from qrbackends.emulator import Emulator, Garbage, Redirect, Status, SyntheticFleet
+from qrbackends.emulator import Emulator, Garbage, Hold, Redirect, Status, SyntheticFleet
 
 from .emulator.test_official_client import make, point_at
+from .waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -220,7 +224,6 @@ async def test_what_is_no_instance_hides_no_other(emulator: Emulator) -> None:
     crn = emulator.instances[0].crn
     items = (
         f'{{"crn": "{crn}", "doc": {{"extensions": {{"a": 1}}}}, "tags": null, "name": "a\\u001b[2Jb"}}',
-        f'{{"crn": "{crn}", "doc": {{"extensions": {{"a": 1}}}}}}',
         '{"crn": "crn:v1:evil", "doc": {"extensions": {"a": 1}}}',
         '{"crn": "x", "doc": null}',
     )
@@ -228,7 +231,7 @@ async def test_what_is_no_instance_hides_no_other(emulator: Emulator) -> None:
     async with client_of(emulator) as client:
         (found,) = await client.instances()
     assert found.instance.crn == crn
-    assert found.name.isprintable()
+    assert found.name == "a [2Jb"
 
 
 async def test_pages_without_end_come_to_one(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,18 +252,147 @@ async def test_pages_without_end_come_to_one(emulator: Emulator, monkeypatch: py
     assert emulator.count("search") == 3
 
 
-async def test_they_are_looked_up_every_hour_and_old_ones_do_while_they_cannot_be(
+async def test_they_are_renewed_in_the_background_and_old_ones_do_while_they_cannot_be(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_FRESH", -1.0)
+    monkeypatch.setattr(module, "_PAUSE", -1.0)
+    async with client_of(emulator) as client:
+        first = await client.instances()
+        assert await client.instances() is first, "nobody waits for a renewal"
+        await until(lambda: client._discovery._known is not first)
+        again = await client.instances()
+        assert again == first
+        await until(lambda: not client._discovery._flights._flights)
+        emulator.fault(Hold(), resource="search", times=None)
+        known = await client.instances()
+        assert (await client.status(emulator.backends()[0], timeout=20.0)).queue_length >= 0
+        emulator.clear_faults()
+        await until(lambda: not client._discovery._flights._flights)
+        emulator.fault(Status(503), resource="search", times=None)
+        caplog.clear()
+        for _ in range(3):
+            assert await client.instances() == known
+            await until(lambda: not client._discovery._flights._flights)
+        warnings = [one for one in caplog.records if one.levelno >= logging.WARNING]
+        assert len([one for one in warnings if "could not be looked up" in one.message]) == 1, "once"
+
+
+async def test_while_it_fails_it_is_not_asked_at_each_call(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with client_of(emulator) as client:
-        first = await client.instances()
-        monkeypatch.setattr(module, "_FRESH", -1.0)
-        again = await client.instances()
-        assert again == first
-        assert again is not first
+        await client.instances()
+        monkeypatch.setattr(client._discovery, "_renew_at", 0.0)
         emulator.fault(Status(503), resource="search", times=None)
-        assert await client.instances() is again
-        assert (await client.status(emulator.backends()[0])).queue_length >= 0
+        for _ in range(5):
+            await client.instances()
+            await until(lambda: not client._discovery._flights._flights)
+    assert emulator.count("search") == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"), [(Status(403), Forbidden), (Garbage(b'{"items": []}'), AccountError)]
+)
+async def test_a_refusal_is_not_hidden_by_what_was_known(
+    emulator: Emulator, fault: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client_of(emulator) as client:
+        await client.instances()
+        monkeypatch.setattr(client._discovery, "_renew_at", 0.0)
+        emulator.fault(fault, resource="search", times=None)
+        assert len(await client.instances()) == 10
+        await until(lambda: not client._discovery._flights._flights)
+        with pytest.raises(expected):
+            await client.instances()
+
+
+async def test_a_closed_client_tells_nothing(emulator: Emulator) -> None:
+    async with client_of(emulator) as client:
+        await client.instances()
+    with pytest.raises(ClientClosed):
+        await client.instances()
+
+
+async def test_who_has_little_time_fails_nobody_else(emulator: Emulator) -> None:
+    emulator.fault(Status(503), resource="search")
+    async with client_of(emulator, retry=RetryPolicy(base=0.3)) as client:
+        hasty = asyncio.create_task(client.instances(timeout=0.05))
+        patient = asyncio.create_task(client.instances(timeout=60.0))
+        await asyncio.wait({hasty, patient})
+        assert len(await patient) == 10
+        await asyncio.gather(hasty, return_exceptions=True)
+
+
+async def test_plans_that_cannot_be_asked_for_are_asked_for_again_soon(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(module, "_PAUSE", -1.0)
+    emulator.fault(Hold(), resource="catalog", times=None)
+    async with client_of(emulator) as client:
+        assert {one.plan for one in await client.instances()} == {"unknown"}
+        emulator.clear_faults()
+        monkeypatch.setattr(module, "_PATIENCE", 60.0)
+        await client.instances()
+        await until(lambda: client._discovery._known[0].plan != "unknown")
+        assert len({one.plan for one in await client.instances()}) == 5
+
+
+async def test_where_plans_are_wanted_a_catalog_that_fails_is_told(emulator: Emulator) -> None:
+    emulator.fault(Status(500), resource="catalog", times=None)
+    async with client_of(emulator, InstanceSearch(plans=["premium"])) as client:
+        with pytest.raises(ServerError):
+            await client.instances()
+
+
+async def test_what_the_catalog_sends_is_fit_for_a_terminal_and_odd_parts_hide_no_others(
+    emulator: Emulator,
+) -> None:
+    entry = b'{"overview_ui": {"en": {"display_name": "x\\u001b[2J\\nEVIL"}}, "metadata": {"pricing": 7}}'
+    emulator.fault(Garbage(entry), resource="catalog", times=None)
+    async with client_of(emulator) as client:
+        (found, *_) = await client.instances()
+    assert (found.plan, found.pricing) == ("x [2j evil", "unknown")
+
+
+async def test_an_odd_item_hides_no_other(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    crn = emulator.instances[0].crn
+    items = (
+        f'{{"crn": "{crn}", "doc": {{"extensions": {{"a": 1}}}}, "tags": ["a\\u0007b"]}}',
+        '{"name": "x"}',
+        '{"crn": "x", "tags": [1]}',
+        '{"crn": "x", "doc": []}',
+        "7",
+    )
+    emulator.fault(Garbage(f'{{"items": [{", ".join(items)}]}}'.encode()), resource="search")
+    async with client_of(emulator) as client:
+        (found,) = await client.instances()
+    assert (found.instance.crn, found.tags) == (crn, ("a b",))
+    assert caplog.text.count("not as it is documented") == 3
+
+
+async def test_one_account_that_asks_too_often_holds_back_no_other() -> None:
+    async with Emulator(FLEET, keys=2) as emulator, SessionPool() as pool:
+        emulator.fault(Status(429, {"Retry-After": "60"}), resource="search")
+        retry = RetryPolicy(attempts=1)
+        first = Client(emulator.account(0, search=EVERY), pool=pool, retry=retry)
+        second = Client(emulator.account(1, search=EVERY), pool=pool, retry=retry)
+        async with first, second:
+            with pytest.raises(RateLimited):
+                await first.instances()
+            assert len(await second.instances()) == 2
+
+
+async def test_instances_that_change_while_a_backend_is_looked_for(emulator: Emulator) -> None:
+    held = emulator.fault(Hold(), resource="backends", times=None)
+    async with client_of(emulator) as client:
+        asking = asyncio.create_task(client.status(emulator.backends("eu-de")[0]))
+        await held.reached()
+        more = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/b:c::", url="http://127.0.0.1:1")
+        client._routes._instances = (more, *client._routes._instances)
+        emulator.clear_faults()
+        assert (await asking).queue_length >= 0
 
 
 async def test_many_callers_cost_one_search(emulator: Emulator) -> None:

@@ -15,6 +15,7 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from qrbackends import (
     AccountError,
@@ -25,12 +26,13 @@ from qrbackends import (
     ClientClosed,
     Fetched,
     Forbidden,
-    InstanceUnavailable,
+    Instance,
     InvalidRequest,
     QRBackendsError,
     RetryPolicy,
     ServerError,
     Timeout,
+    WrongEventLoop,
 )
 from qrbackends.emulator import Emulator, Status
 from qrbackends.emulator.fleets import Device
@@ -43,7 +45,7 @@ pytestmark = pytest.mark.anyio
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 LONG = pytest.mark.timeout(1200)
-CRNS = ("crn:0", "crn:1", "crn:2")
+CRNS = tuple(f"crn:v1:bluemix:public:quantum-computing:region-{number}:a/1:2::" for number in range(3))
 
 
 async def settle() -> None:
@@ -58,6 +60,7 @@ class World:
         self.now = 1000.0
         self.backends: dict[tuple[str, str], Backend] = {}
         self.failing: set[str] = set()
+        self.silent: set[str] = set()
         self.down: QRBackendsError | None = None
         self.polls: list[float] = []
         self.calibrated: dict[str, datetime] = {}
@@ -66,7 +69,12 @@ class World:
         self.answers.set()
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
         self.watcher = Watcher(
-            self.ask, clock=lambda: self.now, sleep=self.sleep, now=lambda: WHEN, draw=lambda: 0.0
+            self.ask,
+            self.instances,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+            now=lambda: datetime.fromtimestamp(self.now, UTC),
+            draw=lambda: 0.0,
         )
 
     async def sleep(self, seconds: float) -> None:
@@ -99,13 +107,21 @@ class World:
                 last_update_date = when
 
             return Fetched(Properties, 0.0, "origin")
-        self.polls.append(self.now)
+        assert instance is not None
+        if instance == CRNS[0]:
+            self.polls.append(self.now)
+        if instance in self.silent:
+            await asyncio.Event().wait()
         await self.answers.wait()
+        if instance in self.failing:
+            raise Forbidden(f"no {instance}", 403).about(instance=instance, region="r")
+        shown = [one for (crn, _), one in self.backends.items() if crn == instance]
+        return Fetched(BackendList(shown), 0.0, "origin")
+
+    async def instances(self) -> list[Instance]:
         if self.down is not None:
             raise self.down.again()
-        errors = [Forbidden(f"no {crn}", 403).about(instance=crn, region="r") for crn in self.failing]
-        shown = [one for (crn, _), one in self.backends.items() if crn not in self.failing]
-        return Fetched(BackendList(shown, errors), 0.0, "origin")
+        return [Instance(crn) for crn in CRNS]
 
 
 class Consumer:
@@ -235,7 +251,7 @@ async def test_the_first_look_tells_what_there_is() -> None:
     del world.backends[CRNS[0], "a"]
     await world.advance(30.0)
     (gone,) = await consumer.take()
-    assert (gone.kind, gone.backend, gone.after, gone.at) == ("disappeared", "a", None, WHEN)
+    assert (gone.kind, gone.backend, gone.after) == ("disappeared", "a", None)
     await consumer.close()
 
 
@@ -338,21 +354,265 @@ async def test_failures_never_end_it() -> None:
     world.put("b", CRNS[1])
     consumer = Consumer(world)
     await consumer.take()
-    world.down = InstanceUnavailable("none", [ServerError("x", 500).about(instance=crn) for crn in CRNS[:2]])
+    world.down = ServerError("Global Search is down", 500)
     for _ in range(3):
         await world.advance(30.0)
-    assert [(change.kind, change.instance) for change in await consumer.take()] == [
-        ("failed", CRNS[0]),
-        ("failed", CRNS[1]),
+    told = await consumer.take()
+    assert [(change.kind, change.instance, change.region) for change in told] == [
+        ("failed", CRNS[0], "region-0"),
+        ("failed", CRNS[1], "region-1"),
     ]
-    world.down = ServerError("all alike", 500).about(instance=CRNS[0])
-    await world.advance(30.0)
-    assert await consumer.take() == []
     world.down = None
+    world.failing = set(CRNS)
     await world.advance(30.0)
-    assert [change.kind for change in await consumer.take()] == ["recovered", "recovered"]
-    assert len(consumer.fleet) == 2
+    told = await consumer.take()
+    assert [(change.kind, change.instance, change.region) for change in told] == [
+        ("failed", CRNS[2], "region-2")
+    ]
+    world.failing = set()
+    await world.advance(30.0)
+    assert [change.kind for change in await consumer.take()] == ["recovered"] * 3
+    assert len(consumer.fleet) == 2, "what an instance had is not told as gone while it fails"
     await consumer.close()
+
+
+async def test_while_an_instance_fails_what_it_had_is_not_told_as_gone() -> None:
+    world = World()
+    world.put("a")
+    consumer = Consumer(world)
+    await consumer.take()
+    world.failing = {CRNS[0]}
+    await world.advance(30.0)
+    assert [change.kind for change in await consumer.take()] == ["failed"]
+    world.failing = set()
+    await world.advance(30.0)
+    assert [change.kind for change in await consumer.take()] == ["recovered"]
+    await consumer.close()
+
+
+async def test_a_silent_instance_holds_up_no_other() -> None:
+    world = World()
+    world.put("a")
+    world.put("b", CRNS[1])
+    world.silent = {CRNS[1]}
+    consumer = Consumer(world)
+    await consumer.take()
+    await world.advance(5.0)
+    assert [change.backend for change in await consumer.take()] == ["a"]
+    for queue in (1, 2, 3):
+        world.put("a", queue=queue)
+        await world.advance(30.0)
+        await world.advance(5.0)
+        (change,) = await consumer.take()
+        assert (change.kind, change.after and change.after.queue_length) == ("queue", queue)
+    assert len(world.polls) == 4
+    assert world.asked["backends"] == 4 + 1 + 4, "the silent one was asked once, and is waited for"
+    await consumer.close()
+
+
+async def test_a_poll_that_begins_a_little_late_is_told_all_the_same() -> None:
+    world = World()
+    world.put("a")
+    consumer = Consumer(world, interval=30.0)
+    await consumer.take()
+    for number, late in enumerate((0.05, 0.0, 0.2, 0.0), start=1):
+        world.put("a", queue=number)
+        await world.advance(1000.0 + 30.0 * number + late - world.now)
+        assert [change.kind for change in await consumer.take()] == ["queue"]
+    await consumer.close()
+
+
+async def test_different_intervals_get_the_nearest_polls() -> None:
+    world = World()
+    world.put("a")
+    first, second = Consumer(world, interval=30.0), Consumer(world, interval=31.0)
+    for consumer in (first, second):
+        await consumer.take()
+    for number in range(1, 4):
+        world.put("a", queue=number)
+        await world.advance(30.0)
+        assert [len(await consumer.take()) for consumer in (first, second)] == [1, 1]
+    for consumer in (first, second):
+        await consumer.close()
+
+
+async def test_whoever_comes_gets_nothing_older_than_they_ask_for() -> None:
+    world = World()
+    world.put("a")
+    patient = Consumer(world, interval=3600.0)
+    await patient.take()
+    await world.advance(3000.0)
+    world.put("a", status="offline")
+    waiting = asyncio.create_task(world.watcher.wait_for("a", lambda one: not one.online, None, 30.0))
+    await settle()
+    assert waiting.done()
+    assert world.polls == [1000.0, 4000.0]
+    await patient.close()
+
+
+async def test_what_an_instance_had_before_it_failed_is_not_waited_for() -> None:
+    world = World()
+    world.put("a")
+    consumer = Consumer(world, interval=10.0)
+    await consumer.take()
+    world.failing = {CRNS[0]}
+    await world.advance(10.0)
+    waiting = asyncio.create_task(world.watcher.wait_for("a", lambda one: one.online, None, 10.0))
+    await world.advance(10.0)
+    assert not waiting.done()
+    world.failing = set()
+    await world.advance(10.0)
+    assert waiting.done()
+    await consumer.close()
+
+
+async def test_waiting_looks_at_all_that_a_list_says_and_may_ask_for_more() -> None:
+    world = World()
+    world.put("a")
+
+    async def has_grown(one: Backend) -> bool:
+        await asyncio.sleep(0)
+        return one.qubits == 5
+
+    waiting = asyncio.create_task(world.watcher.wait_for("a", has_grown, None, 10.0))
+    await settle()
+    assert not waiting.done()
+    key = (CRNS[0], "a")
+    world.backends[key] = replace(world.backends[key], qubits=5)
+    await world.advance(10.0)
+    assert waiting.done()
+
+
+async def test_after_a_wait_that_was_in_vain_the_next_one_asks_anew() -> None:
+    world = World()
+    world.put("a", status="offline")
+    with pytest.raises(Timeout):
+        await world.watcher.wait_for("a", lambda one: one.online, 0.01, 10.0)
+    assert world.watcher._state.backends == {}
+    world.put("a")
+    waiting = asyncio.create_task(world.watcher.wait_for("a", lambda one: not one.online, None, 10.0))
+    await settle()
+    assert not waiting.done(), "it is online now"
+    assert len(world.polls) == 2
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
+
+async def test_a_client_that_closes_tells_of_nothing_gone() -> None:
+    world = World()
+    for name in "abcde":
+        world.put(name)
+    consumer = Consumer(world)
+    await consumer.take(1)
+    await world.watcher.aclose()
+    for _ in range(4):
+        assert (await anext(consumer.changes)).kind == "present"
+    with pytest.raises(ClientClosed):
+        await anext(consumer.changes)
+
+
+async def test_a_watch_can_be_iterated_again() -> None:
+    world = World()
+    world.put("a")
+    watch = world.watcher.watch()
+    async for _ in watch:
+        break
+    again = aiter(watch)
+    assert (await anext(again)).kind == "present"
+    gc.collect()
+    await settle()
+    world.put("a", queue=1)
+    waiting = asyncio.ensure_future(anext(again))
+    await settle()
+    await world.advance(30.0)
+    assert (await waiting).kind == "queue"
+    await again.aclose()
+
+
+async def test_changes_tell_when_they_were_seen_and_reasons_are_told() -> None:
+    world = World()
+    world.put("a")
+    world.put("b")
+    consumer = Consumer(world)
+    await consumer.take(1)
+    key = (CRNS[0], "a")
+    world.backends[key] = replace(world.backends[key], status=DeviceStatus("online", "for some"))
+    await world.advance(500.0)
+    changes = await consumer.take()
+    assert [change.kind for change in changes] == ["present", "status"]
+    await world.advance(7.0)
+    assert {change.at.timestamp() for change in changes} <= {1000.0, 1500.0}
+    await consumer.close()
+
+
+async def test_an_older_calibration_is_no_news() -> None:
+    world = World()
+    world.put("a")
+    world.calibrated = {"a": WHEN}
+    close = Consumer(world, detail=True)
+    await close.take()
+    world.calibrated["a"] = WHEN - timedelta(hours=1)
+    await world.advance(30.0)
+    assert await close.take() == []
+    await close.close()
+
+
+async def test_slow_calibrations_hold_up_no_news() -> None:
+    world = World()
+    world.put("a")
+    asked = asyncio.Event()
+
+    async def ask(request: Any, **options: Any) -> Fetched[Any]:
+        if request.resource == "properties":
+            asked.set()
+            await asyncio.Event().wait()
+        return await world.ask(request, **options)
+
+    world.watcher._ask = ask
+    close = Consumer(world, detail=True)
+    await close.take()
+    assert asked.is_set()
+    world.put("a", queue=1)
+    await world.advance(30.0)
+    assert [change.kind for change in await close.take()] == ["queue"]
+    await close.close()
+
+
+async def test_a_poll_that_somebody_cancelled_begins_anew() -> None:
+    world = World()
+    world.put("a")
+    first = Consumer(world)
+    await first.take()
+    assert world.watcher._task is not None
+    world.watcher._task.cancel()
+    await settle()
+    second = Consumer(world)
+    assert [change.kind for change in await second.take()] == ["present"]
+    world.put("a", queue=1)
+    await world.advance(30.0)
+    assert [change.kind for change in await second.take()] == ["queue"]
+    for consumer in (first, second):
+        await consumer.close()
+
+
+@pytest.mark.parametrize("timeout", ["x", -1, float("nan"), True])
+async def test_a_timeout_that_makes_no_sense_is_refused(timeout: Any) -> None:
+    watcher = World().watcher
+    with pytest.raises(InvalidRequest, match="timeout"):
+        await watcher.wait_for("a", lambda one: True, timeout, 10.0)
+    with pytest.raises(InvalidRequest, match="timeout"):
+        await watcher.wait_for_recalibration("a", timeout, 10.0)
+
+
+async def test_another_event_loop_is_told_so(emulator: Emulator) -> None:
+    async with Client(emulator.account()) as client:
+        await client.backends()
+
+        async def elsewhere() -> None:
+            await anext(aiter(client.watch()))
+
+        with pytest.raises(WrongEventLoop):
+            await asyncio.to_thread(asyncio.run, elsewhere())
 
 
 @pytest.mark.parametrize(
@@ -448,7 +708,7 @@ async def test_however_it_ends_nothing_is_left(way: str) -> None:
     del task, outcome
     gc.collect()
     await until(lambda: asyncio.all_tasks() <= before)
-    assert not world.watcher._watches
+    assert not world.watcher._seats
 
 
 # --- figures
@@ -477,7 +737,7 @@ async def test_memory_stays_the_same_however_long_it_lasts(count: int, ticks: in
         sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     await consumer.close()
-    assert world.asked["backends"] == ticks + 1
+    assert world.asked["backends"] == 3 * (ticks + 1)
     half = ticks // 2
     assert max(sizes[half:]) < 1.2 * max(sizes[:half]) + 50_000
 
@@ -494,7 +754,13 @@ async def emulator() -> AsyncIterator[Emulator]:
 async def test_ten_instances_cost_ten_requests_a_tick(emulator: Emulator) -> None:
     async with Client(emulator.account(), retry=RetryPolicy(attempts=1)) as client:
         world = World()
-        client._watcher = Watcher(client.fetch, clock=lambda: world.now, sleep=world.sleep, draw=lambda: 0.0)
+        client._watcher = Watcher(
+            client.fetch,
+            client._known_instances,
+            clock=lambda: world.now,
+            sleep=world.sleep,
+            draw=lambda: 0.0,
+        )
         consumers = [aiter(client.watch(interval=30.0)) for _ in range(3)]
         for consumer in consumers:
             seen = [await anext(consumer) for _ in range(5 * 8)]
@@ -658,7 +924,11 @@ async def watched(fleet: Listed, instances: int) -> AsyncIterator[tuple[Replay, 
     ):
         world = World()
         client._watcher = world.watcher = Watcher(
-            client.fetch, clock=lambda: world.now, sleep=world.sleep, draw=lambda: 0.0
+            client.fetch,
+            client._known_instances,
+            clock=lambda: world.now,
+            sleep=world.sleep,
+            draw=lambda: 0.0,
         )
         yield Replay(emulator), world
 
@@ -666,7 +936,7 @@ async def watched(fleet: Listed, instances: int) -> AsyncIterator[tuple[Replay, 
 async def tick(world: World, consumer: Consumer) -> list[Change]:
     """Let the next poll happen, and take what it tells."""
     await world.advance(30.0)
-    await until(lambda: world.watcher.polled_at == world.now)
+    await until(lambda: world.watcher._polled_at == world.now)
     return await consumer.take()
 
 
@@ -707,7 +977,7 @@ def test_what_is_told_of_an_emulator_is_what_its_script_says(script: list[list[A
 async def first_of(world: World, consumer: Consumer) -> list[Change]:
     """Take what there is at the beginning."""
     taken = await consumer.take()
-    await until(lambda: world.watcher.polled_at == world.now)
+    await until(lambda: world.watcher._polled_at == world.now)
     return taken + await consumer.take()
 
 

@@ -114,7 +114,8 @@ async def _emulated(fleet: str, instance: Instance | str | None, stack: AsyncExi
         emulator = await stack.enter_async_context(Emulator(fleet))
     except SnapshotsMissing as error:
         raise click.ClickException(f"{error}; or try --emulator synthetic") from None
-    return emulator.account(search=InstanceSearch(instance) if isinstance(instance, str) else None)
+    name = instance if isinstance(instance, str) and instance != "auto" else None
+    return emulator.account(search=InstanceSearch(name) if name else None)
 
 
 async def _kept(stack: AsyncExitStack) -> FileStore | None:
