@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
@@ -33,7 +33,7 @@ from .pool import Limits, SessionPool
 from .retry import RetryPolicy
 from .routes import Routes
 from .saved import load_account
-from .snapshot import Progress, Snapshot
+from .snapshot import Progress, Snapshot, Where
 from .stats import CacheStats
 from .store import Store
 from .watching import Until, Watch, Watcher
@@ -361,7 +361,7 @@ class Client:
         self,
         resources: Iterable[Resource] = ("status", "configuration", "properties"),
         *,
-        where: Callable[[Backend], bool] | None = None,
+        where: Where | None = None,
         progress: Progress | None = None,
     ) -> Snapshot:
         """Return documents of every backend, over all regions at once, to be iterated or collected.
@@ -371,7 +371,7 @@ class Client:
 
         Args:
             resources: any of `configuration`, `properties`, `status` and `defaults`.
-            where: a test of the list's entries; left out, all of them.
+            where: a test of the list's entries, plain or async; left out, all of them.
             progress: told after each item: how many are done, and how many there are.
 
         Raises:

@@ -1,6 +1,7 @@
 """Several documents of every backend at once, streamed as they come."""
 
 import asyncio
+import inspect
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from itertools import islice, product
@@ -18,6 +19,8 @@ Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Told after each item: how many are done, and how many there are."""
+
+Where: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 
 _RESOURCES = tuple(name for name in get_args(Resource) if name != "backends")
 
@@ -43,7 +46,7 @@ class Snapshot:
 
     What fails is an item like the others. No more is asked than is taken: at most `width` requests per region
     are under way or wait to be taken, so that memory stays the same however many backends there are. Each
-    request's deadline begins when it is sent. Whoever iterates once more asks anew.
+    request's deadline begins when it is one of these. Whoever iterates once more asks anew.
 
     Attributes:
         errors: one for each instance that could not be listed, once the list has come.
@@ -51,7 +54,7 @@ class Snapshot:
     Args:
         ask: answers requests.
         resources: which documents.
-        where: a test of the list's entries; left out, all of them.
+        where: a test of the list's entries, plain or async; left out, all of them.
         progress: told after each item.
         width: see above.
 
@@ -63,7 +66,7 @@ class Snapshot:
         self,
         ask: Ask,
         resources: Iterable[Resource],
-        where: Callable[[Backend], bool] | None = None,
+        where: Where | None = None,
         progress: Progress | None = None,
         *,
         width: int = 32,
@@ -93,7 +96,7 @@ class Snapshot:
         self.errors = listed.errors
         questions: dict[str | None, Iterator[tuple[Backend, Resource]]] = {}
         total = 0
-        for region, backends in self._by_region(listed).items():
+        for region, backends in (await self._by_region(listed)).items():
             questions[region] = iter(product(backends, self._resources))
             total += len(backends) * len(self._resources)
         # Plain tasks, which the `finally` ends: nothing of anyio may be held open across a yield.
@@ -123,10 +126,11 @@ class Snapshot:
             if under_way:
                 await asyncio.wait(under_way)
 
-    def _by_region(self, listed: Iterable[Backend]) -> dict[str | None, list[Backend]]:
+    async def _by_region(self, listed: Iterable[Backend]) -> dict[str | None, list[Backend]]:
         regions: dict[str | None, list[Backend]] = defaultdict(list)
         for backend in listed:
-            if self._where is None or self._where(backend):
+            said = self._where is None or self._where(backend)
+            if await said if inspect.isawaitable(said) else said:
                 regions[backend.region].append(backend)
         return regions
 

@@ -182,3 +182,11 @@ def test_any_values_are_put_in_order(values: list[float | None], reverse: bool) 
     unknown = [one.name for one in ranked[len(known) :]]
     assert unknown == sorted(unknown)
     assert len(ranked) == len(backends)
+
+
+async def test_numbers_without_measure_are_put_last_or_first_and_break_nothing() -> None:
+    vast = 10**400
+    ask = asking(backend("a", vast), backend("b", 1, clops=Clops("hardware", vast)), backend("c", 2))
+    assert [one.name for one in await rank(ask, "queue", Wanted())] == ["b", "c", "a"]
+    assert [one.name for one in await rank(ask, "clops", Wanted())] == ["a", "b", "c"]
+    assert (await least_busy(ask, Wanted())).name == "b"

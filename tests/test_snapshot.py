@@ -204,3 +204,14 @@ async def test_an_empty_fleet_gives_nothing() -> None:
 def test_what_is_no_document_is_refused(wrong: Any) -> None:
     with pytest.raises(InvalidRequest, match="configuration, properties, status, defaults"):
         Snapshot(Fake(1).ask, wrong)
+
+
+async def test_a_test_may_be_async(snapshots: Emulator) -> None:
+    async def small(backend: Backend) -> bool:
+        await asyncio.sleep(0)
+        return (backend.qubits or 0) < 100
+
+    async with Client(snapshots.account()) as client:
+        found = await client.snapshot(["status"], where=small).collect()
+        expected = {one.name for one in await client.backends() if (one.qubits or 0) < 100}
+    assert set(found) == expected != set()

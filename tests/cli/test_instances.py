@@ -46,6 +46,9 @@ def test_an_instance_is_asked_for_by_its_name(run: Run) -> None:
     assert (code, err) == (0, "")
     assert "eu-de" in out
     assert "us-east" not in out
+    everything = run("backends", "--emulator", "synthetic", "--instance", "auto").out
+    assert "eu-de" in everything
+    assert "us-east" in everything
     code, out, err = run("backends", "--emulator", "synthetic", "--instance", "mine")
     assert (code, out) == (1, "")
     assert "no instance with name 'mine'" in err
