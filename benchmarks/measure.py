@@ -77,7 +77,7 @@ class Table(NamedTuple):
 
     def __str__(self) -> str:
         lines = [self.title]
-        unit, scale = ("ms", 1e3) if max(self.timings.values()).median >= 1e-3 else ("µs", 1e6)
+        unit, scale = ("ms", 1e3) if next(iter(self.timings.values())).median >= 1e-4 else ("µs", 1e6)
         for (name, timing), ratio in zip(self.timings.items(), self.ratios().values(), strict=True):
             lines.append(
                 f"  {name:<29} {timing.median * scale:10.3f} {unit}"

@@ -9,6 +9,7 @@ from contextvars import Context
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_args
+from weakref import ref
 
 import anyio
 from msgspec import Struct
@@ -136,7 +137,7 @@ class Cache:
         self._renewals: dict[Key, asyncio.Task[None]] = {}
         self._failing: set[str] = set()  # scopes, while renewals in them fail
         self._counts = {resource: Counter[str]() for resource in get_args(Resource)}
-        self._wordings: dict[Wording, tuple[Key, Entry]] = {}
+        self._wordings: dict[Wording, tuple[Key, ref[Entry]]] = {}  # what has to leave memory, leaves it
 
     def recall(self, wording: Wording) -> Any:
         """Return the answer that is fresh and was given to the same words before, or None.
@@ -153,8 +154,9 @@ class Cache:
             return None
         if known is None:
             return None
-        key, entry = known
-        if not entry.kept or self._memory.clock() >= entry.fresh_until:
+        key, remembered = known
+        entry = remembered()
+        if entry is None or not entry.kept or self._memory.clock() >= entry.fresh_until:
             del self._wordings[wording]
             return None
         self._calls.check()
@@ -171,7 +173,7 @@ class Cache:
         if entry is not None and not entry.negative:
             if len(self._wordings) >= _WORDINGS:
                 self._wordings.clear()
-            self._wordings[wording] = key, entry
+            self._wordings[wording] = key, ref(entry)
 
     def forget_wordings(self) -> None:
         """Forget where answers lie: another instance may have to be asked from now on."""
@@ -247,9 +249,10 @@ class Cache:
     async def _ask(self, question: _Question, deadline: float | None, refresh: bool) -> Fetched[Any]:
         """Wait for a flight, one's own or another's; where it fails, an old answer may do."""
         counts = self._counts[question.request.resource]
-        counts["coalesced" if self._flight(question.ticket, refresh) in self._flights else "misses"] += 1
+        flight = self._flight(question.ticket, refresh)
+        counts["coalesced" if flight in self._flights else "misses"] += 1
         try:
-            found = await self._joined(question, deadline, refresh)
+            found = await self._joined(question, flight, deadline, refresh)
         except QRBackendsError as error:
             error.about(
                 region=question.instance.region,
@@ -278,8 +281,9 @@ class Cache:
         """Return the key of the flight to join or begin; whoever does not insist joins a refresh, too."""
         return (ticket, refresh or (ticket, True) in self._flights)
 
-    async def _joined(self, question: _Question, deadline: float | None, refresh: bool) -> _Found:
-        flight = self._flight(question.ticket, refresh)
+    async def _joined(
+        self, question: _Question, flight: tuple[Ticket, bool], deadline: float | None, refresh: bool
+    ) -> _Found:
         until = self._calls.deadline() if deadline is None else deadline
         if flight not in self._flights:
             self._trails[flight] = self._origin.trail(until)
@@ -438,7 +442,7 @@ class Cache:
         scope = question.scope.id
         counts["refreshes"] += 1
         try:
-            await self._joined(question, None, refresh=False)
+            await self._joined(question, self._flight(question.ticket, False), None, refresh=False)
             self._failing.discard(scope)
         except ClientClosed:
             pass

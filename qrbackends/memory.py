@@ -30,7 +30,7 @@ class Entry:
         kept: whether a memory has it now.
     """
 
-    __slots__ = ("expires", "fresh_until", "kept", "retry_at", "size", "stored_at", "value")
+    __slots__ = ("__weakref__", "expires", "fresh_until", "kept", "retry_at", "size", "stored_at", "value")
 
     def __init__(self, value: Any, stored_at: float, fresh_until: float, expires: float, size: int) -> None:
         self.value = value

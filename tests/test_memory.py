@@ -159,3 +159,30 @@ def test_the_accounts_are_right_whatever_happens(steps: list[tuple[str, str, str
         assert memory.bytes == sum(kept.values()) <= 100
         for scope in "stu":
             assert sum(size for (own, _), size in kept.items() if own == scope) <= 50
+
+
+def test_what_was_read_past_it_is_used_at_the_next_put(clock: Clock) -> None:
+    memory = Memory(30, share=1.0, clock=clock)
+    entries = {name: put(memory, key("s", name)) for name in "abc"}
+    assert all(entry.kept for entry in entries.values())
+    memory.used[key("s", "a")] = None
+    memory.used[key("s", "gone")] = None
+    put(memory, key("s", "d"))
+    assert [name for name in "abcd" if memory.get(key("s", name))] == ["a", "c", "d"]
+    assert not memory.used
+    assert {name: entry.kept for name, entry in entries.items()} == {"a": True, "b": False, "c": True}
+
+
+def test_an_entry_knows_whether_it_is_kept(clock: Clock) -> None:
+    memory = Memory(30, share=1.0, clock=clock)
+    first = put(memory, key("s", "a"))
+    second = put(memory, key("s", "a"))
+    assert (first.kept, second.kept) == (False, True)
+    memory.remove(["s"], lambda _: True)
+    assert not second.kept
+    third = put(memory, key("s", "a"), lives=5.0)
+    clock.now = 6.0
+    assert memory.bytes == 0
+    assert not third.kept
+    huge = put(memory, key("s", "b"), size=31)
+    assert not huge.kept
