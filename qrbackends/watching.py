@@ -234,6 +234,7 @@ class Watcher:
             self._rest.cancel()  # the next poll may have to be sooner
         # What was seen before is news if it is no older than what they ask for.
         seat.polled = self._clock() - 2 * seat.interval + self._interval() / 2
+        seat.calibrations = self._calibrations
         try:
             yield seat
         finally:
@@ -269,11 +270,9 @@ class Watcher:
         self._state, self._polled_at, self._lists = _State(), -math.inf, {}
         for task in tasks:
             task.cancel()
+            task.add_done_callback(_seen)
         if tasks:
             await asyncio.wait(tasks)
-            for task in tasks:
-                if not task.cancelled():
-                    task.exception()  # seen; it is nobody's any more
 
     def _end(self, error: Exception) -> None:
         """Tell all who watch that there is nothing more to come; whoever comes now begins anew."""
@@ -492,6 +491,12 @@ def _of_instance(told: _State, state: _State, crn: str | None) -> Iterator[Chang
     elif error is None and before is not None:
         del told.failing[crn]
         yield Change("recovered", state.at, None, region, crn)
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Look at an error that is nobody's any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _region(crn: str | None) -> str | None:
