@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .account import Account, Instance, InstanceSearch, Secret
     from .api import Request
     from .cache import Fetched
+    from .changes import Change
     from .client import Client
     from .discovery import ServiceInstance
     from .errors import (
@@ -68,7 +69,6 @@ if TYPE_CHECKING:
     from .snapshot import Item, Snapshot
     from .stats import CacheStats, ResourceStats
     from .store import Store, StoreStats
-    from .watching import Change
 else:
     _HOMES = (  # those that import little first
         *(
@@ -84,7 +84,7 @@ else:
             "stats",
             "cache",
         ),
-        *("discovery", "snapshot", "watching", "client", "file_store", "redis_store"),
+        *("changes", "discovery", "snapshot", "client", "file_store", "redis_store"),
     )
 
     def __getattr__(name):

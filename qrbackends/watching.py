@@ -4,92 +4,31 @@ import asyncio
 import inspect
 import math
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import anyio
-from msgspec import Struct
 
 from .account import Instance
 from .api import Request
 from .cache import Fetched
+from .changes import Change, State, differences
 from .errors import AccountError, ClientClosed, InvalidRequest, QRBackendsError, Timeout, WrongEventLoop
 from .models import Backend, BackendList
 
 Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
 """`Client.fetch`, or what stands in for it: takes the request, `instance=` and `refresh=`."""
 
-Kind: TypeAlias = Literal[
-    "present", "appeared", "disappeared", "status", "queue", "recalibrated", "failed", "recovered"
-]
 Until: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
-_Key: TypeAlias = tuple[str | None, str]  # an instance's CRN, and a backend's name
 
 _JITTER = 0.1  # of the interval: how far the polls of processes that begin together lie apart
 _AT_ONCE = 32  # calibrations that are asked for at a time
 _PATIENCE = 5.0  # seconds at most that a poll waits for an instance; who is later is told of with the next
 _FINAL = (AccountError, ClientClosed, WrongEventLoop)  # what asking again will not mend
-
-
-class Change(Struct, frozen=True):
-    """Something that happened to a backend, or to an instance's list.
-
-    Attributes:
-        kind: `present` tells what there is when the watching begins; `appeared` and `disappeared`;
-            `status`: online, paused or offline, or its reason, and perhaps the queue as well; `queue`: only
-            the number of jobs waiting; `recalibrated`; `failed` and `recovered`: whether an instance can
-            be listed.
-        at: when it was seen.
-        backend: the backend's name; None for `failed` and `recovered`.
-        region: the region.
-        instance: the instance's CRN; None where not even the instances could be looked up.
-        before: the entry in the list that was told last, or None.
-        after: the entry as it is now, or None.
-        calibrated_at: the date of the new calibration, for `recalibrated`.
-        error: why, for `failed`.
-    """
-
-    kind: Kind
-    at: datetime
-    backend: str | None = None
-    region: str | None = None
-    instance: str | None = None
-    before: Backend | None = None
-    after: Backend | None = None
-    calibrated_at: datetime | None = None
-    error: QRBackendsError | None = None
-
-
-class _State:
-    """What was seen of the fleet, or told of it."""
-
-    def __init__(self) -> None:
-        self.at = datetime.min
-        self.backends: dict[_Key, Backend] = {}
-        self.failing: dict[str | None, QRBackendsError] = {}  # by the instance's CRN
-        self.calibrated: dict[_Key, datetime] = {}
-
-    def listed(
-        self, answers: dict[str, BackendList | QRBackendsError], instances: Collection[str], at: datetime
-    ) -> None:
-        """Take new lists; backends of instances that did not give theirs stay as they were."""
-        good = {crn: answer for crn, answer in answers.items() if isinstance(answer, BackendList)}
-        bad = {crn: answer for crn, answer in answers.items() if isinstance(answer, QRBackendsError)}
-        late = {crn: error for crn, error in self.failing.items() if crn in instances and crn not in good}
-        self.failing = late
-        self.failing.update(bad)
-        kept = {k: one for k, one in self.backends.items() if k[0] in instances and k[0] not in good}
-        self.backends = kept | {(crn, one.name): one for crn, listed in good.items() for one in listed}
-        self.at = at
-
-    def unlisted(self, error: QRBackendsError, at: datetime) -> None:
-        """Take that not even the instances could be looked up."""
-        self.failing = dict.fromkeys([crn for crn, _ in self.backends] or [None], error)
-        self.at = at
 
 
 class _Seat:
@@ -145,7 +84,7 @@ class Watcher:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._state = _State()
+        self._state = State()
         self._polled_at = -math.inf  # when the last poll began that has ended
         self._calibrations = 0  # how often they were asked for
         self._ask = ask
@@ -242,7 +181,7 @@ class Watcher:
             if not self._seats:
                 await self._stop()
 
-    async def look(self, seat: _Seat) -> _State:
+    async def look(self, seat: _Seat) -> State:
         """Return what there is, as soon as it is time and there is something new.
 
         Raises:
@@ -267,7 +206,7 @@ class Watcher:
         tasks = {task for task in (self._task, self._calibrating, *self._lists.values()) if task is not None}
         self._task = self._calibrating = None
         # It would be old when somebody comes; a new one, as somebody may still read this one.
-        self._state, self._polled_at, self._lists = _State(), -math.inf, {}
+        self._state, self._polled_at, self._lists = State(), -math.inf, {}
         for task in tasks:
             task.cancel()
             task.add_done_callback(_seen)
@@ -429,79 +368,19 @@ class Watch:
         await self._open.pop().aclose()
 
     async def _iterate(self) -> AsyncGenerator[Change, None]:
-        told, first = _State(), True
+        told, first = State(), True
         async with self._watcher.seated(_Seat(self._interval, self._names, self._detail)) as seat:
             while True:
                 state = await self._watcher.look(seat)
-                for change in self._differences(told, state, seat, first):
+                for change in differences(told, state, seat.wants, self._threshold, first, self._detail):
                     yield change
                 first = False
-
-    def _differences(self, told: _State, state: _State, seat: _Seat, first: bool) -> Iterator[Change]:
-        """Yield what is to be told, each as it is when it is asked for, and note it as told."""
-        for instance in {**told.failing, **state.failing}:
-            yield from _of_instance(told, state, instance)
-        for key in {**told.backends, **state.backends}:
-            if seat.wants(key[1]):
-                yield from self._of_backend(told, state, key, first)
-
-    def _of_backend(self, told: _State, state: _State, key: _Key, first: bool) -> Iterator[Change]:
-        before, after = told.backends.get(key), state.backends.get(key)
-        one = after or before
-        kind = self._kind(before, after, first)
-        if kind is not None and one is not None:
-            if after is None:
-                del told.backends[key]
-            else:
-                told.backends[key] = after
-            yield Change(kind, state.at, one.name, one.region, one.instance, before, after)
-        calibrated = state.calibrated.get(key) if self._detail else None
-        known = told.calibrated.get(key)
-        if calibrated is None or (known is not None and calibrated <= known):
-            return
-        told.calibrated[key] = calibrated
-        if known is not None and after is not None:
-            yield Change(
-                "recalibrated",
-                state.at,
-                after.name,
-                after.region,
-                after.instance,
-                after=after,
-                calibrated_at=calibrated,
-            )
-
-    def _kind(self, before: Backend | None, after: Backend | None, first: bool) -> Kind | None:
-        if before is None:
-            return None if after is None else "present" if first else "appeared"
-        if after is None:
-            return "disappeared"
-        if (before.status.name, before.status.reason) != (after.status.name, after.status.reason):
-            return "status"
-        moved = abs(before.queue_length - after.queue_length)
-        return "queue" if moved >= self._threshold else None
-
-
-def _of_instance(told: _State, state: _State, crn: str | None) -> Iterator[Change]:
-    before, error = told.failing.get(crn), state.failing.get(crn)
-    region = _region(crn) or (error or before or QRBackendsError("")).region
-    if error is not None and before is None:
-        told.failing[crn] = error
-        yield Change("failed", state.at, None, region, crn, error=error)
-    elif error is None and before is not None:
-        del told.failing[crn]
-        yield Change("recovered", state.at, None, region, crn)
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
     """Look at an error that is nobody's any more."""
     if not task.cancelled():
         task.exception()
-
-
-def _region(crn: str | None) -> str | None:
-    parts = (crn or "").split(":")
-    return parts[5] if len(parts) > 5 else None
 
 
 def _check_seconds(name: str, value: float) -> None:

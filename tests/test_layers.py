@@ -13,7 +13,19 @@ ROOT = Path(qrbackends.__file__).parent
 
 LAYERS = [
     {"_version", "errors", "account", "redact", "saved", "models"},  # nouns
-    {"api", "body", "circuit", "flight", "gate", "memory", "policy", "retry", "scope", "size"},  # no I/O
+    {
+        "api",
+        "body",
+        "changes",
+        "circuit",
+        "flight",
+        "gate",
+        "memory",
+        "policy",
+        "retry",
+        "scope",
+        "size",
+    },  # no I/O
     {"lane", "pool", "calls", "auth", "origin", "discovery"},  # the wire
     {"store", "stats", "cache", "routes", "file_store", "redis_store"},  # between client and wire
     {"choosing", "snapshot", "watching"},  # whole-fleet work

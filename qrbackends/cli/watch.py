@@ -10,9 +10,9 @@ import click
 from rich.console import Console, Group
 from rich.live import Live
 
+from ..changes import Change
 from ..errors import QRBackendsError
 from ..models import Backend
-from ..watching import Change
 from .options import Source, SourceCommand, source_options
 from .screen import Cell, Column, make_console, status_cell, table_of
 from .text import DASH, clean, echo_json, warn, whole
