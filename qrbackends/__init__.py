@@ -67,8 +67,9 @@ if TYPE_CHECKING:
     from .redis_store import RedisStore
     from .retry import RetryPolicy
     from .snapshot import Item, Snapshot
-    from .stats import CacheStats, ResourceStats
+    from .stats import CacheStats, ClientStats, ResourceStats
     from .store import Store, StoreStats
+    from .traffic import RegionStats
 else:
     _HOMES = (  # those that import little first
         *(
@@ -82,6 +83,7 @@ else:
             "pool",
             "store",
             "stats",
+            "traffic",
             "cache",
         ),
         *("changes", "discovery", "snapshot", "client", "file_store", "redis_store"),
@@ -124,6 +126,7 @@ __all__ = [
     "CircuitOpen",
     "Client",
     "ClientClosed",
+    "ClientStats",
     "Conflict",
     "ConnectError",
     "ConnectTimeout",
@@ -147,6 +150,7 @@ __all__ = [
     "ReadTimeout",
     "RedirectRefused",
     "RedisStore",
+    "RegionStats",
     "Request",
     "ResourceStats",
     "ResponseError",

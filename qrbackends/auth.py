@@ -224,6 +224,7 @@ class Tokens:
             tenant=self._tenant,
             deadline=trail.deadline,
             sending=trail.sending,
+            repeated=trail.sent > 0,
             data=Secret(urlencode({"grant_type": _GRANT, "apikey": key.reveal()})),
         )
         try:

@@ -65,25 +65,32 @@ class Fetched(Struct, Generic[T], frozen=True):
         age: seconds since the service gave it.
         source: `memory`; `shared`, the store that workers share; `origin`, the service itself; or `stale`,
             from memory though it is not fresh any more.
+        fresh_for: seconds for which it stays fresh; 0 for what is not, or is never kept.
     """
 
     value: T
     age: float
     source: Source
+    fresh_for: float = 0.0
 
 
 class _Question(NamedTuple):
-    """What is asked, of whom, and with whose rights."""
+    """What is asked, of whom, with whose rights, and how old the answer may be where that is said."""
 
     request: Request
     instance: Instance
     scope: Scope
     ticket: Ticket
+    max_age: float | None = None
 
 
 class _Found(NamedTuple):
     entry: Entry
     source: Source
+
+
+_Way: TypeAlias = tuple[Ticket, bool | float]
+"""A flight: of a question, and whether it is a refresh, or how old its answer may be."""
 
 
 def _now() -> datetime:
@@ -133,7 +140,7 @@ class Cache:
         self._now = now
         self._draw = draw
         self._flights: Flights[_Found] = Flights()
-        self._trails: dict[tuple[Ticket, bool], Trail] = {}  # of the flights
+        self._trails: dict[_Way, Trail] = {}  # of the flights
         self._renewals: dict[Key, asyncio.Task[None]] = {}
         self._failing: set[str] = set()  # scopes, while renewals in them fail
         self._counts = {resource: Counter[str]() for resource in get_args(Resource)}
@@ -180,7 +187,13 @@ class Cache:
         self._wordings.clear()
 
     async def fetch(
-        self, request: Request, instance: Instance, deadline: float | None = None, *, refresh: bool = False
+        self,
+        request: Request,
+        instance: Instance,
+        deadline: float | None = None,
+        *,
+        refresh: bool = False,
+        max_age: float | None = None,
     ) -> Fetched[Any]:
         """Return an instance's answer to `request`.
 
@@ -189,6 +202,8 @@ class Cache:
             instance: whom.
             deadline: when to give up, in the event loop's time; left out, the pool's limit from now.
             refresh: ask the service, whatever is known.
+            max_age: seconds since the service gave the answer; decides instead of the policy, and in bad
+                times, too.
 
         Raises:
             QRBackendsError: there is no answer, and none that would do; each caller gets an instance of
@@ -201,14 +216,14 @@ class Cache:
         entry = None if refresh else self._memory.get(key)
         if entry is not None:
             now = self._memory.clock()
-            if now < entry.fresh_until:
+            if _is_good(entry, now, max_age):
                 counts["hits"] += 1
                 return _given(entry, now, "memory")
-            if self._is_good_for_now(entry, now):
+            if max_age is None and self._is_good_for_now(entry, now):
                 self._renew(_Question(request, instance, scope, self._memory.ticket(key)), entry)
                 counts["stale"] += 1
                 return _given(entry, now, "stale")
-        question = _Question(request, instance, scope, self._ticket(key, refresh))
+        question = _Question(request, instance, scope, self._ticket(key, refresh), max_age)
         return await self._ask(question, deadline, refresh)
 
     async def invalidate(self, matches: Callable[[Request], bool]) -> int:
@@ -249,7 +264,7 @@ class Cache:
     async def _ask(self, question: _Question, deadline: float | None, refresh: bool) -> Fetched[Any]:
         """Wait for a flight, one's own or another's; where it fails, an old answer may do."""
         counts = self._counts[question.request.resource]
-        flight = self._flight(question.ticket, refresh)
+        flight = self._flight(question, refresh)
         counts["coalesced" if flight in self._flights else "misses"] += 1
         try:
             found = await self._joined(question, flight, deadline, refresh)
@@ -259,7 +274,8 @@ class Cache:
                 instance=question.instance.crn,
                 backend=question.request.backend_id,
             )
-            entry = None if refresh or not _is_outage(error) else self._memory.get(question.ticket.key)
+            insists = refresh or question.max_age is not None
+            entry = None if insists or not _is_outage(error) else self._memory.get(question.ticket.key)
             now = self._memory.clock()
             if entry is None or entry.negative or now >= entry.fresh_until + self._policy.stale_if_error:
                 raise error from None
@@ -277,12 +293,15 @@ class Cache:
             return self._memory.new_ticket(key)
         return ticket
 
-    def _flight(self, ticket: Ticket, refresh: bool) -> tuple[Ticket, bool]:
+    def _flight(self, question: _Question, refresh: bool) -> _Way:
         """Return the key of the flight to join or begin; whoever does not insist joins a refresh, too."""
-        return (ticket, refresh or (ticket, True) in self._flights)
+        ticket = question.ticket
+        if refresh or (ticket, True) in self._flights:
+            return (ticket, True)
+        return (ticket, False if question.max_age is None else question.max_age)
 
     async def _joined(
-        self, question: _Question, flight: tuple[Ticket, bool], deadline: float | None, refresh: bool
+        self, question: _Question, flight: _Way, deadline: float | None, refresh: bool
     ) -> _Found:
         until = self._calls.deadline() if deadline is None else deadline
         if flight not in self._flights:
@@ -391,7 +410,7 @@ class Cache:
         except QRBackendsError:  # written by another version of this package
             return None
         entry = self._keep(question, value, stored.body, stored.age)
-        return entry if self._memory.clock() < entry.fresh_until else None
+        return entry if _is_good(entry, self._memory.clock(), question.max_age) else None
 
     def _keep(self, question: _Question, value: Any, body: bytes, age: float) -> Entry:
         stored_at = self._memory.clock() - age
@@ -442,7 +461,7 @@ class Cache:
         scope = question.scope.id
         counts["refreshes"] += 1
         try:
-            await self._joined(question, self._flight(question.ticket, False), None, refresh=False)
+            await self._joined(question, self._flight(question, False), None, refresh=False)
             self._failing.discard(scope)
         except ClientClosed:
             pass
@@ -456,7 +475,15 @@ class Cache:
 def _given(entry: Entry, now: float, source: Source) -> Fetched[Any]:
     if entry.negative:
         raise entry.value.again()
-    return Fetched(entry.value, max(0.0, now - entry.stored_at), source)
+    fresh_for = max(0.0, entry.fresh_until - now)
+    return Fetched(entry.value, max(0.0, now - entry.stored_at), source, fresh_for)
+
+
+def _is_good(entry: Entry, now: float, max_age: float | None) -> bool:
+    """Return whether an answer need not be asked for: it is fresh, or as young as its caller wants it."""
+    if max_age is None:
+        return now < entry.fresh_until
+    return not entry.negative and now - entry.stored_at <= max_age
 
 
 def _everything(_: Request) -> bool:

@@ -98,7 +98,7 @@ def differences(
 def _of_backend(told: State, state: State, key: Key, threshold: int, first: bool) -> Iterator[Change]:
     before, after = told.backends.get(key), state.backends.get(key)
     one = after or before
-    kind = _kind(before, after, threshold, first)
+    kind = kind_of(before, after, threshold, first)
     if kind is None or one is None:
         return
     if after is None:
@@ -119,7 +119,10 @@ def _of_calibration(told: State, state: State, key: Key) -> Iterator[Change]:
         )
 
 
-def _kind(before: Backend | None, after: Backend | None, threshold: int, first: bool) -> Kind | None:
+def kind_of(
+    before: Backend | None, after: Backend | None, threshold: int = 1, first: bool = False
+) -> Kind | None:
+    """Return what became of a backend, or None if nothing that is told; arguments as for `differences`."""
     if before is None:
         return None if after is None else "present" if first else "appeared"
     if after is None:

@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from math import inf
 
 from .errors import CircuitOpen
+from .traffic import CircuitState
 
 _FIRST_REST = 2.0  # seconds: a restart is over soon, and need not cost the whole pause
 _PROBING = 1.0  # seconds after which to ask again while one request finds out whether it recovers
@@ -31,6 +32,11 @@ class Circuit:
         self._pause = 0.0  # 0 while closed
         self._probe_at = 0.0
         self._probing = False
+
+    @property
+    def state(self) -> CircuitState:
+        """Whether requests pass: all, none, or one that finds out."""
+        return "probing" if self._probing else "open" if self._pause else "closed"
 
     def refusal(self, now: float) -> CircuitOpen | None:
         """Return why a request would not be let through now, or None if it would."""

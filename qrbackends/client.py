@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
 import anyio
+from msgspec.structs import asdict
 
 from .account import Account, Instance
 from .api import API_VERSION, Request, Resource
@@ -17,7 +18,7 @@ from .cache import Cache, Fetched
 from .calls import Calls
 from .choosing import Key, Test, Wanted, least_busy, rank
 from .discovery import Discovery, ServiceInstance
-from .errors import QRBackendsError
+from .errors import InvalidRequest, QRBackendsError
 from .memory import Memory
 from .models import (
     Backend,
@@ -34,7 +35,7 @@ from .retry import RetryPolicy
 from .routes import Routes
 from .saved import load_account
 from .snapshot import Progress, Snapshot, Where
-from .stats import CacheStats
+from .stats import ClientStats
 from .store import Store
 from .watching import Until, Watch, Watcher
 
@@ -117,7 +118,9 @@ class Client:
         self._routes = Routes(
             account, self._cache.fetch, self._discovery.instances, self._cache.forget_wordings
         )
-        self._watcher = Watcher(self.fetch, self._known_instances, check=self._calls.check)
+        self._watcher = Watcher(
+            self.fetch, self._known_instances, check=self._calls.check, shared=store is not None
+        )
 
     @classmethod
     def from_account(
@@ -254,14 +257,28 @@ class Client:
         *,
         instance: Instance | str | None = None,
         refresh: bool = False,
+        max_age: float | None = None,
         timeout: float | None = None,
     ) -> Fetched[Any]:
-        """Return the answer to any request, with its age and source.
+        """Return the answer to any request, with its age and source, and for how long it stays fresh.
 
-        The value is a `request.type`; for the list, a `BackendList` over all instances, with the age and
-        source of its oldest part.
+        The value is a `request.type`; for the list, a `BackendList` over all instances, with the age,
+        source and freshness of its oldest part.
+
+        Args:
+            request: what to ask.
+            instance: ask this one; the list: this one only.
+            refresh: ask the service, whatever is known.
+            max_age: seconds since the service gave the answer, to whichever worker; decides instead of the
+                policy, and no older one is given when the service fails.
+            timeout: seconds that the call may take, instead of `limits.total`.
+
+        Raises:
+            InvalidRequest: `max_age` is no number of seconds.
         """
-        return (await self._fetch(request, instance, refresh, timeout))[0]
+        if max_age is not None and not (isinstance(max_age, (int, float)) and max_age >= 0):
+            raise InvalidRequest("max_age has to be a number of seconds, 0 or more")
+        return (await self._fetch(request, instance, refresh, timeout, max_age))[0]
 
     async def invalidate(
         self,
@@ -436,24 +453,30 @@ class Client:
         """
         return await self._watcher.wait_for_recalibration(backend_id, timeout, interval)
 
-    def stats(self) -> CacheStats:
-        """Return what the cache did since the client was made, and what its memory holds."""
-        return self._cache.stats()
+    def stats(self) -> ClientStats:
+        """Return what cache and pool did since the client was made, and what memory holds."""
+        return ClientStats(**asdict(self._cache.stats()), regions=self._pool.stats())
 
     async def _fetch(
-        self, request: Request, instance: Instance | str | None, refresh: bool, timeout: float | None
+        self,
+        request: Request,
+        instance: Instance | str | None,
+        refresh: bool,
+        timeout: float | None,
+        max_age: float | None = None,
     ) -> tuple[Fetched[Any], Instance | None]:
         """Return the answer, and the instance that was asked where it was one."""
         deadline = None if timeout is None else self._calls.deadline(timeout)
         await self._routes.ready(deadline)
         own = None if instance is None else self._routes.named(instance)
         if request.backend_id is None:
-            return await self._routes.list(request, own, deadline, refresh=refresh), None
+            listed = await self._routes.list(request, own, deadline, refresh=refresh, max_age=max_age)
+            return listed, None
         own = own or self._routes.known(request.backend_id)
         if own is None:  # finding it is a part of the call
             deadline = deadline or self._calls.deadline()
             own = await self._find(request.backend_id, deadline)
-        return await self._cache.fetch(request, own, deadline, refresh=refresh), own
+        return await self._cache.fetch(request, own, deadline, refresh=refresh, max_age=max_age), own
 
     async def _known_instances(self) -> tuple[Instance, ...]:
         await self._routes.ready()

@@ -245,6 +245,7 @@ class Discovery:
                 tenant=self._tenant,
                 deadline=trail.deadline,
                 sending=trail.sending,
+                repeated=trail.sent > 0,
                 data=None if body is None else Secret(body),
             )
             return _read(what, answer, decoder)

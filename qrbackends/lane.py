@@ -20,6 +20,7 @@ from .errors import (
     Timeout,
 )
 from .gate import Gate
+from .traffic import RegionStats, Traffic
 
 Deadline: TypeAlias = Callable[[], float]
 """When a call has to end, in the event loop's time. It may move: others, who have longer, may join it."""
@@ -65,6 +66,7 @@ class Lane:
         self._places = places
         self._free = places
         self._circuit = circuit
+        self._traffic = Traffic()
         self._queues: dict[Hashable, _Queue] = {}
         self._turns: OrderedDict[Hashable, None] = OrderedDict()  # of those that may send, as far as is known
         self._alarms: list[tuple[float, int, Hashable]] = []  # when the others may; a heap
@@ -73,15 +75,22 @@ class Lane:
         self._swept = -inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def turn(self, tenant: Hashable, deadline: Deadline, about: Hashable | None = None) -> "Turn":
+    def turn(
+        self, tenant: Hashable, deadline: Deadline, about: Hashable | None = None, *, repeated: bool = False
+    ) -> "Turn":
         """Return the context in which one request is sent.
 
         Args:
             tenant: whose, and to which instance: what the service's rate limits are about.
             deadline: when it has to have been answered.
             about: what is asked, if that alone may be what fails.
+            repeated: whether it repeats another, for the statistics.
         """
-        return Turn(self, tenant, deadline, about)
+        return Turn(self, tenant, deadline, about, repeated)
+
+    def stats(self) -> RegionStats:
+        """Return what was sent until now."""
+        return self._traffic.stats(self._name, self._circuit.state)
 
     def close(self) -> None:
         """End the waiting; who waited gets `ClientClosed`."""
@@ -124,6 +133,7 @@ class Lane:
     def answered(self, turn: "Turn", status: int, retry_after: float | None) -> None:
         """Note an answer."""
         now = asyncio.get_running_loop().time()
+        self._traffic.count(str(status), now - turn.sent, repeated=turn.repeated)
         if status < 500:
             self._circuit.succeeded()
         else:
@@ -137,17 +147,22 @@ class Lane:
         elif (gate := self._gates.get(turn.tenant)) is not None:
             gate.answered(now)
 
-    def failed(self, turn: "Turn", error: QRBackendsError) -> None:
-        """Note that no complete answer came, and why."""
-        if isinstance(error, BodyTooLarge):
+    def failed(self, turn: "Turn", error: QRBackendsError, *, own: bool = False) -> None:
+        """Note that no complete answer came, and why; of the account's own the region is not to blame."""
+        now = asyncio.get_running_loop().time()
+        self._traffic.count(type(error).__name__, now - turn.sent, repeated=turn.repeated)
+        if own:
+            self._circuit.abandoned(turn.probe)
+        elif isinstance(error, BodyTooLarge):
             self._circuit.succeeded()  # it did answer
         else:
             about = turn.about if isinstance(error, BodyDamaged) else None
-            self._broke(turn, asyncio.get_running_loop().time(), about, isinstance(error, Timeout))
+            self._broke(turn, now, about, isinstance(error, Timeout))
 
     def left(self, turn: "Turn") -> None:
         """Note that nobody waits for the answer any more."""
         now = asyncio.get_running_loop().time()
+        self._traffic.count("abandoned", now - turn.sent, repeated=turn.repeated)
         if now >= turn.deadline() and now - turn.sent >= _IN_VAIN:
             self._broke(turn, now, None, True)
         else:
@@ -292,18 +307,22 @@ class Turn:
         tenant: whose it is.
         deadline: when it has to have been answered.
         about: what is asked.
+        repeated: whether it repeats another.
         sent: when its place came.
         probe: whether it is the circuit's.
     """
 
-    __slots__ = ("_lane", "_told", "about", "deadline", "probe", "sent", "tenant")
+    __slots__ = ("_lane", "_told", "about", "deadline", "probe", "repeated", "sent", "tenant")
 
-    def __init__(self, lane: Lane, tenant: Hashable, deadline: Deadline, about: Hashable | None) -> None:
+    def __init__(
+        self, lane: Lane, tenant: Hashable, deadline: Deadline, about: Hashable | None, repeated: bool
+    ) -> None:
         self._lane = lane
         self._told = False
         self.tenant = tenant
         self.deadline = deadline
         self.about = about
+        self.repeated = repeated
 
     async def __aenter__(self) -> Self:
         self.sent, self.probe = await self._lane.enter(self.tenant, self.deadline)
@@ -321,7 +340,7 @@ class Turn:
         self._told = True
         self._lane.answered(self, status, retry_after)
 
-    def failed(self, error: QRBackendsError) -> None:
-        """Tell that none came, and why."""
+    def failed(self, error: QRBackendsError, *, own: bool = False) -> None:
+        """Tell that none came, and why; of what is the account's own the region is not to blame."""
         self._told = True
-        self._lane.failed(self, error)
+        self._lane.failed(self, error, own=own)

@@ -140,6 +140,7 @@ class Origin:
             tenant=self._scopes.of(instance),
             deadline=trail.deadline,
             sending=trail.sending,
+            repeated=trail.sent > 0,
         )
         try:
             return Answer(read(request, instance, *answer), answer.body)

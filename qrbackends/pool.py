@@ -31,6 +31,7 @@ from .errors import (
     WrongEventLoop,
 )
 from .lane import Deadline, Lane
+from .traffic import RegionStats
 
 logger = logging.getLogger("qrbackends.pool")
 
@@ -131,6 +132,7 @@ class SessionPool:
         tenant: Hashable = None,
         deadline: Deadline = lambda: inf,
         sending: Callable[[], None] = lambda: None,
+        repeated: bool = False,
         data: Secret | None = None,
     ) -> Response:
         """Send one request and return the whole answer, whatever its status.
@@ -145,6 +147,7 @@ class SessionPool:
             deadline: when to give up, in the event loop's time. It is not waited for; what cannot be sent
                 before it is refused at once.
             sending: called when its turn has come.
+            repeated: whether it repeats another, for the statistics.
             data: the body to send; a secret, as the only one that is sent holds the API key.
 
         Raises:
@@ -158,7 +161,7 @@ class SessionPool:
         session, queue = self._road(lane, target)
         about = target.raw_path_qs if method == "GET" else None
         proxy = self._proxy(account, target)
-        async with queue.turn(tenant, deadline, about) as turn:
+        async with queue.turn(tenant, deadline, about, repeated=repeated) as turn:
             self.check()  # it may have been closed while this one waited for its place
             sending()
             patience = asyncio.timeout(self._patience)
@@ -192,8 +195,7 @@ class SessionPool:
                     if late
                     else self._translated(error)
                 )
-            if not _is_own(failure, proxy):
-                turn.failed(failure)
+            turn.failed(failure, own=_is_own(failure, proxy))
         # Raised out here: aiohttp's errors hold the request's headers, and with them the token.
         raise failure
 
@@ -208,6 +210,10 @@ class SessionPool:
             if passed > self._limits.read and received < passed * self._limits.rate:
                 raise ReadTimeout(f"the answer comes with less than {self._limits.rate:g} bytes per second")
         return body.finish()
+
+    def stats(self) -> tuple[RegionStats, ...]:
+        """Return what was sent to each region until now, in the order in which they were first asked."""
+        return tuple(road.lane.stats() for road in self._roads.values())
 
     async def aclose(self) -> None:
         """Close every connection; who still waits for an answer gets `ClientClosed`.

@@ -26,7 +26,7 @@ from .flight import Flights, outcome
 from .models import BackendList, BackendsResponse
 
 Fetch = Callable[..., Awaitable[Fetched[BackendsResponse]]]
-"""`Cache.fetch`, or what stands in for it: takes the request, the instance, the deadline and `refresh=`."""
+"""`Cache.fetch`, or what stands in for it: request, instance, deadline, `refresh=` and `max_age=`."""
 
 Discover = Callable[[float | None], Awaitable[Sequence[ServiceInstance]]]
 """`Discovery.instances`."""
@@ -101,10 +101,11 @@ class Routes:
         deadline: float | None = None,
         *,
         refresh: bool = False,
+        max_age: float | None = None,
     ) -> Fetched[BackendList]:
         """Ask all instances, or the one given, at once, and return their backends.
 
-        Age and source are those of the oldest part.
+        Age, source and freshness are those of the oldest part.
 
         Raises:
             QRBackendsError: not one of them could be listed.
@@ -114,7 +115,7 @@ class Routes:
 
         async def ask(one: Instance) -> None:
             try:
-                answers[one.crn] = await self._ask(request, one, deadline, refresh)
+                answers[one.crn] = await self._ask(request, one, deadline, refresh, max_age)
             except QRBackendsError as error:
                 answers[one.crn] = error
 
@@ -181,9 +182,14 @@ class Routes:
             self._lists = {}  # whole lists are the cache's to keep
 
     async def _ask(
-        self, request: Request, instance: Instance, deadline: float | None = None, refresh: bool = False
+        self,
+        request: Request,
+        instance: Instance,
+        deadline: float | None = None,
+        refresh: bool = False,
+        max_age: float | None = None,
     ) -> Fetched[BackendsResponse]:
-        listed = await self._fetch(request, instance, deadline, refresh=refresh)
+        listed = await self._fetch(request, instance, deadline, refresh=refresh, max_age=max_age)
         known = frozenset(device.name for device in listed.value.devices)
         if known != self._known.get(instance.crn):
             self._known[instance.crn] = known
@@ -247,7 +253,7 @@ def _merged(answers: Sequence[Fetched[BackendsResponse] | QRBackendsError]) -> F
         raise _common(errors)
     oldest = max(listed, key=lambda answer: answer.age)
     backends = chain.from_iterable(answer.value.devices for answer in listed)
-    return Fetched(BackendList(backends, errors), oldest.age, oldest.source)
+    return Fetched(BackendList(backends, errors), oldest.age, oldest.source, oldest.fresh_for)
 
 
 def _common(errors: Sequence[QRBackendsError]) -> QRBackendsError:

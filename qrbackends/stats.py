@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from .store import StoreStats
+from .traffic import RegionStats
 
 
 class ResourceStats(Struct, frozen=True):
@@ -49,3 +50,14 @@ class CacheStats(Struct, frozen=True):
     bytes: int
     evictions: int
     store: StoreStats | None
+
+
+class ClientStats(CacheStats, frozen=True):
+    """What a client did.
+
+    Attributes:
+        regions: what was sent to each region, and to IAM and the like, in the order in which they were first
+            asked; with a pool that is shared, what all its clients sent.
+    """
+
+    regions: tuple[RegionStats, ...]

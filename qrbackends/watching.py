@@ -21,11 +21,12 @@ from .errors import AccountError, ClientClosed, InvalidRequest, QRBackendsError,
 from .models import Backend, BackendList
 
 Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
-"""`Client.fetch`, or what stands in for it: takes the request, `instance=` and `refresh=`."""
+"""`Client.fetch`, or what stands in for it: takes the request, `instance=`, `refresh=` and `max_age=`."""
 
 Until: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 
 _JITTER = 0.1  # of the interval: how far the polls of processes that begin together lie apart
+_YOUNG = 0.9  # of the interval: a list that another process asked for is as good if it is no older
 _AT_ONCE = 32  # calibrations that are asked for at a time
 _PATIENCE = 5.0  # seconds at most that a poll waits for an instance; who is later is told of with the next
 _FINAL = (AccountError, ClientClosed, WrongEventLoop)  # what asking again will not mend
@@ -60,13 +61,16 @@ class Watcher:
     """Polls the lists for all who watch, as often as the most eager of them wants.
 
     Polls lie on a grid; one that takes longer than an interval leaves out what it overran. The grid is moved
-    by a random part of an interval, so that processes that begin together do not ask together. An instance
-    whose list does not come holds up no other: it is told of when it comes.
+    by a random part of an interval, so that processes that begin together do not ask together; those that
+    share a store take what one of them has asked for, and poll at the same moments from then on, when the
+    store's lease picks the one who asks. An instance whose list does not come holds up no other: it is told
+    of when it comes.
 
     Args:
         ask: answers requests.
         instances: gives the account's instances.
         check: raises what keeps anybody from watching here and now.
+        shared: whether answers are shared with other processes, of which one polls then for all.
         clock: seconds, of a steady clock.
         sleep: waits so many seconds.
         now: the time.
@@ -79,6 +83,7 @@ class Watcher:
         instances: Callable[[], Awaitable[Sequence[Instance]]],
         *,
         check: Callable[[], None] = lambda: None,
+        shared: bool = False,
         clock: Callable[[], float] = anyio.current_time,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -90,6 +95,8 @@ class Watcher:
         self._ask = ask
         self._instances = instances
         self._check = check
+        self._shared = shared
+        self._behind = 0.0  # seconds that the last poll's oldest list was old
         self._clock = clock
         self._sleep = sleep
         self._now = now
@@ -240,7 +247,9 @@ class Watcher:
                 continue
             await self._poll(now)
             interval = self._interval()
-            if not moved:
+            if self._behind:  # another process polled: from now on at the same moment as we
+                grid, moved = now - self._behind, True
+            elif not moved:
                 grid, moved = grid + _JITTER * interval * self._draw(), True
             due = grid + interval * max(1, math.floor((self._clock() - grid) / interval) + 1)
 
@@ -287,6 +296,7 @@ class Watcher:
 
     async def _listed(self) -> dict[str, BackendList | QRBackendsError]:
         """Return each instance's list or error; those that take too long come with a later poll."""
+        self._behind = 0.0
         for crn in self._lists.keys() - set(self._crns):
             self._lists.pop(crn).cancel()
         for crn in self._crns:
@@ -312,8 +322,14 @@ class Watcher:
         return answers
 
     async def _list(self, crn: str) -> BackendList:
-        listed: BackendList = (await self._ask(Request("backends"), instance=crn, refresh=True)).value
-        return listed
+        listed = await self._ask(Request("backends"), instance=crn, **self._how())
+        if listed.source != "origin":
+            self._behind = max(self._behind, listed.age)
+        backends: BackendList = listed.value
+        return backends
+
+    def _how(self) -> dict[str, Any]:
+        return {"max_age": _YOUNG * self._interval()} if self._shared else {"refresh": True}
 
     async def _calibrate(self, backends: Iterable[Backend]) -> None:
         places = asyncio.Semaphore(_AT_ONCE)
@@ -330,7 +346,7 @@ class Watcher:
         request = Request("properties", backend.name)
         async with places:
             try:
-                properties = (await self._ask(request, instance=backend.instance, refresh=True)).value
+                properties = (await self._ask(request, instance=backend.instance, **self._how())).value
             except _FINAL:
                 raise
             except QRBackendsError:

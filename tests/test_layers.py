@@ -25,6 +25,7 @@ LAYERS = [
         "retry",
         "scope",
         "size",
+        "traffic",
     },  # no I/O
     {"lane", "pool", "calls", "auth", "origin", "discovery"},  # the wire
     {"store", "stats", "cache", "routes", "file_store", "redis_store"},  # between client and wire
@@ -40,6 +41,7 @@ WITHIN = {  # imports inside one layer, each with its direction
     "models": {"errors"},
     "memory": {"api"},
     "policy": {"api", "memory"},
+    "circuit": {"traffic"},
     "retry": {"gate"},
     "auth": {"calls", "pool"},
     "calls": {"pool"},

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -50,7 +51,7 @@ class Service:
         self.fetched: dict[str, tuple[float, Source]] = {}  # age and source of the lists
 
     async def fetch(
-        self, request: Request, instance: Instance, deadline: float | None = None, *, refresh: bool = False
+        self, request: Request, instance: Instance, deadline: float | None = None, **how: Any
     ) -> Fetched[BackendsResponse]:
         name = instance.crn.split(":")[7]
         self.asked.append(name)
@@ -207,13 +208,13 @@ class Slow(Service):
         self.answers = asyncio.Event()
 
     async def fetch(
-        self, request: Request, instance: Instance, deadline: float | None = None, *, refresh: bool = False
+        self, request: Request, instance: Instance, deadline: float | None = None, **how: Any
     ) -> Fetched[BackendsResponse]:
         if instance.crn.split(":")[7] == "b":
             self.asked.append("b")
             await self.answers.wait()
             self.asked.remove("b")
-        return await super().fetch(request, instance, deadline, refresh=refresh)
+        return await super().fetch(request, instance, deadline, **how)
 
 
 async def test_a_slow_instance_does_not_delay_those_before_it() -> None:
