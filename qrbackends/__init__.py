@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         BackendSummary,
         summary,
     )
+    from .monitor import Calibration, Failure, Known, Monitor, News
     from .policy import CachePolicy
     from .pool import Limits, SessionPool
     from .redis_store import RedisStore
@@ -86,7 +87,7 @@ else:
             "traffic",
             "cache",
         ),
-        *("changes", "discovery", "snapshot", "client", "file_store", "redis_store"),
+        *("changes", "discovery", "snapshot", "client", "monitor", "file_store", "redis_store"),
     )
 
     def __getattr__(name):
@@ -121,6 +122,7 @@ __all__ = [
     "BodyTooLarge",
     "CachePolicy",
     "CacheStats",
+    "Calibration",
     "CalibrationLookupError",
     "Change",
     "CircuitOpen",
@@ -132,6 +134,7 @@ __all__ = [
     "ConnectTimeout",
     "ConnectionLost",
     "DecodeError",
+    "Failure",
     "Fetched",
     "FileStore",
     "Forbidden",
@@ -141,9 +144,12 @@ __all__ = [
     "InstanceUnavailable",
     "InvalidRequest",
     "Item",
+    "Known",
     "Limits",
     "Locked",
     "Memory",
+    "Monitor",
+    "News",
     "NotFound",
     "QRBackendsError",
     "RateLimited",

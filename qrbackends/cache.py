@@ -41,6 +41,7 @@ from .scope import Scope, Scopes
 from .size import retained_size
 from .stats import CacheStats, ResourceStats
 from .store import LEASE, Lease, Shared, Store
+from .tracing import span
 
 T = TypeVar("T")
 logger = logging.getLogger("qrbackends.cache")
@@ -263,6 +264,14 @@ class Cache:
 
     async def _ask(self, question: _Question, deadline: float | None, refresh: bool) -> Fetched[Any]:
         """Wait for a flight, one's own or another's; where it fails, an old answer may do."""
+        request, instance = question.request, question.instance
+        about = {"qrbackends_region": instance.region, "qrbackends_backend": request.backend_id}
+        with span(f"qrbackends {request.resource}", **about) as found:
+            answer = await self._waited(question, deadline, refresh)
+            found["qrbackends.source"] = answer.source
+        return answer
+
+    async def _waited(self, question: _Question, deadline: float | None, refresh: bool) -> Fetched[Any]:
         counts = self._counts[question.request.resource]
         flight = self._flight(question, refresh)
         counts["coalesced" if flight in self._flights else "misses"] += 1

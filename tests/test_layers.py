@@ -25,14 +25,27 @@ LAYERS = [
         "retry",
         "scope",
         "size",
+        "tracing",
         "traffic",
     },  # no I/O
     {"lane", "pool", "calls", "auth", "origin", "discovery"},  # the wire
     {"store", "stats", "cache", "routes", "file_store", "redis_store"},  # between client and wire
     {"choosing", "snapshot", "watching"},  # whole-fleet work
     {"client"},  # the object people hold
+    {"monitor"},  # what it tells, kept up to date
     {"__init__"},
-    {"cli", "emulator", "geometry", "interop", "qubits", "tables", "__main__"},  # edges
+    {
+        "cli",
+        "emulator",
+        "geometry",
+        "interop",
+        "metrics",
+        "pytest_plugin",
+        "qubits",
+        "tables",
+        "web",
+        "__main__",
+    },  # edges
 ]
 WITHIN = {  # imports inside one layer, each with its direction
     "errors": {"redact"},
@@ -51,7 +64,9 @@ WITHIN = {  # imports inside one layer, each with its direction
     "stats": {"store"},
     "cache": {"stats", "store"},
     "routes": {"cache"},
-    "cli": {"emulator"},
+    "cli": {"emulator", "metrics", "web"},
+    "pytest_plugin": {"emulator"},
+    "web": {"geometry"},
     "__main__": {"cli"},
 }
 

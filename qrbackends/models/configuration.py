@@ -97,7 +97,7 @@ class Hamiltonian(Struct, frozen=True, gc=False, omit_defaults=True):
         return read_only(self.qub_json)
 
 
-class BackendConfiguration(Struct, frozen=True, dict=True, omit_defaults=True):
+class BackendConfiguration(Struct, frozen=True, dict=True, weakref=True, omit_defaults=True):
     """The body of `GET /backends/{id}/configuration`.
 
     Fields hold the wire's values; where the wire's unit is implicit, the field's name carries it

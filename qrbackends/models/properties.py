@@ -132,7 +132,7 @@ class QubitList(Struct, frozen=True, gc=False):
     qubits: tuple[int, ...]
 
 
-class BackendProperties(Struct, frozen=True, dict=True, omit_defaults=True):
+class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defaults=True):
     """The body of `GET /backends/{id}/properties`: one calibration of one backend.
 
     Accessors take qubit numbers, answer in SI units, and give None where the device does not report the
