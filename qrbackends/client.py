@@ -40,8 +40,8 @@ from .store import Store
 from .watching import Until, Watch, Watcher
 
 
-class ClientOptions(TypedDict, total=False):
-    """What `Client` takes beside the account."""
+class OptionsBesideStore(TypedDict, total=False):
+    """What `Client` takes beside account and store."""
 
     limits: Limits | None
     retry: RetryPolicy | None
@@ -51,6 +51,11 @@ class ClientOptions(TypedDict, total=False):
     cache: CachePolicy | None
     pool: SessionPool | None
     memory: Memory | None
+
+
+class ClientOptions(OptionsBesideStore, total=False):
+    """What `Client` takes beside the account."""
+
     store: Store | None
 
 

@@ -26,7 +26,7 @@ Listener: TypeAlias = "Callable[[News], None]"
 _CALIBRATIONS = 60.0  # seconds between two looks; the cache decides whether the service is asked
 _AT_ONCE = 8  # calibrations that are asked for at a time
 _PAUSE = 60.0  # seconds before a service that refused the account is asked again
-_SAMPLES = 120  # of each queue's length
+_SAMPLES = 60  # of each queue's length
 
 
 class Calibration(Struct, frozen=True):

@@ -110,7 +110,7 @@ class BackendList(Sequence[Backend]):
         errors: one error for each instance that could not be listed; empty when the list is whole.
     """
 
-    __slots__ = ("_backends", "errors")
+    __slots__ = ("__weakref__", "_backends", "errors")
 
     def __init__(self, backends: Iterable[Backend], errors: Iterable[QRBackendsError] = ()) -> None:
         self._backends = tuple(backends)

@@ -1,0 +1,80 @@
+"""Inside async web apps: FastAPI, Starlette, aiohttp.web.
+
+`lifespan` opens a client with a Starlette or FastAPI app, and `client_ctx` with one of aiohttp.web's; neither
+needs anything besides the framework. `api_app` and `board_app` are ASGI apps to mount or to serve; they need
+the extra `web`: starlette, jinja2 and uvicorn.
+
+Names are imported when they are first asked for, so that users of one framework need no other.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .aiohttp_web import CLIENT, client_ctx, json_response, problem_middleware
+    from .api import api_app
+    from .board import board_app
+    from .dependency import ClientDep
+    from .encoding import encode
+    from .guard import Guard
+    from .opening import client_of, lifespan
+    from .problems import Problem, problem_of
+    from .responses import MsgspecResponse, exception_handlers
+    from .serving import serve
+else:
+    _HOMES = {
+        "CLIENT": "aiohttp_web",
+        "ClientDep": "dependency",
+        "Guard": "guard",
+        "MsgspecResponse": "responses",
+        "Problem": "problems",
+        "api_app": "api",
+        "board_app": "board",
+        "client_ctx": "aiohttp_web",
+        "client_of": "opening",
+        "encode": "encoding",
+        "exception_handlers": "responses",
+        "json_response": "aiohttp_web",
+        "lifespan": "opening",
+        "problem_middleware": "aiohttp_web",
+        "problem_of": "problems",
+        "serve": "serving",
+    }
+    _EXTRA = ("starlette", "jinja2", "uvicorn")
+
+    def __getattr__(name):
+        from importlib import import_module
+
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        except ModuleNotFoundError as error:
+            if error.name not in _EXTRA:
+                raise
+            raise ImportError(
+                f'{__name__}.{name} needs {error.name}: pip install "qrbackends[web]"', name=error.name
+            ) from error
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return __all__
+
+
+__all__ = [
+    "CLIENT",
+    "ClientDep",
+    "Guard",
+    "MsgspecResponse",
+    "Problem",
+    "api_app",
+    "board_app",
+    "client_ctx",
+    "client_of",
+    "encode",
+    "exception_handlers",
+    "json_response",
+    "lifespan",
+    "problem_middleware",
+    "problem_of",
+    "serve",
+]

@@ -1,0 +1,62 @@
+"""aiohttp.web: a client in the app's cleanup context, and our errors as problems."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Unpack
+
+from aiohttp import web
+
+from ..account import Account
+from ..client import Client, OptionsBesideStore
+from ..errors import QRBackendsError
+from .encoding import encode
+from .opening import StoreOption, opened
+from .problems import problem_of
+
+logger = logging.getLogger("qrbackends.web")
+
+CLIENT = web.AppKey("CLIENT", Client)
+"""The key under which an app holds its client: `request.app[CLIENT]`."""
+
+
+def client_ctx(
+    account: Account | None = None,
+    *,
+    require: bool = False,
+    store: StoreOption = None,
+    **options: Unpack[OptionsBesideStore],
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return a context for `app.cleanup_ctx`, which opens the client `app[CLIENT]`, and closes it.
+
+    Args:
+        account: left out, the one that `Client.from_account` finds when the app starts.
+        require: whether starting fails when no instance can be listed.
+        store: a tier that is shared with other workers, or what makes one; it is closed with the client.
+        options: as for `Client`; a `pool` is closed with it, too.
+    """
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        async with opened(account, require, store, options) as client:
+            app[CLIENT] = client
+            yield
+
+    return context
+
+
+def json_response(value: Any, *, status: int = 200) -> web.Response:
+    """Return JSON of any of this package's documents; large ones are encoded once."""
+    return web.Response(body=encode(value), status=status, content_type="application/json")
+
+
+@web.middleware
+async def problem_middleware(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer our errors with problems, as RFC 9457 writes them."""
+    try:
+        return await handler(request)
+    except QRBackendsError as error:
+        found = problem_of(error)
+        if found.status >= 500:  # the answer says little; the log says all
+            logger.warning("%s: %s", type(error).__name__, error)
+    return web.Response(body=encode(found), status=found.status, headers=found.headers)

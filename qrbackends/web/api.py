@@ -1,0 +1,181 @@
+"""The cached fleet as JSON, read-only: an ASGI app to mount, or to serve."""
+
+from collections.abc import Collection
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from ..api import Resource
+from ..cache import Fetched
+from ..client import Client
+from ..models import BackendList
+from .encoding import Encoded, encode, encoded, listed, status_of, tagged
+from .events import Pace
+from .fleet import Fleet
+from .mounting import Hubs, Mountable, own_client
+from .openapi import document
+from .problems import problem_of
+
+
+def api_app(
+    client: Client | None = None,
+    *,
+    pace: Pace | None = None,
+    refresh: bool = False,
+    updated_before: bool = False,
+    calibration_ids: Collection[str] = (),
+) -> ASGIApp:
+    """Return an app that serves the cached fleet as JSON, and its changes as server-sent events.
+
+    `/backends`, `/backends/{id}` and, below that, `/properties`, `/configuration` and `/status`; `/events`;
+    `/openapi.json`. Answers carry `Age`, `ETag` and `Cache-Control` as the cache knows them. Visitors cannot
+    cost the account more than one request per document and freshness period: backends that no list has are
+    not asked for, and a status is what the list says. Nothing tells of the account. Who may ask is the host
+    app's business.
+
+    Args:
+        client: left out, that of the host app's `lifespan`.
+        pace: how events are sent.
+        refresh: whether visitors may have the service asked, with `?refresh=true`.
+        updated_before: whether they may ask for old calibrations, with `?updated_before=` and an instant.
+        calibration_ids: the variants that they may ask for, with `?calibration_id=`.
+    """
+    return Mountable(
+        api_routes(Fleet(), Hubs(pace or Pace()), refresh, updated_before, calibration_ids), client
+    )
+
+
+def api_routes(
+    fleet: Fleet,
+    hubs: Hubs,
+    refresh: bool = False,
+    updated_before: bool = False,
+    calibration_ids: Collection[str] = (),
+) -> list[Route]:
+    """Return the app's routes."""
+    asked = _Parameters(refresh, updated_before, frozenset(calibration_ids))
+    lists: WeakKeyDictionary[BackendList, Encoded] = WeakKeyDictionary()
+    contract = tagged(encode(document(refresh, updated_before, sorted(asked.calibration_ids))))
+
+    async def backends(request: Request) -> Response:
+        asked.refuse(request)
+        found = await fleet.list(own_client(request))
+        if found.value not in lists:
+            errors = [problem_of(error) for error in found.value.errors]
+            devices = [listed(backend) for backend in found.value]
+            lists[found.value] = encoded({"devices": devices, "errors": errors})
+        return _answer(request, found, lists[found.value])
+
+    async def backend(request: Request) -> Response:
+        asked.refuse(request)
+        found = await fleet.backend(own_client(request), request.path_params["id"])
+        return _answer(request, found, encoded(found.value))
+
+    async def status(request: Request) -> Response:
+        asked.refuse(request)
+        found = await fleet.backend(own_client(request), request.path_params["id"])
+        return _answer(request, found, encoded(status_of(found.value)))
+
+    def documents(resource: Resource) -> Any:
+        async def one(request: Request) -> Response:
+            how = asked.of(request, resource)
+            found = await fleet.document(own_client(request), resource, request.path_params["id"], **how)
+            return _answer(request, found, encoded(found.value))
+
+        return one
+
+    async def openapi(request: Request) -> Response:
+        return _answer(request, None, contract)
+
+    return [
+        Route("/backends", backends),
+        Route("/backends/{id}", backend),
+        Route("/backends/{id}/properties", documents("properties")),
+        Route("/backends/{id}/configuration", documents("configuration")),
+        Route("/backends/{id}/status", status),
+        Route("/events", hubs.events),
+        Route("/openapi.json", openapi),
+    ]
+
+
+class _Parameters:
+    """What visitors may ask for beside the newest."""
+
+    def __init__(self, refresh: bool, updated_before: bool, calibration_ids: frozenset[str]) -> None:
+        self._refresh = refresh
+        self._updated_before = updated_before
+        self.calibration_ids = calibration_ids
+
+    def of(self, request: Request, resource: Resource) -> dict[str, Any]:
+        """Return a request's parameters, as `Fleet.document` takes them.
+
+        Raises:
+            HTTPException: one of them is not for visitors, or not as it should be.
+        """
+        query = request.query_params
+        how: dict[str, Any] = {}
+        if "refresh" in query:
+            if not self._refresh:
+                raise _refused("refresh")
+            how["refresh"] = query["refresh"] in ("", "1", "true")
+        if "updated_before" in query:
+            if not self._updated_before or resource != "properties":
+                raise _refused("updated_before")
+            how["updated_before"] = _instant(query["updated_before"])
+        if "calibration_id" in query:
+            if query["calibration_id"] not in self.calibration_ids:
+                raise _refused("calibration_id")
+            how["calibration_id"] = query["calibration_id"]
+        return how
+
+    def refuse(self, request: Request) -> None:
+        """Refuse all of them.
+
+        Raises:
+            HTTPException: there is one.
+        """
+        for name in ("refresh", "updated_before", "calibration_id"):
+            if name in request.query_params:
+                raise _refused(name)
+
+
+def _refused(name: str) -> HTTPException:
+    return HTTPException(HTTPStatus.BAD_REQUEST, f"{name} cannot be asked for here")
+
+
+def _instant(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "updated_before has to be an instant with an offset")
+    return when
+
+
+def _answer(request: Request, found: Fetched[Any] | None, content: Encoded) -> Response:
+    """Return JSON with what the cache knows of its age, or 304 where the visitor has it already."""
+    headers = {"ETag": content.etag, "X-Content-Type-Options": "nosniff"}
+    if found is None:
+        headers["Cache-Control"] = "private, max-age=3600"
+    else:
+        # Counted from the service's own answer, as Age is: RFC 9111, sections 4.2.1 and 5.1.
+        headers["Age"] = str(int(found.age))
+        fresh = f"max-age={int(found.age + found.fresh_for)}" if found.fresh_for >= 1 else "no-cache"
+        headers["Cache-Control"] = f"private, {fresh}"
+    if _has(request.headers.get("If-None-Match", ""), content.etag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(content.body, headers=headers, media_type="application/json")
+
+
+def _has(sent: str, etag: str) -> bool:
+    """Return whether an `If-None-Match` names the tag; weakly, as RFC 9110, section 13.1.2, says."""
+    tags = {tag.strip().removeprefix("W/") for tag in sent.split(",")}
+    return "*" in tags or etag.removeprefix("W/") in tags

@@ -1,0 +1,151 @@
+"""The status board: one live page for the fleet, and one for each backend."""
+
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import anyio
+from anyio import to_thread
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from ..cache import Fetched
+from ..client import Client
+from ..errors import NotFound, QRBackendsError
+from ..models import Backend, BackendConfiguration, BackendProperties
+from ..monitor import Known
+from .api import api_routes
+from .devicemap import FIGURES, By, device_map
+from .events import Pace
+from .fleet import Fleet
+from .mounting import Hubs, Mountable, own_client
+from .pages import page
+from .problems import problem_of
+from .serving import is_loopback
+
+_FIRST = 2.0  # seconds that the page waits for the fleet; then it comes empty, and fills itself
+
+
+def board_app(client: Client | None = None, *, pace: Pace | None = None) -> ASGIApp:
+    """Return an app that shows the fleet to people, live; `api_app` is in it under `/api`.
+
+    One page shows every backend of every region, and one for each backend its device map. Pages work
+    without scripts, too, as they were when they were asked for. Everything comes from the app itself, under a
+    strict Content-Security-Policy. Old data, and data that is not from IBM's service, says so. Who may look
+    is the host app's business.
+
+    Args:
+        client: left out, that of the host app's `lifespan`.
+        pace: how changes are sent.
+    """
+    board = _Board(pace or Pace())
+    routes = [
+        Route("/", board.fleet),
+        Route("/backends/{region}/{id}", board.backend),
+        Route("/events", board.hubs.events),
+        Mount("/api", routes=api_routes(board.cached, board.hubs)),
+        Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
+    ]
+    return Mountable(routes, client)
+
+
+class _Board:
+    def __init__(self, pace: Pace) -> None:
+        self.cached = Fleet()
+        self.hubs = Hubs(pace)
+
+    async def fleet(self, request: Request) -> Response:
+        """Show every backend, as far as it is known by now."""
+        client = own_client(request)
+        known = self.hubs.of(client).wake().fleet
+        listed: Fetched[Any] | None = None
+        problem = None
+        with anyio.move_on_after(_FIRST):
+            try:
+                listed = await self.cached.list(client)
+            except QRBackendsError as error:
+                problem = problem_of(error)
+        rows = [
+            Known(one, known[one.region, one.name].calibration if (one.region, one.name) in known else None)
+            for one in (listed.value if listed else ())
+        ]
+        return page(
+            "fleet.html",
+            request,
+            rows=sorted(rows, key=lambda row: (row.backend.name, row.backend.region or "")),
+            age=listed.age if listed and listed.source == "stale" else None,
+            problem=problem,
+            emulated=await _is_emulated(client),
+            now=datetime.now(UTC),
+        )
+
+    async def backend(self, request: Request) -> Response:
+        """Show one backend, with its device map."""
+        client = own_client(request)
+        self.hubs.of(client).wake()
+        region, name = request.path_params["region"], request.path_params["id"]
+        fleet = await self.cached.list(client)
+        found = next((one for one in fleet.value if (one.region, one.name) == (region, name)), None)
+        if found is None:
+            return page("missing.html", request, status=HTTPStatus.NOT_FOUND)
+        by = request.query_params.get("by", "readout")
+        if by not in FIGURES:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, f"by has to be one of {', '.join(FIGURES)}")
+        configuration, properties, age, problem = await self._documents(client, found)
+        drawing, missing = None, None
+        if configuration is not None and properties is not None:
+            try:
+                drawing = await to_thread.run_sync(
+                    partial(device_map, configuration, properties, cast("By", by)), abandon_on_cancel=True
+                )
+            except (ImportError, QRBackendsError) as error:
+                missing = error.msg if isinstance(error, ImportError) else error.message
+        return page(
+            "backend.html",
+            request,
+            backend=found,
+            properties=properties,
+            configuration=configuration,
+            drawing=drawing,
+            missing=missing,
+            by=by,
+            figures=FIGURES,
+            age=age,
+            problem=problem,
+            emulated=await _is_emulated(client),
+            now=datetime.now(UTC),
+        )
+
+    async def _documents(
+        self, client: Client, backend: Backend
+    ) -> tuple[BackendConfiguration | None, BackendProperties | None, float | None, Any]:
+        """Return configuration and properties as far as there are any, how old they are if they are stale."""
+        found: dict[str, Any] = {}
+        age, problem = None, None
+        for resource in ("configuration", "properties"):
+            try:
+                fetched = await self.cached.document(client, cast("Any", resource), backend.name)
+                found[resource] = fetched.value
+                if fetched.source == "stale":
+                    age = max(age or 0.0, fetched.age)
+            except NotFound:
+                pass
+            except QRBackendsError as error:
+                problem = problem_of(error)
+        return found.get("configuration"), found.get("properties"), age, problem
+
+
+async def _is_emulated(client: Client) -> bool:
+    """Return whether an instance is on this machine, where IBM's service is not."""
+    try:
+        instances = await client.instances(timeout=_FIRST)
+    except QRBackendsError:
+        return False
+    return any(is_loopback(urlsplit(one.instance.base_url).hostname or "") for one in instances)

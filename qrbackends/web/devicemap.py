@@ -1,0 +1,220 @@
+"""A device as a drawing: qubits and couplings in their places, in colours that tell how good they are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import log10
+from statistics import median
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from ..geometry import coordinates
+from ..models import BackendConfiguration, BackendProperties
+
+By: TypeAlias = Literal["readout", "t1", "t2"]
+
+_PITCH = 40.0  # units of the drawing between two neighbours
+_MARGIN = 30.0
+_RADIUS = 13.0
+_UNKNOWN = "#9aa0a6"
+# Anchors of cividis, which those with impaired colour vision see as others do: J. Nuñez, C. Anderton and
+# R. Renslow, PLoS ONE 13(7), 2018. Dark is bad and light is good, whatever is shown.
+_CIVIDIS: Final = (
+    (0, 34, 78),
+    (53, 69, 108),
+    (102, 105, 112),
+    (148, 142, 119),
+    (200, 184, 102),
+    (254, 232, 56),
+)
+
+
+class Scale(NamedTuple):
+    """What colours mean.
+
+    Attributes:
+        title: of what is shown, with its unit.
+        worst, middle, best: the ends of the scale, and the median, as text.
+        colors: of them, from the worst to the best.
+    """
+
+    title: str
+    worst: str
+    middle: str
+    best: str
+    colors: tuple[str, ...]
+
+
+class Qubit(NamedTuple):
+    """A qubit in the drawing."""
+
+    number: int
+    x: float
+    y: float
+    color: str
+    ink: str
+    faulty: bool
+    text: str
+
+
+class Coupling(NamedTuple):
+    """A coupling in the drawing."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    color: str
+    faulty: bool
+    text: str
+
+
+class DeviceMap(NamedTuple):
+    """A device in a drawing of `width` by `height` units."""
+
+    width: float
+    height: float
+    radius: float
+    qubits: tuple[Qubit, ...]
+    couplings: tuple[Coupling, ...]
+    qubit_scale: Scale | None
+    coupling_scale: Scale | None
+
+
+class _Figure(NamedTuple):
+    """A figure that colours can tell."""
+
+    title: str
+    of: Callable[[BackendProperties, int], float | None]
+    show: Callable[[float], str]
+    high_is_good: bool
+
+
+FIGURES: Final[Mapping[By, _Figure]] = {
+    "readout": _Figure(
+        "Readout error", BackendProperties.readout_error, lambda value: probability(value), False
+    ),
+    "t1": _Figure("T1, µs", BackendProperties.t1, lambda value: microseconds(value), True),
+    "t2": _Figure("T2, µs", BackendProperties.t2, lambda value: microseconds(value), True),
+}
+"""What qubits can be coloured by."""
+
+
+def probability(value: float) -> str:
+    """Return an error probability with three significant digits."""
+    return f"{value:.2e}".replace("e-0", "e-").replace("e+00", "")
+
+
+def microseconds(seconds: float) -> str:
+    """Return a time in µs."""
+    return f"{seconds * 1e6:.1f}"
+
+
+def device_map(configuration: BackendConfiguration, properties: BackendProperties, by: By) -> DeviceMap:
+    """Return a device's drawing.
+
+    Args:
+        configuration: where its qubits are, and which are coupled.
+        properties: how good they are.
+        by: what qubits are coloured by; couplings are by the error of the native two-qubit gate.
+
+    Raises:
+        ImportError: the places have to be computed, and rustworkx is not installed.
+        DecodeError: a unit in the properties is not known.
+    """
+    places = [
+        (_MARGIN + _PITCH * column, _MARGIN + _PITCH * row) for column, row in coordinates(configuration)
+    ]
+    figure = FIGURES[by]
+    faulty = set(properties.faulty_qubits())
+    measured = range(min(len(places), len(properties.qubits)))
+    values = {qubit: value for qubit in measured if (value := figure.of(properties, qubit)) is not None}
+    good = {
+        qubit: value
+        for qubit, value in values.items()
+        if qubit not in faulty and (by != "readout" or value < 1)
+    }
+    scale, color = _scaled(list(good.values()), figure)
+    qubits = tuple(
+        Qubit(
+            number,
+            *place,
+            color(good.get(number)),
+            _ink(color(good.get(number))),
+            number in faulty,
+            f"{figure.title}: {figure.show(values[number])}" if number in values else "not known",
+        )
+        for number, place in enumerate(places)
+    )
+    couplings, coupling_scale = _couplings(configuration, properties, places)
+    width = max((x for x, _ in places), default=0.0) + _MARGIN
+    height = max((y for _, y in places), default=0.0) + _MARGIN
+    return DeviceMap(width, height, _RADIUS, qubits, couplings, scale, coupling_scale)
+
+
+def _couplings(
+    configuration: BackendConfiguration, properties: BackendProperties, places: Sequence[tuple[float, float]]
+) -> tuple[tuple[Coupling, ...], Scale | None]:
+    """Return each pair once, by the better of its two directions."""
+    native = properties.native_entangler
+    errors: dict[tuple[int, int], float] = {}
+    broken: set[tuple[int, int]] = set()
+    for gate in properties.gates:
+        if gate.gate == native and len(gate.on) == 2:
+            pair = (min(gate.on), max(gate.on))
+            found = gate.parameter("gate_error")
+            if gate.operational and found is not None and found.si < 1:
+                errors[pair] = min(found.si, errors.get(pair, 1.0))
+            else:
+                broken.add(pair)
+    pairs = {(min(pair), max(pair)) for pair in configuration.coupling_map or () if len(pair) == 2} | {
+        *errors
+    }
+    figure = _Figure(f"Two-qubit error ({native})", BackendProperties.t1, probability, False)
+    scale, color = _scaled(list(errors.values()), figure)
+    drawn = tuple(
+        Coupling(
+            *places[pair[0]],
+            *places[pair[1]],
+            color(errors.get(pair)),
+            pair in broken and pair not in errors,
+            f"{pair[0]}–{pair[1]}: "
+            + (f"{native} error {probability(errors[pair])}" if pair in errors else "not known"),
+        )
+        for pair in sorted(pairs)
+        if max(pair) < len(places)
+    )
+    return drawn, scale
+
+
+def _scaled(values: Sequence[float], figure: _Figure) -> tuple[Scale | None, Callable[[float | None], str]]:
+    """Return what colours mean, logarithmically, and the colour of a value."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return None, lambda _: _UNKNOWN
+    low, high = log10(min(positive)), log10(max(positive))
+
+    def color(value: float | None) -> str:
+        if value is None:
+            return _UNKNOWN
+        part = 0.5 if high == low else (log10(max(value, 10**low)) - low) / (high - low)
+        return _color(part if figure.high_is_good else 1 - part)
+
+    ends = (min(positive), max(positive)) if figure.high_is_good else (max(positive), min(positive))
+    colors = tuple(_color(step / 5) for step in range(6))
+    shown = [figure.show(value) for value in (ends[0], median(positive), ends[1])]
+    return Scale(figure.title, *shown, colors), color
+
+
+def _color(part: float) -> str:
+    """Return the colour at a place from 0, bad, to 1, good."""
+    place = min(max(part, 0.0), 1.0) * (len(_CIVIDIS) - 1)
+    below = min(int(place), len(_CIVIDIS) - 2)
+    mixed = (
+        round(low + (high - low) * (place - below))
+        for low, high in zip(_CIVIDIS[below], _CIVIDIS[below + 1], strict=True)
+    )
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+
+
+def _ink(color: str) -> str:
+    """Return black or white, whichever is read better on a colour: by its luma (ITU-R BT.601)."""
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 127 else "#ffffff"

@@ -1,0 +1,101 @@
+"""Documents as JSON, each encoded once. No framework."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from weakref import ref
+
+import msgspec
+
+from ..models import (
+    Backend,
+    BackendConfiguration,
+    BackendDefaults,
+    BackendList,
+    BackendProperties,
+    BackendStatus,
+)
+from ..models.backend import Clops, DeviceStatus, PerformanceMetrics, ProcessorType, WaitTime
+
+_TAG = 12  # bytes of a digest: two documents with the same tag will not be seen
+
+
+class Listed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """An entry of the list, as the contract has it, with its region."""
+
+    name: str
+    region: str | None
+    status: DeviceStatus
+    queue_length: int
+    is_simulator: bool | None = None
+    qubits: int | None = None
+    clops: Clops | None = None
+    processor_type: ProcessorType | None = None
+    performance_metrics: PerformanceMetrics | None = None
+    wait_time_seconds: WaitTime | None = None
+
+
+def listed(backend: Backend) -> Listed:
+    """Return an entry of the list without what tells of the account."""
+    return Listed(*(getattr(backend, name) for name in Listed.__struct_fields__))
+
+
+def status_of(backend: Backend) -> BackendStatus:
+    """Return the status that an entry of the list tells."""
+    return BackendStatus(
+        backend.queue_length, state=backend.online, status=backend.status.name, message=backend.status.reason
+    )
+
+
+class Encoded(NamedTuple):
+    """JSON, and its entity tag: a weak one, as who is in between may compress it."""
+
+    body: bytes
+    etag: str
+
+
+_known: dict[int, tuple[ref[Any], Encoded]] = {}
+_encoder = msgspec.json.Encoder(enc_hook=lambda value: _plain(value))
+
+
+def encode(value: Any) -> bytes:
+    """Return JSON for any of this package's documents, or for what `msgspec` takes.
+
+    Configurations and properties are immutable and large: each is encoded once, for as long as it lives. A
+    `Backend`, alone or in a list, is written without the CRN of its instance, which holds the account's id.
+
+    Raises:
+        TypeError: it is nothing that can be encoded.
+    """
+    return encoded(value).body
+
+
+def encoded(value: Any) -> Encoded:
+    """Return JSON with its entity tag; large documents are encoded once."""
+    if isinstance(value, Backend):
+        return tagged(_encoder.encode(listed(value)))
+    if not isinstance(value, _LARGE):
+        return tagged(_encoder.encode(value))
+    key = id(value)
+    found = _known.get(key)
+    if found is None or found[0]() is not value:
+        found = _known[key] = ref(value, lambda _: _known.pop(key, None)), tagged(_encoder.encode(value))
+    return found[1]
+
+
+def tagged(body: bytes) -> Encoded:
+    """Return JSON with its entity tag."""
+    return Encoded(body, f'W/"{hashlib.blake2b(body, digest_size=_TAG).hexdigest()}"')
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BackendDefaults):
+        return value.to_dict()
+    if isinstance(value, BackendList):
+        return [listed(backend) for backend in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} cannot be encoded as JSON")
+
+
+_LARGE = (BackendConfiguration, BackendProperties)

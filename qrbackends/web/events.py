@@ -1,0 +1,291 @@
+"""What changes in the fleet, as server-sent events, for any number of readers of one watch.
+
+Nothing is queued for a reader: all of them read from one log of the latest events, at their own pace. Who
+takes too long to take an event, or falls behind the log, is dropped, and gets the full state when they
+come back. https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import asyncio
+import secrets
+import signal
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from contextvars import Context
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import anyio
+import msgspec
+from msgspec import Struct
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..client import Client
+from ..monitor import Calibration, Known, Monitor, News
+from .encoding import Listed, listed
+from .problems import problem_of
+
+_ENDING: Final = 0.5  # seconds between two looks at whether the server is shutting down
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How events are sent.
+
+    Args:
+        interval: seconds between two polls of the lists, one for all readers.
+        beat: seconds after which a reader who got nothing gets a heart-beat.
+        patience: seconds that a reader may take for one piece; who takes longer is dropped.
+        linger: seconds for which the watch goes on without readers.
+        log: events that are kept for readers who come back.
+        readers: at the same time, at most.
+    """
+
+    interval: float = 30.0
+    beat: float = 15.0
+    patience: float = 30.0
+    linger: float = 300.0
+    log: int = 4096
+    readers: int = 1000
+
+
+class Shown(Struct, frozen=True, omit_defaults=True):
+    """A backend: its entry in the list, and its calibration at a glance."""
+
+    backend: Listed
+    calibration: Calibration | None = None
+
+
+class Trouble(Struct, frozen=True):
+    """A region that tells nothing new, since when, and why."""
+
+    region: str | None
+    since: datetime
+    detail: str
+
+
+class Event(Struct, frozen=True, omit_defaults=True):
+    """What changed; fields as `qrbackends.News` has them."""
+
+    kind: str
+    at: datetime
+    region: str | None = None
+    name: str | None = None
+    before: Shown | None = None
+    after: Shown | None = None
+    detail: str | None = None
+
+
+class FullState(Struct, frozen=True):
+    """Everything that is known: what a reader begins with.
+
+    Attributes:
+        at: when it was put together.
+        interval: seconds between two polls.
+        backends: all of them.
+        troubles: what is old, and why.
+        queues: of each backend, by region and name: Unix seconds and jobs, each time that it changed.
+    """
+
+    at: datetime
+    interval: float
+    backends: tuple[Shown, ...]
+    troubles: tuple[Trouble, ...]
+    queues: tuple[tuple[str | None, str, tuple[tuple[float, int], ...]], ...]
+
+
+class Hub:
+    """One watch, and the log of what it told, for all readers of one client's events.
+
+    Args:
+        client: watches.
+        pace: how events are sent.
+        is_ending: whether the server shuts down, so that the streams have to end.
+    """
+
+    def __init__(
+        self, client: Client, pace: Pace, is_ending: Callable[[], bool] = lambda: _server_is_ending()
+    ) -> None:
+        self.pace = pace
+        self.readers = 0
+        self.dropped = 0
+        self.monitor: Monitor | None = None
+        self._client = client
+        self._is_ending = is_ending
+        self._log: deque[bytes] = deque(maxlen=pace.log)
+        self._count = 0  # of events, those that left the log included
+        self._epoch = secrets.token_hex(6)  # of another worker, or another life of this one, nothing is known
+        self._news = asyncio.Event()
+        self._state: tuple[int, bytes] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._used_at = 0.0
+
+    def wake(self) -> Monitor:
+        """Return the monitor, which runs from now on for as long as somebody looks."""
+        self._used_at = asyncio.get_running_loop().time()
+        if self.monitor is None or self.monitor.ended.is_set():
+            self.monitor = Monitor(self._client, self.pace.interval)
+            self.monitor.listeners.add(self._take)
+            self.monitor.start()
+            self._keeper = asyncio.get_running_loop().create_task(self._keep(self.monitor), context=Context())
+        return self.monitor
+
+    async def read(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
+        """Yield events: those after `last_id` if they are known, and otherwise the full state first.
+
+        Ends when the client is closed, the server shuts down, or the reader has fallen behind the log.
+        """
+        monitor = self.wake()
+        at = self._position(last_id)
+        if at is None:
+            at = self._count
+            yield self._full_state(monitor)
+        while not monitor.ended.is_set():
+            behind = self._count - at
+            if behind > len(self._log):
+                self.dropped += 1
+                return
+            if behind:
+                piece = b"".join(list(self._log)[-behind:])
+                at = self._count
+            elif not await self._waited():
+                piece = _event("beat", {"at": datetime.now(UTC)})
+            else:
+                continue
+            yield piece
+
+    def _position(self, last_id: str | None) -> int | None:
+        """Return how many events a reader knows, or None where that is not known."""
+        epoch, _, number = (last_id or "").partition("-")
+        if epoch != self._epoch or not (number.isascii() and number.isdecimal() and len(number) < 20):
+            return None
+        at = int(number)
+        return at if self._count - len(self._log) <= at <= self._count else None
+
+    async def _waited(self) -> bool:
+        """Wait for news; return False where there are none for a heart-beat's time."""
+        with anyio.move_on_after(self.pace.beat):
+            await self._news.wait()
+            return True
+        return False
+
+    def _take(self, news: News) -> None:
+        self._count += 1
+        found = Event(
+            kind=news.kind,
+            at=news.at,
+            region=news.region,
+            name=news.name,
+            before=_shown(news.before),
+            after=_shown(news.after),
+            detail=problem_of(news.error).detail if news.error else None,
+        )
+        self._log.append(_event("change", found, self._id()))
+        self._wake_readers()
+
+    def _wake_readers(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _id(self) -> str:
+        return f"{self._epoch}-{self._count}"
+
+    def _full_state(self, monitor: Monitor) -> bytes:
+        if self._state is None or self._state[0] != self._count:  # the same for all who come now
+            self._state = self._count, _event("state", state_of(monitor, self.pace.interval), self._id())
+        return self._state[1]
+
+    async def _keep(self, monitor: Monitor) -> None:
+        """End the streams when the server shuts down, and the watch when nobody has looked for long."""
+        clock = asyncio.get_running_loop().time
+        try:
+            while not monitor.ended.is_set() and not self._is_ending():
+                if self.readers:
+                    self._used_at = clock()
+                elif clock() > self._used_at + self.pace.linger:
+                    break
+                with anyio.move_on_after(_ENDING):
+                    await monitor.ended.wait()
+        finally:
+            await monitor.aclose()
+            self._wake_readers()
+
+
+def state_of(monitor: Monitor, interval: float) -> FullState:
+    """Return everything that is known."""
+    return FullState(
+        at=datetime.now(UTC),
+        interval=interval,
+        backends=tuple(Shown(listed(one.backend), one.calibration) for one in monitor.fleet.values()),
+        troubles=tuple(
+            Trouble(one.region, one.since, problem_of(one.error).detail) for one in monitor.failures.values()
+        ),
+        queues=tuple((*place, monitor.queue_history(place)) for place in monitor.fleet),
+    )
+
+
+class EventStream(Response):
+    """A stream of a hub's events to one reader."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, hub: Hub, last_id: str | None) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._hub = hub
+        self._last_id = last_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the reader leaves, the server ends, or the reader takes too long."""
+        hub = self._hub
+        hub.readers += 1
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_until_left, receive, group.cancel_scope.cancel)
+                await self._send(send)
+                group.cancel_scope.cancel()
+        finally:
+            hub.readers -= 1
+
+    async def _send(self, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        if not await self._sent(send, start):
+            return
+        async with aclosing(self._hub.read(self._last_id)) as pieces:
+            async for piece in pieces:
+                body = {"type": "http.response.body", "body": piece, "more_body": True}
+                if not await self._sent(send, body):
+                    return
+        await self._sent(send, {"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _sent(self, send: Send, message: dict[str, Any]) -> bool:
+        """Send, and return whether the reader took it in time."""
+        with anyio.move_on_after(self._hub.pace.patience):
+            await send(message)
+            return True
+        self._hub.dropped += 1
+        return False
+
+
+async def _until_left(receive: Receive, left: Callable[[], None]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    left()
+
+
+def _shown(known: Known | None) -> Shown | None:
+    return None if known is None else Shown(listed(known.backend), known.calibration)
+
+
+def _event(name: str, data: Any, number: str | None = None) -> bytes:
+    head = f"id: {number}\n" if number else ""
+    # JSON in one line: what a backend's name or reason holds cannot end the event.
+    return f"{head}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+
+
+def _server_is_ending() -> bool:
+    """Return whether the uvicorn that runs us shuts down, which it tells no app before its streams end."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return getattr(server, "should_exit", False) is True

@@ -1,0 +1,124 @@
+"""Who may talk to a stand-alone server: by the name it is called, and with a token where one is demanded."""
+
+import hashlib
+import hmac
+from collections.abc import Collection
+from contextlib import suppress
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..account import Secret
+from .pages import page
+from .problems import problem
+from .responses import ProblemResponse
+
+COOKIE = "qrbackends_session"
+LOGIN = "/login"
+_OPEN = "/static/"  # files that anybody can read where this package is published
+_MAX_FORM = 4096  # bytes
+_SESSION = b"qrbackends/session/v1"
+
+
+class Guard:
+    """An ASGI app around another, which lets only those through who may talk to it.
+
+    A page of another site cannot read it by a name that it lets point to this machine (DNS rebinding): names
+    have to be in `hosts`; addresses and `localhost` are what they are.
+
+    Args:
+        app: what is guarded.
+        token: what has to be shown as `Authorization: Bearer`, or exchanged at the log-in page for a cookie
+            that no script can read and no other site can send; None lets everybody through.
+        hosts: names under which the server may be called.
+        login: whether there is a log-in page, which needs the board's files.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, token: Secret | None = None, hosts: Collection[str] = (), login: bool = False
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._login = login and token is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let through, or answer."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        if not self._is_known(request.headers.get("Host", "")):
+            answer: Response | None = ProblemResponse(
+                problem(HTTPStatus.MISDIRECTED_REQUEST, "This server does not go by this name.")
+            )
+        elif self._login and request.url.path == LOGIN:
+            answer = await self._logged_in(request)
+        else:
+            answer = self._refusal(request)
+        await (answer or self._app)(scope, receive, send)
+
+    def _is_known(self, host: str) -> bool:
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+        name = name.lower().removeprefix("[").removesuffix("]")
+        if name == "localhost" or name in self._hosts:
+            return True
+        with suppress(ValueError):
+            return bool(ip_address(name))
+        return False
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self._token is None or self._has_shown_it(request, self._token):
+            return None
+        if self._login and request.url.path.startswith(_OPEN):
+            return None
+        if self._login and "text/html" in request.headers.get("Accept", ""):
+            return page("login.html", request, status=HTTPStatus.UNAUTHORIZED)
+        answer = ProblemResponse(problem(HTTPStatus.UNAUTHORIZED, "Show the token."))
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="qrbackends"'
+        return answer
+
+    def _has_shown_it(self, request: Request, token: Secret) -> bool:
+        kind, _, shown = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "bearer" and _same(shown.strip(), token.reveal()):
+            return True
+        with suppress(CookieError):
+            sent = SimpleCookie(request.headers.get("Cookie", "")).get(COOKIE)
+            return sent is not None and _same(sent.value, _session(token))
+        return False
+
+    async def _logged_in(self, request: Request) -> Response:
+        """Exchange the token for a cookie; what the cookie holds does not tell the token."""
+        if request.method != "POST" or self._token is None:
+            return page("login.html", request)
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MAX_FORM:
+                return ProblemResponse(problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This is no token."))
+        shown = parse_qs(body.decode("latin-1")).get("token", [""])[0]
+        if not _same(shown.strip(), self._token.reveal()):
+            return page("login.html", request, status=HTTPStatus.UNAUTHORIZED, refused=True)
+        answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        answer.set_cookie(
+            COOKIE,
+            _session(self._token),
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return answer
+
+
+def _session(token: Secret) -> str:
+    return hmac.digest(token.reveal().encode(), _SESSION, hashlib.sha256).hex()
+
+
+def _same(shown: str, wanted: str) -> bool:
+    return hmac.compare_digest(shown.encode(), wanted.encode())

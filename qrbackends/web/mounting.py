@@ -1,0 +1,77 @@
+"""What the apps of this package share that are mounted into another, or served alone."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
+
+from ..client import Client
+from .events import EventStream, Hub, Pace
+from .opening import client_of
+from .problems import problem
+from .responses import ProblemResponse, exception_handlers
+
+_OWN = "qrbackends.client"
+
+
+class Mountable:
+    """An ASGI app that uses the client it is given, or that of the app into which it is mounted.
+
+    Args:
+        routes: what it serves.
+        client: None for that of the host app's `lifespan`.
+    """
+
+    def __init__(self, routes: Sequence[BaseRoute], client: Client | None) -> None:
+        self._client = client
+        self._app = Starlette(
+            routes=routes, exception_handlers={**exception_handlers, HTTPException: _http_problem}
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":  # noted now: the app below puts itself where the host app is
+            scope = {**scope, _OWN: self._client or client_of(scope)}
+        await self._app(scope, receive, send)
+
+
+def own_client(request: Request) -> Client:
+    """Return the client with which a mountable app answers."""
+    client: Client = request.scope[_OWN]
+    return client
+
+
+class Hubs:
+    """The hub of each client that an app serves."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._hubs: WeakKeyDictionary[Client, Hub] = WeakKeyDictionary()
+
+    def of(self, client: Client) -> Hub:
+        """Return a client's hub."""
+        hub = self._hubs.get(client)
+        if hub is None:
+            hub = self._hubs[client] = Hub(client, self._pace)
+        return hub
+
+    async def events(self, request: Request) -> Response:
+        """Answer with the stream of events."""
+        hub = self.of(own_client(request))
+        if hub.readers >= hub.pace.readers:
+            return ProblemResponse(
+                problem(HTTPStatus.SERVICE_UNAVAILABLE, "There are too many readers.", retry_after=30)
+            )
+        return EventStream(hub, request.headers.get("Last-Event-ID"))
+
+
+async def _http_problem(_: Request, error: Any) -> Response:
+    status = HTTPStatus(error.status_code)
+    return ProblemResponse(problem(status, status.description or status.phrase), error.headers)

@@ -1,0 +1,47 @@
+"""Starlette's answers, which are FastAPI's, too."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..errors import QRBackendsError
+from .encoding import encode
+from .problems import Problem, problem_of
+
+logger = logging.getLogger("qrbackends.web")
+
+
+class MsgspecResponse(Response):
+    """JSON of any of this package's documents, or of what `msgspec` takes; units are those of the wire.
+
+    Configurations and properties are encoded once, however often they are sent.
+    """
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return encode(content)
+
+
+class ProblemResponse(Response):
+    """A problem, as RFC 9457 writes it."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(encode(problem), problem.status, {**problem.headers, **(headers or {})})
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    if not isinstance(error, QRBackendsError):
+        raise error
+    found = problem_of(error)
+    if found.status >= 500:  # the answer says little; the log says all
+        logger.warning("%s: %s", type(error).__name__, error)
+    return ProblemResponse(found)
+
+
+exception_handlers: dict[Any, Any] = {QRBackendsError: _problem}
+"""For `FastAPI(exception_handlers=…)` and `Starlette(exception_handlers=…)`: our errors as problems."""

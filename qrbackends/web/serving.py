@@ -1,0 +1,90 @@
+"""Stand-alone servers: uvicorn, until it is told to end."""
+
+import signal
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+
+import uvicorn
+from starlette.types import ASGIApp
+
+_PATIENCE = 60_000  # ms: a connection on which nothing is taken for so long is given up by the system
+_ENDING = 5  # seconds for answers that are under way when it is told to end
+
+
+class _Server(uvicorn.Server):
+    """A server that tells when it listens, and ends with 0 when it is told to end."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take signals for a request to end; they are not raised again."""
+        handlers = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sig, handler in handlers.items():
+                signal.signal(sig, handler)
+
+
+async def serve(app: ASGIApp, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve an app until SIGINT or SIGTERM.
+
+    Args:
+        app: an ASGI app; its lifespan is run.
+        host: the address to listen at.
+        port: 0 for a free one.
+        announce: told the base URL once it listens.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    with _listening(host, port) as listener:
+        name, number = listener.getsockname()[:2]
+        url = f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
+        config = uvicorn.Config(
+            app,
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_ENDING,
+        )
+        await _Server(config, lambda: announce(url)).serve([listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise OSError(error.errno, f"{host} is no address to listen at") from None
+    listener = socket.socket(family, kind)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(
+            socket, "TCP_USER_TIMEOUT"
+        ):  # inherited: who takes nothing any more costs nothing for long
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _PATIENCE)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen at {host}, port {port}: {error.strerror}") from None
+    return listener
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"

@@ -1,0 +1,294 @@
+"use strict";
+// The board, live. What comes from the service is written as text and never as HTML.
+
+const live = document.getElementById("live");
+const stale = document.getElementById("stale");
+const table = document.getElementById("fleet");
+const device = document.querySelector("[data-device]");
+const rows = new Map(); // by key: what is shown of a backend, and the row that shows it
+const troubles = new Map(); // by region: since when, and why
+let skew = 0; // ms by which the server's clock is ahead of ours
+let heard = Date.now();
+let lost = false;
+let sort = { key: "name", down: false };
+
+const DASH = "–";
+const STATES = new Set(["online", "paused", "offline"]);
+const keyOf = (region, name) => JSON.stringify([region || "", name]);
+const probability = (x) => (x == null ? DASH : x === 0 ? "0" : x.toExponential(2));
+const micro = (x) => (x == null ? DASH : (x * 1e6).toFixed(1));
+const serverNow = () => Date.now() + skew;
+
+function age(instant) {
+  const seconds = Math.max(0, (serverNow() - Date.parse(instant)) / 1000);
+  if (seconds >= 365.25 * 86400) return (seconds / (365.25 * 86400)).toFixed(1) + " y";
+  if (seconds >= 2 * 86400) return Math.floor(seconds / 86400) + " d";
+  if (seconds >= 3600) return Math.floor(seconds / 3600) + " h";
+  if (seconds >= 60) return Math.floor(seconds / 60) + " min";
+  return Math.floor(seconds) + " s";
+}
+
+const COLUMNS = {
+  name: { value: (r) => r.backend.name },
+  region: { label: "Region", value: (r) => r.backend.region || DASH },
+  status: { label: "State", value: (r) => r.backend.status.name },
+  queue: { label: "Queue", value: (r) => r.backend.queue_length, number: true },
+  spark: { label: "", value: () => null },
+  qubits: { label: "Qubits", value: (r) => r.backend.qubits, number: true },
+  t1: { label: "T1 µs", value: (r) => r.calibration?.t1, text: micro, number: true },
+  t2: { label: "T2 µs", value: (r) => r.calibration?.t2, text: micro, number: true },
+  readout: { label: "Readout error", value: (r) => r.calibration?.readout_error, text: probability, number: true },
+  two: { label: "2q error", value: (r) => r.calibration?.two_qubit_error, text: probability, number: true },
+  age: {
+    label: "Calibrated",
+    value: (r) => (r.calibration ? -Date.parse(r.calibration.calibrated_at) : null),
+    text: (_, r) => (r.calibration ? age(r.calibration.calibrated_at) + " ago" : DASH),
+    number: true,
+  },
+};
+
+// --- one backend's row
+
+function makeRow(backend) {
+  const row = document.createElement("tr");
+  row.dataset.name = backend.name;
+  row.dataset.region = backend.region || "";
+  for (const [key, column] of Object.entries(COLUMNS)) {
+    const cell = row.appendChild(document.createElement(key === "name" ? "th" : "td"));
+    if (key === "name") {
+      cell.scope = "row";
+      const link = cell.appendChild(document.createElement("a"));
+      link.textContent = backend.name;
+      const path = [backend.region || "-", backend.name].map(encodeURIComponent).join("/");
+      link.href = live.dataset.base + "/backends/" + path;
+    } else {
+      cell.dataset.label = column.label;
+    }
+    if (column.number) cell.className = "number";
+    if (key === "spark") cell.className = "spark";
+  }
+  return row;
+}
+
+function showState(cell, status) {
+  cell.className = "state " + (STATES.has(status.name) ? status.name : "other");
+  cell.textContent = status.name;
+  if (status.reason) {
+    const reason = document.createElement("small");
+    reason.textContent = status.reason;
+    cell.append(" ", reason);
+  }
+}
+
+function showSpark(cell, samples) {
+  cell.replaceChildren();
+  if (samples.length < 2) return;
+  const last = serverNow() / 1000;
+  const first = Math.min(samples[0][0], last - 1);
+  const most = Math.max(1, ...samples.map((sample) => sample[1]));
+  const points = [];
+  samples.forEach(([at, jobs], index) => {
+    const until = index + 1 < samples.length ? samples[index + 1][0] : last;
+    for (const x of [at, until]) {
+      points.push(((100 * (x - first)) / (last - first)).toFixed(2) + "," + (19 - (18 * jobs) / most).toFixed(2));
+    }
+  });
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 100 20");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", "queue, at most " + most);
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+  line.setAttribute("points", points.join(" "));
+  svg.append(line);
+  cell.append(svg);
+}
+
+function fill(known) {
+  Object.entries(COLUMNS).forEach(([key, column], index) => {
+    const cell = known.row.children[index];
+    if (key === "name") return;
+    if (key === "status") return showState(cell, known.backend.status);
+    if (key === "spark") return showSpark(cell, known.samples);
+    const value = column.value(known);
+    cell.textContent = column.text ? column.text(value, known) : value == null ? DASH : value;
+  });
+  known.row.classList.toggle("old", lost || troubles.has(known.backend.region || ""));
+}
+
+function put(shown, samples) {
+  const key = keyOf(shown.backend.region, shown.backend.name);
+  const before = rows.get(key);
+  const known = { samples: [], row: before?.row || makeRow(shown.backend), ...before, ...shown };
+  known.calibration = shown.calibration || before?.calibration || null;
+  if (samples) known.samples = samples;
+  rows.set(key, known);
+  fill(known);
+  return known;
+}
+
+// --- the table
+
+function matches(known) {
+  const backend = known.backend;
+  if (document.getElementById("online").checked && backend.status.name !== "online") return false;
+  const words = document.getElementById("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const text = [backend.name, backend.region, backend.status.name, backend.status.reason].join(" ").toLowerCase();
+  return words.every((word) => text.includes(word));
+}
+
+function compare(one, other) {
+  const value = COLUMNS[sort.key].value;
+  const [a, b] = [value(one), value(other)];
+  if (a == null || b == null) return (a == null) - (b == null); // what is not known is last in either direction
+  const order = typeof a === "string" ? (a < b ? -1 : a > b ? 1 : 0) : a - b;
+  return (sort.down ? -order : order) || (one.backend.name < other.backend.name ? -1 : 1);
+}
+
+function arrange() {
+  if (!table) return;
+  const focused = document.activeElement;
+  const shown = [...rows.values()].sort(compare);
+  const body = table.tBodies[0];
+  shown.forEach((known, place) => {
+    known.row.hidden = !matches(known);
+    if (body.children[place] !== known.row) body.insertBefore(known.row, body.children[place] || null);
+  });
+  while (body.children.length > shown.length) body.lastChild.remove();
+  if (focused && body.contains(focused)) focused.focus(); // moving a row takes the focus from it
+  const visible = shown.filter((known) => !known.row.hidden);
+  document.getElementById("empty").hidden = visible.length > 0;
+  const online = visible.filter((known) => known.backend.status.name === "online").length;
+  const jobs = visible.reduce((sum, known) => sum + known.backend.queue_length, 0);
+  document.getElementById("summary").textContent =
+    `${visible.length} of ${rows.size} backends, ${online} online, ${jobs.toLocaleString("en")} jobs waiting`;
+}
+
+function warn() {
+  const lines = [...troubles].map(([region, trouble]) => {
+    const when = new Date(trouble.since).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    return `Old data: ${region || "the service"} has told nothing new since ${when}. ${trouble.detail}`;
+  });
+  if (lost) lines.unshift(`Old data: no connection to this board’s server for ${age(new Date(heard + skew))}.`);
+  stale.textContent = lines.join("\n");
+  stale.hidden = lines.length === 0;
+  for (const known of rows.values()) {
+    known.row.classList.toggle("old", lost || troubles.has(known.backend.region || ""));
+  }
+}
+
+// --- events
+
+let nextFrame = 0;
+function later() { // changes come in swarms
+  if (!nextFrame) nextFrame = setTimeout(() => { nextFrame = 0; arrange(); warn(); }, 50);
+}
+
+function hear(at) {
+  heard = Date.now();
+  if (at) skew = Date.parse(at) - heard;
+  if (lost) { lost = false; later(); }
+}
+
+function onState(state) {
+  hear(state.at);
+  const samples = new Map(state.queues.map(([region, name, known]) => [keyOf(region, name), known]));
+  const keys = new Set();
+  troubles.clear();
+  for (const one of state.troubles) troubles.set(one.region || "", one);
+  for (const shown of state.backends) {
+    const key = keyOf(shown.backend.region, shown.backend.name);
+    keys.add(key);
+    if (table) put(shown, samples.get(key));
+    showDevice(shown);
+  }
+  if (state.backends.length) for (const key of [...rows.keys()]) if (!keys.has(key)) rows.delete(key);
+  later();
+}
+
+function onChange(change) {
+  hear();
+  if (change.kind === "failed") {
+    troubles.set(change.region || "", { since: change.at, detail: change.detail || "" });
+  } else if (change.kind === "recovered") {
+    troubles.delete(change.region || "");
+  } else if (change.kind === "disappeared") {
+    rows.delete(keyOf(change.region, change.name));
+  } else {
+    troubles.delete("");
+    showDevice(change.after, change);
+    if (table) {
+      const known = put(change.after);
+      const queue = change.after.backend.queue_length;
+      if (known.samples.at(-1)?.[1] !== queue) {
+        known.samples = [...known.samples, [Date.parse(change.at) / 1000, queue]].slice(-60);
+        fill(known);
+      }
+      known.row.classList.add("changed");
+      setTimeout(() => known.row.classList.remove("changed"), 1500);
+    }
+  }
+  later();
+}
+
+function showDevice(shown, change) {
+  if (!device || !shown || shown.backend.name !== device.dataset.device) return;
+  if ((shown.backend.region || "") !== device.dataset.region) return;
+  showState(document.getElementById("state"), shown.backend.status);
+  document.getElementById("queue").textContent = shown.backend.queue_length;
+  const drawn = device.querySelector("time")?.dateTime;
+  if (shown.calibration && drawn && Date.parse(shown.calibration.calibrated_at) > Date.parse(drawn)) {
+    document.getElementById("renewed").hidden = false;
+  }
+}
+
+const source = new EventSource(live.dataset.events);
+source.addEventListener("state", (event) => onState(JSON.parse(event.data)));
+source.addEventListener("change", (event) => onChange(JSON.parse(event.data)));
+source.addEventListener("beat", (event) => { hear(JSON.parse(event.data).at); });
+source.addEventListener("error", () => { lost = true; warn(); });
+source.addEventListener("open", () => hear());
+setInterval(() => {
+  for (const known of rows.values()) fill(known);
+  if (Date.now() - heard > 60000) lost = true;
+  warn();
+}, 10000);
+
+// --- people
+
+if (table) {
+  for (const head of table.tHead.rows[0].cells) {
+    head.querySelector("button")?.addEventListener("click", () => {
+      const key = head.dataset.key;
+      sort = { key, down: sort.key === key && !sort.down };
+      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", sort.down ? "descending" : "ascending");
+      arrange();
+    });
+  }
+  const filter = document.getElementById("filter");
+  filter.addEventListener("input", arrange);
+  document.getElementById("online").addEventListener("change", arrange);
+  document.getElementById("controls").addEventListener("submit", (event) => event.preventDefault());
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.target === filter;
+    if (event.key === "Escape" && typing) {
+      filter.value = "";
+      arrange();
+      filter.blur();
+    } else if (event.key === "/" && !typing) {
+      event.preventDefault();
+      filter.focus();
+    } else if (event.key === "ArrowDown" || event.key === "ArrowUp" || (!typing && "jk".includes(event.key))) {
+      const links = [...table.tBodies[0].querySelectorAll("tr:not([hidden]) a")];
+      const step = event.key === "ArrowDown" || event.key === "j" ? 1 : -1;
+      const place = links.indexOf(document.activeElement);
+      const next = links[place < 0 ? 0 : Math.min(Math.max(place + step, 0), links.length - 1)];
+      if (next) {
+        event.preventDefault();
+        next.focus();
+      }
+    }
+  });
+}
