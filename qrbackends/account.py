@@ -296,7 +296,12 @@ def is_plain_http(url: str) -> bool:
     if url[:8].lower() == "https://":
         return False
     host = _host(url) or ""
-    return host != "localhost" and not (_is_ip(host) and ip_address(host).is_loopback)
+    return not is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine: `localhost`, or a literal loopback address."""
+    return host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
 
 
 def _proxy(key: str, url: str) -> str:

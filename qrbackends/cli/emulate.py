@@ -4,8 +4,7 @@ import asyncio
 import re
 import signal
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
-from ipaddress import ip_address
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import anyio
 import click
 import msgspec
 
+from ..account import is_loopback
 from .options import FLEETS
 from .text import echo_json, warn
 
@@ -83,7 +83,7 @@ def emulate(
 
     if port and port + len(regions) > _LAST_PORT:
         raise click.UsageError(f"--port {port} leaves too few ports above it for {len(regions)} regions")
-    if not _is_loopback(host):
+    if not is_loopback(host):
         warn(
             f"{host} is not a loopback address: whoever reaches it can read the emulated data, and clients "
             "send their keys over plain http (qrbackends does so with allow_http=True only)"
@@ -117,12 +117,6 @@ async def _until_told(announce: Callable[[], None]) -> None:
 
 def _signals() -> AbstractContextManager[Any]:
     return anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
-
-
-def _is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return host == "localhost"
 
 
 def _addresses(emulator: "Emulator", fleet: str, host: str) -> dict[str, Any]:

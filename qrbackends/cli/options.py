@@ -27,6 +27,10 @@ FLEETS: Final = ("snapshots", "synthetic")
 """The emulated fleets."""
 
 
+# What a person reads is as it is now, or an error: no old answers.
+_CURRENT: Final = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
+
+
 def cache_path() -> Path:
     """Return the file of the answers that are kept between runs."""
     try:
@@ -58,7 +62,7 @@ class Source:
             click.echo(f"Emulated data ({self.emulator}), not from IBM's service.", err=True)
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
+    async def client(self, policy: CachePolicy = _CURRENT) -> AsyncIterator[Client]:
         """Open a client; with an emulator, that too, and without one, the answers of earlier runs."""
         async with AsyncExitStack() as stack:
             if self.emulator is None:
@@ -67,7 +71,7 @@ class Source:
             else:
                 account = self._narrowed(await _emulated(self.emulator, self.instance, stack))
                 store = None
-            yield await stack.enter_async_context(_client(account, store))
+            yield await stack.enter_async_context(_client(account, policy, store))
 
     def _load(self) -> Account:
         saved = self.account is not None or self.account_file is not None
@@ -130,11 +134,9 @@ async def _kept(stack: AsyncExitStack) -> FileStore | None:
     return store
 
 
-def _client(account: Account, store: FileStore | None = None) -> Client:
+def _client(account: Account, policy: CachePolicy = _CURRENT, store: FileStore | None = None) -> Client:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        # What a person reads is as it is now, or an error: no old answers.
-        policy = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
         client = Client(account, store=store, cache=policy, trust_env=True)  # as every command does
     for warning in caught:
         warn(str(warning.message))

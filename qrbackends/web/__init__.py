@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .board import board_app
     from .dependency import ClientDep
     from .encoding import encode
+    from .events import Pace
     from .guard import Guard
     from .opening import client_of, lifespan
     from .problems import Problem, problem_of
@@ -25,6 +26,7 @@ else:
         "ClientDep": "dependency",
         "Guard": "guard",
         "MsgspecResponse": "responses",
+        "Pace": "events",
         "Problem": "problems",
         "api_app": "api",
         "board_app": "board",
@@ -65,6 +67,7 @@ __all__ = [
     "ClientDep",
     "Guard",
     "MsgspecResponse",
+    "Pace",
     "Problem",
     "api_app",
     "board_app",

@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from ..account import is_loopback
 from ..cache import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
@@ -28,7 +29,6 @@ from .fleet import Fleet
 from .mounting import Hubs, Mountable, own_client
 from .pages import page
 from .problems import problem_of
-from .serving import is_loopback
 
 _FIRST = 2.0  # seconds that the page waits for the fleet; then it comes empty, and fills itself
 

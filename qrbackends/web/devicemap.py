@@ -1,12 +1,13 @@
 """A device as a drawing: qubits and couplings in their places, in colours that tell how good they are."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import log10
+from math import inf, log10
 from statistics import median
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..geometry import coordinates
 from ..models import BackendConfiguration, BackendProperties
+from .pages import microseconds, probability
 
 By: TypeAlias = Literal["readout", "t1", "t2"]
 
@@ -88,23 +89,11 @@ class _Figure(NamedTuple):
 
 
 FIGURES: Final[Mapping[By, _Figure]] = {
-    "readout": _Figure(
-        "Readout error", BackendProperties.readout_error, lambda value: probability(value), False
-    ),
-    "t1": _Figure("T1, µs", BackendProperties.t1, lambda value: microseconds(value), True),
-    "t2": _Figure("T2, µs", BackendProperties.t2, lambda value: microseconds(value), True),
+    "readout": _Figure("Readout error", BackendProperties.readout_error, probability, False),
+    "t1": _Figure("T1, µs", BackendProperties.t1, microseconds, True),
+    "t2": _Figure("T2, µs", BackendProperties.t2, microseconds, True),
 }
 """What qubits can be coloured by."""
-
-
-def probability(value: float) -> str:
-    """Return an error probability with three significant digits."""
-    return f"{value:.2e}".replace("e-0", "e-").replace("e+00", "")
-
-
-def microseconds(seconds: float) -> str:
-    """Return a time in µs."""
-    return f"{seconds * 1e6:.1f}"
 
 
 def device_map(configuration: BackendConfiguration, properties: BackendProperties, by: By) -> DeviceMap:
@@ -126,12 +115,9 @@ def device_map(configuration: BackendConfiguration, properties: BackendPropertie
     faulty = set(properties.faulty_qubits())
     measured = range(min(len(places), len(properties.qubits)))
     values = {qubit: value for qubit in measured if (value := figure.of(properties, qubit)) is not None}
-    good = {
-        qubit: value
-        for qubit, value in values.items()
-        if qubit not in faulty and (by != "readout" or value < 1)
-    }
-    scale, color = _scaled(list(good.values()), figure)
+    most = 1.0 if by == "readout" else inf  # an error of 1 marks what does not work
+    good = {qubit: value for qubit, value in values.items() if qubit not in faulty and value < most}
+    scale, color = _scaled(list(good.values()), figure.title, figure.show, high_is_good=figure.high_is_good)
     qubits = tuple(
         Qubit(
             number,
@@ -164,19 +150,17 @@ def _couplings(
                 errors[pair] = min(found.si, errors.get(pair, 1.0))
             else:
                 broken.add(pair)
-    pairs = {(min(pair), max(pair)) for pair in configuration.coupling_map or () if len(pair) == 2} | {
-        *errors
-    }
-    figure = _Figure(f"Two-qubit error ({native})", BackendProperties.t1, probability, False)
-    scale, color = _scaled(list(errors.values()), figure)
+    known = [pair for pair in configuration.coupling_map or () if len(pair) == 2]
+    pairs = {(min(pair), max(pair)) for pair in known} | {*errors}
+    title = f"Two-qubit error ({native})"
+    scale, color = _scaled(list(errors.values()), title, probability, high_is_good=False)
     drawn = tuple(
         Coupling(
             *places[pair[0]],
             *places[pair[1]],
             color(errors.get(pair)),
             pair in broken and pair not in errors,
-            f"{pair[0]}–{pair[1]}: "
-            + (f"{native} error {probability(errors[pair])}" if pair in errors else "not known"),
+            f"{pair[0]}–{pair[1]}: {probability(errors[pair]) if pair in errors else 'not known'}",
         )
         for pair in sorted(pairs)
         if max(pair) < len(places)
@@ -184,7 +168,9 @@ def _couplings(
     return drawn, scale
 
 
-def _scaled(values: Sequence[float], figure: _Figure) -> tuple[Scale | None, Callable[[float | None], str]]:
+def _scaled(
+    values: Sequence[float], title: str, show: Callable[[float], str], *, high_is_good: bool
+) -> tuple[Scale | None, Callable[[float | None], str]]:
     """Return what colours mean, logarithmically, and the colour of a value."""
     positive = [value for value in values if value > 0]
     if not positive:
@@ -194,13 +180,12 @@ def _scaled(values: Sequence[float], figure: _Figure) -> tuple[Scale | None, Cal
     def color(value: float | None) -> str:
         if value is None:
             return _UNKNOWN
-        part = 0.5 if high == low else (log10(max(value, 10**low)) - low) / (high - low)
-        return _color(part if figure.high_is_good else 1 - part)
+        part = 0.5 if high == low else (log10(max(value, min(positive))) - low) / (high - low)
+        return _color(part if high_is_good else 1 - part)
 
-    ends = (min(positive), max(positive)) if figure.high_is_good else (max(positive), min(positive))
+    worst, best = (min(positive), max(positive)) if high_is_good else (max(positive), min(positive))
     colors = tuple(_color(step / 5) for step in range(6))
-    shown = [figure.show(value) for value in (ends[0], median(positive), ends[1])]
-    return Scale(figure.title, *shown, colors), color
+    return Scale(title, show(worst), show(median(positive)), show(best), colors), color
 
 
 def _color(part: float) -> str:

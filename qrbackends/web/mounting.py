@@ -74,4 +74,5 @@ class Hubs:
 
 async def _http_problem(_: Request, error: Any) -> Response:
     status = HTTPStatus(error.status_code)
-    return ProblemResponse(problem(status, status.description or status.phrase), error.headers)
+    detail = error.detail if error.detail != status.phrase else status.description
+    return ProblemResponse(problem(status, detail or status.phrase), error.headers)

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+_DASH = "–"  # what is not known
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -20,15 +21,31 @@ _HEADERS = {
 }
 
 
+def probability(value: float) -> str:
+    """Return an error probability with three significant digits, such as `2.31e-3`."""
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}" if value else "0"
+
+
+def microseconds(seconds: float) -> str:
+    """Return a time in µs."""
+    return f"{seconds * 1e6:.1f}"
+
+
 @cache
 def _templates() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("qrbackends.web"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters.update(
+        probability=lambda value: _DASH if value is None else probability(value),
+        micro=lambda value: _DASH if value is None else microseconds(value),
+    )
+    return environment
 
 
 def page(template: str, request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:

@@ -3,8 +3,7 @@
 import signal
 import socket
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
-from ipaddress import ip_address
+from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -41,7 +40,7 @@ async def serve(app: ASGIApp, host: str, port: int, announce: Callable[[str], No
     """Serve an app until SIGINT or SIGTERM.
 
     Args:
-        app: an ASGI app; its lifespan is run.
+        app: an ASGI app; its lifespan is not run.
         host: the address to listen at.
         port: 0 for a free one.
         announce: told the base URL once it listens.
@@ -54,7 +53,7 @@ async def serve(app: ASGIApp, host: str, port: int, announce: Callable[[str], No
         url = f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
         config = uvicorn.Config(
             app,
-            lifespan="on",
+            lifespan="off",
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -81,10 +80,3 @@ def _listening(host: str, port: int) -> socket.socket:
         listener.close()
         raise OSError(error.errno, f"cannot listen at {host}, port {port}: {error.strerror}") from None
     return listener
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address."""
-    with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return host == "localhost"

@@ -1,0 +1,32 @@
+"""`qrbackends board`: the fleet in a browser, live."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from ..client import Client
+from .options import SourceCommand, source_options
+from .serving import Serving, serve_app, serving_options
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+@click.command(cls=SourceCommand)
+@source_options
+@serving_options(port=8580)
+def board(serving: Serving) -> None:
+    """Serve a page that shows every backend of every region, live, until Ctrl-C.
+
+    It needs the extra `web`. Only this machine can reach it unless --host says otherwise. Below /api the
+    fleet is there as JSON.
+    """
+    from ..web import Pace, board_app
+
+    @asynccontextmanager
+    async def app(client: Client) -> "AsyncIterator[ASGIApp]":
+        yield board_app(client, pace=Pace(interval=serving.interval))
+
+    serve_app(serving, app, "fleet", "/", login=True)

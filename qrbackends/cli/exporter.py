@@ -1,0 +1,39 @@
+"""`qrbackends exporter`: the fleet for Prometheus."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from ..client import Client
+from ..monitor import Monitor
+from .options import SourceCommand, source_options
+from .serving import Serving, serve_app, serving_options
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+@click.command(cls=SourceCommand)
+@source_options
+@serving_options(port=9580)
+def exporter(serving: Serving) -> None:
+    """Serve the fleet's figures at /metrics for Prometheus, until Ctrl-C.
+
+    It needs the extras `metrics` and `web`. Scrapes ask the service for nothing: they get what is known.
+    """
+    from prometheus_client import CollectorRegistry, make_asgi_app
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    from ..metrics import Collector
+
+    @asynccontextmanager
+    async def app(client: Client) -> "AsyncIterator[ASGIApp]":
+        async with Monitor(client, serving.interval) as monitor:
+            registry = CollectorRegistry()
+            registry.register(Collector(client, monitor))
+            yield Starlette(routes=[Mount("/metrics", make_asgi_app(registry))])
+
+    serve_app(serving, app, "metrics", "/metrics", login=False)
