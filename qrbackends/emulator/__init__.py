@@ -23,6 +23,7 @@ from .instances import Plan, ServiceInstance
 from .log import Request
 from .server import Emulator
 from .synthetic import SyntheticFleet
+from .threaded import ThreadedEmulator
 
 __all__ = [
     "Action",
@@ -46,5 +47,6 @@ __all__ = [
     "SnapshotsMissing",
     "Status",
     "SyntheticFleet",
+    "ThreadedEmulator",
     "Truncate",
 ]

@@ -1,7 +1,7 @@
 """A device as a drawing: qubits and couplings in their places, in colours that tell how good they are."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf, log10
+from math import inf
 from statistics import median
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -32,8 +32,8 @@ class Scale(NamedTuple):
 
     Attributes:
         title: of what is shown, with its unit.
-        worst, middle, best: the ends of the scale, and the median, as text.
-        colors: of them, from the worst to the best.
+        worst, middle, best: the ends of the scale, and the median, which is in its middle, as text.
+        colors: from the worst to the best; each stands for as many values as any other.
     """
 
     title: str
@@ -171,21 +171,14 @@ def _couplings(
 def _scaled(
     values: Sequence[float], title: str, show: Callable[[float], str], *, high_is_good: bool
 ) -> tuple[Scale | None, Callable[[float | None], str]]:
-    """Return what colours mean, logarithmically, and the colour of a value."""
-    positive = [value for value in values if value > 0]
-    if not positive:
+    """Return what colours mean, and the colour of a value: by its rank, as one outlier would hide the rest."""
+    known = sorted(values, reverse=not high_is_good)
+    if not known:
         return None, lambda _: _UNKNOWN
-    low, high = log10(min(positive)), log10(max(positive))
-
-    def color(value: float | None) -> str:
-        if value is None:
-            return _UNKNOWN
-        part = 0.5 if high == low else (log10(max(value, min(positive))) - low) / (high - low)
-        return _color(part if high_is_good else 1 - part)
-
-    worst, best = (min(positive), max(positive)) if high_is_good else (max(positive), min(positive))
+    ranks = {value: place / max(1, len(known) - 1) for place, value in enumerate(known)}
     colors = tuple(_color(step / 5) for step in range(6))
-    return Scale(title, show(worst), show(median(positive)), show(best), colors), color
+    scale = Scale(title, show(known[0]), show(median(known)), show(known[-1]), colors)
+    return scale, lambda value: _UNKNOWN if value is None else _color(ranks[value])
 
 
 def _color(part: float) -> str:

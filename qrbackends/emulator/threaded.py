@@ -1,0 +1,151 @@
+"""The emulator in a thread of its own, for code that is not async, or runs in other event loops."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+from ..account import Account, InstanceSearch
+from .faults import Action, Fault
+from .instances import ServiceInstance
+from .log import Request
+from .server import Emulator
+
+T = TypeVar("T")
+
+
+class ThreadedEmulator:
+    """An `Emulator` with an event loop and a thread of its own; its methods can be called from anywhere.
+
+    with ThreadedEmulator() as emulator: ...
+
+    Args:
+        options: as for `Emulator`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._emulator = Emulator(**options)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="emulator", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self._run(self._emulator.__aenter__())
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._run(self._emulator.__aexit__(None, None, None))
+        finally:
+            self._end()
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions."""
+        return self._emulator.regions
+
+    @property
+    def instances(self) -> tuple[ServiceInstance, ...]:
+        """All service instances, in the order of Global Search."""
+        return self._emulator.instances
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The API keys that its IAM accepts."""
+        return self._emulator.api_keys
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """The requests since the last `reset_log()`, in the order of their arrival."""
+        return self._call(lambda: self._emulator.requests)
+
+    def url(self, region: str) -> str:
+        """Return the base address of a region's Backends API, or of the `cloud` services' origin."""
+        return self._emulator.url(region)
+
+    def backends(self, region: str | None = None) -> tuple[str, ...]:
+        """Return the names of the backends of a region, or of all, sorted."""
+        return self._emulator.backends(region)
+
+    def account(self, key: int = 0, *, search: InstanceSearch | None = None) -> Account:
+        """Return an account for one of the keys, as `Emulator.account` does."""
+        return self._emulator.account(key, search=search)
+
+    def count(
+        self, resource: str | None = None, backend: str | None = None, region: str | None = None
+    ) -> int:
+        """Return how many of the requests asked for that; what is left out is not compared."""
+        return self._call(lambda: self._emulator.count(resource, backend, region))
+
+    def reset_log(self) -> None:
+        """Forget all requests, and start counting anew."""
+        self._call(self._emulator.reset_log)
+
+    def fault(
+        self,
+        action: Action,
+        *,
+        resource: str | None = None,
+        backend: str | None = None,
+        region: str | None = None,
+        times: int | None = 1,
+    ) -> Fault:
+        """Let something go wrong with the next `times` requests that match, as `Emulator.fault` does."""
+        return self._call(
+            lambda: self._emulator.fault(
+                action, resource=resource, backend=backend, region=region, times=times
+            )
+        )
+
+    def clear_faults(self) -> None:
+        """Remove all faults, and let go of the requests that they hold."""
+        self._call(self._emulator.clear_faults)
+
+    def set_backend(
+        self,
+        name: str,
+        *,
+        status: Literal["online", "paused", "offline"] | None = None,
+        reason: str = "",
+        queue_length: int | None = None,
+        hidden: bool = False,
+    ) -> None:
+        """Let a backend be like this from now on, as `Emulator.set_backend` does."""
+        self._call(
+            lambda: self._emulator.set_backend(
+                name, status=status, reason=reason, queue_length=queue_length, hidden=hidden
+            )
+        )
+
+    def expire_tokens(self) -> None:
+        """Refuse every token that was issued until now."""
+        self._call(self._emulator.expire_tokens)
+
+    def stop_region(self, region: str) -> None:
+        """Let a region, or `cloud`, die: its connections are cut, new ones are refused."""
+        self._run(self._emulator.stop_region(region))
+
+    def start_region(self, region: str) -> None:
+        """Bring a region back, on the same port."""
+        self._run(self._emulator.start_region(region))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _call(self, function: Callable[[], T]) -> T:
+        async def call() -> T:
+            return function()
+
+        return self._run(call())
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
