@@ -1,7 +1,7 @@
 """Fixtures for the tests of programs that use this package; pytest finds them by itself.
 
-`qrbackends_emulator` is the whole service on loopback, in a thread of its own, with faults on request. While a
-test uses it, `Client.from_account()` and the web apps' `lifespan()` find the emulator's account, so that an
+`qrbackends_emulator` is the whole service on loopback, in a thread of its own, with faults on request. While
+a test uses it, `Client.from_account()` and the web apps' `lifespan()` find the emulator's account, so that an
 app is tested as it is. `qrbackends_client` is a client of it, for async tests by anyio or pytest-asyncio.
 
     @pytest.mark.qrbackends(fleet="snapshots")
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .client import Client
     from .emulator.threaded import ThreadedEmulator
 
+_asyncio_fixture: Any
 try:
     from pytest_asyncio import fixture as _asyncio_fixture
 except ImportError:
@@ -80,7 +81,7 @@ async def _qrbackends_anyio_client(qrbackends_emulator: "ThreadedEmulator") -> "
         yield client
 
 
-@_asyncio_fixture
+@_asyncio_fixture  # type: ignore[untyped-decorator,unused-ignore]
 async def _qrbackends_asyncio_client(qrbackends_emulator: Any) -> "AsyncGenerator[Client, None]":
     async for client in _opened(qrbackends_emulator):
         yield client

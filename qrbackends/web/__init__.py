@@ -50,10 +50,11 @@ else:
         try:
             value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         except ModuleNotFoundError as error:
-            if error.name not in _EXTRA:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in _EXTRA:
                 raise
             raise ImportError(
-                f'{__name__}.{name} needs {error.name}: pip install "qrbackends[web]"', name=error.name
+                f'{__name__}.{name} needs {missing}: pip install "qrbackends[web]"', name=missing
             ) from error
         globals()[name] = value
         return value

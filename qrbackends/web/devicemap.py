@@ -171,7 +171,7 @@ def _couplings(
 def _scaled(
     values: Sequence[float], title: str, show: Callable[[float], str], *, high_is_good: bool
 ) -> tuple[Scale | None, Callable[[float | None], str]]:
-    """Return what colours mean, and the colour of a value: by its rank, as one outlier would hide the rest."""
+    """Return what colours mean, and the colour of a value: by rank, as one outlier would hide the rest."""
     known = sorted(values, reverse=not high_is_good)
     if not known:
         return None, lambda _: _UNKNOWN

@@ -1,8 +1,8 @@
 """What changes in the fleet, as server-sent events, for any number of readers of one watch.
 
 Nothing is queued for a reader: all of them read from one log of the latest events, at their own pace. Who
-takes too long to take an event, or falls behind the log, is dropped, and gets the full state when they
-come back. https://html.spec.whatwg.org/multipage/server-sent-events.html
+falls behind it gets the full state instead, and who does not even take that in time is dropped.
+https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from contextlib import aclosing
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 import anyio
@@ -125,7 +126,10 @@ class Hub:
     def wake(self) -> Monitor:
         """Return the monitor, which runs from now on for as long as somebody looks."""
         self._used_at = asyncio.get_running_loop().time()
-        if self.monitor is None or self.monitor.ended.is_set():
+        if self.monitor is None:
+            # What happened while nobody looked is not known: ids of before are another life's.
+            self._epoch, self._count, self._state = secrets.token_hex(6), 0, None
+            self._log.clear()
             self.monitor = Monitor(self._client, self.pace.interval)
             self.monitor.listeners.add(self._take)
             self.monitor.start()
@@ -135,25 +139,20 @@ class Hub:
     async def read(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Yield events: those after `last_id` if they are known, and otherwise the full state first.
 
-        Ends when the client is closed, the server shuts down, or the reader has fallen behind the log.
+        Ends when the client is closed, or the server shuts down.
         """
         monitor = self.wake()
         at = self._position(last_id)
-        if at is None:
-            at = self._count
-            yield self._full_state(monitor)
         while not monitor.ended.is_set():
-            behind = self._count - at
-            if behind > len(self._log):
-                self.dropped += 1
-                return
-            if behind:
-                piece = b"".join(list(self._log)[-behind:])
-                at = self._count
+            if at is None or self._count - at > len(self._log):
+                piece = self._full_state(monitor)
+            elif at < self._count:
+                piece = b"".join(islice(self._log, len(self._log) - self._count + at, None))
             elif not await self._waited():
                 piece = _event("beat", {"at": datetime.now(UTC)})
             else:
                 continue
+            at = self._count
             yield piece
 
     def _position(self, last_id: str | None) -> int | None:
@@ -209,6 +208,7 @@ class Hub:
                 with anyio.move_on_after(_ENDING):
                     await monitor.ended.wait()
         finally:
+            self.monitor = None
             await monitor.aclose()
             self._wake_readers()
 

@@ -1,0 +1,61 @@
+"""Apps over real sockets, and events as a browser reads them."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple
+
+import aiohttp
+import msgspec
+import uvicorn
+from starlette.types import ASGIApp
+
+
+class Server(uvicorn.Server):
+    """A server in the test's own event loop, which leaves the process's signals alone."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@asynccontextmanager
+async def served(app: ASGIApp, *, send_buffer: int | None = None) -> AsyncIterator[str]:
+    """Serve an app at a free port, with its lifespan, and yield its address."""
+    with socket.socket() as listener:
+        if send_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(app, lifespan="auto", log_level="critical", timeout_graceful_shutdown=1)
+        server = Server(config)
+        task = asyncio.create_task(server.serve([listener]))
+        while not server.started:
+            assert not task.done(), "it did not start"
+            await asyncio.sleep(0)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
+
+
+class Sent(NamedTuple):
+    """A server-sent event."""
+
+    id: str | None
+    event: str
+    data: Any
+
+
+async def events(response: aiohttp.ClientResponse) -> AsyncGenerator[Sent, None]:
+    """Yield the events of a stream, as they come."""
+    fields: dict[str, str] = {}
+    async for line in response.content:
+        text = line.decode().rstrip("\n")
+        if text:
+            name, _, value = text.partition(": ")
+            fields[name] = value
+        else:
+            yield Sent(fields.get("id"), fields["event"], msgspec.json.decode(fields["data"]))
+            fields = {}

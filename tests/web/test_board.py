@@ -1,0 +1,202 @@
+"""The board's pages, as what reads no scripts gets them."""
+
+import re
+from collections.abc import AsyncIterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import aiohttp
+import pytest
+from msgspec.structs import replace
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+import qrbackends.web
+from qrbackends import BackendProperties, Client, Limits, RetryPolicy
+from qrbackends.emulator import Emulator
+from qrbackends.web import Pace, board_app, lifespan
+from qrbackends.web.devicemap import FIGURES, By, device_map
+
+from .serving import served
+
+pytestmark = pytest.mark.anyio
+
+STATIC = Path(qrbackends.web.__file__).with_name("static")
+SCRIPT = '</script><img src=x onerror="alert(1)">\'&'
+
+
+class Page(HTMLParser):
+    """What a page holds."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def links(self) -> list[str]:
+        return [
+            value
+            for _, attributes in self.tags
+            for name, value in attributes.items()
+            if name in ("href", "src", "action", "data-events") and value
+        ]
+
+
+async def get(web: aiohttp.ClientSession, url: str, status: int = 200) -> Page:
+    async with web.get(url) as answer:
+        assert answer.status == status, await answer.text()
+        assert answer.content_type == "text/html"
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        return Page(await answer.text())
+
+
+@pytest.fixture
+async def url(client: Client) -> AsyncIterator[str]:
+    async with served(board_app(client, pace=Pace(interval=0.05))) as address:
+        yield address
+
+
+async def test_the_page_shows_every_backend_of_every_region(
+    url: str, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    page = await get(web, f"{url}/")
+    rows = [attributes for tag, attributes in page.tags if tag == "tr" and "data-name" in attributes]
+    assert [row["data-name"] for row in rows] == list(emulator.backends())
+    assert {row["data-region"] for row in rows} == set(emulator.regions)
+    assert "Emulated data, not from IBM’s service." in page.text
+    for link in page.links():
+        assert link.startswith("/"), "nothing comes from another host"
+        if link != "/events":
+            async with web.get(url + link) as answer:
+                assert answer.status == 200
+
+
+@pytest.mark.parametrize("by", list(FIGURES))
+async def test_a_backends_page_has_its_device_map(
+    by: By, url: str, client: Client, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    for name in emulator.backends():
+        region = next(one.region for one in await client.backends() if one.name == name)
+        page = await get(web, f"{url}/backends/{region}/{name}?by={by}")
+        configuration = await client.configuration(name)
+        circles = [attributes for tag, attributes in page.tags if tag == "circle"]
+        assert len(circles) == configuration.n_qubits
+        pairs = {tuple(sorted(pair)) for pair in configuration.coupling_map or ()}
+        assert sum(tag == "line" for tag, _ in page.tags) == len(pairs)
+        assert len({attributes["fill"] for attributes in circles}) > 1
+        assert FIGURES[by].title in page.text
+
+
+async def test_what_is_not_there_is_404_and_costs_nothing(
+    url: str, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    await get(web, f"{url}/")
+    emulator.reset_log()
+    for path in ("us-east/nope", "eu-de/" + emulator.backends("us-east")[0], "-/%3Cb%3E"):
+        page = await get(web, f"{url}/backends/{path}", 404)
+        assert "No such backend" in page.text
+    async with web.get(f"{url}/backends/us-east/{emulator.backends('us-east')[0]}?by=color") as answer:
+        assert answer.status == 400
+    assert not [one for one in emulator.requests if one.backend and "nope" in one.backend]
+
+
+async def test_what_the_service_says_stays_text(
+    url: str, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    name = emulator.backends("us-east")[0]
+    emulator.set_backend(name, status="paused", reason=SCRIPT)
+    for path in ("/", f"/backends/us-east/{name}"):
+        page = await get(web, url + path)
+        assert SCRIPT in page.text
+        assert not [tag for tag, _ in page.tags if tag == "img"]
+        assert all(not name.startswith("on") for _, attributes in page.tags for name in attributes)
+        assert all("style" not in attributes for _, attributes in page.tags), "the policy forbids it"
+
+
+async def test_it_can_be_mounted_anywhere(emulator: Emulator, web: aiohttp.ClientSession) -> None:
+    app = Starlette(routes=[Mount("/ops/board", board_app())], lifespan=lifespan(emulator.account()))
+    async with served(app) as url:
+        page = await get(web, f"{url}/ops/board/")
+        links = page.links()
+        assert all(link.startswith("/ops/board/") for link in links)
+        device = next(link for link in links if "/backends/" in link)
+        page = await get(web, url + device)
+        for link in page.links():
+            if link.startswith("/") and not link.endswith("/events"):
+                async with web.get(url + link) as answer:
+                    assert answer.status == 200, link
+        async with web.get(f"{url}/ops/board/api/backends") as answer:
+            assert answer.status == 200
+
+
+async def test_without_the_service_it_says_so(emulator: Emulator, web: aiohttp.ClientSession) -> None:
+    for region in emulator.regions:
+        await emulator.stop_region(region)
+    async with (
+        Client(emulator.account(), retry=RetryPolicy(attempts=1), limits=Limits(failures=10**9)) as client,
+        served(board_app(client)) as url,
+    ):
+        page = await get(web, f"{url}/")
+        assert "The service failed" in page.text
+        assert "No backend is shown." in page.text
+
+
+async def test_old_data_says_how_old_it_is(emulator: Emulator, web: aiohttp.ClientSession) -> None:
+    async with Client(emulator.account(), retry=RetryPolicy(attempts=1)) as client:
+        memory = client._cache._memory
+        begin, passed = memory.clock(), [0.0]
+        memory.clock = lambda: begin + passed[0]
+        await client.backends()
+        for region in emulator.regions:
+            await emulator.stop_region(region)
+        passed[0] = 3600.0
+        async with served(board_app(client)) as url:
+            page = await get(web, f"{url}/")
+        assert "Old data: this is what the service told 60 min ago." in page.text
+
+
+async def test_a_map_marks_what_is_out_of_order(client: Client, emulator: Emulator) -> None:
+    name = emulator.backends()[-1]
+    configuration, properties = await client.configuration(name), await client.properties(name)
+    broken = [[*qubit] for qubit in properties.qubits]
+    shown = device_map(configuration, properties, "readout")
+    assert shown.qubit_scale is not None
+    assert {qubit.number for qubit in shown.qubits if qubit.faulty} == set(properties.faulty_qubits())
+    best = min(range(len(broken)), key=lambda qubit: properties.readout_error(qubit) or 1.0)
+    worst = max(
+        (qubit for qubit in range(len(broken)) if (properties.readout_error(qubit) or 1) < 1),
+        key=lambda qubit: properties.readout_error(qubit) or 0.0,
+    )
+    assert shown.qubits[best].color == shown.qubit_scale.colors[-1]
+    assert shown.qubits[worst].color == shown.qubit_scale.colors[0]
+    assert shown.qubits[best].ink == "#000000"
+    assert shown.qubits[worst].ink == "#ffffff"
+
+
+async def test_a_device_of_which_nothing_was_measured_is_grey(client: Client, emulator: Emulator) -> None:
+    name = emulator.backends()[0]
+    configuration, properties = await client.configuration(name), await client.properties(name)
+    nothing = replace(properties, qubits=(), gates=())
+    assert isinstance(nothing, BackendProperties)
+    shown = device_map(configuration, nothing, "t1")
+    assert shown.qubit_scale is None
+    assert {qubit.text for qubit in shown.qubits} == {"not known"}
+    assert len({qubit.color for qubit in shown.qubits}) == 1
+
+
+def test_the_script_writes_no_html_and_the_style_loads_nothing() -> None:
+    for path in STATIC.glob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(", text)
+        assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"url\(|@import", (STATIC / "board.css").read_text(encoding="utf-8"))

@@ -1,0 +1,347 @@
+"""Server-sent events: many readers of one watch, who come and go, stall and resume."""
+
+import asyncio
+import gc
+import signal
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from qrbackends import Client, Limits, RedisStore, RetryPolicy
+from qrbackends.emulator import Emulator
+from qrbackends.web import Pace, api_app
+from qrbackends.web import events as module
+
+from ..waiting import until
+from .serving import Sent, events, served
+
+pytestmark = pytest.mark.anyio
+
+FAST = Pace(interval=0.05)
+
+
+async def started(web: aiohttp.ClientSession, url: str, **headers: str) -> tuple[Any, Any]:
+    response = await web.get(f"{url}/events", headers=headers)
+    assert response.status == 200
+    assert response.content_type == "text/event-stream"
+    return response, events(response)
+
+
+async def first_whole(stream: Any, count: int) -> dict[str, Any]:
+    """Return every backend that a stream has told of, once there are so many, calibrated."""
+    fleet: dict[str, Any] = {}
+    async for sent in stream:
+        fold(fleet, sent)
+        if len(fleet) == count and all("calibration" in one for one in fleet.values()):
+            return fleet
+    raise AssertionError("it ended")
+
+
+def fold(fleet: dict[str, Any], sent: Sent) -> None:
+    if sent.event == "state":
+        fleet.clear()
+        fleet.update({one["backend"]["name"]: one for one in sent.data["backends"]})
+    elif sent.event == "change" and "name" in sent.data:
+        if "after" in sent.data:
+            fleet[sent.data["name"]] = sent.data["after"]
+        else:
+            fleet.pop(sent.data["name"], None)
+
+
+@pytest.fixture
+async def url(client: Client) -> AsyncIterator[str]:
+    async with served(api_app(client, pace=FAST)) as address:
+        yield address
+
+
+async def test_a_reader_gets_the_state_and_then_each_change(
+    url: str, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    response, stream = await started(web, url)
+    fleet = await first_whole(stream, len(emulator.backends()))
+    name = emulator.backends()[0]
+    emulator.set_backend(name, status="paused", reason="</script>\n\ndata: {}", queue_length=3)
+    async for sent in stream:
+        fold(fleet, sent)
+        if sent.data.get("name") == name and sent.data["kind"] == "status":
+            break
+    assert fleet[name]["backend"]["status"] == {"name": "paused", "reason": "</script>\n\ndata: {}"}
+    emulator.set_backend(name, hidden=True)
+    async for sent in stream:
+        fold(fleet, sent)
+        if name not in fleet:
+            break
+    assert "crn:" not in str(fleet)
+    response.close()
+
+
+async def test_who_comes_back_gets_what_they_missed_and_nothing_twice(
+    url: str, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    keeper, stay = await started(web, url)  # the log goes on
+    await first_whole(stay, len(emulator.backends()))
+    response, stream = await started(web, url)
+    first = await anext(stream)
+    assert first.event == "state"
+    response.close()
+    name = emulator.backends()[0]
+    emulator.set_backend(name, queue_length=1234)
+    async for sent in stay:
+        if sent.data.get("name") == name and sent.data["after"]["backend"]["queue_length"] == 1234:
+            break
+    last = sent.id
+    assert first.id is not None
+    response, stream = await started(web, url, **{"Last-Event-ID": first.id})
+    missed = [await anext(stream)]
+    while missed[-1].id != last:
+        missed.append(await anext(stream))
+    assert {one.event for one in missed} == {"change"}
+    numbers = [int(one.id.split("-")[1]) for one in missed if one.id]
+    assert numbers == list(range(int(first.id.split("-")[1]) + 1, numbers[-1] + 1))
+    for end in (response, keeper):
+        end.close()
+
+
+@pytest.mark.parametrize(
+    "known", ["", "0123456789ab-3", "nonsense", "-", "x-99999999999999999999999999", "é-1"]
+)
+async def test_an_unknown_id_gets_the_full_state(known: str, url: str, web: aiohttp.ClientSession) -> None:
+    response, stream = await started(web, url, **({"Last-Event-ID": known} if known else {}))
+    assert (await anext(stream)).event == "state"
+    response.close()
+
+
+async def test_an_id_that_has_left_the_log_gets_the_full_state(
+    client: Client, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    async with served(api_app(client, pace=Pace(interval=0.05, log=5))) as url:
+        response, stream = await started(web, url)
+        first = await anext(stream)
+        response.close()
+        assert first.id is not None
+        response, stream = await started(web, url)
+        await first_whole(stream, len(emulator.backends()))
+        response.close()
+        response, stream = await started(web, url, **{"Last-Event-ID": first.id})
+        assert (await anext(stream)).event == "state"
+        response.close()
+
+
+async def test_a_quiet_fleet_gives_heart_beats(client: Client, web: aiohttp.ClientSession) -> None:
+    async with served(api_app(client, pace=Pace(interval=3600, beat=0.05))) as url:
+        response, stream = await started(web, url)
+        async for sent in stream:
+            if sent.event == "beat":
+                break
+        assert sent.id is None, "a heart-beat does not move the place to resume at"
+        response.close()
+
+
+async def test_there_are_only_so_many_readers(client: Client, web: aiohttp.ClientSession) -> None:
+    async with served(api_app(client, pace=Pace(interval=3600, readers=2))) as url:
+        first, one = await started(web, url)
+        second, other = await started(web, url)
+        await anext(one)
+        await anext(other)
+        async with web.get(f"{url}/events") as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+        first.close()
+        second.close()
+
+
+async def test_without_readers_nothing_is_asked_after_a_while(
+    client: Client, emulator: Emulator, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ENDING", 0.01)
+    async with served(api_app(client, pace=Pace(interval=0.02, linger=0))) as url:
+        response, stream = await started(web, url)
+        await anext(stream)
+        response.close()
+        await until(lambda: not client._watcher._seats)
+        response, stream = await started(web, url)
+        assert (await first_whole(stream, len(emulator.backends()))).keys() == set(emulator.backends())
+        response.close()
+
+
+async def test_streams_end_when_the_server_does(
+    client: Client, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ending:
+        should_exit = False
+
+        def handle(self, number: int, frame: Any) -> None: ...
+
+    ending = Ending()
+    before = signal.signal(signal.SIGTERM, ending.handle)
+    monkeypatch.setattr(module, "_ENDING", 0.01)
+    try:
+        async with served(api_app(client, pace=Pace(interval=3600))) as url:
+            response, stream = await started(web, url)
+            await anext(stream)
+            ending.should_exit = True
+            assert [sent.event async for sent in stream][-1:] != ["state"]  # it ends, whatever came before
+            response.close()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_streams_end_when_the_client_does(emulator: Emulator, web: aiohttp.ClientSession) -> None:
+    async with Client(emulator.account()) as client, served(api_app(client, pace=FAST)) as url:
+        response, stream = await started(web, url)
+        await anext(stream)
+        await client.aclose()
+        async for _ in stream:
+            pass
+        assert response.content.at_eof()
+
+
+class Crowd:
+    """Readers who follow every change of one backend's queue, and some who take nothing."""
+
+    def __init__(self, url: str, name: str, last: int) -> None:
+        self.queues: list[list[int]] = []
+        self.numbers: list[list[int]] = []
+        self._url = url
+        self._name = name
+        self._last = last
+        self._stalled: list[socket.socket] = []
+
+    async def stall(self) -> None:
+        """Let one come who never takes anything."""
+        host, port = self._url.removeprefix("http://").split(":")
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        one.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(one, (host, int(port)))
+        await loop.sock_sendall(one, b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        self._stalled.append(one)
+
+    async def read(self, web: aiohttp.ClientSession) -> None:
+        """Read until the last change."""
+        queues: list[int] = []
+        numbers: list[int] = []
+        self.queues.append(queues)
+        self.numbers.append(numbers)
+        response, stream = await started(web, self._url)
+        async for sent in stream:
+            if sent.event != "change":
+                continue
+            numbers.append(int(sent.id.split("-")[1]))
+            if sent.data.get("name") == self._name and sent.data["kind"] == "queue":
+                queues.append(sent.data["after"]["backend"]["queue_length"])
+            if queues[-1:] == [self._last]:
+                break
+        response.close()
+
+    def leave(self) -> None:
+        """Let those leave who took nothing."""
+        for one in self._stalled:
+            one.close()
+
+
+def the_hub() -> module.Hub:
+    """Return the hub that runs now."""
+    (hub,) = (one for one in gc.get_objects() if isinstance(one, module.Hub) and one.monitor is not None)
+    return hub
+
+
+async def many_readers(live: int, stalled: int, changes: int) -> None:
+    """Let live readers follow every change, stalled ones take nothing, and one watch ask for all."""
+    once, calm = RetryPolicy(attempts=1), Limits(failures=10**9)
+    pace = Pace(interval=0.02, patience=1.0, log=2048)
+    async with (
+        Emulator() as emulator,
+        Client(emulator.account(), retry=once, limits=calm) as client,
+        served(api_app(client, pace=pace), send_buffer=4096) as url,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as web,
+    ):
+        name, *others = emulator.backends()
+        wanted = list(range(1000, 1000 + changes))
+        for one in emulator.backends():
+            emulator.set_backend(one, queue_length=999)
+        crowd = Crowd(url, name, wanted[-1])
+        for _ in range(stalled):
+            await crowd.stall()
+        readers = [asyncio.ensure_future(crowd.read(web)) for _ in range(live)]
+        await until(lambda: len(crowd.numbers) == live)
+        hub = the_hub()
+        await until(lambda: hub.readers == live + stalled)
+        sizes = []
+        for queue in wanted:
+            for one in others:  # much to be sent, so that who takes nothing is soon full
+                emulator.set_backend(one, queue_length=queue, reason="x" * 500, status="online")
+            emulator.set_backend(name, queue_length=queue)
+            await shows(hub, name, queue)
+            if queue % 50 == 0:
+                gc.collect()
+                sizes.append(len(gc.get_objects()))
+        await asyncio.wait_for(asyncio.gather(*readers), 60)
+        await until(lambda: hub.readers == 0)
+        crowd.leave()
+        assert crowd.queues == [wanted] * live, "everyone live gets every change"
+        for numbers in crowd.numbers:
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "none missing, none twice"
+        assert hub.dropped == stalled
+        assert all(later < 1.1 * sizes[1] + 5000 for later in sizes[2:]), "memory is flat"
+        polls = emulator.count("backends", region="us-east")
+        assert client.stats().backends.misses >= polls, "one watch asks for all"
+
+
+async def shows(hub: module.Hub, name: str, queue: int) -> None:
+    """Wait until a backend's queue is known to be so long."""
+    assert hub.monitor is not None
+    fleet = hub.monitor.fleet
+    await until(
+        lambda: any((one.backend.name, one.backend.queue_length) == (name, queue) for one in fleet.values())
+    )
+
+
+async def asked_again(emulator: Emulator, region: str) -> None:
+    """Wait until a region's list is asked for once more."""
+    before = emulator.count("backends", region=region)
+    await until(lambda: emulator.count("backends", region=region) > before)
+
+
+async def test_readers_get_every_change_and_the_stalled_are_dropped() -> None:
+    await many_readers(live=20, stalled=3, changes=60)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_two_hundred_readers_of_which_ten_are_stalled() -> None:
+    await many_readers(live=190, stalled=10, changes=300)
+
+
+async def test_one_worker_polls_and_the_others_are_told(emulator: Emulator, redis: Any, server: Any) -> None:
+    interval = 0.5
+    stores = [RedisStore(server.url, timeout=30) for _ in range(4)]
+    clients = [Client(emulator.account(), store=store) for store in stores]
+    queues: list[list[int]] = [[] for _ in clients]
+    name = emulator.backends("us-east")[0]
+
+    async def watch(client: Client, seen: list[int]) -> None:
+        async for change in client.watch(interval, [name]):
+            if change.after is not None:
+                seen.append(change.after.queue_length)
+            if seen[-1:] == [1008]:
+                return
+
+    tasks = [asyncio.ensure_future(watch(*pair)) for pair in zip(clients, queues, strict=True)]
+    await until(lambda: all(queues))
+    emulator.reset_log()
+    ticks = 8
+    for tick in range(ticks):
+        emulator.set_backend(name, queue_length=1001 + tick)
+        await asked_again(emulator, "us-east")
+    await asyncio.wait_for(asyncio.gather(*tasks), 60)
+    polls = emulator.count("backends", region="us-east")
+    for client in clients:
+        await client.aclose()
+    for store in stores:
+        await store.aclose()
+    # Each tick one of four; at most one more where a tick came between two workers'.
+    assert polls <= 2 * ticks + 2, f"{polls} requests in {ticks} ticks of 4 workers"
