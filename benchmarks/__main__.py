@@ -13,7 +13,8 @@ from typing import Any
 from .measure import Table
 
 NAMES = (
-    "chain", "decode", "fleet", "herd", "hit", "lag", "poll", "region", "shared", "start", "storm", "target",
+    "chain", "decode", "fleet", "herd", "hit", "lag", "poll", "region", "serve", "shared", "start",
+    "storm", "target",
 )  # fmt: skip
 
 

@@ -87,22 +87,26 @@ def service(fleet: str = "snapshots", latency: float = 0.0) -> Iterator[Service]
         process.stdout.close()
 
 
+def told(emulator: Emulator) -> Service:
+    """Return where an emulator is, and what opens it."""
+    return Service(
+        emulator.api_keys[0],
+        emulator.iam_url,
+        emulator.search_url,
+        emulator.catalog_url,
+        {region: emulator.url(region) for region in emulator.regions},
+        [one.crn for one in emulator.instances],
+        {region: list(emulator.backends(region)) for region in emulator.regions},
+    )
+
+
 async def serve(fleet: "str | Fleet", latency: float) -> None:
     """Serve until stdin is closed."""
     async with Emulator(fleet) as emulator:
         if latency:
             for region in emulator.regions:
                 emulator.fault(Delay(latency), region=region, times=None)
-        told = Service(
-            emulator.api_keys[0],
-            emulator.iam_url,
-            emulator.search_url,
-            emulator.catalog_url,
-            {region: emulator.url(region) for region in emulator.regions},
-            [one.crn for one in emulator.instances],
-            {region: list(emulator.backends(region)) for region in emulator.regions},
-        )
-        print(msgspec.json.encode(told).decode(), flush=True)
+        print(msgspec.json.encode(told(emulator)).decode(), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 

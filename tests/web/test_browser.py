@@ -156,7 +156,7 @@ async def test_a_narrow_screen_shows_all_without_scrolling_sideways(
 async def test_it_follows_the_colours_that_the_system_wants(url: str, browser: Browser) -> None:
     shades = []
     for scheme in ("light", "dark"):
-        context = await browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
+        context = await browser.new_context(color_scheme=scheme)
         page = await context.new_page()
         await page.goto(url)
         shade = await page.evaluate("getComputedStyle(document.body).backgroundColor")
