@@ -1,0 +1,180 @@
+"""The pytest plugin, in the tests of a project of its own, as its users have it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+APP = """
+from fastapi import FastAPI
+from qrbackends.web import ClientDep, MsgspecResponse, exception_handlers, lifespan
+
+app = FastAPI(lifespan=lifespan(), exception_handlers=exception_handlers)
+
+
+@app.get("/t1/{name}")
+async def t1(name: str, client: ClientDep) -> MsgspecResponse:
+    return MsgspecResponse((await client.properties(name)).median_t1())
+"""
+
+ASYNC_TESTS = """
+import pytest
+from qrbackends import ServerError, Client
+from qrbackends.emulator import Status
+
+
+async def test_the_client_reads_the_emulated_fleet(qrbackends_client, qrbackends_emulator):
+    fleet = await qrbackends_client.backends()
+    assert sorted(one.name for one in fleet) == list(qrbackends_emulator.backends())
+
+
+async def test_faults_are_scripted(qrbackends_client, qrbackends_emulator):
+    name = qrbackends_emulator.backends()[0]
+    qrbackends_emulator.fault(Status(500), resource="properties", times=None)
+    with pytest.raises(ServerError):
+        await qrbackends_client.properties(name, timeout=5)
+    qrbackends_emulator.clear_faults()
+    assert (await qrbackends_client.properties(name)).backend_name == name
+
+
+async def test_tests_do_not_see_each_others_faults(qrbackends_client, qrbackends_emulator):
+    await qrbackends_client.properties(qrbackends_emulator.backends()[0])
+    assert qrbackends_emulator.count("properties") == 1
+
+
+@pytest.mark.qrbackends(fleet="snapshots", regions=("eu-de",))
+async def test_the_mark_chooses_the_fleet(qrbackends_client):
+    names = {one.name for one in await qrbackends_client.backends()}
+    assert "ibm_boston" in names
+
+
+async def test_programs_that_look_for_an_account_find_the_emulators(qrbackends_emulator):
+    async with Client.from_account() as client:
+        assert len(await client.backends()) == len(qrbackends_emulator.backends())
+
+
+async def test_a_region_can_die(qrbackends_client, qrbackends_emulator):
+    qrbackends_emulator.stop_region("eu-de")
+    fleet = await qrbackends_client.backends(timeout=5)
+    assert [error.region for error in fleet.errors] == ["eu-de"]
+    qrbackends_emulator.start_region("eu-de")
+"""
+
+SYNC_TESTS = """
+import pytest
+from fastapi.testclient import TestClient
+from qrbackends.emulator import Status
+
+from app import app
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_the_app(qrbackends_emulator, again):
+    name = qrbackends_emulator.backends()[0]
+    with TestClient(app) as web:
+        assert 0 < web.get(f"/t1/{name}").json() < 1
+        assert web.get("/t1/nowhere").status_code == 404
+    assert qrbackends_emulator.requests[-1].status in (200, 404)
+
+
+def test_the_app_when_the_service_is_gone(qrbackends_emulator):
+    for region in qrbackends_emulator.regions:
+        qrbackends_emulator.stop_region(region)
+    with TestClient(app) as web:
+        answer = web.get("/t1/anything")
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+"""
+
+WRONG = """
+def test_a_client_needs_an_async_test(qrbackends_client):
+    pass
+"""
+
+
+PLUGINS = ("-p", "no:schemathesis", "-p", "no:hypothesispytest", "-p", "no:xdist", "-p", "no:cov")
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "error",
+        *PLUGINS,
+        *options,
+    ]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+ANYIO = """
+import pytest
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+"""
+
+
+LOOP = ("-o", "asyncio_default_fixture_loop_scope=function")
+
+
+@pytest.mark.parametrize(
+    ("head", "options"),
+    [
+        pytest.param(ANYIO, ("-p", "no:asyncio"), id="anyio"),
+        pytest.param(ANYIO, LOOP, id="anyio beside pytest-asyncio"),
+        pytest.param("import pytest\npytestmark = pytest.mark.asyncio\n", LOOP, id="pytest-asyncio"),
+        pytest.param("", (*LOOP, "-o", "asyncio_mode=auto"), id="pytest-asyncio, auto"),
+    ],
+)
+def test_async_tests_have_emulator_and_client(head: str, options: tuple[str, ...], project: Path) -> None:
+    (project / "test_it.py").write_text(head + ASYNC_TESTS)
+    outcome = run(project, *options)
+    assert outcome.returncode == 0, outcome.stdout
+    assert "6 passed" in outcome.stdout
+
+
+def test_an_app_is_tested_as_it_is(project: Path) -> None:
+    (project / "test_it.py").write_text(SYNC_TESTS)
+    outcome = run(project, "-p", "no:asyncio", "-W", "ignore:Using `httpx` with")
+    assert outcome.returncode == 0, outcome.stdout
+    assert "3 passed" in outcome.stdout
+
+
+def test_a_sync_test_is_told_what_to_do(project: Path) -> None:
+    (project / "test_it.py").write_text(WRONG)
+    outcome = run(project, "-p", "no:asyncio")
+    assert outcome.returncode == 1
+    assert "qrbackends_client is for async tests" in outcome.stdout
+    assert "give others qrbackends_emulator.account()" in outcome.stdout
+
+
+def test_suites_that_do_not_use_it_import_nothing_for_it(project: Path) -> None:
+    (project / "test_it.py").write_text(
+        "import sys\n\ndef test_it():\n"
+        "    assert 'qrbackends.pytest_plugin' in sys.modules\n"
+        "    loaded = {'aiohttp', 'msgspec', 'qrbackends.client', 'qrbackends.emulator'}\n"
+        "    assert not loaded & set(sys.modules)\n"
+    )
+    outcome = run(project, "-p", "no:asyncio")
+    assert outcome.returncode == 0, outcome.stdout
+
+
+def test_the_mark_is_known(project: Path) -> None:
+    outcome = run(project, "-p", "no:asyncio", "--markers")
+    assert "@pytest.mark.qrbackends(**options)" in outcome.stdout
