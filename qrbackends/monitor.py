@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
@@ -141,8 +142,8 @@ class Monitor:
     def start(self) -> None:
         """Begin, in a context of its own; `async with` does it."""
         if not self._tasks:
-            self._begin(self._follow())
-            self._begin(self._calibrate())
+            self._begin(self._follow)
+            self._begin(self._calibrate)
 
     async def aclose(self) -> None:
         """Stop; what is known stays readable."""
@@ -162,14 +163,14 @@ class Monitor:
     ) -> None:
         await self.aclose()
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = asyncio.get_running_loop().create_task(self._until_closed(work), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _until_closed(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _until_closed(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except (ClientClosed, WrongEventLoop):
             self.ended.set()
 
@@ -208,7 +209,7 @@ class Monitor:
         self._tell(News("failed", change.at, change.region, error=error))
         self._show_again(change.instance, change.at)
         if change.instance is not None and not any(change.instance in one for one in self._entries.values()):
-            self._begin(self._recall(change.instance))
+            self._begin(partial(self._recall, change.instance))
 
     async def _recall(self, crn: str) -> None:
         """Take an instance's old list, if the cache has one, as none has come since we began."""

@@ -21,17 +21,20 @@ pytestmark = pytest.mark.anyio
 UNITS = ("seconds", "bytes", "ratio", "jobs", "qubits", "gates", "total", "state", "up", "entries", "info")
 
 
-_parsed: Any = text_string_to_metric_families
+_parsed: Any = text_string_to_metric_families  # neither is typed
+_written: Any = generate_latest
+_parsed_later: Any = open_metrics
+_written_later: Any = exposition.generate_latest
 
 
 def page(collector: Collector) -> dict[str, Any]:
     """Return the families of a scrape, by name."""
     registry = CollectorRegistry()
     registry.register(collector)
-    text = generate_latest(registry).decode()  # type: ignore[no-untyped-call]
+    text = _written(registry).decode()
     families = {family.name: family for family in _parsed(text)}
-    later = exposition.generate_latest(registry).decode()
-    assert {family.name for family in open_metrics(later)} == set(families)
+    later = _written_later(registry).decode()
+    assert {family.name for family in _parsed_later(later)} == set(families)
     return families
 
 

@@ -94,7 +94,18 @@ def test_a_client_needs_an_async_test(qrbackends_client):
 """
 
 
-PLUGINS = ("-p", "no:schemathesis", "-p", "no:hypothesispytest", "-p", "no:xdist", "-p", "no:cov")
+PLUGINS = (
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:schemathesis",
+    "-p",
+    "no:hypothesispytest",
+    "-p",
+    "no:xdist",
+    "-p",
+    "no:cov",
+)
 
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

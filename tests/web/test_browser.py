@@ -16,7 +16,7 @@ from qrbackends.web import Guard, Pace, board_app
 from .browser import chromium
 from .serving import served
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.anyio
 
 SCRIPT = "</script><img src=x onerror=\"document.title='owned'\"><b>bold</b>"
 WAIT = 30_000  # ms; a guard against a hang

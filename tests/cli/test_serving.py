@@ -1,0 +1,155 @@
+"""`board` and `exporter`, as the processes that they are."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from .conftest import Run
+
+QUICK = ("--emulator", "synthetic", "--port", "0", "--interval", "1")
+TOKEN = "QRBACKENDS_WEB_TOKEN"
+
+
+@contextmanager
+def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qrbackends", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def line(stream: IO[str] | None) -> str:
+    assert stream is not None
+    return stream.readline()
+
+
+def get(url: str, **headers: str) -> tuple[int, str]:
+    asked = urllib.request.Request(url, headers=headers)  # noqa: S310
+    try:
+        with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_the_board_says_where_it_is_and_that_it_is_emulated() -> None:
+    with running("board", *QUICK) as process:
+        said = line(process.stdout)
+        assert re.fullmatch(r"Emulated fleet \(synthetic\) at http://127\.0\.0\.1:\d+/\n", said)
+        assert line(process.stdout) == "Ctrl-C ends it.\n"
+        url = said.split(" at ")[1].strip()
+        status, text = get(url)
+        assert (status, "Emulated data" in text) == (200, True)
+        assert get(f"{url}api/backends")[0] == 200
+        assert get(url, Host="evil.example")[0] == 421
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_open_streams_do_not_keep_it_from_ending(number: signal.Signals) -> None:
+    with running("board", *QUICK, "--json") as process:
+        url = json.loads(line(process.stdout))["url"]
+        with urllib.request.urlopen(f"{url}events", timeout=60) as stream:  # noqa: S310
+            assert stream.readline().startswith(b"id: ")
+            process.send_signal(number)
+            assert stream.read() is not None  # to its end
+        assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == "Emulated data (synthetic), not from IBM's service.\n"
+
+
+def test_a_new_token_is_shown_once_and_demanded() -> None:
+    with running("board", *QUICK, "--with-token") as process:
+        url, _, token = line(process.stdout).split(" at ")[1].strip().partition("#token=")
+        assert len(token) >= 40
+        assert get(url)[0] == 401
+        assert get(url, Authorization=f"Bearer {token}")[0] == 200
+
+
+def test_a_token_of_ones_own_is_not_shown() -> None:
+    secret = "one of my own, sixteen characters"
+    with running("board", *QUICK, "--with-token", **{TOKEN: secret}) as process:
+        said = line(process.stdout)
+        assert "token" not in said
+        url = said.split(" at ")[1].strip()
+        assert get(url, Authorization="Bearer other")[0] == 401
+        assert get(url, Authorization=f"Bearer {secret}")[0] == 200
+
+
+def test_a_short_token_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN, "short")
+    outcome = run("board", *QUICK, "--with-token")
+    assert outcome.code == 2
+    assert "16 characters" in outcome.err
+    assert "short" not in outcome.err
+
+
+@pytest.mark.parametrize("command", ["board", "exporter"])
+def test_a_port_that_is_taken_is_told_in_one_line(command: str, run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        outcome = run(command, "--emulator", "synthetic", "--port", port)
+    assert outcome.code == 1
+    assert f"cannot listen at 127.0.0.1, port {port}" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_an_address_that_is_none_is_told(run: Run) -> None:
+    outcome = run("board", *QUICK, "--host", "no such host")
+    assert outcome.code == 1
+    assert "no such host is no address to listen at" in outcome.err
+
+
+def test_others_can_reach_it_only_where_one_says_so() -> None:
+    with running("board", *QUICK, "--host", "0.0.0.0", "--allow-host", "board.test") as process:
+        assert "--with-token demands a token" in line(process.stderr)
+        port = line(process.stdout).strip().rstrip("/").rpartition(":")[2]
+        assert get(f"http://127.0.0.1:{port}/", Host="board.test")[0] == 200
+        assert get(f"http://127.0.0.1:{port}/", Host="other.test")[0] == 421
+
+
+def test_the_exporter_tells_the_fleet_to_prometheus() -> None:
+    with running("exporter", *QUICK, "--with-token", "--json") as process:
+        told = json.loads(line(process.stdout))
+        bearer = f"Bearer {told['token']}"
+        assert told["url"].endswith("/metrics")
+        assert get(told["url"])[0] == 401
+        names: set[str] = set()
+        while "qrbackends_backend_t1_seconds" not in names:
+            status, text = get(told["url"], Authorization=bearer)
+            assert status == 200
+            families = list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call,unused-ignore]
+            names = {family.name for family in families if family.samples}
+        assert "qrbackends_requests" in names
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_help_tells_what_they_are_for(run: Run) -> None:
+    for command, what in (("board", "page"), ("exporter", "Prometheus")):
+        outcome = run(command, "--help")
+        assert outcome.code == 0
+        assert what in outcome.out
+        assert "--emulator" in outcome.out
