@@ -4,13 +4,20 @@ import ast
 import codeop
 import inspect
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer as AppServer
 
 import qrbackends
 from qrbackends.emulator import Emulator
+
+from .web.serving import served
 
 pytestmark = pytest.mark.anyio
 
@@ -36,11 +43,31 @@ async def run(block: str) -> dict[str, Any]:
     return names
 
 
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """Serve an app of whatever framework."""
+    if isinstance(app, web.Application):
+        async with AppServer(app) as server:
+            yield str(server.make_url("")).rstrip("/")
+    else:
+        async with served(app) as url:
+            yield url
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 async def test_the_blocks_run(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Emulator(fleet="snapshots") as emulator:
         monkeypatch.setattr("qrbackends.client.load_account", lambda name, path: emulator.account())
-        await run(block)
+        names = await run(block)
+        if "app" in names:
+            path = (
+                "/properties/ibm_boston" if "properties" in names else "/fleet/backends/ibm_boston/properties"
+            )
+            async with serving(names["app"]) as url, aiohttp.ClientSession() as visitor:
+                for name, status in (("ibm_boston", 200), ("nowhere", 404)):
+                    async with visitor.get(url + path.format(name)) as answer:
+                        assert answer.status == status
+                        assert (await answer.json()).get("backend_name") in (name, None)
 
 
 def test_there_are_blocks_and_two_commands() -> None:
