@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 @source_options
 @serving_options(port=8580)
 def board(serving: Serving) -> None:
-    """Serve a page that shows every backend of every region, live, until Ctrl-C.
+    """Serve a live page that shows the fleet.
 
-    It needs the extra `web`. Only this machine can reach it unless --host says otherwise. Below /api the
-    fleet is there as JSON.
+    It shows every backend of every region to browsers, until Ctrl-C. It needs the extra `web`. Only this
+    machine can reach it unless --host says otherwise. Below /api the fleet is there as JSON.
     """
     from ..web import Pace, board_app
 

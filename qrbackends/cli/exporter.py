@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @source_options
 @serving_options(port=9580)
 def exporter(serving: Serving) -> None:
-    """Serve the fleet's figures at /metrics for Prometheus, until Ctrl-C.
+    """Serve the fleet's figures to Prometheus.
 
-    It needs the extras `metrics` and `web`. Scrapes ask the service for nothing: they get what is known.
+    They are at /metrics, until Ctrl-C. It needs the extras `metrics` and `web`. Scrapes ask the service for
+    nothing: they get what is known.
     """
     from prometheus_client import CollectorRegistry, make_asgi_app
     from starlette.applications import Starlette

@@ -1,6 +1,6 @@
 """Exit codes, and what is told."""
 
-import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -130,12 +130,10 @@ def test_an_early_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
-def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["qrbackends", "--version"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module("qrbackends", run_name="__main__")
-    assert ended.value.code == 0
-    assert capsys.readouterr().out == f"qrbackends {__version__}\n"
+def test_as_a_module() -> None:
+    command = [sys.executable, "-m", "qrbackends", "--version"]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, f"qrbackends {__version__}\n", "")
 
 
 def _raising(error: BaseException) -> Callable[..., object]:

@@ -70,6 +70,12 @@ function makeRow(backend) {
   return row;
 }
 
+const rendered = table ? new Map([...table.tBodies[0].rows].map((row) => [keyOf(row.dataset.region, row.dataset.name), row])) : null;
+
+function rowOf(backend) { // the server's own row, where there is one: who reads or has focused it keeps it
+  return rendered.get(keyOf(backend.region, backend.name)) || makeRow(backend);
+}
+
 function showState(cell, status) {
   cell.className = "state " + (STATES.has(status.name) ? status.name : "other");
   cell.textContent = status.name;
@@ -119,7 +125,7 @@ function fill(known) {
 function put(shown, samples) {
   const key = keyOf(shown.backend.region, shown.backend.name);
   const before = rows.get(key);
-  const known = { samples: [], row: before?.row || makeRow(shown.backend), ...before, ...shown };
+  const known = { samples: [], row: before?.row || rowOf(shown.backend), ...before, ...shown };
   known.calibration = shown.calibration || before?.calibration || null;
   if (samples) known.samples = samples;
   rows.set(key, known);
