@@ -1038,34 +1038,32 @@ async def test_a_private_token_provider_shares_nothing_with_its_like(emulator: E
         assert (await one.fetch(properties("alpha"))).source == "memory"
 
 
-async def test_max_age_decides_instead_of_the_policy(emulator: Emulator) -> None:
-    name = emulator.backends()[0]
-    asked = Request("properties", name)
-    async with Client(emulator.account(), cache=CachePolicy(jitter=0, properties=300)) as client:
-        memory = client._cache._memory
-        begin, passed = memory.clock(), [0.0]
-        memory.clock = lambda: begin + passed[0]
-        assert (await client.fetch(asked)).source == "origin"
-        passed[0] = 10.0
-        found = await client.fetch(asked, max_age=10.0)
-        assert (found.source, found.age, found.fresh_for) == ("memory", 10.0, 290.0)
-        assert (await client.fetch(asked, max_age=9.0)).source == "origin"
-        passed[0] = 500.0
-        assert (await client.fetch(asked, max_age=1000.0)).source == "memory"  # not fresh, and young enough
-        await emulator.stop_region("us-east")
-        await emulator.stop_region("eu-de")
-        with pytest.raises(TransportError):
-            await client.fetch(asked, max_age=100.0, timeout=5)
-        assert (await client.fetch(asked, timeout=5)).source == "stale"
-        for wrong in (-1.0, "1"):
-            with pytest.raises(InvalidRequest):
-                await client.fetch(asked, max_age=wrong)  # type: ignore[arg-type]
+async def test_max_age_decides_instead_of_the_policy(
+    emulator: Emulator, client: Client, clock: Clock
+) -> None:
+    asked = properties(NAMES[0])
+    assert (await client.fetch(asked)).source == "origin"
+    clock.now += 10.0
+    found = await client.fetch(asked, max_age=10.0)
+    assert (found.source, found.age, found.fresh_for) == ("memory", 10.0, 290.0)
+    assert (await client.fetch(asked, max_age=9.0)).source == "origin"
+    clock.now += 500.0
+    assert (await client.fetch(asked, max_age=1000.0)).source == "memory"  # not fresh, and young enough
+    await emulator.stop_region("us-east")
+    with pytest.raises(TransportError):
+        await client.fetch(asked, max_age=100.0, timeout=5)
+    assert (await client.fetch(asked, timeout=5)).source == "stale"
+    for wrong in (-1.0, "1"):
+        with pytest.raises(InvalidRequest):
+            await client.fetch(asked, max_age=wrong)  # type: ignore[arg-type]
 
 
-async def test_callers_who_want_it_young_share_one_request(emulator: Emulator, client: Client) -> None:
-    name = emulator.backends()[0]
-    asked = Request("properties", name)
+async def test_callers_who_want_it_young_share_one_request(
+    emulator: Emulator, client: Client, clock: Clock
+) -> None:
+    asked = properties(NAMES[0])
     await client.fetch(asked)
+    clock.now += 1.0
     before = emulator.count("properties")
-    await asyncio.gather(*(client.fetch(asked, max_age=0.0) for _ in range(20)))
+    await asyncio.gather(*(client.fetch(asked, max_age=0.5) for _ in range(20)))
     assert emulator.count("properties") == before + 1
