@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         WrongEventLoop,
     )
     from .file_store import FileStore
+    from .history import Gap, History, Window
     from .memory import Memory
     from .models import (
         Backend,
@@ -87,7 +88,7 @@ else:
             "traffic",
             "cache",
         ),
-        *("changes", "discovery", "snapshot", "client", "monitor", "file_store", "redis_store"),
+        *("changes", "discovery", "snapshot", "history", "client", "monitor", "file_store", "redis_store"),
     )
 
     def __getattr__(name):
@@ -138,7 +139,9 @@ __all__ = [
     "Fetched",
     "FileStore",
     "Forbidden",
+    "Gap",
     "HeldBack",
+    "History",
     "Instance",
     "InstanceSearch",
     "InstanceUnavailable",
@@ -175,6 +178,7 @@ __all__ = [
     "Unauthorized",
     "UnknownGate",
     "UnknownQubit",
+    "Window",
     "WrongEventLoop",
     "__version__",
     "summary",

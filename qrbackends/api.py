@@ -334,14 +334,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdecimal():
         return min(float(value), _MAX_RETRY_AFTER)
-    until = _http_date(value)
+    until = http_date(value)
     if until is None:
         return None
-    since = _http_date(headers.get("Date", "")) or datetime.now(UTC)
+    since = http_date(headers.get("Date", "")) or datetime.now(UTC)
     return min(max(0.0, (until - since).total_seconds()), _MAX_RETRY_AFTER)
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """Return the instant of an HTTP date, or None where it is none."""
     try:
         when = parsedate_to_datetime(text)
         return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)

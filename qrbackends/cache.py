@@ -15,7 +15,7 @@ import anyio
 from msgspec import Struct
 
 from .account import Account, Instance
-from .api import API_VERSION, Request, Resource, request_of
+from .api import API_VERSION, Request, Resource, http_date, request_of
 from .calls import Calls
 from .errors import (
     AuthenticationFailed,
@@ -35,7 +35,7 @@ from .errors import (
 from .flight import Flights, Overdue
 from .memory import Entry, Key, Memory, Ticket
 from .origin import Origin, read
-from .policy import CachePolicy
+from .policy import CachePolicy, is_settled
 from .retry import Trail
 from .scope import Scope, Scopes
 from .size import retained_size
@@ -76,18 +76,27 @@ class Fetched(Struct, Generic[T], frozen=True):
 
 
 class _Question(NamedTuple):
-    """What is asked, of whom, with whose rights, and how old the answer may be where that is said."""
+    """What is asked, of whom, with whose rights; how old the answer may be, and whether memory keeps it."""
 
     request: Request
     instance: Instance
     scope: Scope
     ticket: Ticket
     max_age: float | None = None
+    kept: bool = True
 
 
 class _Found(NamedTuple):
     entry: Entry
     source: Source
+
+
+class _Answered(NamedTuple):
+    """What the service answered, and for how long others may have it; None if it is for nobody else."""
+
+    entry: Entry
+    body: bytes
+    shared_for: float | None
 
 
 _Way: TypeAlias = tuple[Ticket, bool | float]
@@ -195,6 +204,7 @@ class Cache:
         *,
         refresh: bool = False,
         max_age: float | None = None,
+        kept: bool = True,
     ) -> Fetched[Any]:
         """Return an instance's answer to `request`.
 
@@ -205,6 +215,7 @@ class Cache:
             refresh: ask the service, whatever is known.
             max_age: seconds since the service gave the answer; decides instead of the policy, and in bad
                 times, too.
+            kept: whether memory keeps the answer; what is wanted once leaves its place to others.
 
         Raises:
             QRBackendsError: there is no answer, and none that would do; each caller gets an instance of
@@ -224,7 +235,7 @@ class Cache:
                 self._renew(_Question(request, instance, scope, self._memory.ticket(key)), entry)
                 counts["stale"] += 1
                 return _given(entry, now, "stale")
-        question = _Question(request, instance, scope, self._ticket(key, refresh), max_age)
+        question = _Question(request, instance, scope, self._ticket(key, refresh), max_age, kept)
         return await self._ask(question, deadline, refresh)
 
     async def invalidate(self, matches: Callable[[Request], bool]) -> int:
@@ -332,7 +343,7 @@ class Cache:
         """Ask store and service; what a refusal makes worthless is removed."""
         try:
             if self._shared is None or not self._freshness(question.request):
-                return _Found((await self._from_origin(question, trail))[0], "origin")
+                return _Found((await self._from_origin(question, trail)).entry, "origin")
             return await self._through_store(question, self._shared, refresh, trail)
         except (Unauthorized, Forbidden):
             await self._remove([question.scope], _everything)
@@ -359,7 +370,7 @@ class Cache:
         if self._shared is not None:
             await self._shared.delete(question.scope, [question.request.target])
 
-    async def _from_origin(self, question: _Question, trail: Trail) -> tuple[Entry, bytes]:
+    async def _from_origin(self, question: _Question, trail: Trail) -> _Answered:
         # No deadline of its own: each who waits has one, and the last to leave stops it.
         try:
             answer = await self._origin.fetch(question.request, question.instance, trail)
@@ -369,7 +380,13 @@ class Cache:
             # An instance without a traceback, whose frames would keep the body and the credential.
             self._memory.put(question.ticket, Entry(error.again(), now, until, until, _NEGATIVE_SIZE))
             raise
-        return self._keep(question, answer.value, answer.body, age=0.0), answer.body
+        request = question.request
+        # Whether the past is past is a matter of the service's clock, not of ours.
+        date = (None if request.updated_before is None else http_date(answer.date)) or self._now()
+        freshness = self._policy.freshness(request, date)
+        entry = self._keep(question, answer.value, answer.body, 0.0, freshness)
+        shared = request.updated_before is None or is_settled(request, date)
+        return _Answered(entry, answer.body, freshness if shared else None)
 
     async def _through_store(
         self, question: _Question, shared: Shared, refresh: bool, trail: Trail
@@ -389,7 +406,7 @@ class Cache:
                 break
             failed += anyio.current_time() - began < LEASE  # a slow one that lives has not failed
         # Nobody can tell, or those who led had no answer for us: everybody asks, rather than one by one.
-        return _Found((await self._from_origin(question, trail))[0], "origin")
+        return _Found((await self._from_origin(question, trail)).entry, "origin")
 
     async def _led(
         self, question: _Question, shared: Shared, lease: Lease, refresh: bool, trail: Trail
@@ -399,10 +416,10 @@ class Cache:
             # Another worker may have answered between the look and the lease.
             if not refresh and (entry := await self._from_store(question, shared)):
                 return _Found(entry, "shared")
-            entry, body = await self._from_origin(question, trail)
-            if question.ticket.valid:
-                await lease.put(body, self._freshness(question.request) + self._policy.grace)
-            return _Found(entry, "origin")
+            found = await self._from_origin(question, trail)
+            if question.ticket.valid and found.shared_for is not None:
+                await lease.put(found.body, found.shared_for + self._policy.grace)
+            return _Found(found.entry, "origin")
         finally:
             await lease.release()
 
@@ -418,16 +435,18 @@ class Cache:
             value = read(question.request, question.instance, 200, {}, stored.body)
         except QRBackendsError:  # written by another version of this package
             return None
-        entry = self._keep(question, value, stored.body, stored.age)
+        # What is stored about an instant of the past was settled when it was.
+        past = question.request.updated_before is not None
+        freshness = self._policy.history if past else self._freshness(question.request)
+        entry = self._keep(question, value, stored.body, stored.age, freshness)
         return entry if _is_good(entry, self._memory.clock(), question.max_age) else None
 
-    def _keep(self, question: _Question, value: Any, body: bytes, age: float) -> Entry:
+    def _keep(self, question: _Question, value: Any, body: bytes, age: float, freshness: float) -> Entry:
         stored_at = self._memory.clock() - age
-        freshness = self._freshness(question.request)
         fresh_until = stored_at + freshness * (1 - self._policy.jitter * self._draw())
         size = retained_size(question.request.resource, body, value)
         entry = Entry(value, stored_at, fresh_until, fresh_until + self._policy.grace, size)
-        if freshness:
+        if freshness and question.kept:
             self._memory.put(question.ticket, entry)
         return entry
 

@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
@@ -19,6 +19,7 @@ from .calls import Calls
 from .choosing import Key, Test, Wanted, least_busy, rank
 from .discovery import Discovery, ServiceInstance
 from .errors import InvalidRequest, QRBackendsError
+from .history import History
 from .memory import Memory
 from .models import (
     Backend,
@@ -458,6 +459,38 @@ class Client:
         """
         return await self._watcher.wait_for_recalibration(backend_id, timeout, interval)
 
+    def history(
+        self,
+        backend_id: str,
+        since: datetime,
+        until: datetime | None = None,
+        *,
+        every: timedelta | None = None,
+        calibration_id: str | None = None,
+        instance: Instance | str | None = None,
+    ) -> History:
+        """Return a backend's calibrations in a stretch of time, in order; each once.
+
+        `async for one in client.history(…)` gives `BackendProperties`, and a `Gap`, which is false, for each
+        stretch of which nothing is known as the service failed. What is well in the past is kept in the
+        store for long, where there is one, and not in memory.
+
+        Args:
+            backend_id: the backend's name.
+            since: where the range begins, inclusive; with a time zone.
+            until: where it ends, exclusive; left out, now.
+            every: left out, every calibration; or the newest before each of the instants that lie so far
+                apart, such as `timedelta(days=1)`.
+            calibration_id: a named variant of the backend.
+            instance: ask this one.
+
+        Raises:
+            InvalidRequest: an instant has no time zone, or the range or `every` makes no sense.
+            NotFound: when iterating: there is no such backend, or it never was calibrated.
+        """
+        end = datetime.now(UTC) if until is None else until
+        return History(self._passing, backend_id, since, end, every, calibration_id, instance)
+
     def stats(self) -> ClientStats:
         """Return what cache and pool did since the client was made, and what memory holds."""
         return ClientStats(**asdict(self._cache.stats()), regions=self._pool.stats())
@@ -469,6 +502,8 @@ class Client:
         refresh: bool,
         timeout: float | None,
         max_age: float | None = None,
+        *,
+        kept: bool = True,
     ) -> tuple[Fetched[Any], Instance | None]:
         """Return the answer, and the instance that was asked where it was one."""
         deadline = None if timeout is None else self._calls.deadline(timeout)
@@ -481,7 +516,14 @@ class Client:
         if own is None:  # finding it is a part of the call
             deadline = deadline or self._calls.deadline()
             own = await self._find(request.backend_id, deadline)
-        return await self._cache.fetch(request, own, deadline, refresh=refresh, max_age=max_age), own
+        how: dict[str, Any] = {"refresh": refresh, "max_age": max_age, "kept": kept}
+        return await self._cache.fetch(request, own, deadline, **how), own
+
+    async def _passing(
+        self, request: Request, *, instance: Instance | str | None, refresh: bool = False
+    ) -> Fetched[Any]:
+        """Return an answer that is wanted once: memory does not keep it."""
+        return (await self._fetch(request, instance, refresh, None, kept=False))[0]
 
     async def _known_instances(self) -> tuple[Instance, ...]:
         await self._routes.ready()

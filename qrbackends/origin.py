@@ -25,10 +25,11 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Answer(NamedTuple):
-    """What the service answered: a `request.type`, and the body that it was decoded from."""
+    """What the service answered: a `request.type`, the body that it was decoded from, and its `Date`."""
 
     value: Any
     body: bytes
+    date: str
 
 
 def read(request: Request, instance: Instance, status: int, headers: Mapping[str, str], body: bytes) -> Any:
@@ -143,7 +144,8 @@ class Origin:
             repeated=trail.sent > 0,
         )
         try:
-            return Answer(read(request, instance, *answer), answer.body)
+            value = read(request, instance, *answer)
+            return Answer(value, answer.body, answer.headers.get("Date", ""))
         except QRBackendsError as error:
             error.redact(authorization.reveal().removeprefix("Bearer "))  # an answer may echo it
             raise

@@ -42,7 +42,7 @@ class CachePolicy:
     properties: float = 300.0
     defaults: float = 3600.0
     status: float = 0.0
-    history: float = 86400.0
+    history: float = 30 * 86400.0
     stale_while_revalidate: float = 60.0
     stale_if_error: float = 86400.0
     negative: float = 5.0
@@ -63,10 +63,9 @@ class CachePolicy:
 
         Args:
             request: what was asked.
-            now: the time.
+            now: the time, best by the service's own clock.
         """
-        before = request.updated_before
-        if before is not None and (now - before).total_seconds() > _SETTLED:
+        if is_settled(request, now):
             return self.history
         freshness: float = getattr(self, request.resource)
         return freshness
@@ -75,3 +74,9 @@ class CachePolicy:
     def grace(self) -> float:
         """The seconds for which an answer is kept after it is not fresh any more."""
         return max(self.stale_while_revalidate, self.stale_if_error)
+
+
+def is_settled(request: Request, now: datetime) -> bool:
+    """Return whether the answer does not change any more: it is about an instant well in the past."""
+    before = request.updated_before
+    return before is not None and (now - before).total_seconds() > _SETTLED

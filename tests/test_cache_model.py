@@ -624,7 +624,7 @@ class CacheMachine(RuleBasedStateMachine):
         request, instance = fetch.key
         body = BODIES[request.resource]
         value = read(request, instance, 200, {}, body)  # a new object, so that it can be traced
-        _held(fetch).answer.set_result(Answer(value, body))
+        _held(fetch).answer.set_result(Answer(value, body, ""))
         self.model.answer(fetch, value)
 
     def _fail(self, fetch: Fetch, error: Callable[[str], QRBackendsError]) -> None:

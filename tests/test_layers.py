@@ -30,7 +30,7 @@ LAYERS = [
     },  # no I/O
     {"lane", "pool", "calls", "auth", "origin", "discovery"},  # the wire
     {"store", "stats", "cache", "routes", "file_store", "redis_store"},  # between client and wire
-    {"choosing", "snapshot", "watching"},  # whole-fleet work
+    {"choosing", "history", "snapshot", "watching"},  # whole-fleet work
     {"client"},  # the object people hold
     {"monitor"},  # what it tells, kept up to date
     {"__init__"},
