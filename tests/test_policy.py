@@ -24,7 +24,7 @@ def test_lists_are_fresh_for_half_a_minute() -> None:
     assert CachePolicy(backends=1).freshness(Request("backends", fields=["wait_time_seconds"]), NOW) == 1
 
 
-@pytest.mark.parametrize(("ago", "seconds"), [(3601, 86400), (3600, 300), (0, 300), (-3600, 300)])
+@pytest.mark.parametrize(("ago", "seconds"), [(3601, 30 * 86400), (3600, 300), (0, 300), (-3600, 300)])
 def test_the_past_is_fresh_for_long_once_it_is_settled(ago: int, seconds: float) -> None:
     request = Request("properties", "b", None, NOW - timedelta(seconds=ago))
     assert CachePolicy().freshness(request, NOW) == seconds
