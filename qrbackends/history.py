@@ -105,13 +105,13 @@ class History:
         if every is not None and (not isinstance(every, timedelta) or every < _SHORTEST_STEP):
             raise InvalidRequest("every has to be a timedelta of a minute or more")
         self._newest = Request("properties", backend_id, calibration_id)
-        self._since, self._until = _utc("since", since), _utc("until", until)
-        if self._since >= self._until:
-            raise InvalidRequest("since has to be before until")
+        self._since, self._until = checked_range(since, until)
         self._ask = ask
         self._every = every
         self._instance = instance
         self._inclusive = False
+        self.newest: datetime | None = None
+        """The date of the device's newest calibration, once the first window has come."""
 
     async def __aiter__(self) -> AsyncGenerator[BackendProperties | Gap, None]:
         async with aclosing(self.windows()) as windows:
@@ -128,7 +128,8 @@ class History:
             NotFound: there is no such backend, or it never was calibrated.
             AccountError: or another error that asking for something else will not mend.
         """
-        newest = (await self._ask(self._newest, instance=self._instance, refresh=True)).value.last_update_date
+        found = await self._ask(self._newest, instance=self._instance, refresh=True)
+        self.newest = newest = found.value.last_update_date
         until = max(self._since, min(self._until, newest + _RESOLUTION))
         under_way: deque[asyncio.Task[Window]] = deque()
         length = _FIRST if self._every is None else _WANTED * self._every
@@ -203,6 +204,18 @@ def _fitting(window: Window, length: timedelta) -> timedelta:
     count = len(window.calibrations)
     fitting = (window.until - window.since) * _WANTED / count if count else 2 * length
     return min(max(fitting, length / 4, _SHORTEST), 4 * length, _LONGEST)
+
+
+def checked_range(since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    """Return the ends of a range in UTC.
+
+    Raises:
+        InvalidRequest: one of them has no time zone, or they are not in order.
+    """
+    begin, end = _utc("since", since), _utc("until", until)
+    if begin >= end:
+        raise InvalidRequest("since has to be before until")
+    return begin, end
 
 
 def _utc(name: str, when: datetime) -> datetime:

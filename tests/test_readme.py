@@ -60,9 +60,7 @@ async def test_the_blocks_run(block: str, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr("qrbackends.client.load_account", lambda name, path: emulator.account())
         names = await run(block)
         if "app" in names:
-            path = (
-                "/properties/ibm_boston" if "properties" in names else "/fleet/backends/ibm_boston/properties"
-            )
+            path = "/properties/{}" if "properties" in names else "/fleet/backends/{}/properties"
             async with serving(names["app"]) as url, aiohttp.ClientSession() as visitor:
                 for name, status in (("ibm_boston", 200), ("nowhere", 404)):
                     async with visitor.get(url + path.format(name)) as answer:
