@@ -67,8 +67,10 @@ WITHIN = {  # imports inside one layer, each with its direction
     "stats": {"store"},
     "cache": {"stats", "store"},
     "routes": {"cache"},
-    "cli": {"emulator", "metrics", "web"},
+    "cli": {"archive", "emulator", "metrics", "plot", "web"},
     "pytest_plugin": {"emulator"},
+    "drift": {"archive"},
+    "plot": {"geometry"},
     "web": {"geometry"},
     "__main__": {"cli"},
 }

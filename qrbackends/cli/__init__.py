@@ -28,6 +28,8 @@ _COMMANDS = {  # name: module, imported when the command is wanted, as rich take
     "properties": "documents",
     "status": "documents",
     "defaults": "documents",
+    "archive": "archive",
+    "plot": "plot",
     "board": "board",
     "exporter": "exporter",
     "emulate": "emulate",

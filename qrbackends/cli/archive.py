@@ -1,0 +1,140 @@
+"""`qrbackends archive`: calibrations as Parquet files."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from .options import Source, SourceCommand, instant_of, source_options
+from .screen import Column, print_table, progress_bar
+from .text import echo_json, warn, whole
+
+_DAYS = 30
+_COLUMNS = (
+    Column("backend"),
+    Column("calibrations", right=True),
+    Column("MB", right=True),
+    Column("first", rank=1),
+    Column("last", rank=1),
+)
+
+
+@click.group()
+def archive() -> None:
+    """Keep calibrations as Parquet files.
+
+    URL is a directory, or whatever fsspec knows, such as s3://bucket/prefix. It needs the extra `arrow`.
+    """
+
+
+@archive.command(cls=SourceCommand)
+@click.argument("url")
+@click.argument("names", nargs=-1, metavar="[BACKEND]...")
+@source_options
+@click.option(
+    "--since", type=instant_of, metavar="TIME", help=f"From then on; left out, for the last {_DAYS} days."
+)
+@click.option("--until", type=instant_of, metavar="TIME", help="Before then; left out, until now.")
+@click.option("--calibration-id", metavar="ID", help="A named variant of the backends.")
+def sync(
+    source: Source,
+    as_json: bool,
+    url: str,
+    names: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    calibration_id: str | None,
+) -> None:
+    """Add the calibrations that are missing.
+
+    It can be stopped at any moment, and goes on where it was. What cannot be read is told, and read the next
+    time.
+    """
+    from ..archive import Archive, Progress, Synced
+
+    end = until or datetime.now(UTC)
+    begin = since or end - timedelta(days=_DAYS)
+
+    async def run() -> Synced:
+        with progress_bar("Looking for what is missing") as bar:
+            async with source.client() as client:
+                count = len(names) or len({one.name for one in await client.backends()})
+                bar.begin("Days archived", count * max(1, (end - begin).days))
+                done: dict[str, int] = {}
+
+                def told(progress: Progress) -> None:
+                    days = (progress.until - begin).days
+                    for _ in range(days - done.get(progress.backend, 0)):
+                        bar.step()
+                    done[progress.backend] = days
+
+                how: dict[str, Any] = {"calibration_id": calibration_id, "progress": told}
+                return await Archive(url).sync(client, names or None, since=begin, until=end, **how)
+
+    synced = asyncio.run(run())
+    source.announce()
+    added = sum(synced.added.values())
+    if as_json:
+        echo_json({"added": synced.added, "gaps": {name: len(gaps) for name, gaps in synced.gaps.items()}})
+    else:
+        click.echo(f"{added:,} calibrations of {len(synced.added):,} backends are new.")
+    for name, gaps in synced.gaps.items():
+        for gap in gaps:
+            warn(f"{name}: nothing is known from {_minute(gap.since)} to {_minute(gap.until)}: {gap.error}")
+    for error in synced.errors.values():
+        warn(str(error))
+
+
+@archive.command()
+@click.argument("url")
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
+def info(url: str, as_json: bool) -> None:
+    """Show what there is of each backend."""
+    from ..archive import Archive
+
+    held = Archive(url).info()
+    if as_json:
+        echo_json(held)
+        return
+    rows = [
+        [one.backend, whole(one.calibrations), _megabytes(one.bytes), _minute(one.first), _minute(one.last)]
+        for one in held
+    ]
+    count, size = sum(one.calibrations for one in held), sum(one.bytes for one in held)
+    print_table("Archived calibrations", _COLUMNS, rows, f"{count:,} calibrations, {_megabytes(size)} MB.")
+
+
+@archive.command()
+@click.argument("url")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--backend", "backends", multiple=True, metavar="BACKEND", help="Of this one only; repeatable.")
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Such as T1 or gate_error; repeatable.")
+@click.option("--since", type=instant_of, metavar="TIME", help="Calibrated then or later.")
+@click.option("--until", type=instant_of, metavar="TIME", help="Calibrated before.")
+def export(
+    url: str,
+    file: str,
+    backends: tuple[str, ...],
+    names: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+) -> None:
+    """Write what matches into one file, .parquet or .csv."""
+    from ..archive import Archive
+
+    try:
+        rows = Archive(url).export(
+            file, backends=backends or None, names=names or None, since=since, until=until
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"{rows:,} rows.")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f}"
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,144 @@
+"""`qrbackends plot`: devices, their history, and the fleet as pictures."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..client import Client
+from ..history import Gap
+from ..models import BackendProperties
+from .options import Source, SourceCommand, instant_of, source_options
+from .text import echo_json, warn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_KINDS = (".png", ".svg", ".pdf")
+_DPI = 150
+_MOMENTS = 60  # in a history, unless it is said
+
+
+def _file(_: click.Context, __: click.Parameter, value: str) -> Path:
+    path = Path(value)
+    if path.suffix not in _KINDS:
+        raise click.BadParameter(f"{value!r} has to end in one of {', '.join(_KINDS)}")
+    return path
+
+
+_output = click.option(
+    "-o", "--output", required=True, callback=_file, metavar="FILE.{png,svg,pdf}", help="The picture."
+)
+
+
+@click.group()
+def plot() -> None:
+    """Draw devices, their history, and the fleet.
+
+    It needs the extra `plot`. Emulated data says so in the picture.
+    """
+
+
+@plot.command("map", cls=SourceCommand)
+@click.argument("backend")
+@source_options
+@_output
+def error_map(source: Source, as_json: bool, backend: str, output: Path) -> None:
+    """Draw a device's qubits and couplings by their errors."""
+
+    async def draw(client: Client) -> "Figure":
+        from ..plot import error_map
+
+        configuration, properties = await asyncio.gather(
+            client.configuration(backend), client.properties(backend)
+        )
+        return error_map(configuration, properties)
+
+    _draw(source, output, draw, as_json)
+
+
+@plot.command(cls=SourceCommand)
+@click.argument("backend")
+@source_options
+@click.option(
+    "--name",
+    type=click.Choice(["t1", "t2", "readout_error", "two_qubit_error"]),
+    default="t1",
+    show_default=True,
+    help="What is drawn: the median, and the quartiles around it.",
+)
+@click.option(
+    "--qubit", "qubits", multiple=True, type=click.IntRange(min=0), help="Drawn singly, too; repeatable."
+)
+@click.option("--since", type=instant_of, metavar="TIME", help="From then on; left out, for the last 7 days.")
+@click.option("--until", type=instant_of, metavar="TIME", help="Before then; left out, until now.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=1 / 60),
+    metavar="HOURS",
+    help=f"One calibration for each so many hours; left out, about {_MOMENTS} in all; 0.02 for every one.",
+)
+@_output
+def history(
+    source: Source,
+    as_json: bool,
+    backend: str,
+    name: Any,
+    qubits: tuple[int, ...],
+    since: datetime | None,
+    until: datetime | None,
+    every: float | None,
+    output: Path,
+) -> None:
+    """Draw how a device went."""
+    end = until or datetime.now(UTC)
+    begin = since or end - timedelta(days=7)
+    step = (end - begin) / _MOMENTS if every is None else timedelta(hours=every)
+
+    async def draw(client: Client) -> "Figure":
+        from ..plot import history_plot
+
+        moments: list[BackendProperties | Gap] = []
+        async for one in client.history(backend, begin, end, every=max(step, timedelta(minutes=1))):
+            moments.append(one)
+            if isinstance(one, Gap):
+                since, until = f"{one.since:%Y-%m-%d %H:%M}", f"{one.until:%Y-%m-%d %H:%M}"
+                warn(f"nothing is known from {since} to {until}: {one.error}")
+        return history_plot(moments, name, qubits=qubits)
+
+    _draw(source, output, draw, as_json)
+
+
+@plot.command(cls=SourceCommand)
+@source_options
+@_output
+def fleet(source: Source, as_json: bool, output: Path) -> None:
+    """Draw the backends' errors against their queues."""
+
+    async def draw(client: Client) -> "Figure":
+        from ..plot import fleet_plot
+
+        listed = await client.backends()
+        for error in listed.errors:
+            warn(str(error))
+        return fleet_plot(listed)
+
+    _draw(source, output, draw, as_json)
+
+
+def _draw(source: Source, output: Path, draw: "Callable[[Client], Awaitable[Figure]]", as_json: bool) -> None:
+    async def run() -> "Figure":
+        async with source.client() as client:
+            return await draw(client)
+
+    figure = asyncio.run(run())
+    if source.emulator is not None:  # the picture goes its own way
+        said = f"Emulated data ({source.emulator}), not from IBM's service"
+        figure.text(0.005, 0.005, said, fontsize=7, color="#d55e00")
+    figure.savefig(output, dpi=_DPI)
+    if as_json:
+        echo_json({"file": str(output)})
+    source.announce()
