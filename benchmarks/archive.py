@@ -20,7 +20,7 @@ QUBITS = 156
 DEVICES, DAYS = 12, 30  # 8,640 calibrations
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 QUERY = """
-    select backend, date_trunc('day', calibrated_at) as day, median(value) as t1
+    select backend, epoch(calibrated_at) // 86400 as day, median(value) as t1
     from read_parquet('{}/backend=*/month=*/*.parquet', hive_partitioning = true)
     where name = 'T1' group by all order by all
 """

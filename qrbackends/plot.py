@@ -24,6 +24,7 @@ try:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
     from matplotlib.figure import Figure
     from matplotlib.patches import Circle
+    from matplotlib.ticker import NullLocator
 except ImportError as error:
     raise ImportError('plots need matplotlib: pip install "qrbackends[plot]"') from error
 
@@ -70,7 +71,11 @@ def error_map(configuration: BackendConfiguration, properties: BackendProperties
     qubits = _draw_qubits(axes, places, properties, inch)
     for scale, label in ((couplings, f"{properties.native_entangler} error"), (qubits, "readout error")):
         if scale is not None:
-            figure.colorbar(scale, ax=axes, location="bottom", label=label, shrink=0.6, aspect=40)
+            bar = figure.colorbar(scale, ax=axes, location="bottom", label=label, shrink=0.6, aspect=40)
+            ends = scale.norm.vmin, scale.norm.vmax
+            ticks = [ends[0], sqrt(ends[0] * ends[1]), ends[1]]  # few, as long numbers would collide
+            bar.set_ticks(ticks, labels=[f"{tick:.1e}".replace("e-0", "e-") for tick in ticks])
+            bar.ax.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(-0.6, wide - 0.4)
     axes.set_ylim(high - 0.4, -0.6)  # rows are counted downward
     axes.set_aspect("equal")
@@ -224,7 +229,7 @@ def _draw_couplings(
         if pair in errors:
             colors[number] = scale.to_rgba(errors[pair])
     lines = [(places[one], places[other]) for one, other in pairs]
-    styles = [":" if pair in broken else "-" for pair in pairs]
+    styles = [(0, (0.7, 0.5)) if pair in broken else "-" for pair in pairs]
     axes.add_collection(LineCollection(lines, colors=colors, linestyles=styles, linewidths=3.5, zorder=1))
     return scale if errors else None
 

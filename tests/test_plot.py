@@ -70,7 +70,9 @@ def test_no_labels_of_a_map_collide(name: str, dpi: int) -> None:
     (axes, *bars) = figure.axes
     numbers = [text for text in axes.texts if text.get_text().isdecimal()]
     assert len(numbers) == real(name)[0].n_qubits
-    assert_no_collisions(figure, [*numbers, *(bar.xaxis.label for bar in bars)])
+    ticks = [label for bar in bars for label in bar.get_xticklabels(which="both")]
+    assert len(ticks) == 6
+    assert_no_collisions(figure, [*numbers, *ticks, *(bar.xaxis.label for bar in bars)])
     for text in numbers:  # inside of its circle, and readable
         box = text.get_window_extent()
         edge = axes.transData.transform((0.36, 0))[0] - axes.transData.transform((-0.36, 0))[0]
@@ -162,29 +164,29 @@ def test_without_matplotlib_it_says_what_to_install() -> None:
 
 PICTURES = {
     "fractional": (
-        "fffbe7e8ece9efe5ede6fcffffffffc9f4ffffffffffffffffffff9be4fffffffffffffffffffffdd1f5a4e4b1ffffff"
-        "ffffffffaecf42995affffffffffffe4eefff5fef5ffffffffffffb8eafffffffffffffffffffff6ffffffffffffffff"
-        "ffffe9d2d6cbc7c2c6e1fffffffffdf9fbe0e8f8fffffffffffbe0d6d5c8ccc8c0d1fefffffdfaffffedf2fffdfaffff"
+        "fffbe7e8ece9efe5ede6fcffffffffc8f5ffffffffffffffffffff96e6fffffffffffffffffffffcd3f7a9e8b3ffffff"
+        "ffffffffacce3e9851ffffffffffffe6ecffeffeefffffffffffffb5ebfffffffffffffffffffff1feffffffffffffff"
+        "ffffe4dcd9d0cecdc8d8fffffffff4fffbdfe5fefff3fffffffee4dcd9d1cecdc9d8fffffffdf3ffffececfffff2ffff"
     ),
     "hanoi": (
-        "fffffff0f0eff1efefffffffffffffe2f3ffffefe4fffffff9f8f9dbecf7f6e8daf3f7ffcfc5cac6beb9b1adad9dc5ff"
-        "ffd5f8ffffced7fffff6d5ffffddeceae0d9e2ecece7dcebffdcdacfc7ccd3d6d1d1d5d9ffffffccebffffebdcffffff"
-        "fffff5edece9e7e4e1eeffffffffeae7ecdcd8d8d7eeffffffffeee0ddcecdd1cde2fffffffff3f9f5f7effffaf7ffff"
+        "fffffff0f0eff1efefffffffffffffe9f6fffff3eafffffffdfdfddaeffdfdeadafcfdffcbc1c5c2b8b3aaa6a694c0ff"
+        "ffdaf9ffffd5ddfffff7d9ffffdef1f1ebdbe2f3f3eedef2ffd6d3c9bcc3cccfccc9cdd3ffffffcfecffffecdeffffff"
+        "fffffbf4f8f8f8f7f6fcffffffffe4e5e1d5d2d4cfd5ffffffffeddedbc6c6cdc8dffffffffff2fffff0f2fffff3ffff"
     ),
     "brisbane": (
-        "e6dfdcd1c8cfd3dfccd4e3ffe2f8f9e2faf6d7f9f7e1fafbede1c4e1e6b8d8dfc2dce1d8e5dfd6d8d5c8cde2d1dadedf"
-        "d3e3dfcae8e0caeadcbae6e8f9f9d9f6f9ddf8f9dcf2f7dddce4d4c8ded3c7e3d1c0e3eae0ced0c9dfd2c7e7d8cbdfe0"
-        "fff1c6eaf0d3ecefd3eff0e1fff0e4e8efebeaefeaeef0f4fffff4e8e9e0dededdeaffffffffeee4e4e0d8d6d4e7ffff"
+        "e4dfdbd1c8cfd3dfccd2e3ffe1faf9e3faf7d8f9f8e1fafcebe0c4e0e5b7d7dec1dae1d6e5dfd5d9d5c6cde2d0dadfdd"
+        "d2e6e1cbeae2cbebdfbbe9e9f8f7d7f4f8dbf5f8d9eef7d9dde5d2cbded2c9e3d1c1e3e8dccecfc6dfd2c4e6d8c6e0df"
+        "fff4ccf1f5d9f2f5d9f4f6e2ffecdde1eae5e4e9e4e7ebefffffeeeae8dddadfdbe4ffffffffefeae8dfdcdedbe3ffff"
     ),
     "nighthawk": (
-        "ede0d6cfd7d1d2d9d7d8deece6d7d8d4cad3d0d1ccd1d8e8e3cdcbcdcabdc6cdcecbd1e4dfc9c8c1c6c1bdafc7cac8de"
-        "e8d9d6d1cacfd3cfd5d2d6e6dec9cccbc2b6bdc1cbc8cae0e0c7c7c4bbbba1babebfc6dfe7d9d4d0c8cdcfcdd3d2d3e5"
-        "dbc3c2c6bdb6babbc3c3c1daf2eaebe8e6e7e9e7eaeae8f2fffff6efeddce1e7e0f0fffffffff6eee7e0dbe2e1f0ffff"
+        "ece0d6cfd7d1d2d9d7d8deebe4d8d8d4cad3d0d1ccd1d9e6e1cecccecbbdc6cececcd2e2dcc9c9c1c6c1bdafc6c9c8dc"
+        "e6d9d5d0c9cfd2ced5d2d7e3ddcccecdc5b8bec4cdcacddeddc7c6c3bab9a1b9bdbec5dde5dad3cfc7cccdccd2d2d3e2"
+        "dac6c4c9c0b8bdbdc5c6c5d9efe7e8e5e3e4e6e4e7e7e5efffffeeeeecdcdce5e3e7ffffffffedeeece1dfe5e3e5ffff"
     ),
     "boston": (
-        "ede6dbe4d7dedad1e3daebeef1ead4e7e3c9e6e4d5e3e7dff8e1f2f6d8f2e9e7f6d8f5f8f1e9d2e6decfe6e5d2e1e7de"
-        "edd5dde3cbe4d9d9e2cae3eeeee0d7e4c4ddd9dbdcd1e6eaebe4cbded9cfdedbccd7e0daf4d4e9eed2eddfddeed2eef4"
-        "f6f4daeeeed9f0efdaeef1e1ebe3dbe2d1d9e0dee4dbe5edfffff2eceadfe0e2dcebfffffffff2ebe9e1e0e0daeaffff"
+        "ece6dbe5d7dedad0e4d9eaedf0ead4e8e3cae7e4d6e3e9def7e1f2f7d8f2eae6f6d9f5f8efe8d0e6dccee5e3d2e0e7db"
+        "ecd6dce3cce3dad9e3cbe2ededded8e4c2ded8d9decfe5eaeae4c9dfd9cedfdbcbd7e2d6f6d8edf2d6f1e4e0f2d7f2f5"
+        "f4f0d6ebebd5ecebd6ebeedde9e2d9e2cfd8dfdce3d9e4ebffffefebe9dedde0dde6fffffffff0ebe9e2dfe0dde6ffff"
     ),
 }
 """Fingerprints of maps: `fingerprint(error_map(*real(name)))`, looked at on 2026-11-24."""
