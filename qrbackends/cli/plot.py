@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _KINDS = (".png", ".svg", ".pdf")
-_DPI = 150
 _MOMENTS = 60  # in a history, unless it is said
 
 
@@ -34,6 +33,11 @@ _output = click.option(
 )
 
 
+_dpi = click.option(
+    "--dpi", type=click.IntRange(30, 600), default=150, show_default=True, help="Dots per inch of a PNG."
+)
+
+
 @click.group()
 def plot() -> None:
     """Draw devices, their history, and the fleet.
@@ -46,7 +50,8 @@ def plot() -> None:
 @click.argument("backend")
 @source_options
 @_output
-def error_map(source: Source, as_json: bool, backend: str, output: Path) -> None:
+@_dpi
+def error_map(source: Source, as_json: bool, backend: str, output: Path, dpi: int) -> None:
     """Draw a device's qubits and couplings by their errors."""
 
     async def draw(client: Client) -> "Figure":
@@ -57,7 +62,7 @@ def error_map(source: Source, as_json: bool, backend: str, output: Path) -> None
         )
         return error_map(configuration, properties)
 
-    _draw(source, output, draw, as_json)
+    _draw(source, output, dpi, draw, as_json)
 
 
 @plot.command(cls=SourceCommand)
@@ -82,6 +87,7 @@ def error_map(source: Source, as_json: bool, backend: str, output: Path) -> None
     help=f"One calibration for each so many hours; left out, about {_MOMENTS} in all; 0.02 for every one.",
 )
 @_output
+@_dpi
 def history(
     source: Source,
     as_json: bool,
@@ -92,6 +98,7 @@ def history(
     until: datetime | None,
     every: float | None,
     output: Path,
+    dpi: int,
 ) -> None:
     """Draw how a device went."""
     end = until or datetime.now(UTC)
@@ -109,13 +116,14 @@ def history(
                 warn(f"nothing is known from {since} to {until}: {one.error}")
         return history_plot(moments, name, qubits=qubits)
 
-    _draw(source, output, draw, as_json)
+    _draw(source, output, dpi, draw, as_json)
 
 
 @plot.command(cls=SourceCommand)
 @source_options
 @_output
-def fleet(source: Source, as_json: bool, output: Path) -> None:
+@_dpi
+def fleet(source: Source, as_json: bool, output: Path, dpi: int) -> None:
     """Draw the backends' errors against their queues."""
 
     async def draw(client: Client) -> "Figure":
@@ -126,10 +134,12 @@ def fleet(source: Source, as_json: bool, output: Path) -> None:
             warn(str(error))
         return fleet_plot(listed)
 
-    _draw(source, output, draw, as_json)
+    _draw(source, output, dpi, draw, as_json)
 
 
-def _draw(source: Source, output: Path, draw: "Callable[[Client], Awaitable[Figure]]", as_json: bool) -> None:
+def _draw(
+    source: Source, output: Path, dpi: int, draw: "Callable[[Client], Awaitable[Figure]]", as_json: bool
+) -> None:
     async def run() -> "Figure":
         async with source.client() as client:
             return await draw(client)
@@ -138,7 +148,7 @@ def _draw(source: Source, output: Path, draw: "Callable[[Client], Awaitable[Figu
     if source.emulator is not None:  # the picture goes its own way
         said = f"Emulated data ({source.emulator}), not from IBM's service"
         figure.text(0.005, 0.005, said, fontsize=7, color="#d55e00")
-    figure.savefig(output, dpi=_DPI)
+    figure.savefig(output, dpi=dpi)
     if as_json:
         echo_json({"file": str(output)})
     source.announce()
