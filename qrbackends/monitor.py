@@ -184,9 +184,8 @@ class Monitor:
                         self._take(change)
             except (ClientClosed, WrongEventLoop):
                 raise
-            except (
-                QRBackendsError
-            ) as error:  # the account is of no use now; a service lives on, and asks again
+            except QRBackendsError as error:  # a refused key, perhaps; a service lives on
+                self.failures.clear()  # the new watch tells of them anew
                 self._failed(Change("failed", self._now(), error=error))
             await self._sleep(_PAUSE)
 
@@ -197,8 +196,11 @@ class Monitor:
             self.failures.pop(change.instance, None)
             self._tell(News("recovered", change.at, change.region))
             self._show_again(change.instance, change.at)
+            self._begin(partial(self._reconcile, change.instance))
         elif change.backend is not None:
-            self.failures.pop(None, None)
+            if self.failures.pop(None, None):
+                self._tell(News("recovered", change.at, None))
+                self._begin(partial(self._reconcile, None))
             place = (change.region, change.backend)
             self._put(change.instance, place, change.after)
             self._show(place, change.at, first=change.kind == "present")
@@ -226,6 +228,22 @@ class Monitor:
                 place = (backend.region, backend.name)
                 self._put(crn, place, backend)
                 self._show(place, at, first=True)
+
+    async def _reconcile(self, crn: str | None) -> None:
+        """Forget what is not listed any more: a watch tells of what is gone only if it has told of it."""
+        try:
+            listed = (await self._client.fetch(Request("backends"), instance=crn)).value
+        except (ClientClosed, WrongEventLoop):
+            raise
+        except QRBackendsError:
+            return
+        there = {(one.instance, one.region, one.name) for one in listed}
+        answered = {one.instance for one in listed} if crn is None else {crn}
+        for place, listing in tuple(self._entries.items()):
+            for instance in tuple(listing):
+                if instance in answered and (instance, *place) not in there:
+                    self._put(instance, place, None)
+                    self._show(place, self._now(), first=False)
 
     def _put(self, crn: str | None, place: Place, backend: Backend | None) -> None:
         listing = self._entries.setdefault(place, {})

@@ -168,3 +168,27 @@ async def test_a_new_calibration_is_told() -> None:
             assert one.before.calibration is not None
             assert one.after.calibration is not None
             assert one.after.calibration.calibrated_at > one.before.calibration.calibrated_at
+
+
+async def test_what_is_gone_when_an_instance_recovers_is_forgotten(
+    emulator: Emulator, store: RedisStore
+) -> None:
+    """A watch tells of what is gone only if it has told of it; what the cache told of, it has not."""
+    async with Client(emulator.account(), store=store) as first:
+        await first.backends()
+    for region in emulator.regions:
+        await emulator.stop_region(region)
+    once, calm = RetryPolicy(attempts=1), Limits(failures=10**9)
+    name = emulator.backends("us-east")[0]
+    async with (
+        Client(emulator.account(), store=store, retry=once, limits=calm) as client,
+        Monitor(client, interval=0.05) as monitor,
+    ):
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        await until(lambda: len(monitor.failures) == 2)
+        emulator.set_backend(name, hidden=True)
+        for region in emulator.regions:
+            await emulator.start_region(region)
+        await until(lambda: not monitor.failures)
+        await until(lambda: ("us-east", name) not in monitor.fleet)
+        assert len(monitor.fleet) == len(emulator.backends()) - 1

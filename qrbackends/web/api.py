@@ -16,7 +16,7 @@ from ..api import Resource
 from ..cache import Fetched
 from ..client import Client
 from ..models import BackendList
-from .encoding import Encoded, encode, encoded, listed, status_of, tagged
+from .encoding import Encoded, encoded, listed, status_of
 from .events import Pace
 from .fleet import Fleet
 from .mounting import Hubs, Mountable, own_client
@@ -62,7 +62,6 @@ def api_routes(
     """Return the app's routes."""
     asked = _Parameters(refresh, updated_before, frozenset(calibration_ids))
     lists: WeakKeyDictionary[BackendList, Encoded] = WeakKeyDictionary()
-    contract = tagged(encode(document(refresh, updated_before, sorted(asked.calibration_ids))))
 
     async def backends(request: Request) -> Response:
         asked.refuse(request)
@@ -86,13 +85,17 @@ def api_routes(
     def documents(resource: Resource) -> Any:
         async def one(request: Request) -> Response:
             how = asked.of(request, resource)
-            found = await fleet.document(own_client(request), resource, request.path_params["id"], **how)
+            client = own_client(request)
+            backend = (await fleet.backend(client, request.path_params["id"])).value
+            found = await fleet.document(client, resource, backend, **how)
             return _answer(request, found, encoded(found.value))
 
         return one
 
     async def openapi(request: Request) -> Response:
-        return _answer(request, None, contract)
+        base = request.scope.get("root_path", "")
+        contract = document(base, refresh, updated_before, sorted(asked.calibration_ids))
+        return _answer(request, None, encoded(contract))
 
     return [
         Route("/backends", backends),

@@ -92,7 +92,7 @@ class _Board:
         self.hubs.of(client).wake()
         region, name = request.path_params["region"], request.path_params["id"]
         fleet = await self.cached.list(client)
-        found = next((one for one in fleet.value if (one.region, one.name) == (region, name)), None)
+        found = next((one for one in fleet.value if (one.region or "-", one.name) == (region, name)), None)
         if found is None:
             return page("missing.html", request, status=HTTPStatus.NOT_FOUND)
         by = request.query_params.get("by", "readout")
@@ -131,7 +131,7 @@ class _Board:
         age, problem = None, None
         for resource in ("configuration", "properties"):
             try:
-                fetched = await self.cached.document(client, cast("Any", resource), backend.name)
+                fetched = await self.cached.document(client, cast("Any", resource), backend)
                 found[resource] = fetched.value
                 if fetched.source == "stale":
                     age = max(age or 0.0, fetched.age)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
+from weakref import ref
 
 import anyio
 import msgspec
@@ -24,10 +25,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..client import Client
+from ..errors import ClientClosed
 from ..monitor import Calibration, Known, Monitor, News
 from .encoding import Listed, listed
 from .problems import problem_of
 
+_AT_ONCE: Final = 128  # events in a piece, so that who is behind holds little
 _ENDING: Final = 0.5  # seconds between two looks at whether the server is shutting down
 
 
@@ -113,7 +116,7 @@ class Hub:
         self.readers = 0
         self.dropped = 0
         self.monitor: Monitor | None = None
-        self._client = client
+        self._client = ref(client)  # hubs are kept by their clients, and must not keep them
         self._is_ending = is_ending
         self._log: deque[bytes] = deque(maxlen=pace.log)
         self._count = 0  # of events, those that left the log included
@@ -130,7 +133,10 @@ class Hub:
             # What happened while nobody looked is not known: ids of before are another life's.
             self._epoch, self._count, self._state = secrets.token_hex(6), 0, None
             self._log.clear()
-            self.monitor = Monitor(self._client, self.pace.interval)
+            client = self._client()
+            if client is None:
+                raise ClientClosed("the client is gone")
+            self.monitor = Monitor(client, self.pace.interval)
             self.monitor.listeners.add(self._take)
             self.monitor.start()
             self._keeper = asyncio.get_running_loop().create_task(self._keep(self.monitor), context=Context())
@@ -145,15 +151,15 @@ class Hub:
         at = self._position(last_id)
         while not monitor.ended.is_set():
             if at is None or self._count - at > len(self._log):
-                piece = self._full_state(monitor)
+                at = self._count
+                yield self._full_state(monitor)
             elif at < self._count:
-                piece = b"".join(islice(self._log, len(self._log) - self._count + at, None))
+                begin = len(self._log) - self._count + at
+                pieces = list(islice(self._log, begin, begin + _AT_ONCE))
+                at += len(pieces)
+                yield b"".join(pieces)
             elif not await self._waited():
-                piece = _event("beat", {"at": datetime.now(UTC)})
-            else:
-                continue
-            at = self._count
-            yield piece
+                yield _event("beat", {"at": datetime.now(UTC)})
 
     def _position(self, last_id: str | None) -> int | None:
         """Return how many events a reader knows, or None where that is not known."""
@@ -244,14 +250,17 @@ class EventStream(Response):
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_until_left, receive, group.cancel_scope.cancel)
-                await self._send(send)
+                await self._send(send, head=scope["method"] == "HEAD")
                 group.cancel_scope.cancel()
         finally:
             hub.readers -= 1
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, *, head: bool) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         if not await self._sent(send, start):
+            return
+        if head:
+            await self._sent(send, {"type": "http.response.body", "body": b""})
             return
         async with aclosing(self._hub.read(self._last_id)) as pieces:
             async for piece in pieces:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
@@ -11,20 +11,27 @@ from msgspec.structs import replace
 from ..api import Request, Resource
 from ..cache import Fetched
 from ..client import Client
-from ..errors import NotFound, QRBackendsError
+from ..errors import InstanceUnavailable, NotFound, QRBackendsError
 from ..models import Backend, BackendList
 
-_PAUSE = 5.0  # seconds for which a failure is told to all who ask, and the service is not asked again
-_FAILURES = 4096  # that are remembered; there are but few documents of each known backend
+_PAUSE = 5.0  # seconds for which everybody is told what the last one was told, where nothing is fresh
+_KEPT = 4096  # answers of that kind for one client; there are but few documents of each known backend
+_LONGEST = 500  # characters of a name that a problem repeats
 
-_Key: TypeAlias = tuple[Client, Request, str | None]
+
+class _Told(NamedTuple):
+    """What a visitor was told, and until when others are told the same."""
+
+    found: Fetched[Any] | QRBackendsError
+    at: float
+    until: float
 
 
 class Fleet:
     """What visitors get: lists and documents of known backends, out of the client's cache.
 
     However many of them ask, for whatever, the service is asked once per document and freshness period, and
-    while it fails once in 5 seconds.
+    where nothing stays fresh, or while it fails, once in 5 seconds.
 
     Args:
         clock: seconds, of a steady clock.
@@ -32,8 +39,7 @@ class Fleet:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lists: WeakKeyDictionary[Client, tuple[Fetched[BackendList], float]] = WeakKeyDictionary()
-        self._failures: dict[_Key, tuple[QRBackendsError, float]] = {}
+        self._told: WeakKeyDictionary[Client, dict[tuple[Request, str | None], _Told]] = WeakKeyDictionary()
 
     async def list(self, client: Client) -> Fetched[BackendList]:
         """Return every backend, those that several instances list once.
@@ -41,65 +47,83 @@ class Fleet:
         Raises:
             QRBackendsError: nothing is known, and the service cannot be asked.
         """
-        now = self._clock()
-        if client in self._lists:
-            known, at = self._lists[client]
-            passed = now - at
-            if passed < known.fresh_for:
-                return replace(known, age=known.age + passed, fresh_for=known.fresh_for - passed)
-        found: Fetched[BackendList] = await self._fetch(client, Request("backends"), None)
-        unique = {(one.region, one.name): one for one in reversed(found.value)}
-        found = replace(found, value=BackendList(reversed(unique.values()), found.value.errors))
-        self._lists[client] = found, self._clock()
-        return found
+        return await self._fetch(client, Request("backends"), None)
 
     async def backend(self, client: Client, name: str) -> Fetched[Backend]:
         """Return a backend's entry in the list.
 
         Raises:
             NotFound: no list has it; the service was not asked for it.
+            InstanceUnavailable: no list that came has it, and not all came.
             QRBackendsError: nothing is known, and the service cannot be asked.
         """
         fleet = await self.list(client)
         for backend in fleet.value:
             if backend.name == name:
                 return Fetched(backend, fleet.age, fleet.source, fleet.fresh_for)
-        raise NotFound("no list has this backend", 404).about(backend=name[:500])
+        if fleet.value.errors:
+            raise InstanceUnavailable("not every list came", fleet.value.errors).about(
+                backend=name[:_LONGEST]
+            )
+        raise NotFound("no list has this backend", 404).about(backend=name[:_LONGEST])
 
     async def document(
         self,
         client: Client,
         resource: Resource,
-        name: str,
+        backend: Backend,
         *,
         calibration_id: str | None = None,
         updated_before: datetime | None = None,
         refresh: bool = False,
     ) -> Fetched[Any]:
-        """Return a document of a known backend.
+        """Return a document of a backend that a list has.
 
         Raises:
-            NotFound: no list has it, or it has no such document.
+            NotFound: it has no such document.
             QRBackendsError: it is not known, and the service cannot be asked.
         """
-        backend = (await self.backend(client, name)).value
-        request = Request(resource, name, calibration_id, updated_before)
+        request = Request(resource, backend.name, calibration_id, updated_before)
         return await self._fetch(client, request, backend.instance, refresh=refresh)
 
     async def _fetch(
         self, client: Client, request: Request, instance: str | None, *, refresh: bool = False
     ) -> Fetched[Any]:
-        key = (client, request, instance)
-        if key in self._failures:
-            error, until = self._failures[key]
-            if self._clock() < until:
-                raise error.again()
-            del self._failures[key]
+        known = self._told.setdefault(client, {})
+        told = known.get((request, instance))
+        if told is not None and self._clock() < told.until:
+            if isinstance(told.found, QRBackendsError):
+                raise told.found.again()
+            if not refresh:
+                return self._aged(told.found, told.at)
+        if len(known) >= _KEPT:
+            known.clear()
         try:
-            return await client.fetch(request, instance=instance, refresh=refresh)
+            found = await client.fetch(request, instance=instance, refresh=refresh)
         except QRBackendsError as error:
-            if len(self._failures) >= _FAILURES:
-                self._failures.clear()
-            # Without the traceback, whose frames would be kept with it.
-            self._failures[key] = error.again(), self._clock() + _PAUSE
+            now = self._clock()  # without the traceback, whose frames would be kept with it
+            known[request, instance] = _Told(error.again(), now, now + _PAUSE)
             raise
+        if isinstance(found.value, BackendList):
+            found = replace(found, value=_unique(found.value))
+        known[request, instance] = _Told(found, self._clock(), self._clock() + _lasting(found))
+        return found
+
+    def _aged(self, found: Fetched[Any], at: float) -> Fetched[Any]:
+        passed = self._clock() - at
+        return replace(found, age=found.age + passed, fresh_for=max(0.0, found.fresh_for - passed))
+
+
+def _lasting(found: Fetched[Any]) -> float:
+    """Return for how many seconds visitors are told the same without asking the cache."""
+    if not found.fresh_for:  # it is not kept, or there is nothing better
+        return _PAUSE
+    if isinstance(found.value, BackendList):  # which is put together anew each time
+        return min(found.fresh_for, _PAUSE) if found.value.errors else found.fresh_for
+    return 0.0
+
+
+def _unique(backends: BackendList) -> BackendList:
+    """Return a list in which those that several instances list are once."""
+    found = {(one.region, one.name): one for one in reversed(backends)}
+    return BackendList(reversed(found.values()), backends.errors)

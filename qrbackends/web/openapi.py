@@ -20,8 +20,10 @@ _CONFIGURATION = {
 _TYPES = (Listed, BackendStatus, BackendProperties, Problem, Event, FullState)
 
 
-def document(refresh: bool, updated_before: bool, calibration_ids: Sequence[str]) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document; parameters that visitors may not use are not in it."""
+def document(
+    base: str, refresh: bool, updated_before: bool, calibration_ids: Sequence[str]
+) -> dict[str, Any]:
+    """Return an app's OpenAPI 3.1 document; parameters that visitors may not use are not in it."""
     refs, components = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
     schemas = dict(zip(_TYPES, refs, strict=True))
     extra = []
@@ -45,6 +47,7 @@ def document(refresh: bool, updated_before: bool, calibration_ids: Sequence[str]
     return {
         "openapi": "3.1.0",
         "info": {"title": "The cached fleet", "version": __version__},
+        "servers": [{"url": base or "/"}],
         "paths": {
             "/backends": _path("Every backend.", listing, schemas[Problem], []),
             "/backends/{id}": _path("A backend's entry.", schemas[Listed], schemas[Problem], name),

@@ -8,6 +8,8 @@ import aiohttp
 import jsonschema_rs
 import msgspec
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from qrbackends import BackendProperties, CachePolicy, Client, Limits, RetryPolicy
 from qrbackends.emulator import Emulator, Status
@@ -233,3 +235,38 @@ async def test_its_contract_is_valid_and_true(
             assert answer.content_type == kind
             schema = {**content["schema"], "components": contract["components"]}
             jsonschema_rs.validator_for(schema).validate(body)
+
+
+async def test_where_a_list_is_missing_nobody_can_tell_what_is_not_there(
+    url: str, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    await emulator.stop_region("eu-de")
+    for path in ("nowhere", f"{emulator.backends('eu-de')[0]}/properties"):
+        async with web.get(f"{url}/backends/{path}") as answer:
+            assert answer.status == 503
+            assert "Retry-After" in answer.headers
+    asked = len(emulator.requests)
+    for _ in range(20):
+        async with web.get(f"{url}/backends") as answer:
+            assert answer.status == 200
+    assert len(emulator.requests) == asked, "a region that fails is not asked for each visitor"
+
+
+async def test_what_the_cache_never_keeps_is_asked_for_once_in_a_while(
+    emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    never = CachePolicy(backends=0, properties=0)
+    name = emulator.backends()[0]
+    async with Client(emulator.account(), cache=never) as client, served(api_app(client)) as url:
+        for _ in range(20):
+            async with web.get(f"{url}/backends/{name}/properties") as answer:
+                assert answer.status == 200
+                assert answer.headers["Cache-Control"] == "private, no-cache"
+    assert emulator.count("properties") == 1
+    assert emulator.count("backends") == len(emulator.instances)
+
+
+async def test_a_mounted_contract_says_where_it_is(client: Client, web: aiohttp.ClientSession) -> None:
+    app = Starlette(routes=[Mount("/deep/fleet", api_app(client))])
+    async with served(app) as url, web.get(f"{url}/deep/fleet/openapi.json") as answer:
+        assert (await answer.json())["servers"] == [{"url": "/deep/fleet"}]

@@ -4,13 +4,17 @@ import asyncio
 import gc
 import signal
 import socket
+import weakref
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from qrbackends import Client, Limits, RedisStore, RetryPolicy
+from qrbackends import Client, Limits, News, RedisStore, RetryPolicy
 from qrbackends.emulator import Emulator
 from qrbackends.web import Pace, api_app
 from qrbackends.web import events as module
@@ -347,3 +351,53 @@ async def test_one_worker_polls_and_the_others_are_told(emulator: Emulator, redi
         await store.aclose()
     # Each tick one of four; at most one more where a tick came between two workers'.
     assert polls <= 2 * ticks + 2, f"{polls} requests in {ticks} ticks of 4 workers"
+
+
+async def test_what_happens_during_a_heart_beat_is_not_lost(emulator: Emulator, client: Client) -> None:
+    """An event that is logged in the moment in which a heart-beat is due comes after it."""
+    hub = module.Hub(client, Pace(interval=3600, beat=0.01))
+    stream = hub.read(None)
+    await anext(stream)
+    monitor = hub.wake()
+    await until(lambda: all(one.calibration for one in monitor.fleet.values()) and bool(monitor.fleet))
+    pieces = [await anext(stream)]
+    while not pieces[-1].startswith(b"event: beat"):
+        pieces.append(await anext(stream))
+    told = hub._count
+
+    async def quiet() -> bool:
+        hub._take(News("failed", datetime.now(UTC), "us-east"))
+        return False
+
+    hub._waited = quiet  # type: ignore[method-assign]
+    assert (await anext(stream)).startswith(b"event: beat")
+    assert f"-{told + 1}\n".encode() in await anext(stream)
+    await stream.aclose()
+    await monitor.aclose()
+
+
+async def test_asking_for_the_head_of_the_stream_ends(url: str, web: aiohttp.ClientSession) -> None:
+    async with web.head(f"{url}/events") as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/event-stream"
+
+
+async def test_a_hub_does_not_keep_its_client(emulator: Emulator, web: aiohttp.ClientSession) -> None:
+    app: Any = api_app(pace=FAST)
+    client = Client(emulator.account())
+    kept = weakref.ref(client)
+    host = Starlette(routes=[Mount("/", app)])
+    host.state.qrbackends = client
+    async with client, served(host) as url:
+        response, stream = await started(web, url)
+        await anext(stream)
+        response.close()
+        async with web.get(f"{url}/backends") as answer:
+            assert answer.status == 200
+    del host, client
+
+    def gone() -> bool:
+        gc.collect()
+        return kept() is None
+
+    await until(gone)

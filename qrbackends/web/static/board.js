@@ -198,6 +198,7 @@ function hear(at) {
 
 function onState(state) {
   hear(state.at);
+  if (table && state.backends.length) document.getElementById("old")?.remove(); // what the page said is past
   const samples = new Map(state.queues.map(([region, name, known]) => [keyOf(region, name), known]));
   const keys = new Set();
   troubles.clear();
@@ -248,12 +249,20 @@ function showDevice(shown, change) {
   }
 }
 
-const source = new EventSource(live.dataset.events);
-source.addEventListener("state", (event) => onState(JSON.parse(event.data)));
-source.addEventListener("change", (event) => onChange(JSON.parse(event.data)));
-source.addEventListener("beat", (event) => { hear(JSON.parse(event.data).at); });
-source.addEventListener("error", () => { lost = true; warn(); });
-source.addEventListener("open", () => hear());
+function connect() {
+  const source = new EventSource(live.dataset.events);
+  source.addEventListener("state", (event) => onState(JSON.parse(event.data)));
+  source.addEventListener("change", (event) => onChange(JSON.parse(event.data)));
+  source.addEventListener("beat", (event) => { hear(JSON.parse(event.data).at); });
+  source.addEventListener("open", () => hear());
+  source.addEventListener("error", () => {
+    lost = true;
+    warn();
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 5000); // after a refusal browsers give up
+  });
+}
+
+connect();
 setInterval(() => {
   for (const known of rows.values()) fill(known);
   if (Date.now() - heard > 60000) lost = true;
