@@ -117,6 +117,15 @@ async def test_a_worker_that_is_killed_leaves_nothing_behind(
         await asyncio.to_thread(running.__exit__, None, None, None)
 
 
+async def answered(web: aiohttp.ClientSession, url: str) -> aiohttp.ClientResponse:
+    """Ask until a server that starts listens."""
+    while True:
+        try:
+            return await web.get(url)
+        except aiohttp.ClientConnectorError:
+            await asyncio.sleep(0)
+
+
 APP = """
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -161,13 +170,15 @@ async def test_a_reload_with_open_streams_shows_no_warning(
         address = re.search(r"http://127\.0\.0\.1:\d+", await heard("Uvicorn running on"))
         assert address is not None
         await heard("Application startup complete")
-        async with aiohttp.ClientSession() as web, web.get(f"{address[0]}/api/events") as stream:
+        async with aiohttp.ClientSession() as web:
+            stream = await answered(web, f"{address[0]}/api/events")
             assert stream.status == 200
             await stream.content.readuntil(b"\n\n")
             module.write_text(f"{APP}\n")
             os.utime(module, (2e9, 2e9))
             await heard("Application startup complete")
             assert await stream.content.read() is not None  # the old stream has ended
+            stream.close()
         process.send_signal(signal.SIGINT)
         await heard("Stopping reloader process")
     finally:
