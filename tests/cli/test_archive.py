@@ -7,12 +7,14 @@ from pathlib import Path
 
 import polars
 import pytest
+from matplotlib.image import imread
 
 from qrbackends.emulator import Emulator, Status
 
 from .conftest import Run
 
 HOURS = 6
+ROOT = Path(__file__).parents[2]
 
 
 def range_of(hours: int = HOURS) -> tuple[str, ...]:
@@ -86,3 +88,22 @@ def test_a_picture_of_another_kind_is_wrong_usage(run: Run, tmp_path: Path) -> N
     outcome = run("plot", "fleet", "--emulator", "synthetic", "-o", str(tmp_path / "fleet.bmp"))
     assert outcome.code == 2
     assert ".png, .svg, .pdf" in outcome.err
+
+
+COMMANDS = [
+    line.split()[1:]
+    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith("qrbackends plot ")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[1])
+def test_the_pictures_of_the_readme_are_what_its_commands_draw(
+    command: list[str], run: Run, tmp_path: Path
+) -> None:
+    known = imread(ROOT / command[-1])
+    drawn = tmp_path / "drawn.png"
+    assert run(*command[:-1], str(drawn)).code == 0
+    found = imread(drawn)
+    assert found.shape == known.shape
+    assert abs(found - known).mean() < 0.02  # of the range from black to white
