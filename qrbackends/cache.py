@@ -429,8 +429,9 @@ class Cache:
         if stored is None:
             return None
         known = self._memory.get(question.ticket.key)
-        if known is not None and known.stored_at >= self._memory.clock() - stored.age:
-            return None  # it is no news
+        if known is not None and known.stored_at >= self._memory.clock() - stored.age:  # it is no news
+            good = not known.negative and _is_good(known, self._memory.clock(), question.max_age)
+            return known if good else None
         try:
             value = read(question.request, question.instance, 200, {}, stored.body)
         except QRBackendsError:  # written by another version of this package

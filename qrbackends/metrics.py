@@ -72,7 +72,7 @@ class Collector(_Base):
 
     def _of_fleet(self, monitor: Monitor) -> Iterator[Metric]:
         labels = ("backend", "region")
-        known = [((one.backend.name, one.backend.region or ""), one) for one in monitor.fleet.values()]
+        known = [((one.backend.name, one.backend.region or ""), one) for one in tuple(monitor.fleet.values())]
         queue = GaugeMetricFamily("qrbackends_backend_queue_jobs", "Jobs waiting.", labels=labels)
         qubits = GaugeMetricFamily("qrbackends_backend_qubits", "How many qubits it has.", labels=labels)
         state = GaugeMetricFamily(
@@ -113,8 +113,8 @@ def _states(backend: Backend) -> Iterator[tuple[str, int]]:
 
 def _up(monitor: Monitor) -> Metric:
     """Return whether each region's list came: where it did not, what is known of its backends is old."""
-    failing = {failure.region or "" for failure in monitor.failures.values()}
-    regions = {region or "" for region, _ in monitor.fleet} | failing
+    failing = {failure.region or "" for failure in tuple(monitor.failures.values())}
+    regions = {region or "" for region, _ in tuple(monitor.fleet)} | failing
     family = GaugeMetricFamily(
         "qrbackends_region_up", "Whether its list came when it was asked for last.", labels=("region",)
     )

@@ -1,6 +1,7 @@
 """The last known fleet: its lists and the figures of its calibrations, kept up to date in the background."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
@@ -18,6 +19,8 @@ from .changes import Change, Kind, kind_of
 from .client import Client
 from .errors import ClientClosed, NotFound, QRBackendsError, WrongEventLoop
 from .models import Backend, BackendProperties
+
+logger = logging.getLogger("qrbackends.monitor")
 
 Place: TypeAlias = tuple[str | None, str]
 """A region and a backend's name: what a backend is known by, whichever of the instances lists it."""
@@ -169,10 +172,16 @@ class Monitor:
         task.add_done_callback(self._tasks.discard)
 
     async def _until_closed(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            await work()
-        except (ClientClosed, WrongEventLoop):
-            self.ended.set()
+        while True:
+            try:
+                await work()
+                return
+            except (ClientClosed, WrongEventLoop):
+                self.ended.set()
+                return
+            except Exception:
+                logger.exception("the fleet could not be followed; it is tried again")
+                await self._sleep(_PAUSE)
 
     # --- lists
 
@@ -238,10 +247,11 @@ class Monitor:
         except QRBackendsError:
             return
         there = {(one.instance, one.region, one.name) for one in listed}
-        answered = {one.instance for one in listed} if crn is None else {crn}
+        silent = {error.instance for error in listed.errors}
         for place, listing in tuple(self._entries.items()):
             for instance in tuple(listing):
-                if instance in answered and (instance, *place) not in there:
+                answered = instance == crn if crn is not None else instance not in silent
+                if answered and (instance, *place) not in there:
                     self._put(instance, place, None)
                     self._show(place, self._now(), first=False)
 

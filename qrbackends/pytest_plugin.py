@@ -11,6 +11,7 @@ The mark takes the arguments of `Emulator`.
 """
 
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +19,6 @@ import pytest
 if TYPE_CHECKING:
     from .client import Client
     from .emulator.threaded import ThreadedEmulator
-
-_asyncio_fixture: Any
-try:
-    from pytest_asyncio import fixture as _asyncio_fixture
-except ImportError:
-    _asyncio_fixture = pytest.fixture
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,8 +52,8 @@ def qrbackends_client(request: pytest.FixtureRequest, qrbackends_emulator: "Thre
     """
     if "anyio_backend" in request.fixturenames:
         name = "_qrbackends_anyio_client"
-    elif request.node.get_closest_marker("asyncio"):
-        name = "_qrbackends_asyncio_client"
+    elif (mark := request.node.get_closest_marker("asyncio")) is not None:
+        name = f"_qrbackends_{_loop_scope(mark, request.config)}_client"
     else:
         raise pytest.UsageError(
             "qrbackends_client is for async tests that anyio or pytest-asyncio run; "
@@ -81,7 +76,24 @@ async def _qrbackends_anyio_client(qrbackends_emulator: "ThreadedEmulator") -> "
         yield client
 
 
-@_asyncio_fixture  # type: ignore[untyped-decorator,unused-ignore]
-async def _qrbackends_asyncio_client(qrbackends_emulator: Any) -> "AsyncGenerator[Client, None]":
-    async for client in _opened(qrbackends_emulator):
-        yield client
+def _loop_scope(mark: pytest.Mark, config: pytest.Config) -> str:
+    """Return in whose event loop pytest-asyncio runs a test: the client has to be in the same."""
+    scope = mark.kwargs.get("loop_scope") or mark.kwargs.get("scope")
+    with suppress(ValueError):  # versions of it that do not know the setting
+        scope = scope or config.getini("asyncio_default_test_loop_scope")
+    return str(scope or "function")
+
+
+def _client_in(loop_scope: Any) -> Any:
+    import pytest_asyncio
+
+    async def opened(qrbackends_emulator: "ThreadedEmulator") -> "AsyncGenerator[Client, None]":
+        async for client in _opened(qrbackends_emulator):
+            yield client
+
+    return pytest_asyncio.fixture(loop_scope=loop_scope, name=f"_qrbackends_{loop_scope}_client")(opened)
+
+
+with suppress(ImportError):  # without pytest-asyncio there is nobody to ask for them
+    _in_function, _in_class = _client_in("function"), _client_in("class")
+    _in_module, _in_package, _in_session = _client_in("module"), _client_in("package"), _client_in("session")

@@ -145,19 +145,27 @@ LOOP = ("-o", "asyncio_default_fixture_loop_scope=function")
 
 
 @pytest.mark.parametrize(
-    ("head", "options"),
+    ("head", "tests", "options"),
     [
-        pytest.param(ANYIO, ("-p", "no:asyncio"), id="anyio"),
-        pytest.param(ANYIO, LOOP, id="anyio beside pytest-asyncio"),
-        pytest.param("import pytest\npytestmark = pytest.mark.asyncio\n", LOOP, id="pytest-asyncio"),
-        pytest.param("", (*LOOP, "-o", "asyncio_mode=auto"), id="pytest-asyncio, auto"),
+        pytest.param(ANYIO, 6, ("-p", "no:asyncio"), id="anyio"),
+        pytest.param("import pytest\npytestmark = pytest.mark.asyncio\n", 6, LOOP, id="pytest-asyncio"),
+        pytest.param(
+            'import pytest\npytestmark = pytest.mark.asyncio(loop_scope="module")\n',
+            2,
+            LOOP,
+            id="pytest-asyncio, one loop for all",
+        ),
+        pytest.param("", 2, (*LOOP, "-o", "asyncio_mode=auto"), id="pytest-asyncio, auto"),
     ],
 )
-def test_async_tests_have_emulator_and_client(head: str, options: tuple[str, ...], project: Path) -> None:
-    (project / "test_it.py").write_text(head + ASYNC_TESTS)
+def test_async_tests_have_emulator_and_client(
+    head: str, tests: int, options: tuple[str, ...], project: Path
+) -> None:
+    whole = ASYNC_TESTS.split("\n\n\n")  # imports first
+    (project / "test_it.py").write_text("\n\n\n".join([head, *whole[: 1 + tests]]))
     outcome = run(project, *options)
     assert outcome.returncode == 0, outcome.stdout
-    assert "6 passed" in outcome.stdout
+    assert f"{tests} passed" in outcome.stdout
 
 
 def test_an_app_is_tested_as_it_is(project: Path) -> None:

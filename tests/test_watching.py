@@ -716,7 +716,7 @@ async def test_however_it_ends_nothing_is_left(way: str) -> None:
 
 @pytest.mark.parametrize(
     ("count", "ticks"),
-    [(200, 40), pytest.param(5000, 500, marks=[pytest.mark.long, pytest.mark.timeout(900)])],
+    [(100, 15), pytest.param(5000, 500, marks=[pytest.mark.long, pytest.mark.timeout(900)])],
 )
 async def test_memory_stays_the_same_however_long_it_lasts(count: int, ticks: int) -> None:
     world = World()
@@ -982,7 +982,7 @@ async def first_of(world: World, consumer: Consumer) -> list[Change]:
 
 
 @pytest.mark.parametrize(
-    ("backends", "ticks"), [(500, 10), pytest.param(5000, 500, marks=[pytest.mark.long, LONG])]
+    ("backends", "ticks"), [(300, 6), pytest.param(5000, 500, marks=[pytest.mark.long, LONG])]
 )
 async def test_many_backends_over_ten_instances_and_two_regions(backends: int, ticks: int) -> None:
     fleet, draw = Listed(backends), Random(7)

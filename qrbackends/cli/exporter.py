@@ -25,8 +25,6 @@ def exporter(serving: Serving) -> None:
     nothing: they get what is known.
     """
     from prometheus_client import CollectorRegistry, make_asgi_app
-    from starlette.applications import Starlette
-    from starlette.routing import Mount
 
     from ..metrics import Collector
 
@@ -35,6 +33,6 @@ def exporter(serving: Serving) -> None:
         async with Monitor(client, serving.interval) as monitor:
             registry = CollectorRegistry()
             registry.register(Collector(client, monitor))
-            yield Starlette(routes=[Mount("/metrics", make_asgi_app(registry))])
+            yield make_asgi_app(registry)
 
     serve_app(serving, app, "metrics", "/metrics", login=False)

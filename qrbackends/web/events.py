@@ -30,6 +30,9 @@ from ..monitor import Calibration, Known, Monitor, News
 from .encoding import Listed, listed
 from .problems import problem_of
 
+TRANSPORT: Final = "qrbackends.transport"
+"""Where a request's scope holds its connection, if the server lets it be seen."""
+
 _AT_ONCE: Final = 128  # events in a piece, so that who is behind holds little
 _ENDING: Final = 0.5  # seconds between two looks at whether the server is shutting down
 
@@ -122,7 +125,7 @@ class Hub:
         self._count = 0  # of events, those that left the log included
         self._epoch = secrets.token_hex(6)  # of another worker, or another life of this one, nothing is known
         self._news = asyncio.Event()
-        self._state: tuple[int, bytes] | None = None
+        self._state: tuple[tuple[int, int], bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._used_at = 0.0
 
@@ -161,6 +164,11 @@ class Hub:
             elif not await self._waited():
                 yield _event("beat", {"at": datetime.now(UTC)})
 
+    async def until_end(self) -> None:
+        """Return when the streams end."""
+        if self.monitor is not None:
+            await self.monitor.ended.wait()
+
     def _position(self, last_id: str | None) -> int | None:
         """Return how many events a reader knows, or None where that is not known."""
         epoch, _, number = (last_id or "").partition("-")
@@ -198,8 +206,9 @@ class Hub:
         return f"{self._epoch}-{self._count}"
 
     def _full_state(self, monitor: Monitor) -> bytes:
-        if self._state is None or self._state[0] != self._count:  # the same for all who come now
-            self._state = self._count, _event("state", state_of(monitor, self.pace.interval), self._id())
+        key = self._count, int(asyncio.get_running_loop().time())
+        if self._state is None or self._state[0] != key:  # the same for all who come in this second
+            self._state = key, _event("state", state_of(monitor, self.pace.interval), self._id())
         return self._state[1]
 
     async def _keep(self, monitor: Monitor) -> None:
@@ -250,24 +259,26 @@ class EventStream(Response):
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_until_left, receive, group.cancel_scope.cancel)
-                await self._send(send, head=scope["method"] == "HEAD")
+                taken = await self._send(send, head=scope["method"] == "HEAD")
+                if not taken and not _aborted(scope):
+                    await hub.until_end()  # its connection holds what it did not take: it keeps its place
                 group.cancel_scope.cancel()
         finally:
             hub.readers -= 1
 
-    async def _send(self, send: Send, *, head: bool) -> None:
+    async def _send(self, send: Send, *, head: bool) -> bool:
+        """Send all that there is, and return whether the reader took it."""
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         if not await self._sent(send, start):
-            return
+            return False
         if head:
-            await self._sent(send, {"type": "http.response.body", "body": b""})
-            return
+            return await self._sent(send, {"type": "http.response.body", "body": b""})
         async with aclosing(self._hub.read(self._last_id)) as pieces:
             async for piece in pieces:
                 body = {"type": "http.response.body", "body": piece, "more_body": True}
                 if not await self._sent(send, body):
-                    return
-        await self._sent(send, {"type": "http.response.body", "body": b"", "more_body": False})
+                    return False
+        return await self._sent(send, {"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _sent(self, send: Send, message: dict[str, Any]) -> bool:
         """Send, and return whether the reader took it in time."""
@@ -282,6 +293,15 @@ async def _until_left(receive: Receive, left: Callable[[], None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     left()
+
+
+def _aborted(scope: Scope) -> bool:
+    """Cut a connection that takes nothing, and return whether it could be: ASGI has no word for it."""
+    transport = scope.get(TRANSPORT)
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.abort()
+        return True
+    return False
 
 
 def _shown(known: Known | None) -> Shown | None:

@@ -106,7 +106,11 @@ class Fleet:
             raise
         if isinstance(found.value, BackendList):
             found = replace(found, value=_unique(found.value))
-        known[request, instance] = _Told(found, self._clock(), self._clock() + _lasting(found))
+        now, lasting = self._clock(), _lasting(found)
+        if lasting:
+            known[request, instance] = _Told(found, now, now + lasting)
+        else:  # the cache keeps it, within its bounds
+            known.pop((request, instance), None)
         return found
 
     def _aged(self, found: Fetched[Any], at: float) -> Fetched[Any]:

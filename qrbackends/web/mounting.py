@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from ..client import Client
-from .events import EventStream, Hub, Pace
+from .events import TRANSPORT, EventStream, Hub, Pace
 from .opening import client_of
 from .problems import problem
 from .responses import ProblemResponse, exception_handlers
@@ -38,8 +38,13 @@ class Mountable:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http":  # noted now: the app below puts itself where the host app is
-            scope = {**scope, _OWN: self._client or client_of(scope)}
+            scope = {**scope, _OWN: self._client or client_of(scope), TRANSPORT: _transport(send)}
         await self._app(scope, receive, send)
+
+
+def _transport(send: Send) -> Any:
+    """Return the connection of a request, where nothing is between uvicorn and the app."""
+    return getattr(getattr(send, "__self__", None), "transport", None)
 
 
 def own_client(request: Request) -> Client:

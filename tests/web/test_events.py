@@ -6,6 +6,7 @@ import signal
 import socket
 import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -242,9 +243,12 @@ class Crowd:
                 break
         response.close()
 
-    def leave(self) -> None:
-        """Let those leave who took nothing."""
+    async def leave(self) -> None:
+        """See that those who took nothing were cut off, whatever was on its way to them."""
         for one in self._stalled:
+            with suppress(ConnectionError):
+                while await asyncio.get_running_loop().sock_recv(one, 65536):
+                    pass
             one.close()
 
 
@@ -287,7 +291,7 @@ async def many_readers(live: int, stalled: int, changes: int) -> None:
                 sizes.append(len(gc.get_objects()))
         await asyncio.wait_for(asyncio.gather(*readers), 60)
         await until(lambda: hub.readers == 0)
-        crowd.leave()
+        await asyncio.wait_for(crowd.leave(), 30)
         assert crowd.queues == [wanted] * live, "everyone live gets every change"
         for numbers in crowd.numbers:
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "none missing, none twice"

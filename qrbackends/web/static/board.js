@@ -152,7 +152,7 @@ function compare(one, other) {
 }
 
 function arrange() {
-  if (!table) return;
+  if (!table || !rows.size) return; // nothing was told yet: the server's own rows stay
   const focused = document.activeElement;
   const shown = [...rows.values()].sort(compare);
   const body = table.tBodies[0];
