@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 
@@ -20,6 +21,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("default")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of every collection to come: many tests collect, to see what is left."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
