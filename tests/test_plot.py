@@ -66,7 +66,8 @@ def assert_no_collisions(figure: Any, texts: list[Any]) -> None:
 @pytest.mark.parametrize("name", DEVICES)
 def test_no_labels_of_a_map_collide(name: str, dpi: int) -> None:
     figure = error_map(*real(name))
-    rendered(figure, dpi)
+    figure.set_dpi(dpi)
+    figure.draw_without_rendering()
     (axes, *bars) = figure.axes
     numbers = [text for text in axes.texts if text.get_text().isdecimal()]
     assert len(numbers) == real(name)[0].n_qubits
