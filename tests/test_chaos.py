@@ -210,7 +210,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 
 SIZES = [
-    pytest.param(2, 60, 15, id="120 calls"),
+    pytest.param(2, 30, 10, id="60 calls"),
     pytest.param(10, 2000, 200, id="20,000 calls", marks=[pytest.mark.long, pytest.mark.timeout(900)]),
 ]
 

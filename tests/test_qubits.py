@@ -130,7 +130,7 @@ def test_the_small_devices_are_many() -> None:
 
 
 @pytest.mark.parametrize("name", LARGE)
-@pytest.mark.parametrize("n", [1, 10, 20, 50])
+@pytest.mark.parametrize("n", [1, 10, 20, pytest.param(50, marks=pytest.mark.long)])
 def test_what_is_found_on_a_large_device_is_whole_and_a_set_no_worse_than_a_line(name: str, n: int) -> None:
     configuration, properties = real(name)
     chances = Chances.of(properties)
@@ -142,7 +142,9 @@ def test_what_is_found_on_a_large_device_is_whole_and_a_set_no_worse_than_a_line
     assert best_qubits(configuration, properties, n) == free, "the same every time"
 
 
-@pytest.mark.parametrize("name", ["brisbane", "washington", "boston"])
+@pytest.mark.parametrize(
+    "name", ["boston", *(pytest.param(one, marks=pytest.mark.long) for one in ("brisbane", "washington"))]
+)
 def test_lines_through_most_of_a_device_are_found(name: str) -> None:
     configuration, properties = real(name)
     found = best_chain(configuration, properties, 100)

@@ -135,7 +135,7 @@ def test_the_models_know_every_field(schema_name: str) -> None:
 
 
 @pytest.mark.parametrize("schema_name", RESPONSES)
-@examples(40, 1000)
+@examples(20, 1000)
 def test_whatever_the_contract_allows_decodes_and_encodes(schema_name: str, count: int) -> None:
     @checked(count)
     @given(GENERATED[schema_name], SPELLINGS)
