@@ -159,7 +159,7 @@ async def test_old_data_says_how_old_it_is(emulator: Emulator, web: aiohttp.Clie
         await client.backends()
         for region in emulator.regions:
             await emulator.stop_region(region)
-        passed[0] = 3600.0
+        passed[0] = 3630.0  # on a slow machine the list came some seconds later
         async with served(board_app(client)) as url:
             page = await get(web, f"{url}/")
         assert "Old data: this is what the service told 60 min ago." in page.text
