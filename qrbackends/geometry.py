@@ -6,7 +6,7 @@ Where the service tells no places it needs rustworkx, as Qiskit does: `pip insta
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
-from .models import BackendConfiguration
+from .models import BackendConfiguration, BackendProperties
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.float64]
 
 Place: TypeAlias = tuple[float, float]
+
+Pair: TypeAlias = tuple[int, int]
+"""Two coupled qubits, the lower number first."""
 
 _STEPS = 300  # of the majorization, which converges long before
 
@@ -35,6 +38,27 @@ def coordinates(configuration: BackendConfiguration) -> tuple[Place, ...]:
     if known and len(known) == configuration.n_qubits and all(len(place) == 2 for place in known):
         return _to_origin((float(column), float(row)) for column, row in known)
     return _computed(configuration)
+
+
+def pair_errors(properties: BackendProperties) -> tuple[dict[Pair, float], set[Pair]]:
+    """Return the error of the native two-qubit gate on each pair, and the pairs on which it does not work.
+
+    Of a pair's two directions the better one counts; errors of 1 and more mark what does not work.
+
+    Raises:
+        DecodeError: a unit, or a gate's qubit, is none that is known.
+    """
+    errors: dict[Pair, float] = {}
+    broken: set[Pair] = set()
+    for gate in properties.gates:
+        if gate.gate == properties.native_entangler and len(gate.on) == 2:
+            pair = (min(gate.on), max(gate.on))
+            found = gate.parameter("gate_error")
+            if gate.operational and found is not None and found.si < 1:
+                errors[pair] = min(found.si, errors.get(pair, 1.0))
+            else:
+                broken.add(pair)
+    return errors, broken - errors.keys()
 
 
 def _to_origin(places: Iterable[Place]) -> tuple[Place, ...]:

@@ -12,7 +12,7 @@ from statistics import quantiles
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from .errors import InvalidRequest
-from .geometry import Place, coordinates
+from .geometry import Place, coordinates, pair_errors
 from .history import Gap
 from .models import Backend, BackendConfiguration, BackendProperties
 
@@ -28,7 +28,6 @@ try:
 except ImportError as error:
     raise ImportError('plots need matplotlib: pip install "qrbackends[plot]"') from error
 
-Pair: TypeAlias = tuple[int, int]
 Name: TypeAlias = Literal["t1", "t2", "readout_error", "two_qubit_error"]
 
 _MAP: Final = "cividis_r"  # dark is bad
@@ -220,9 +219,10 @@ def _draw_couplings(
     properties: BackendProperties,
 ) -> Any:
     """Draw the couplings, and return the scale of their colours, if any is known."""
-    errors, broken = _two_qubit(properties)
+    errors, broken = pair_errors(properties)
     listed = {(min(pair), max(pair)) for pair in configuration.coupling_map or () if len(pair) == 2}
     pairs = sorted(pair for pair in listed | errors.keys() | broken if pair[1] < len(places))
+    errors = {pair: error for pair, error in errors.items() if error > 0}  # others have no logarithm
     scale = _log_scale(errors.values())
     colors: list[Any] = [to_rgba(_FAULTY if pair in broken else _UNKNOWN) for pair in pairs]
     for number, pair in enumerate(pairs):
@@ -232,21 +232,6 @@ def _draw_couplings(
     styles = [(0, (0.7, 0.5)) if pair in broken else "-" for pair in pairs]
     axes.add_collection(LineCollection(lines, colors=colors, linestyles=styles, linewidths=3.5, zorder=1))
     return scale if errors else None
-
-
-def _two_qubit(properties: BackendProperties) -> tuple[dict[Pair, float], set[Pair]]:
-    """Return each pair's error, the better of its two directions, and the pairs that do not work."""
-    errors: dict[Pair, float] = {}
-    broken: set[Pair] = set()
-    for gate in properties.gates:
-        if gate.gate == properties.native_entangler and len(gate.on) == 2:
-            pair = (min(gate.on), max(gate.on))
-            found = gate.parameter("gate_error")
-            if gate.operational and found is not None and 0 < found.si < 1:
-                errors[pair] = min(found.si, errors.get(pair, 1.0))
-            else:
-                broken.add(pair)
-    return errors, broken - errors.keys()
 
 
 def _log_scale(values: Iterable[float]) -> Any:
@@ -284,7 +269,7 @@ def _moment(one: BackendProperties | Gap, name: Name, qubits: Sequence[int], fac
 def _values(properties: BackendProperties, name: Name) -> list[float]:
     """Return a figure of everything that works."""
     if name == "two_qubit_error":
-        return list(_two_qubit(properties)[0].values())
+        return list(pair_errors(properties)[0].values())
     accessor = getattr(properties, name)
     faulty = set(properties.faulty_qubits())
     most = 1.0 if name == "readout_error" else inf
@@ -294,7 +279,8 @@ def _values(properties: BackendProperties, name: Name) -> list[float]:
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     if len(values) < 2:
-        return tuple(values) * 3 if values else (nan, nan, nan)  # type: ignore[return-value]
+        middle = values[0] if values else nan
+        return middle, middle, middle
     lower, middle, upper = quantiles(values, n=4)
     return lower, middle, upper
 

@@ -12,7 +12,7 @@ import qrbackends
 ROOT = Path(qrbackends.__file__).parent
 
 LAYERS = [
-    {"_version", "errors", "account", "redact", "saved", "models"},  # nouns
+    {"_version", "errors", "account", "figures", "redact", "saved", "models"},  # nouns
     {
         "api",
         "body",

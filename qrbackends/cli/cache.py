@@ -9,10 +9,11 @@ from typing import TypeVar
 
 import click
 
+from ..figures import DASH
 from ..file_store import FileInfo, FileStore
 from .options import cache_path
 from .screen import print_facts
-from .text import DASH, age, echo_json, whole
+from .text import age, echo_json, whole
 
 T = TypeVar("T")
 

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
+from ..figures import DASH, probability, scaled
 from ..models import Backend
 from ..pool import Limits
 from .options import Source, SourceCommand, source_options
 from .rows import SORTS, Row, Wanted, calibrated, in_order, row_of
 from .screen import Bar, Cell, Column, print_table, progress_bar, status_cell
-from .text import DASH, age, echo_json, probability, scaled, warn, whole
+from .text import age, echo_json, warn, whole
 
 _COLUMNS = (
     Column("backend"),

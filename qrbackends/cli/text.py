@@ -11,8 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-DASH = "–"
-"""What stands for a value that is not known."""
+from ..figures import DASH
 
 _MINUTE, _HOUR, _DAY, _YEAR = 60.0, 3600.0, 86400.0, 365.25 * 86400.0
 _ASCII = str.maketrans({"µ": "u", "–": "-", "…": ".", "×": "x", "\N{REPLACEMENT CHARACTER}": "?"})
@@ -78,19 +77,6 @@ def whole(number: float | str | None) -> str:
     if number is None:
         return DASH
     return clean(number) if isinstance(number, str) else f"{number:,}"
-
-
-def scaled(value: float | None, scale: float, digits: int = 1) -> str:
-    """Return an SI value in a smaller unit: `scale` of them make one."""
-    return DASH if value is None else f"{value * scale:.{digits}f}"
-
-
-def probability(value: float | None) -> str:
-    """Return an error probability with three significant digits, such as `2.31e-3`."""
-    if value is None:
-        return DASH
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa}e{int(exponent)}" if value else "0"
 
 
 def age(seconds: float | None) -> str:

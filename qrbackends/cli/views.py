@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from ..discovery import ServiceInstance
+from ..figures import DASH, probability, scaled
 from ..models import (
     Backend,
     BackendConfiguration,
@@ -18,7 +19,7 @@ from ..models import (
     Spread,
 )
 from .screen import Cell, Column, status_cell
-from .text import DASH, age, clean, probability, scaled, whole
+from .text import age, clean, whole
 
 Fact = tuple[str, Cell]
 

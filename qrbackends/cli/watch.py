@@ -12,10 +12,11 @@ from rich.live import Live
 
 from ..changes import Change
 from ..errors import QRBackendsError
+from ..figures import DASH
 from ..models import Backend
 from .options import Source, SourceCommand, source_options
 from .screen import Cell, Column, make_console, status_cell, table_of
-from .text import DASH, clean, echo_json, warn, whole
+from .text import clean, echo_json, warn, whole
 
 _REDRAWN = 0.1  # seconds between two drawings: changes come in swarms
 _COLUMNS = (

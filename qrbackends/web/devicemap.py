@@ -1,13 +1,14 @@
 """A device as a drawing: qubits and couplings in their places, in colours that tell how good they are."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import inf
 from statistics import median
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from ..geometry import coordinates
+from ..figures import probability, scaled
+from ..geometry import coordinates, pair_errors
 from ..models import BackendConfiguration, BackendProperties
-from .pages import microseconds, probability
 
 By: TypeAlias = Literal["readout", "t1", "t2"]
 
@@ -90,8 +91,8 @@ class _Figure(NamedTuple):
 
 FIGURES: Final[Mapping[By, _Figure]] = {
     "readout": _Figure("Readout error", BackendProperties.readout_error, probability, False),
-    "t1": _Figure("T1, µs", BackendProperties.t1, microseconds, True),
-    "t2": _Figure("T2, µs", BackendProperties.t2, microseconds, True),
+    "t1": _Figure("T1, µs", BackendProperties.t1, partial(scaled, scale=1e6), True),
+    "t2": _Figure("T2, µs", BackendProperties.t2, partial(scaled, scale=1e6), True),
 }
 """What qubits can be coloured by."""
 
@@ -139,27 +140,17 @@ def _couplings(
     configuration: BackendConfiguration, properties: BackendProperties, places: Sequence[tuple[float, float]]
 ) -> tuple[tuple[Coupling, ...], Scale | None]:
     """Return each pair once, by the better of its two directions."""
-    native = properties.native_entangler
-    errors: dict[tuple[int, int], float] = {}
-    broken: set[tuple[int, int]] = set()
-    for gate in properties.gates:
-        if gate.gate == native and len(gate.on) == 2:
-            pair = (min(gate.on), max(gate.on))
-            found = gate.parameter("gate_error")
-            if gate.operational and found is not None and found.si < 1:
-                errors[pair] = min(found.si, errors.get(pair, 1.0))
-            else:
-                broken.add(pair)
+    errors, broken = pair_errors(properties)
     known = [pair for pair in configuration.coupling_map or () if len(pair) == 2]
     pairs = {(min(pair), max(pair)) for pair in known} | {*errors}
-    title = f"Two-qubit error ({native})"
+    title = f"Two-qubit error ({properties.native_entangler})"
     scale, color = _scaled(list(errors.values()), title, probability, high_is_good=False)
     drawn = tuple(
         Coupling(
             *places[pair[0]],
             *places[pair[1]],
             color(errors.get(pair)),
-            pair in broken and pair not in errors,
+            pair in broken,
             f"{pair[0]}–{pair[1]}: {probability(errors[pair]) if pair in errors else 'not known'}",
         )
         for pair in sorted(pairs)

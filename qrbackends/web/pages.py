@@ -1,13 +1,14 @@
 """HTML pages: everything in them is escaped, and nothing in them comes from another host."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-_DASH = "–"  # what is not known
+from ..figures import probability, scaled
+
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -21,17 +22,6 @@ _HEADERS = {
 }
 
 
-def probability(value: float) -> str:
-    """Return an error probability with three significant digits, such as `2.31e-3`."""
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa}e{int(exponent)}" if value else "0"
-
-
-def microseconds(seconds: float) -> str:
-    """Return a time in µs."""
-    return f"{seconds * 1e6:.1f}"
-
-
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -41,10 +31,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        probability=lambda value: _DASH if value is None else probability(value),
-        micro=lambda value: _DASH if value is None else microseconds(value),
-    )
+    environment.filters.update(probability=probability, micro=partial(scaled, scale=1e6))
     return environment
 
 

@@ -8,6 +8,7 @@ from typing import TextIO
 
 import pytest
 
+from qrbackends import figures
 from qrbackends.cli import text
 
 
@@ -47,16 +48,16 @@ def test_ages(seconds: float | None, shown: str) -> None:
     ],
 )
 def test_probabilities(value: float | None, shown: str) -> None:
-    assert text.probability(value) == shown
+    assert figures.probability(value) == shown
 
 
 def test_counts_and_scaled_values() -> None:
     assert text.whole(195000) == "195,000"
     assert text.whole(None) == "–"
     assert text.whole("2.4\x1bK") == "2.4\N{REPLACEMENT CHARACTER}K"
-    assert text.scaled(268.32e-6, 1e6) == "268.3"
-    assert text.scaled(4.9876e9, 1e-9, 3) == "4.988"
-    assert text.scaled(None, 1e6) == "–"
+    assert figures.scaled(268.32e-6, 1e6) == "268.3"
+    assert figures.scaled(4.9876e9, 1e-9, 3) == "4.988"
+    assert figures.scaled(None, 1e6) == "–"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,17 @@
+"""Figures as people read them."""
+
+DASH = "–"
+"""What stands for a value that is not known."""
+
+
+def scaled(value: float | None, scale: float, digits: int = 1) -> str:
+    """Return an SI value in a smaller unit: `scale` of them make one."""
+    return DASH if value is None else f"{value * scale:.{digits}f}"
+
+
+def probability(value: float | None) -> str:
+    """Return an error probability with three significant digits, such as `2.31e-3`."""
+    if value is None:
+        return DASH
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}" if value else "0"
