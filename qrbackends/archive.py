@@ -156,7 +156,7 @@ class Archive:
         try:
             pq.write_table(table, draft, filesystem=self._fs, compression="zstd")
             self._fs.move(draft, f"{folder}/{name}")
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, leaves no draft behind
             with suppress(OSError):
                 self._fs.delete_file(draft)
             raise
@@ -207,7 +207,7 @@ class Archive:
             async with asyncio.TaskGroup() as group:
                 for name in names:
                     group.create_task(one(name))
-        except BaseExceptionGroup as failed:  # the first one ended the others
+        except ExceptionGroup as failed:  # the first one ended the others
             raise failed.exceptions[0] from None
         return Synced(
             {name: done[name].added for name in names},

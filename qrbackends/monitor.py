@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from .api import Request
 from .changes import Change, Kind, kind_of
 from .client import Client
-from .errors import ClientClosed, NotFound, QRBackendsError, WrongEventLoop
+from .errors import ClientClosed, QRBackendsError, WrongEventLoop
 from .models import Backend, BackendProperties
 
 logger = logging.getLogger("qrbackends.monitor")
@@ -179,7 +179,7 @@ class Monitor:
             except (ClientClosed, WrongEventLoop):
                 self.ended.set()
                 return
-            except Exception:
+            except Exception:  # a mistake of ours must not freeze boards and exporters in silence
                 logger.exception("the fleet could not be followed; it is tried again")
                 await self._sleep(_PAUSE)
 
@@ -326,10 +326,8 @@ class Monitor:
                 calibration = _at_a_glance(properties)
             except (ClientClosed, WrongEventLoop):
                 raise
-            except NotFound:  # simulators and new backends have none
+            except QRBackendsError:  # simulators and new backends have none; of all it is asked again
                 return
-            except QRBackendsError:
-                return  # it is asked for again
         before = self.fleet.get(place)
         if before is not None:
             self._documents[place] = properties

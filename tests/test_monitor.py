@@ -192,3 +192,21 @@ async def test_what_is_gone_when_an_instance_recovers_is_forgotten(
         await until(lambda: not monitor.failures)
         await until(lambda: ("us-east", name) not in monitor.fleet)
         assert len(monitor.fleet) == len(emulator.backends()) - 1
+
+
+async def test_a_mistake_of_a_listener_does_not_end_it(
+    emulator: Emulator, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses = Pauses()
+
+    def mistaken(news: News) -> None:
+        monitor.listeners.clear()
+        raise ZeroDivisionError("a mistake")
+
+    async with Monitor(client, interval=0.05, sleep=pauses.sleep) as monitor:
+        monitor.listeners.add(mistaken)
+        await until(lambda: "a mistake" in caplog.text)
+        while len(monitor.fleet) < len(emulator.backends()):
+            pauses.end()
+            await asyncio.sleep(0)
+        assert not monitor.ended.is_set()

@@ -1,6 +1,5 @@
 """The status board: one live page for the fleet, and one for each backend."""
 
-from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -83,7 +82,6 @@ class _Board:
             age=listed.age if listed and listed.source == "stale" else None,
             problem=problem,
             emulated=await _is_emulated(client),
-            now=datetime.now(UTC),
         )
 
     async def backend(self, request: Request) -> Response:
@@ -120,7 +118,6 @@ class _Board:
             age=age,
             problem=problem,
             emulated=await _is_emulated(client),
-            now=datetime.now(UTC),
         )
 
     async def _documents(

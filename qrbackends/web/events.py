@@ -109,21 +109,17 @@ class Hub:
     Args:
         client: watches.
         pace: how events are sent.
-        is_ending: whether the server shuts down, so that the streams have to end.
     """
 
-    def __init__(
-        self, client: Client, pace: Pace, is_ending: Callable[[], bool] = lambda: _server_is_ending()
-    ) -> None:
+    def __init__(self, client: Client, pace: Pace) -> None:
         self.pace = pace
         self.readers = 0
         self.dropped = 0
         self.monitor: Monitor | None = None
         self._client = ref(client)  # hubs are kept by their clients, and must not keep them
-        self._is_ending = is_ending
         self._log: deque[bytes] = deque(maxlen=pace.log)
         self._count = 0  # of events, those that left the log included
-        self._epoch = secrets.token_hex(6)  # of another worker, or another life of this one, nothing is known
+        self._epoch = ""  # of another worker, or another life of this one, nothing is known
         self._news = asyncio.Event()
         self._state: tuple[tuple[int, int], bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -215,7 +211,7 @@ class Hub:
         """End the streams when the server shuts down, and the watch when nobody has looked for long."""
         clock = asyncio.get_running_loop().time
         try:
-            while not monitor.ended.is_set() and not self._is_ending():
+            while not monitor.ended.is_set() and not _server_is_ending():
                 if self.readers:
                     self._used_at = clock()
                 elif clock() > self._used_at + self.pace.linger:

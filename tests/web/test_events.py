@@ -405,3 +405,23 @@ async def test_a_hub_does_not_keep_its_client(emulator: Emulator, web: aiohttp.C
         return kept() is None
 
     await until(gone)
+
+
+async def test_who_cannot_be_cut_off_keeps_their_place(emulator: Emulator, client: Client) -> None:
+    """Under a host app the connection is not to be seen: what piles up in it stays bounded by `readers`."""
+    host = Starlette(routes=[Mount("/", api_app(client, pace=Pace(interval=0.02, patience=0.2)))])
+    async with served(host, send_buffer=4096) as url:
+        crowd = Crowd(url, emulator.backends()[0], -1)
+        await crowd.stall()
+        await until(lambda: any(isinstance(one, module.Hub) and one.readers for one in gc.get_objects()))
+        hub = the_hub()
+        for queue in range(1000, 1400):
+            for name in emulator.backends():
+                emulator.set_backend(name, queue_length=queue, reason="x" * 500, status="online")
+            await shows(hub, emulator.backends()[0], queue)
+            if hub.dropped:
+                break
+        assert (hub.dropped, hub.readers) == (1, 1)
+        for one in crowd._stalled:
+            one.close()
+        await until(lambda: hub.readers == 0)
