@@ -94,6 +94,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         about = f"{error.filename}: " if error.filename else ""
         return tell(f"{about}{error.strerror or error}", _FAILED)
     except Exception as error:  # the promise is: one line, whatever happens
+        if isinstance(error, ImportError) and "qrbackends[" in error.msg:  # it says which extra is missing
+            return tell(error.msg, _FAILED)
         if os.environ.get("QRBACKENDS_DEBUG"):
             traceback.print_exc()
         return tell(

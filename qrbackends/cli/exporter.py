@@ -24,9 +24,9 @@ def exporter(serving: Serving) -> None:
     They are at /metrics, until Ctrl-C. It needs the extras `metrics` and `web`. Scrapes ask the service for
     nothing: they get what is known.
     """
-    from prometheus_client import CollectorRegistry, make_asgi_app
+    from ..metrics import Collector  # first, as it says what is missing
 
-    from ..metrics import Collector
+    from prometheus_client import CollectorRegistry, make_asgi_app  # isort: skip
 
     @asynccontextmanager
     async def app(client: Client) -> "AsyncIterator[ASGIApp]":

@@ -153,3 +153,26 @@ def test_help_tells_what_they_are_for(run: Run) -> None:
         assert outcome.code == 0
         assert what in outcome.out
         assert "--emulator" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "extra"),
+    [
+        ("board", "starlette", "web"),
+        ("exporter", "prometheus_client", "metrics"),
+        ("exporter", "starlette", "web"),
+        ("archive info x", "pyarrow", "arrow"),
+        ("plot fleet -o x.png", "matplotlib", "plot"),
+    ],
+)
+def test_a_missing_extra_is_named_in_one_line(command: str, module: str, extra: str) -> None:
+    emulated = [] if command.startswith("archive") else ["--emulator", "synthetic"]
+    arguments = ["qrbackends", *command.split(), *emulated]
+    code = f"import sys; sys.modules[{module!r}] = None; sys.argv = {arguments!r}\n"
+    code += "from qrbackends.__main__ import main\nmain()\n"
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("Error: ")
+    assert f'pip install "qrbackends[{extra}]"' in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+    assert "internal error" not in outcome.stderr
