@@ -11,7 +11,7 @@ import duckdb
 import polars
 
 from qrbackends import Client
-from qrbackends.archive import Archive
+from qrbackends.analysis.archive import Archive
 from qrbackends.emulator import Emulator, SyntheticFleet
 
 from .measure import Table, Timing, summarized

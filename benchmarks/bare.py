@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from qrbackends.api import API_VERSION
 from qrbackends.emulator import Emulator
+from qrbackends.protocol.requests import API_VERSION
 
 
 @asynccontextmanager

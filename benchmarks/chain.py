@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from qrbackends import BackendConfiguration, BackendProperties
-from qrbackends.qubits import _Device, best_chain
+from qrbackends.analysis.qubits import _Device, best_chain
 
 DEVICES = ("boston", "brisbane", "torino", "washington")
 TRIES = 100_000

@@ -15,9 +15,10 @@ import aiohttp
 import httpx
 import msgspec
 
-from qrbackends import BackendConfiguration, BackendProperties, CachePolicy, Client, Limits, body
-from qrbackends.api import API_VERSION
+from qrbackends import BackendConfiguration, BackendProperties, CachePolicy, Client, Limits
 from qrbackends.models import BackendsResponse
+from qrbackends.protocol.requests import API_VERSION
+from qrbackends.transport import body
 
 from . import official
 from .measure import Table, summarized

@@ -12,7 +12,7 @@ import msgspec
 from cashews import Cache
 
 from qrbackends import BackendProperties, CachePolicy, Client, Request
-from qrbackends.redis_store import RedisStore
+from qrbackends.cache.stores.redis import RedisStore
 
 from .hit import DEVICE, timed
 from .measure import Table, per_call

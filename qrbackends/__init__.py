@@ -8,12 +8,15 @@ from ._version import __version__
 
 TYPE_CHECKING = False  # type checkers take it for true, as they do typing's own, which is slow to import
 if TYPE_CHECKING:
-    from .account import Account, Instance, InstanceSearch, Secret
-    from .api import Request
-    from .cache import Fetched
-    from .changes import Change
+    from .accounts.account import Account, Instance, InstanceSearch, Secret
+    from .cache.cache import Fetched
+    from .cache.memory import Memory
+    from .cache.policy import CachePolicy
+    from .cache.stats import CacheStats, ClientStats, ResourceStats
+    from .cache.stores.base import Store, StoreStats
+    from .cache.stores.file import FileStore
+    from .cache.stores.redis import RedisStore
     from .client import Client
-    from .discovery import ServiceInstance
     from .errors import (
         AccountError,
         Attempt,
@@ -50,9 +53,10 @@ if TYPE_CHECKING:
         UnknownQubit,
         WrongEventLoop,
     )
-    from .file_store import FileStore
-    from .history import Gap, History, Window
-    from .memory import Memory
+    from .fleet.changes import Change
+    from .fleet.history import Gap, History, Window
+    from .fleet.monitor import Calibration, Failure, Known, Monitor, News
+    from .fleet.snapshot import Item, Snapshot
     from .models import (
         Backend,
         BackendConfiguration,
@@ -63,32 +67,17 @@ if TYPE_CHECKING:
         BackendSummary,
         summary,
     )
-    from .monitor import Calibration, Failure, Known, Monitor, News
-    from .policy import CachePolicy
-    from .pool import Limits, SessionPool
-    from .redis_store import RedisStore
-    from .retry import RetryPolicy
-    from .snapshot import Item, Snapshot
-    from .stats import CacheStats, ClientStats, ResourceStats
-    from .store import Store, StoreStats
-    from .traffic import RegionStats
+    from .protocol.requests import Request
+    from .service.discovery import ServiceInstance
+    from .transport.pool import Limits, SessionPool
+    from .transport.retry import RetryPolicy
+    from .transport.traffic import RegionStats
 else:
     _HOMES = (  # those that import little first
-        *(
-            "errors",
-            "account",
-            "models",
-            "api",
-            "memory",
-            "policy",
-            "retry",
-            "pool",
-            "store",
-            "stats",
-            "traffic",
-            "cache",
-        ),
-        *("changes", "discovery", "snapshot", "history", "client", "monitor", "file_store", "redis_store"),
+        *("errors", "accounts.account", "models", "protocol.requests", "cache.memory", "cache.policy"),
+        *("transport.retry", "transport.pool", "transport.traffic", "cache.stores.base", "cache.stats"),
+        *("cache.cache", "fleet.changes", "service.discovery", "fleet.snapshot", "fleet.history", "client"),
+        *("fleet.monitor", "cache.stores.file", "cache.stores.redis"),
     )
 
     def __getattr__(name):

@@ -11,16 +11,19 @@ from typing import Any, Self, TypedDict, Unpack
 import anyio
 from msgspec.structs import asdict
 
-from .account import Account, Instance
-from .api import API_VERSION, Request, Resource
-from .auth import Tokens
-from .cache import Cache, Fetched
-from .calls import Calls
-from .choosing import Key, Test, Wanted, least_busy, rank
-from .discovery import Discovery, ServiceInstance
+from .accounts.account import Account, Instance
+from .accounts.saved import load_account
+from .cache.cache import Cache, Fetched
+from .cache.memory import Memory
+from .cache.policy import CachePolicy
+from .cache.stats import ClientStats
+from .cache.stores.base import Store
 from .errors import InvalidRequest, QRBackendsError
-from .history import History
-from .memory import Memory
+from .fleet.directory import Routes
+from .fleet.history import History
+from .fleet.ranking import Key, Test, Wanted, least_busy, rank
+from .fleet.snapshot import Progress, Snapshot, Where
+from .fleet.watch import Until, Watch, Watcher
 from .models import (
     Backend,
     BackendConfiguration,
@@ -29,16 +32,13 @@ from .models import (
     BackendProperties,
     BackendStatus,
 )
-from .origin import Origin
-from .policy import CachePolicy
-from .pool import Limits, SessionPool
-from .retry import RetryPolicy
-from .routes import Routes
-from .saved import load_account
-from .snapshot import Progress, Snapshot, Where
-from .stats import ClientStats
-from .store import Store
-from .watching import Until, Watch, Watcher
+from .protocol.requests import API_VERSION, Request, Resource
+from .service.discovery import Discovery, ServiceInstance
+from .service.origin import Origin
+from .service.tokens import Tokens
+from .tasks.deadlines import Calls
+from .transport.pool import Limits, SessionPool
+from .transport.retry import RetryPolicy
 
 
 class OptionsBesideStore(TypedDict, total=False):

@@ -38,7 +38,7 @@ QRBackendsError
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
-from .redact import redacted
+from .service.redaction import redacted
 
 
 class Attempt(NamedTuple):

@@ -8,7 +8,7 @@ import atheris
 with atheris.instrument_imports(include=["qrbackends"]):
     from .test_fuzz import documents, judge, text_of
 
-from .test_api import TYPES
+from .protocol.test_requests import TYPES
 
 RESOURCES = tuple(TYPES)
 STATUSES = (200, 200, 200, 200, 302, 404, 429, 503)

@@ -28,7 +28,7 @@ from qrbackends import (
     RetryPolicy,
     SessionPool,
 )
-from qrbackends.api import Resource
+from qrbackends.cache.memory import Memory
 from qrbackends.emulator import (
     Action,
     Bomb,
@@ -43,7 +43,7 @@ from qrbackends.emulator import (
     Status,
     Truncate,
 )
-from qrbackends.memory import Memory
+from qrbackends.protocol.requests import Resource
 
 from .waiting import until
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from qrbackends.api import parse
 from qrbackends.emulator import SyntheticFleet
 from qrbackends.errors import QRBackendsError
+from qrbackends.protocol.requests import parse
 
-from .test_api import REQUESTS, TYPES, VALID
+from .protocol.test_requests import REQUESTS, TYPES, VALID
 
 NOW = 1_800_000_000.0
 NAME = "ibm_x"

@@ -42,10 +42,10 @@ from qrbackends import (
     TransportError,
 )
 from qrbackends.emulator import Bomb, Emulator, Endless, Garbage, Redirect, Status
-from qrbackends.pool import Response, SessionPool
+from qrbackends.transport.pool import Response, SessionPool
 
-from .test_api import IDS
-from .test_pool import get, ok, pool, server
+from .protocol.test_requests import IDS
+from .transport.test_pool import get, ok, pool, server
 
 pytestmark = pytest.mark.anyio
 

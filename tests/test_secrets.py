@@ -49,6 +49,7 @@ from qrbackends import (
     Unauthorized,
     WrongEventLoop,
 )
+from qrbackends.accounts.saved import load_account
 from qrbackends.emulator import (
     Action,
     Bomb,
@@ -63,10 +64,9 @@ from qrbackends.emulator import (
     SyntheticFleet,
     Truncate,
 )
-from qrbackends.saved import load_account
 
-from .test_cache_shared import everything_in
-from .test_pool import server as raw_server
+from .cache.test_shared import everything_in
+from .transport.test_pool import server as raw_server
 
 pytestmark = pytest.mark.anyio
 

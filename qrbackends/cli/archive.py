@@ -51,7 +51,7 @@ def sync(
     It can be stopped at any moment, and goes on where it was. What cannot be read is told, and read the next
     time.
     """
-    from ..archive import Archive, Progress, Synced
+    from ..analysis.archive import Archive, Progress, Synced
 
     end = until or datetime.now(UTC)
     begin = since or end - timedelta(days=_DAYS)
@@ -91,7 +91,7 @@ def sync(
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
 def info(url: str, as_json: bool) -> None:
     """Show what there is of each backend."""
-    from ..archive import Archive
+    from ..analysis.archive import Archive
 
     held = Archive(url).info()
     if as_json:
@@ -121,7 +121,7 @@ def export(
     until: datetime | None,
 ) -> None:
     """Write what matches into one file, .parquet or .csv."""
-    from ..archive import Archive
+    from ..analysis.archive import Archive
 
     try:
         rows = Archive(url).export(

@@ -8,7 +8,7 @@ import click
 
 from ..client import Client
 from .options import SourceCommand, source_options
-from .serving import Serving, serve_app, serving_options
+from .server import Serving, serve_app, serving_options
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import click
 
-from ..figures import DASH
-from ..file_store import FileInfo, FileStore
+from ..analysis.formatting import DASH
+from ..cache.stores.file import FileInfo, FileStore
 from .options import cache_path
 from .screen import print_facts
 from .text import age, echo_json, whole

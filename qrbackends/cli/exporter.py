@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ..client import Client
-from ..monitor import Monitor
+from ..fleet.monitor import Monitor
 from .options import SourceCommand, source_options
-from .serving import Serving, serve_app, serving_options
+from .server import Serving, serve_app, serving_options
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -24,7 +24,7 @@ def exporter(serving: Serving) -> None:
     They are at /metrics, until Ctrl-C. It needs the extras `metrics` and `web`. Scrapes ask the service for
     nothing: they get what is known.
     """
-    from ..metrics import Collector  # first, as it says what is missing
+    from ..interop.prometheus import Collector  # first, as it says what is missing
 
     from prometheus_client import CollectorRegistry, make_asgi_app  # isort: skip
 

@@ -8,11 +8,11 @@ import anyio
 import click
 from msgspec.structs import replace
 
+from ..analysis.formatting import DASH, probability, scaled
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
-from ..figures import DASH, probability, scaled
 from ..models import Backend
-from ..pool import Limits
+from ..transport.pool import Limits
 from .options import Source, SourceCommand, source_options
 from .rows import SORTS, Row, Wanted, calibrated, in_order, row_of
 from .screen import Bar, Cell, Column, print_table, progress_bar, status_cell

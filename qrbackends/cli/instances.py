@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from ..discovery import ServiceInstance
+from ..service.discovery import ServiceInstance
 from . import views
 from .options import Source, SourceCommand, source_options
 from .screen import print_table

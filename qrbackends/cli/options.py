@@ -15,12 +15,12 @@ from typing import Any, Final
 import click
 import platformdirs
 
-from ..account import Account, Instance, InstanceSearch
+from ..accounts.account import Account, Instance, InstanceSearch
+from ..accounts.saved import DEFAULT_PATH, load_account
+from ..cache.policy import CachePolicy
+from ..cache.stores.file import FileStore
 from ..client import Client
 from ..errors import AccountError
-from ..file_store import FileStore
-from ..policy import CachePolicy
-from ..saved import DEFAULT_PATH, load_account
 from .text import warn
 
 FLEETS: Final = ("snapshots", "synthetic")

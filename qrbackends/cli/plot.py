@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..client import Client
-from ..history import Gap
+from ..fleet.history import Gap
 from ..models import BackendProperties
 from .options import Source, SourceCommand, instant_of, source_options
 from .text import echo_json, warn
@@ -55,7 +55,7 @@ def error_map(source: Source, as_json: bool, backend: str, output: Path, dpi: in
     """Draw a device's qubits and couplings by their errors."""
 
     async def draw(client: Client) -> "Figure":
-        from ..plot import error_map
+        from ..analysis.plot import error_map
 
         configuration, properties = await asyncio.gather(
             client.configuration(backend), client.properties(backend)
@@ -106,7 +106,7 @@ def history(
     step = (end - begin) / _MOMENTS if every is None else timedelta(hours=every)
 
     async def draw(client: Client) -> "Figure":
-        from ..plot import history_plot
+        from ..analysis.plot import history_plot
 
         moments: list[BackendProperties | Gap] = []
         async for one in client.history(backend, begin, end, every=max(step, timedelta(minutes=1))):
@@ -127,7 +127,7 @@ def fleet(source: Source, as_json: bool, output: Path, dpi: int) -> None:
     """Draw the backends' errors against their queues."""
 
     async def draw(client: Client) -> "Figure":
-        from ..plot import fleet_plot
+        from ..analysis.plot import fleet_plot
 
         listed = await client.backends()
         for error in listed.errors:

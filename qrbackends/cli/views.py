@@ -7,8 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ..discovery import ServiceInstance
-from ..figures import DASH, probability, scaled
+from ..analysis.formatting import DASH, probability, scaled
 from ..models import (
     Backend,
     BackendConfiguration,
@@ -18,6 +17,7 @@ from ..models import (
     BackendSummary,
     Spread,
 )
+from ..service.discovery import ServiceInstance
 from .screen import Cell, Column, status_cell
 from .text import age, clean, whole
 

@@ -10,9 +10,9 @@ import click
 from rich.console import Console, Group
 from rich.live import Live
 
-from ..changes import Change
+from ..analysis.formatting import DASH
 from ..errors import QRBackendsError
-from ..figures import DASH
+from ..fleet.changes import Change
 from ..models import Backend
 from .options import Source, SourceCommand, source_options
 from .screen import Cell, Column, make_console, status_cell, table_of

@@ -3,6 +3,7 @@
 async with Emulator(fleet="snapshots") as emulator, Client(emulator.account()) as client: ...
 """
 
+from .emulated_instances import Plan, ServiceInstance
 from .faults import (
     Action,
     Bomb,
@@ -19,7 +20,6 @@ from .faults import (
     Truncate,
 )
 from .fleets import Device, Fleet, SnapshotFleet, SnapshotsMissing
-from .instances import Plan, ServiceInstance
 from .log import Request
 from .server import Emulator
 from .synthetic import SyntheticFleet

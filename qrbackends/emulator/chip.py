@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from random import Random
 
-from .drift import Walk
 from .generations import Generation
 from .lattice import Lattice, lattice
+from .walk import Walk
 
 EXTRA_GATES = "extra_gates"  # the one calibration_id that synthetic devices know
 EXTRA_GATE = "rzz"

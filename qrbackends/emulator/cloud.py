@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
-from .instances import PLANS, ServiceInstance
+from .emulated_instances import PLANS, ServiceInstance
 from .tokens import Issuer
 from .wire import Answer, Call, Errors, Refused, json_answer
 

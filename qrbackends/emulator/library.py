@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from .fleets import Fleet
-from .metrics import performance_metrics
+from .performance import performance_metrics
 from .wire import Document
 
 ROOM = 256 << 20  # bytes: all real calibrations, plain and packed, ten times over

@@ -8,7 +8,7 @@ from typing import TypeVar
 import anyio
 from aiohttp import web
 
-from .gate import Gate
+from .handler import Gate
 
 T = TypeVar("T")
 

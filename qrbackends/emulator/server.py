@@ -10,12 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from ..account import Account, Instance, InstanceSearch
+from ..accounts.account import Account, Instance, InstanceSearch
 from .cloud import CloudService
+from .emulated_instances import ServiceInstance, make_instances
 from .faults import Action, Fault, Faults
 from .fleets import Fleet, SnapshotFleet
-from .gate import Gate, Service
-from .instances import ServiceInstance, make_instances
+from .handler import Gate, Service
 from .library import Library
 from .log import Request, RequestLog
 from .ports import Port, to_its_end

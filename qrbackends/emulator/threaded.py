@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from ..account import Account, InstanceSearch
+from ..accounts.account import Account, InstanceSearch
+from .emulated_instances import ServiceInstance
 from .faults import Action, Fault
-from .instances import ServiceInstance
 from .log import Request
 from .server import Emulator
 

@@ -37,7 +37,7 @@ except (ImportError, AttributeError) as error:
         'qrbackends.interop.qiskit needs Qiskit 2.3 or newer: pip install "qrbackends[qiskit]"'
     ) from error
 
-from ..account import Instance
+from ..accounts.account import Instance
 from ..client import Client
 from ..errors import DecodeError, NotFound, QRBackendsError
 from ..models import BackendConfiguration, BackendProperties

@@ -26,10 +26,10 @@ from .configuration import (
     UChannelLO,
 )
 from .defaults import BackendDefaults
-from .glance import BackendSummary, FaultyGate, GateSummary, Spread, summary
 from .json_object import JSONObject
 from .properties import BackendProperties, GateProperties, Nduv, QubitList
 from .status import BackendStatus
+from .summary import BackendSummary, FaultyGate, GateSummary, Spread, summary
 
 __all__ = [
     "Backend",

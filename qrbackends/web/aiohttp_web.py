@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from aiohttp import web
 
-from ..account import Account
+from ..accounts.account import Account
 from ..client import Client, OptionsBesideStore
 from ..errors import QRBackendsError
 from .encoding import encode

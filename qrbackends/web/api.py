@@ -12,16 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ..api import Resource
-from ..cache import Fetched
+from ..cache.cache import Fetched
 from ..client import Client
 from ..models import BackendList
+from ..protocol.requests import Resource
 from .encoding import Encoded, encoded, listed, status_of
 from .events import Pace
-from .fleet import Fleet
 from .mounting import Hubs, Mountable, own_client
 from .openapi import document
 from .problems import problem_of
+from .visitors import Fleet
 
 
 def api_app(

@@ -15,19 +15,19 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from ..account import is_loopback
-from ..cache import Fetched
+from ..accounts.account import is_loopback
+from ..cache.cache import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
+from ..fleet.monitor import Known
 from ..models import Backend, BackendConfiguration, BackendProperties
-from ..monitor import Known
 from .api import api_routes
 from .devicemap import FIGURES, By, device_map
 from .events import Pace
-from .fleet import Fleet
 from .mounting import Hubs, Mountable, own_client
 from .pages import page
 from .problems import problem_of
+from .visitors import Fleet
 
 _FIRST = 2.0  # seconds that the page waits for the fleet; then it comes empty, and fills itself
 

@@ -6,8 +6,8 @@ from math import inf
 from statistics import median
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from ..figures import probability, scaled
-from ..geometry import coordinates, pair_errors
+from ..analysis.formatting import probability, scaled
+from ..analysis.layout import coordinates, pair_errors
 from ..models import BackendConfiguration, BackendProperties
 
 By: TypeAlias = Literal["readout", "t1", "t2"]

@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..client import Client
 from ..errors import ClientClosed
-from ..monitor import Calibration, Known, Monitor, News
+from ..fleet.monitor import Calibration, Known, Monitor, News
 from .encoding import Listed, listed
 from .problems import problem_of
 

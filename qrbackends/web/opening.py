@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias, Unpack
 
-from ..account import Account
+from ..accounts.account import Account
+from ..cache.stores.base import Store
 from ..client import Client, OptionsBesideStore
-from ..store import Store
 
 KEY = "qrbackends"
 """The name under which an app's state holds the client."""

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from ..figures import probability, scaled
+from ..analysis.formatting import probability, scaled
 
 _HEADERS = {
     "Cache-Control": "no-store",

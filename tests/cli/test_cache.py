@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from qrbackends.cache.stores.file import FileStore
 from qrbackends.cli import cache, options
 from qrbackends.emulator import Emulator, Status
-from qrbackends.file_store import FileStore
 
 from .conftest import Run
 from .test_documents import FALCON, facts

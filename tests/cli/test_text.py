@@ -8,7 +8,7 @@ from typing import TextIO
 
 import pytest
 
-from qrbackends import figures
+from qrbackends.analysis import formatting as figures
 from qrbackends.cli import text
 
 

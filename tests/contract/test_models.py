@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec import inspect as types
 
-from qrbackends.api import Request, parse
 from qrbackends.errors import DecodeError, ResponseError
 from qrbackends.models import JSONObject
+from qrbackends.protocol.requests import Request, parse
 
 from . import LONG, RESPONSES, corrected, validator
 from .snapshots import SCHEMA, Kind, documents, paths

@@ -9,7 +9,7 @@ import pytest
 
 from qrbackends.emulator import Emulator, SnapshotFleet, SnapshotsMissing, fleets
 from qrbackends.emulator.fleets import wheel_directory
-from qrbackends.emulator.metrics import performance_metrics
+from qrbackends.emulator.performance import performance_metrics
 
 from .asking import NOW, Asker
 

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from qrbackends.api import Request, parse
 from qrbackends.errors import ConnectError, DecodeError
 from qrbackends.models import (
     Backend,
@@ -23,6 +22,7 @@ from qrbackends.models import (
     TwoQubitMetric,
     WaitTime,
 )
+from qrbackends.protocol.requests import Request, parse
 
 # Of the shape that the service sends.
 BODY: dict[str, Any] = {

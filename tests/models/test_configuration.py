@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from qrbackends.api import Request, parse
 from qrbackends.errors import DecodeError, UnknownGate
 from qrbackends.models import BackendConfiguration, ComplexNumber, JSONObject, UChannelLO
+from qrbackends.protocol.requests import Request, parse
 
 from ..contract.snapshots import documents, paths
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qrbackends.api import Request, parse
 from qrbackends.models import BackendDefaults, JSONObject
+from qrbackends.protocol.requests import Request, parse
 
 DOCUMENT: dict[str, Any] = {
     "text": "a",

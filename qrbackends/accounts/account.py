@@ -1,0 +1,334 @@
+"""Who asks, and where: credentials, service instances, regions and addresses.
+
+The addresses are those of https://quantum.cloud.ibm.com/docs and of the official client.
+"""
+
+import hmac
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import ip_address
+from ssl import CERT_REQUIRED, SSLContext
+from typing import NoReturn, TypeAlias
+from urllib.parse import urlsplit
+
+from ..errors import AccountError
+
+CLOUD_URL = "https://cloud.ibm.com"
+SEARCH_URL = "https://api.global-search-tagging.cloud.ibm.com"
+CATALOG_URL = "https://globalcatalog.cloud.ibm.com/api/v1"
+
+_STAGING_CLOUD = "test.cloud.ibm.com"
+_GLOBAL_REGION = "us-east"  # its host name carries no region
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_HOST_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_ADDRESS = re.compile(
+    rf"https?://(?:(?P<name>{_HOST_LABEL}(?:\.{_HOST_LABEL})*\.?)|\[(?P<ip>[0-9a-f:.]+)\])"
+    r"(?::(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?"
+    r"(?:/[a-z0-9._~!$&'()*+,;=:%/-]*)?",
+    re.IGNORECASE | re.ASCII,
+)
+_CRN_TEXT = re.compile(r"[\x21-\x7e]{1,512}")  # it becomes a header: visible ASCII, no spaces
+
+
+class Secret:
+    """A text that no repr, log, exception, copy or pickle shows.
+
+    It compares by value, in constant time; `reveal()` is the only way to the text.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable():
+            raise AccountError("a credential has to be a non-empty text of printable ASCII characters")
+        self._text = text
+
+    def prefixed(self, text: str) -> "Secret":
+        """Return a secret of `text` followed by this one."""
+        return Secret(text + self._text)
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text, other._text)
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Secret":
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled; load the account anew in each process")
+
+
+Bearer: TypeAlias = tuple[str, float]
+"""A bearer token and the time at which it expires, in Unix seconds."""
+
+BearerProvider: TypeAlias = Callable[[], Awaitable[Bearer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A service instance, the thing that an account's rights and queue hang on.
+
+    Args:
+        crn: its Cloud Resource Name, `crn:v1:bluemix:public:quantum-computing:REGION:a/ACCOUNT:GUID::`.
+        url: the base address of its API, such as `http://127.0.0.1:8101/api/v1`; left out, it follows
+            from the region.
+        private_endpoint: whether to use the region's private endpoint.
+        cloud_url: the cloud's root, from which the address is derived.
+
+    Raises:
+        AccountError: the CRN or an address is not well-formed.
+    """
+
+    crn: str
+    url: str | None = None
+    private_endpoint: bool = False
+    cloud_url: str = CLOUD_URL
+
+    def __post_init__(self) -> None:
+        parts = self.crn.split(":") if isinstance(self.crn, str) else []
+        well_formed = len(parts) == 10 and parts[0] == "crn" and _CRN_TEXT.fullmatch(self.crn)
+        if not well_formed or not _LABEL.fullmatch(parts[5]):
+            raise AccountError(
+                f"{self.crn!r:.80} is not the CRN of an instance; it looks like "
+                "crn:v1:bluemix:public:quantum-computing:us-east:a/ACCOUNT:GUID:: "
+                "and is shown on the Instances page of the IBM Quantum Platform"
+            )
+        object.__setattr__(self, "url", None if self.url is None else checked_url(self.url))
+        object.__setattr__(self, "cloud_url", checked_url(self.cloud_url))
+
+    @property
+    def region(self) -> str:
+        """The region, such as `us-east`: the CRN's sixth field."""
+        return self.crn.split(":")[5]
+
+    @property
+    def staging(self) -> bool:
+        """Whether it belongs to the staging cloud: the CRN's third field."""
+        return self.crn.split(":")[2] == "staging"
+
+    @property
+    def base_url(self) -> str:
+        """The base address of its Backends API, without a slash at its end."""
+        if self.url is not None:
+            return self.url
+        root = urlsplit(self.cloud_url)
+        if self.private_endpoint:
+            prefix = f"private.{self.region}."
+        else:
+            prefix = "" if self.region == _GLOBAL_REGION else f"{self.region}."
+        return f"{root.scheme}://{prefix}quantum.{root.netloc}/api/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSearch:
+    """Which instances an account uses that names none: those that it can see and that match all of this.
+
+    Args:
+        name: only those of this name.
+        regions: only those in these regions, such as `us-east`.
+        plans: only those of these plans, such as `open` or `premium`, in order of preference; case does not
+            matter. Left out, free and trial instances come first, then paid ones.
+        tags: only those that have all of these tags; case does not matter.
+        cloud_url: the cloud's root, from which the instances' addresses are derived.
+        private_endpoint: whether to use the regions' private endpoints.
+        endpoints: by region, the base address of the Backends API, instead of the one that follows from the
+            cloud's root.
+
+    Raises:
+        AccountError: one of them is not what it should be.
+    """
+
+    name: str | None = None
+    regions: Sequence[str] = ()
+    plans: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    cloud_url: str = CLOUD_URL
+    private_endpoint: bool = False
+    endpoints: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        for name in ("regions", "plans", "tags"):
+            values = getattr(self, name)
+            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+                raise AccountError(f"{name} has to be a list of texts")
+            put(self, name, tuple(values))
+        put(self, "cloud_url", checked_url(self.cloud_url))
+        put(self, "endpoints", {region: checked_url(url) for region, url in dict(self.endpoints).items()})
+
+    def instance(self, crn: str) -> Instance:
+        """Return the instance of a CRN, at the address where this search wants it.
+
+        Raises:
+            AccountError: it is no CRN of an instance.
+        """
+        found = Instance(crn, private_endpoint=self.private_endpoint, cloud_url=self.cloud_url)
+        url = self.endpoints.get(found.region)
+        return found if url is None else Instance(crn, url=url)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Credentials, and the instances that they open.
+
+    Args:
+        api_key: an IBM Cloud API key. It goes to IAM only, in exchange for bearer tokens.
+        token: a bearer token at hand, or an async callable that returns (token, expiry in Unix seconds).
+            Exactly one of `api_key` and `token` is given.
+        instances: the service instances, in order of preference; left out, all that the account can see.
+        search: which of them, where `instances` is left out.
+        iam_url: where the key is exchanged; left out, it follows from the instances.
+        search_url: Global Search, which knows an account's instances.
+        catalog_url: Global Catalog, which knows their plans.
+        proxies: proxy address by scheme of the request, such as `{"https": "http://proxy:3128"}`.
+        verify: whether TLS certificates are verified; an `ssl.SSLContext` brings an authority of one's own,
+            or a client certificate.
+        identity: for a token from a callable: a secret text that says whose tokens it gives, the same in
+            every process that acts for them. Cached answers belong to it; without it they stay with their
+            client.
+
+    Raises:
+        AccountError: something is missing or not well-formed.
+    """
+
+    api_key: Secret | str | None = None
+    token: Secret | str | BearerProvider | None = None
+    instances: Sequence[Instance] = ()
+    search: InstanceSearch = field(default_factory=InstanceSearch)
+    iam_url: str | None = None
+    search_url: str = SEARCH_URL
+    catalog_url: str = CATALOG_URL
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # may carry a password
+    verify: bool | SSLContext = True
+    identity: Secret | str | None = None
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        self._check_credentials()
+        instances = tuple(self.instances) if isinstance(self.instances, Iterable) else (None,)
+        if not all(isinstance(instance, Instance) for instance in instances):
+            raise AccountError("instances have to be a list of Instance objects: [Instance(crn='crn:v1:…')]")
+        put(self, "instances", instances)
+        if len({instance.crn for instance in self.instances}) != len(self.instances):
+            raise AccountError("an instance is named twice")
+        for name in ("iam_url", "search_url", "catalog_url"):
+            if getattr(self, name) is not None:
+                put(self, name, checked_url(getattr(self, name)))
+        if not isinstance(self.search, InstanceSearch):
+            raise AccountError("search has to be an InstanceSearch")
+        if not isinstance(self.verify, (bool, SSLContext)):
+            raise AccountError("verify has to be True, False or an ssl.SSLContext")
+        put(self, "proxies", {key: _proxy(key, url) for key, url in dict(self.proxies).items()})
+
+    def _check_credentials(self) -> None:
+        if (self.api_key is None) == (self.token is None):
+            raise AccountError("an account needs an api_key or a token, and not both")
+        for name in ("api_key", "token", "identity"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                object.__setattr__(self, name, Secret(value))
+            elif not (value is None or isinstance(value, Secret) or (name == "token" and callable(value))):
+                raise AccountError(f"{name} cannot be a {type(value).__name__}")
+        if self.identity is not None and not callable(self.token):
+            raise AccountError("identity goes with a token from a callable; keys and tokens have one")
+
+    @cached_property
+    def iam(self) -> str:
+        """The address of IAM: as given, or as the instances' cloud and endpoint have it."""
+        if self.iam_url is not None:
+            return self.iam_url
+        first = self.instances[0] if self.instances else None
+        where = first or self.search
+        cloud = _STAGING_CLOUD if first and first.staging else where.cloud_url.partition("://")[2]
+        return f"https://{'private.' if where.private_endpoint else ''}iam.{cloud}"
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is certain who answers: the server's certificate and name are checked."""
+        if isinstance(self.verify, SSLContext):
+            return self.verify.verify_mode is CERT_REQUIRED and self.verify.check_hostname
+        return self.verify
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an account holds secrets and is not pickled; load it anew in each process")
+
+
+def checked_url(url: str) -> str:
+    """Return `url` without a slash at its end.
+
+    Only what every URL parser reads alike is accepted: where two of them disagree on the host, one decides
+    where credentials may go and the other where they go.
+
+    Raises:
+        AccountError: it is not an absolute http or https address, or it carries user, password, query
+            or fragment.
+    """
+    if not isinstance(url, str) or _host(url) is None:
+        raise AccountError(
+            "an address has to be an absolute http or https URL such as https://cloud.ibm.com, "
+            "without user name, query or fragment"
+        )
+    return url.rstrip("/")
+
+
+def is_plain_http(url: str) -> bool:
+    """Return whether `url` would send credentials in the clear over a network.
+
+    Plain http is harmless to `localhost` and to literal loopback addresses only: any other name is
+    somebody's promise, and can resolve to anything.
+    """
+    if url[:8].lower() == "https://":
+        return False
+    host = _host(url) or ""
+    return not is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine: `localhost`, or a literal loopback address."""
+    return host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
+
+
+def _proxy(key: str, url: str) -> str:
+    """Return a proxy's address with its scheme, which may be left out; it may carry user and password."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts.geturl()
+    except (TypeError, ValueError, AttributeError):
+        pass  # told below, without the address: it may carry a password
+    raise AccountError(f"the proxy for {key!r:.80} has to be an address such as http://HOST:PORT")
+
+
+def _host(url: str) -> str | None:
+    """Return the host of an address, without brackets; None if it is no address as `checked_url` has it."""
+    parts = _ADDRESS.fullmatch(url)
+    if parts is None or (parts["ip"] and not _is_ip(parts["ip"])):
+        return None
+    return (parts["ip"] or parts["name"]).lower()
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+__all__ = ["Account", "Bearer", "BearerProvider", "Instance", "Secret"]

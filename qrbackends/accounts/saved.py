@@ -1,0 +1,203 @@
+"""Accounts in the environment and on disk, in the official client's format."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..errors import AccountError
+from .account import CLOUD_URL, Account, Instance, InstanceSearch, checked_url
+
+DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
+
+_CHANNELS = ("ibm_quantum_platform", "ibm_cloud")  # both lead to the same service
+
+
+class _Proxies(Struct, frozen=True):
+    urls: dict[str, str] | None = None
+    username_ntlm: str | None = None
+    password_ntlm: str | None = None
+
+
+class _Heading(Struct, frozen=True):
+    channel: str | None = None
+    is_default_account: bool | None = None
+
+
+class _Saved(Struct, frozen=True):
+    token: str | None = None
+    channel: str | None = None
+    instance: str | None = None
+    url: str | None = None
+    private_endpoint: bool | None = None
+    region: str | None = None
+    plans_preference: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    verify: bool | None = None
+    proxies: _Proxies | None = None
+
+    def __repr__(self) -> str:
+        return "<a saved account>"  # debuggers and crash reports print it
+
+
+def load_account(
+    name: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    instance: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Account:
+    """Return the account that the arguments, the environment or the saved accounts name, in this order.
+
+    Args:
+        name: a saved account's name. Left out, the environment is asked first (unless `path` is given),
+            then the file's default account.
+        path: the file of saved accounts; left out, `~/.qiskit/qiskit-ibm.json`.
+        instance: a CRN or a name, instead of the instance that the account names.
+        environ: where `QISKIT_IBM_TOKEN`, `QISKIT_IBM_INSTANCE`, `QISKIT_IBM_URL`, `QISKIT_IBM_CHANNEL`,
+            `IAM_URL`, `GLOBAL_SEARCH_URL` and `GLOBAL_CATALOG_URL` are read; left out, the process's own.
+
+    Raises:
+        AccountError: there is no such account, or it is incomplete.
+    """
+    environment = _environment(os.environ if environ is None else environ)
+    saved = environment.account
+    if name is not None or path is not None or saved.token is None:
+        file = Path(path if path is not None else DEFAULT_PATH)
+        saved = _pick(_read(file), name, saved.channel, file)
+    return _account(saved if instance is None else replace(saved, instance=instance), environment)
+
+
+class _Environment(Struct, frozen=True):
+    """What the environment says, apart from it: whatever else it holds is nobody's business."""
+
+    account: _Saved
+    iam_url: str | None
+    search_url: str | None
+    catalog_url: str | None
+
+
+def _environment(environ: Mapping[str, str]) -> _Environment:
+    def value(name: str) -> str | None:
+        return environ.get(name) or None
+
+    return _Environment(
+        _Saved(
+            token=value("QISKIT_IBM_TOKEN"),
+            channel=value("QISKIT_IBM_CHANNEL"),
+            instance=value("QISKIT_IBM_INSTANCE"),
+            url=value("QISKIT_IBM_URL"),
+        ),
+        iam_url=value("IAM_URL"),
+        search_url=value("GLOBAL_SEARCH_URL"),
+        catalog_url=value("GLOBAL_CATALOG_URL"),
+    )
+
+
+def _read(file: Path) -> dict[str, msgspec.Raw]:
+    try:
+        content = file.expanduser().read_bytes()
+    except FileNotFoundError:
+        problem = (
+            f"no account: set QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, save one in {file} with the "
+            "official client, or pass Account(api_key=…, instances=[Instance(crn=…)])"
+        )
+    except OSError as error:
+        problem = f"{file} cannot be read: {error.strerror}"
+    except (ValueError, RuntimeError):  # a NUL in it; the home directory of nobody
+        problem = f"{str(file)!r} is not the path of a file"
+    else:
+        try:
+            return msgspec.json.decode(content.decode(), type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # The parser's own words may quote the file, and with it a key.
+            problem = f"{file} is not a JSON object of saved accounts"
+    raise AccountError(problem)
+
+
+def _pick(saved: dict[str, msgspec.Raw], name: str | None, channel: str | None, file: Path) -> _Saved:
+    if name is not None:
+        if name not in saved:
+            names = ", ".join(key for key, entry in saved.items() if _heading(entry))
+            raise AccountError(f"{file} has no account {name!r}; it has: {names or 'none'}")
+        return _decoded(saved[name], name, file)
+    wanted = (channel,) if channel else (*_CHANNELS, None)
+    headings = {key: _heading(entry) for key, entry in saved.items()}
+    usable = [key for key, heading in headings.items() if heading and heading.channel in wanted]
+    if not usable:
+        raise AccountError(f"{file} has no account for {channel or 'the IBM Quantum Platform'}")
+
+    def rank(key: str) -> tuple[bool, bool, bool, int]:
+        """Order accounts as the official client does."""
+        heading = headings[key] or _Heading()
+        own = heading.channel or _CHANNELS[0]
+        return (
+            not heading.is_default_account,
+            own != _CHANNELS[0],
+            key != f"default-{own.replace('_', '-')}",
+            -usable.index(key),
+        )
+
+    chosen = min(usable, key=rank)
+    return _decoded(saved[chosen], chosen, file)
+
+
+def _heading(entry: msgspec.Raw) -> _Heading | None:
+    """Return what an account is chosen by, or None: one entry that makes no sense hides no other."""
+    try:
+        return msgspec.json.decode(entry, type=_Heading)
+    except msgspec.ValidationError:
+        return None
+
+
+def _decoded(entry: msgspec.Raw, name: str, file: Path) -> _Saved:
+    try:
+        return msgspec.json.decode(entry, type=_Saved)
+    except msgspec.ValidationError:
+        problem = f"the account {name!r} in {file} is not as the official client writes them"
+    raise AccountError(problem)
+
+
+def _account(saved: _Saved, environment: _Environment) -> Account:
+    if saved.channel not in (*_CHANNELS, None):
+        raise AccountError(f"the channel {saved.channel!r} is none of {', '.join(_CHANNELS)}")
+    if not saved.token:
+        raise AccountError("the account has no token; save it anew with an IBM Cloud API key")
+    if saved.proxies and (saved.proxies.username_ntlm or saved.proxies.password_ntlm):
+        raise AccountError("the account asks for NTLM proxy authentication, which is not supported")
+    root = checked_url(saved.url or CLOUD_URL)
+    cloud = root.partition("://")[2]
+    return Account(
+        api_key=saved.token,
+        instances=_instances(saved, root),
+        search=_search(saved, root),
+        iam_url=environment.iam_url,
+        search_url=environment.search_url or f"https://api.global-search-tagging.{cloud}",
+        catalog_url=environment.catalog_url or f"https://globalcatalog.{cloud}/api/v1",
+        proxies=(saved.proxies.urls if saved.proxies else None) or {},
+        verify=saved.verify is not False,
+    )
+
+
+def _instances(saved: _Saved, root: str) -> tuple[Instance, ...]:
+    """Return the instance that is named by its CRN; others are looked up."""
+    if not saved.instance or not saved.instance.startswith("crn:"):
+        return ()
+    return (Instance(crn=saved.instance, cloud_url=root, private_endpoint=saved.private_endpoint is True),)
+
+
+def _search(saved: _Saved, root: str) -> InstanceSearch:
+    """Return which instances to look up, as the official client has it: a name goes before all else."""
+    private = saved.private_endpoint is True
+    if saved.instance not in (None, "", "auto"):
+        return InstanceSearch(saved.instance, cloud_url=root, private_endpoint=private)
+    return InstanceSearch(
+        regions=(saved.region,) if saved.region else (),
+        plans=saved.plans_preference or (),
+        tags=saved.tags or (),
+        cloud_url=root,
+        private_endpoint=private,
+    )

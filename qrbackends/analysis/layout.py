@@ -1,0 +1,136 @@
+"""Where each qubit is on the chip, for drawing it.
+
+Where the service tells no places it needs rustworkx, as Qiskit does: `pip install "qrbackends[graph]"`.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..models import BackendConfiguration, BackendProperties
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+
+Place: TypeAlias = tuple[float, float]
+
+Pair: TypeAlias = tuple[int, int]
+"""Two coupled qubits, the lower number first."""
+
+_STEPS = 300  # of the majorization, which converges long before
+
+
+def coordinates(configuration: BackendConfiguration) -> tuple[Place, ...]:
+    """Return each qubit's place as (column, row), rows counted downward, neighbours about 1 apart.
+
+    Where the service sends `coords`, they are these, moved so that the smallest column and row are 0. Else
+    they are computed from the coupling map: distances on the page come as near as can be to the number of
+    couplings between two qubits (stress majorization with weights 1/d²: E. Gansner, Y. Koren and S. North,
+    "Graph Drawing by Stress Majorization", GD 2004), with the longer side across. The same device gives the
+    same places every time.
+
+    Raises:
+        ImportError: they have to be computed, and rustworkx is not installed.
+    """
+    known = configuration.coords
+    if known and len(known) == configuration.n_qubits and all(len(place) == 2 for place in known):
+        return _to_origin((float(column), float(row)) for column, row in known)
+    return _computed(configuration)
+
+
+def pair_errors(properties: BackendProperties) -> tuple[dict[Pair, float], set[Pair]]:
+    """Return the error of the native two-qubit gate on each pair, and the pairs on which it does not work.
+
+    Of a pair's two directions the better one counts; errors of 1 and more mark what does not work.
+
+    Raises:
+        DecodeError: a unit, or a gate's qubit, is none that is known.
+    """
+    errors: dict[Pair, float] = {}
+    broken: set[Pair] = set()
+    for gate in properties.gates:
+        if gate.gate == properties.native_entangler and len(gate.on) == 2:
+            pair = (min(gate.on), max(gate.on))
+            found = gate.parameter("gate_error")
+            if gate.operational and found is not None and found.si < 1:
+                errors[pair] = min(found.si, errors.get(pair, 1.0))
+            else:
+                broken.add(pair)
+    return errors, broken - errors.keys()
+
+
+def _to_origin(places: Iterable[Place]) -> tuple[Place, ...]:
+    found = tuple(places)
+    left, top = (min((place[axis] for place in found), default=0.0) for axis in (0, 1))
+    return tuple((column - left, row - top) for column, row in found)
+
+
+def _computed(configuration: BackendConfiguration) -> tuple[Place, ...]:
+    """Lay out each connected part by itself, one beside the other."""
+    try:
+        import rustworkx as rx
+    except ImportError as error:
+        raise ImportError(
+            'the places of this device have to be computed, for which: pip install "qrbackends[graph]"'
+        ) from error
+    graph = rx.PyGraph(multigraph=False)
+    graph.add_nodes_from(range(configuration.n_qubits))
+    graph.add_edges_from_no_data([pair for pair in _pairs(configuration) if max(pair) < len(graph)])
+    places: dict[int, Place] = {}
+    right = 0.0
+    for part in sorted(map(sorted, rx.connected_components(graph)), key=lambda part: (-len(part), part)):
+        laid = _to_origin(_laid_out(rx.distance_matrix(graph.subgraph(part))))
+        places.update(zip(part, ((column + right, row) for column, row in laid), strict=True))
+        right += 1.0 + max(column for column, _ in laid)
+    return tuple(places[qubit] for qubit in range(configuration.n_qubits))
+
+
+def _pairs(configuration: BackendConfiguration) -> set[tuple[int, int]]:
+    known = configuration.coupling_map or [
+        pair for gate in configuration.gates for pair in gate.coupling_map or () if len(pair) == 2
+    ]
+    return {(min(pair), max(pair)) for pair in known if len(pair) == 2}
+
+
+def _laid_out(hops: "Floats") -> list[Place]:
+    """Return places for a connected graph, of which the distances in couplings are given."""
+    import numpy as np
+
+    if len(hops) < 3:
+        return [(float(index), 0.0) for index in range(len(hops))]
+    weights = np.divide(1.0, hops**2, out=np.zeros_like(hops), where=hops > 0)
+    laplacian = np.diag(weights.sum(axis=1)) - weights
+    inverse = np.linalg.pinv(laplacian, hermitian=True)
+    found = _scaled(hops)
+    for _ in range(_STEPS):
+        squares = (found**2).sum(axis=1)
+        apart = np.sqrt(np.maximum(squares[:, None] + squares - 2 * found @ found.T, 0.0))
+        pull = np.divide(weights * hops, apart, out=np.zeros_like(hops), where=apart > 0)
+        moved = inverse @ ((np.diag(pull.sum(axis=1)) - pull) @ found)
+        done = np.abs(moved - found).max() < 1e-4
+        found = moved
+        if done:
+            break
+    return [(float(column), float(row)) for column, row in _upright(found)]
+
+
+def _scaled(hops: "Floats") -> "Floats":
+    """Return where to begin: classical scaling of the distances (W. Torgerson, Psychometrika 17, 1952)."""
+    import numpy as np
+
+    centring = np.eye(len(hops)) - 1.0 / len(hops)
+    values, vectors = np.linalg.eigh(-0.5 * centring @ hops**2 @ centring)
+    return np.asarray(vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 1e-9)))
+
+
+def _upright(places: "Floats") -> "Floats":
+    """Turn a drawing so that its longer side lies across, and the first qubit is in its left upper part."""
+    import numpy as np
+
+    centred = places - places.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    turned = centred @ axes[:, ::-1]
+    signs = np.where(turned[0] > 0, -1.0, 1.0)
+    return np.asarray(turned * signs)

@@ -1,0 +1,280 @@
+"""Which qubits to use: connected sets and chains of them with the least expected error.
+
+Needs rustworkx, which comes with Qiskit (`pip install "qrbackends[graph]"`).
+
+The score. Say that n qubits are entangled with n - 1 two-qubit gates, one on each coupling of a tree (of the
+line, for a chain), that each qubit waits through one such gate, and that each is read out once. The expected
+error is the probability that anything of this goes wrong,
+
+    1 - prod(1 - e_c) * prod((1 - r_q) * F_q),
+
+with e_c the error of the native two-qubit gate on a coupling (of two directions, the better one), r_q the
+readout error, and F_q the average fidelity of a qubit that idles for the median length t of that gate,
+
+    F_q = 1/2 + exp(-t / T1) / 6 + exp(-t / T2) / 3,
+
+that of amplitude and phase damping by M. A. Nielsen's formula (Phys. Lett. A 303, 249, 2002). Products of
+such success probabilities are the "estimated success probability" by which noise-aware compilers choose
+qubits (P. Murali et al., ASPLOS 2019; P. D. Nation and M. Treinish, PRX Quantum 4, 010327, 2023).
+
+What is faulty, or has an error of 1 and more, is not used. What was not measured counts as the worst of the
+device.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import Any, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+try:
+    import rustworkx as rx
+except ImportError as error:
+    raise ImportError(
+        'qrbackends.analysis.qubits needs rustworkx, which comes with Qiskit: pip install "qrbackends[graph]"'
+    ) from error
+
+from ..errors import InvalidRequest
+from ..models import BackendConfiguration, BackendProperties
+
+_EXACT = 16  # qubits of a device for which every possibility is looked at
+_LINES, _FAR_SIGHTED_LINES, _SETS = 50_000, 20_000, 30_000  # that are kept while they grow, over all sizes
+
+K = TypeVar("K")
+V = TypeVar("V", bound=tuple[Any, ...])
+Line: TypeAlias = tuple[int, ...]
+Costs: TypeAlias = dict[int, float]
+Couplings: TypeAlias = dict[int, Costs]
+
+
+class Choice(Struct, frozen=True, gc=False):
+    """Qubits to use.
+
+    Attributes:
+        qubits: their numbers: along the line for a chain, else in ascending order.
+        couplings: the pairs on which two-qubit gates are needed: one fewer than there are qubits.
+        expected_error: the probability that something goes wrong, as this module defines it.
+    """
+
+    qubits: tuple[int, ...]
+    couplings: tuple[tuple[int, int], ...]
+    expected_error: float
+
+
+def best_qubits(configuration: BackendConfiguration, properties: BackendProperties, n: int) -> Choice:
+    """Return the connected set of `n` qubits with the least expected error.
+
+    Exact for devices of up to 16 qubits, where all connected sets are looked at; for larger ones a beam
+    search, which lets the best partial sets of each size grow by one qubit.
+
+    Raises:
+        InvalidRequest: there is no such set, or the device reports no native two-qubit gate.
+    """
+    device = _Device(configuration, properties, n)
+    # A line is a connected set, too, and the two searches do not always miss the same ones.
+    line = min(_chains(device, n, _LINES, _cheap), default=None)
+    lines = [] if line is None else [(device.cost(line[1]), tuple(sorted(line[1])))]
+    found = min([*_sets(device, n), *lines], default=None)
+    if found is None:
+        raise InvalidRequest(f"{n} working qubits that are connected were not found").about(
+            backend=configuration.backend_name
+        )
+    return Choice(found[1], device.tree(found[1]), -math.expm1(-found[0]))
+
+
+def best_chain(configuration: BackendConfiguration, properties: BackendProperties, n: int) -> Choice:
+    """Return the line of `n` coupled qubits with the least expected error.
+
+    Exact for devices of up to 16 qubits; for larger ones a beam search, as for `best_qubits`. Where that ends
+    in dead ends only, as long lines do, it is done once more with those first that leave the most to go on.
+
+    Raises:
+        InvalidRequest: there is no such line, or the device reports no native two-qubit gate.
+    """
+    device = _Device(configuration, properties, n)
+    lines = _chains(device, n, _LINES, _cheap) or _chains(device, n, _FAR_SIGHTED_LINES, device.stranded)
+    found = min(lines, default=None)
+    if found is None:
+        raise InvalidRequest(f"a line of {n} working qubits was not found").about(
+            backend=configuration.backend_name
+        )
+    line = found[1]
+    return Choice(line, tuple(pairwise(line)), -math.expm1(-found[0]))
+
+
+class _Device:
+    """What works, and what it costs: logarithms, so that they add up.
+
+    Attributes:
+        qubits: the cost of each working qubit.
+        couplings: the cost of each working coupling, by both of its ends.
+    """
+
+    def __init__(self, configuration: BackendConfiguration, properties: BackendProperties, n: int) -> None:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise InvalidRequest("n has to be a whole number, 1 or more")
+        gate = properties.native_entangler
+        if gate is None:
+            raise InvalidRequest("the device reports no native two-qubit gate: cz, ecr or cx").about(
+                backend=configuration.backend_name
+            )
+        self.qubits = _qubit_costs(properties, properties.median_gate_length(gate) or 0.0)
+        self.couplings: Couplings = {qubit: {} for qubit in self.qubits}
+        for (a, b), cost in _coupling_costs(configuration, properties, gate).items():
+            if a in self.qubits and b in self.qubits:
+                self.couplings[a][b] = min(cost, self.couplings[a].get(b, math.inf))
+                self.couplings[b][a] = self.couplings[a][b]
+        self._all = sum(1 << one for one in self.qubits)
+        self._neighbours = {one: sum(1 << b for b in near) for one, near in self.couplings.items()}
+
+    def around(self, used: int, around: Costs, one: int) -> Costs:
+        """Return the cheapest couplings to the neighbours of a set that `one` has just joined."""
+        larger = {other: cost for other, cost in around.items() if other != one}
+        for other, cost in self.couplings[one].items():
+            if not used >> other & 1:
+                larger[other] = min(cost, larger.get(other, math.inf))
+        return larger
+
+    def stranded(self, used: int, end: int) -> int:
+        """Return how many qubits a line that ends here cannot reach any more."""
+        free = self._all & ~used
+        reached = 0
+        ahead = self._neighbours[end] & free
+        while ahead:
+            one = ahead & -ahead
+            reached |= one
+            ahead = (ahead | self._neighbours[one.bit_length() - 1] & free) & ~reached
+        return (free & ~reached).bit_count()
+
+    def width(self, n: int, effort: int) -> int | None:
+        """Return how many partial solutions of each size to keep; None for all."""
+        return None if len(self.qubits) <= _EXACT else max(effort // n, 50)
+
+    def tree(self, qubits: Iterable[int]) -> tuple[tuple[int, int], ...]:
+        """Return the cheapest couplings that connect these qubits."""
+        numbers = sorted(qubits)
+        graph = rx.PyGraph()
+        graph.add_nodes_from(numbers)
+        at = {qubit: index for index, qubit in enumerate(numbers)}
+        for a in numbers:
+            graph.add_edges_from(
+                [(at[a], at[b], w) for b, w in self.couplings[a].items() if a < b and b in at]
+            )
+        edges = rx.minimum_spanning_edges(graph, weight_fn=float)
+        return tuple(sorted((numbers[a], numbers[b]) for a, b, _ in edges))
+
+    def cost(self, qubits: Iterable[int]) -> float:
+        """Return the cost of a connected set."""
+        numbers = tuple(qubits)
+        return sum(self.qubits[one] for one in numbers) + sum(
+            self.couplings[a][b] for a, b in self.tree(numbers)
+        )
+
+
+def _qubit_costs(properties: BackendProperties, wait: float) -> Costs:
+    working = [one for one in range(len(properties.qubits)) if properties.is_qubit_operational(one)]
+    readout = _filled({one: properties.readout_error(one) for one in working}, max, 0.0)
+    t1 = _filled({one: _positive(properties.t1(one)) for one in working}, min, math.inf)
+    t2 = _filled({one: _positive(properties.t2(one)) for one in working}, min, math.inf)
+    return {
+        one: _cost(readout[one]) - math.log(_idling(wait, t1[one], t2[one]))
+        for one in working
+        if readout[one] < 1
+    }
+
+
+def _coupling_costs(
+    configuration: BackendConfiguration, properties: BackendProperties, gate: str
+) -> dict[tuple[int, int], float]:
+    known = next((one.coupling_map for one in configuration.gates if one.name == gate), None)
+    pairs = {frozenset(pair) for pair in known or configuration.coupling_map or ()}
+    measured: dict[tuple[int, ...], float | None] = {}
+    for one in properties.gates:
+        if one.gate == gate and one.operational and len(one.on) == 2 and (not pairs or set(one.on) in pairs):
+            error = one.parameter("gate_error")
+            measured[one.on] = None if error is None else error.si
+    errors = _filled(measured, max, 0.0)
+    return {(on[0], on[1]): _cost(error) for on, error in errors.items() if error < 1}
+
+
+def _cost(error: float) -> float:
+    return -math.log1p(-max(0.0, error))
+
+
+def _idling(wait: float, t1: float, t2: float) -> float:
+    return 1 / 2 + math.exp(-wait / t1) / 6 + math.exp(-wait / t2) / 3
+
+
+def _positive(time: float | None) -> float | None:
+    """Return a time that was measured; fits that failed have been reported as negative ones."""
+    return time if time is not None and time > 0 else None
+
+
+def _filled(
+    values: Mapping[K, float | None], worst: Callable[[Iterable[float]], float], unknown: float
+) -> dict[K, float]:
+    """Return the values, with the worst of them where there is none; `unknown` where none is known at all."""
+    known = [value for value in values.values() if value is not None]
+    instead = worst(known) if known else unknown
+    return {key: instead if value is None else value for key, value in values.items()}
+
+
+def _cheap(used: int, end: int) -> int:
+    return 0
+
+
+def _chains(
+    device: _Device, n: int, effort: int, rank: Callable[[int, int], int]
+) -> list[tuple[float, Line]]:
+    """Return lines of `n` qubits and their costs: all of them, or what is left of a beam search.
+
+    Args:
+        device: what there is.
+        n: the length.
+        effort: how many lines to keep while they grow, over all lengths.
+        rank: what matters more than the cost, by the qubits of a line and its end; the smallest is kept.
+    """
+    # Two lines over the same qubits with the same end can be continued alike: only the better one is kept.
+    lines: dict[tuple[int, int], tuple[int, float, Line]] = {
+        (1 << one, one): (0, cost, (one,)) for one, cost in device.qubits.items()
+    }
+    for _ in range(n - 1):
+        longer: dict[tuple[int, int], tuple[int, float, Line]] = {}
+        for (used, end), (_, cost, line) in lines.items():
+            for one, coupling in device.couplings[end].items():
+                key = (used | 1 << one, one)
+                total = cost + coupling + device.qubits[one]
+                if not used >> one & 1 and (key not in longer or total < longer[key][1]):
+                    longer[key] = (rank(*key), total, (*line, one))
+        lines = _best(longer, device.width(n, effort))
+    return [(cost, line) for _, cost, line in lines.values()]
+
+
+def _sets(device: _Device, n: int) -> list[tuple[float, Line]]:
+    """Return connected sets of `n` qubits and their costs: all of them, or what is left of a beam search."""
+    # With each set, the cheapest coupling to each of its neighbours.
+    sets: dict[int, tuple[float, Costs]] = {
+        1 << one: (cost, dict(device.couplings[one])) for one, cost in device.qubits.items()
+    }
+    for _ in range(n - 1):
+        larger: dict[int, tuple[float, int, int]] = {}
+        for used, (cost, around) in sets.items():
+            for one, coupling in around.items():
+                total, key = cost + coupling + device.qubits[one], used | 1 << one
+                if key not in larger or total < larger[key][0]:
+                    larger[key] = (total, used, one)
+        sets = {
+            key: (total, device.around(key, sets[used][1], one))
+            for key, (total, used, one) in _best(larger, device.width(n, _SETS)).items()
+        }
+    found = [tuple(one for one in device.qubits if used >> one & 1) for used in sets]
+    return [(device.cost(qubits), qubits) for qubits in found]
+
+
+def _best(found: dict[K, V], width: int | None) -> dict[K, V]:
+    """Return the cheapest `width` of what was found; all for None."""
+    if width is None or len(found) <= width:
+        return found
+    return dict(heapq.nsmallest(width, found.items(), key=lambda item: item[1][:2]))

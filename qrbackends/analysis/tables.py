@@ -1,0 +1,139 @@
+"""Calibrations as tables: a row for each qubit or gate, in SI units, of one backend or of many.
+
+`qubit_rows` and `gate_rows` give plain dictionaries. `qubit_table` and `gate_table` give Arrow tables, which
+pandas, polars and DuckDB take without copying; each field's metadata holds its unit. They need pyarrow
+(`pip install "qrbackends[arrow]"`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from ..models import BackendProperties
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Calibrations: TypeAlias = BackendProperties | Iterable[BackendProperties]
+
+_QUBIT_VALUES: Final[Mapping[str, tuple[str, str]]] = {  # the service's name, and the unit
+    "t1": ("T1", "s"),
+    "t2": ("T2", "s"),
+    "frequency": ("frequency", "Hz"),
+    "anharmonicity": ("anharmonicity", "Hz"),
+    "readout_error": ("readout_error", ""),
+    "readout_length": ("readout_length", "s"),
+    "prob_meas0_prep1": ("prob_meas0_prep1", ""),
+    "prob_meas1_prep0": ("prob_meas1_prep0", ""),
+}
+_GATE_VALUES: Final[Mapping[str, tuple[str, str]]] = {
+    "error": ("gate_error", ""),
+    "length": ("gate_length", "s"),
+}
+
+
+def qubit_rows(properties: Calibrations) -> Iterator[dict[str, Any]]:
+    """Yield a row for each qubit.
+
+    Its keys: `backend`, `calibrated_at` (a datetime), `qubit`, `operational`; `t1`, `t2` and
+    `readout_length` in seconds; `frequency` and `anharmonicity` in hertz; `readout_error`,
+    `prob_meas0_prep1` and `prob_meas1_prep0` as probabilities. What was not measured is None.
+
+    Raises:
+        DecodeError: a unit is none that this package knows.
+    """
+    for calibration in _each(properties):
+        for number, values in enumerate(calibration.qubits):
+            by_name = {value.name: value for value in values}
+            yield {
+                "backend": calibration.backend_name,
+                "calibrated_at": calibration.last_update_date,
+                "qubit": number,
+                "operational": calibration.is_qubit_operational(number),
+                **{
+                    column: by_name[name].si if name in by_name else None
+                    for column, (name, _) in _QUBIT_VALUES.items()
+                },
+            }
+
+
+def gate_rows(properties: Calibrations) -> Iterator[dict[str, Any]]:
+    """Yield a row for each gate on each set of qubits.
+
+    Its keys: `backend`, `calibrated_at` (a datetime), `gate`, `qubits` (a list of numbers), `operational`,
+    `error` as a probability, and `length` in seconds. What was not measured is None.
+
+    Raises:
+        DecodeError: a unit is none that this package knows, or a qubit is no number.
+    """
+    for calibration in _each(properties):
+        for gate in calibration.gates:
+            by_name = {value.name: value for value in gate.parameters}
+            yield {
+                "backend": calibration.backend_name,
+                "calibrated_at": calibration.last_update_date,
+                "gate": gate.gate,
+                "qubits": list(gate.on),
+                "operational": gate.operational,
+                **{
+                    column: by_name[name].si if name in by_name else None
+                    for column, (name, _) in _GATE_VALUES.items()
+                },
+            }
+
+
+def qubit_table(properties: Calibrations) -> "pa.Table":
+    """Return `qubit_rows` as an Arrow table.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        DecodeError: as `qubit_rows` does.
+    """
+    pa = _pyarrow()
+    return _table(qubit_rows(properties), [pa.field("qubit", pa.int32(), nullable=False)], _QUBIT_VALUES)
+
+
+def gate_table(properties: Calibrations) -> "pa.Table":
+    """Return `gate_rows` as an Arrow table.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        DecodeError: as `gate_rows` does.
+    """
+    pa = _pyarrow()
+    own = [
+        pa.field("gate", pa.string(), nullable=False),
+        pa.field("qubits", pa.list_(pa.field("item", pa.int32(), nullable=False)), nullable=False),
+    ]
+    return _table(gate_rows(properties), own, _GATE_VALUES)
+
+
+def _each(properties: Calibrations) -> Iterable[BackendProperties]:
+    return (properties,) if isinstance(properties, BackendProperties) else properties
+
+
+def _table(
+    rows: Iterable[dict[str, Any]], own: "list[pa.Field]", values: Mapping[str, tuple[str, str]]
+) -> "pa.Table":
+    pa = _pyarrow()
+    schema = pa.schema(
+        [
+            pa.field("backend", pa.string(), nullable=False),
+            pa.field("calibrated_at", pa.timestamp("us", tz="UTC"), nullable=False),
+            *own,
+            pa.field("operational", pa.bool_(), nullable=False),
+            *(pa.field(name, pa.float64(), metadata={"unit": unit}) for name, (_, unit) in values.items()),
+        ]
+    )
+    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
+    for row in rows:
+        for name, column in columns.items():
+            column.append(row[name])
+    return pa.table(columns, schema=schema)
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise ImportError('tables need pyarrow: pip install "qrbackends[arrow]"') from error
+    return pyarrow

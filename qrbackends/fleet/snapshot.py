@@ -1,0 +1,142 @@
+"""Several documents of every backend at once, streamed as they come."""
+
+import asyncio
+import inspect
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from itertools import islice, product
+from typing import Any, TypeAlias, cast, get_args
+
+from msgspec import Struct
+
+from ..cache.cache import Fetched
+from ..errors import InvalidRequest, QRBackendsError
+from ..models import Backend, BackendList
+from ..protocol.requests import Request, Resource
+
+Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
+"""`Client.fetch`, or what stands in for it: takes the request and `instance=`."""
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told after each item: how many are done, and how many there are."""
+
+Where: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
+
+_RESOURCES = tuple(name for name in get_args(Resource) if name != "backends")
+
+
+class Item(Struct, frozen=True):
+    """One document of one backend, or why there is none.
+
+    Attributes:
+        backend: its entry in the list.
+        resource: which document, such as `properties`.
+        value: the document; None where it failed.
+        error: why it failed, or None.
+    """
+
+    backend: Backend
+    resource: Resource
+    value: Any = None
+    error: QRBackendsError | None = None
+
+
+class Snapshot:
+    """Documents of every backend, over all regions at once; an async iterable of `Item`.
+
+    What fails is an item like the others. No more is asked than is taken: at most `width` requests per region
+    are under way or wait to be taken, so that memory stays the same however many backends there are. Each
+    request's deadline begins when it is one of these. Whoever iterates once more asks anew.
+
+    Attributes:
+        errors: one for each instance that could not be listed, once the list has come.
+
+    Args:
+        ask: answers requests.
+        resources: which documents.
+        where: a test of the list's entries, plain or async; left out, all of them.
+        progress: told after each item.
+        width: see above.
+
+    Raises:
+        InvalidRequest: one of the resources is no document of a backend, or there are none.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        resources: Iterable[Resource],
+        where: Where | None = None,
+        progress: Progress | None = None,
+        *,
+        width: int = 32,
+    ) -> None:
+        names = (resources,) if isinstance(resources, str) else tuple(dict.fromkeys(resources))
+        if not names or not set(names) <= set(_RESOURCES):
+            raise InvalidRequest(f"resources have to be some of: {', '.join(_RESOURCES)}")
+        self.errors: tuple[QRBackendsError, ...] = ()
+        self._ask = ask
+        self._resources = cast("tuple[Resource, ...]", names)
+        self._where = where
+        self._progress = progress
+        self._width = width
+
+    def __aiter__(self) -> AsyncGenerator[Item, None]:
+        return self._items()
+
+    async def collect(self) -> dict[str, dict[str, Item]]:
+        """Return all items, by backend and resource. Of two backends of one name, the last is kept."""
+        found: dict[str, dict[str, Item]] = defaultdict(dict)
+        async for item in self:
+            found[item.backend.name][item.resource] = item
+        return dict(found)
+
+    async def _items(self) -> AsyncGenerator[Item, None]:
+        listed: BackendList = (await self._ask(Request("backends"))).value
+        self.errors = listed.errors
+        questions: dict[str | None, Iterator[tuple[Backend, Resource]]] = {}
+        total = 0
+        for region, backends in (await self._by_region(listed)).items():
+            questions[region] = iter(product(backends, self._resources))
+            total += len(backends) * len(self._resources)
+        # Plain tasks, which the `finally` ends: nothing of anyio may be held open across a yield.
+        under_way: set[asyncio.Task[Item]] = set()
+        ended: asyncio.Queue[asyncio.Task[Item]] = asyncio.Queue()
+
+        def begin(region: str | None, count: int) -> None:
+            for question in islice(questions[region], count):
+                task = asyncio.ensure_future(self._item(*question))
+                under_way.add(task)
+                task.add_done_callback(ended.put_nowait)
+
+        try:
+            for region in questions:
+                begin(region, self._width)
+            for done in range(1, total + 1):
+                task = await ended.get()
+                under_way.discard(task)
+                item = task.result()
+                if self._progress is not None:
+                    self._progress(done, total)
+                yield item
+                begin(item.backend.region, 1)  # in its place: no region waits for another
+        finally:
+            for task in under_way:
+                task.cancel()
+            if under_way:
+                await asyncio.wait(under_way)
+
+    async def _by_region(self, listed: Iterable[Backend]) -> dict[str | None, list[Backend]]:
+        regions: dict[str | None, list[Backend]] = defaultdict(list)
+        for backend in listed:
+            said = self._where is None or self._where(backend)
+            if await said if inspect.isawaitable(said) else said:
+                regions[backend.region].append(backend)
+        return regions
+
+    async def _item(self, backend: Backend, resource: Resource) -> Item:
+        try:
+            fetched = await self._ask(Request(resource, backend.name), instance=backend.instance)
+        except QRBackendsError as error:
+            return Item(backend, resource, error=error)
+        return Item(backend, resource, fetched.value)

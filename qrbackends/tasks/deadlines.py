@@ -1,0 +1,80 @@
+"""One client's calls: each with a deadline, and all of them over when the client is closed."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+
+import anyio
+
+from ..errors import ClientClosed, InvalidRequest, Timeout
+from ..transport.pool import SessionPool
+
+
+class Calls:
+    """The calls of one client, which may share its pool with others.
+
+    Args:
+        pool: what carries the requests; its `limits.total` bounds a call.
+    """
+
+    def __init__(self, pool: SessionPool) -> None:
+        self._pool = pool
+        self._total = pool.limits.total
+        self._scopes: set[anyio.CancelScope] = set()
+        self._closed = False
+
+    def deadline(self, timeout: float | None = None) -> float:
+        """Return when a call that begins now has to end, in the event loop's time.
+
+        Args:
+            timeout: seconds that it may take; left out, `limits.total`.
+
+        Raises:
+            InvalidRequest: it is no number greater than zero.
+        """
+        if timeout is None:
+            return asyncio.get_running_loop().time() + self._total
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise InvalidRequest("timeout has to be a number of seconds greater than zero")
+        return anyio.current_time() + (
+            timeout if timeout < 1e300 else inf
+        )  # integers may be larger than floats
+
+    @contextmanager
+    def call(self, deadline: float | None = None) -> Iterator[None]:
+        """Bound what runs inside by a deadline, and end it when the client is closed.
+
+        Args:
+            deadline: in the event loop's time; left out, `limits.total` from now.
+
+        Raises:
+            Timeout: the deadline passed.
+            ClientClosed: the client is closed, or was meanwhile.
+            WrongEventLoop: the pool belongs to another event loop.
+        """
+        self.check()
+        began = anyio.current_time()
+        until = began + self._total if deadline is None else deadline
+        with anyio.CancelScope(deadline=until) as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+        if scope.cancelled_caught:
+            if self._closed:
+                raise ClientClosed("the client was closed during the call")
+            raise Timeout(f"no answer within {max(0.0, until - began):.3g} s")
+
+    def check(self) -> None:
+        """Raise `ClientClosed` if the client is closed, and `WrongEventLoop` in another loop than its own."""
+        if self._closed:
+            raise ClientClosed("the client is closed")
+        self._pool.check()
+
+    def end(self) -> None:
+        """End all calls, whose callers get `ClientClosed`, and let no other begin."""
+        self._closed = True
+        for scope in tuple(self._scopes):
+            scope.cancel()

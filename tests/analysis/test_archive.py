@@ -1,0 +1,341 @@
+"""Archives: complete, the same however often they are written, and read by everybody."""
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import duckdb
+import polars
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from qrbackends import (
+    BackendProperties,
+    Client,
+    Forbidden,
+    InvalidRequest,
+    Limits,
+    NotFound,
+    RetryPolicy,
+)
+from qrbackends.analysis import archive as module
+from qrbackends.analysis.archive import Archive
+from qrbackends.emulator import Emulator, Status, SyntheticFleet
+from qrbackends.models import Nduv
+from qrbackends.models.properties import GateProperties
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def emulator_of(*names: str, qubits: int = 5) -> Emulator:
+    fleet = SyntheticFleet(dict.fromkeys(names, qubits))
+    return Emulator(fleet, regions=("us-east",), clock=NOW.timestamp, token_lifetime=10**9)
+
+
+def client_of(emulator: Emulator) -> Client:
+    quick = RetryPolicy(base=0.0, cap=0.0)
+    return Client(emulator.account(), retry=quick, limits=Limits(failures=10**9))
+
+
+def content(archive: Archive) -> list[dict[str, Any]]:
+    """Return all rows, in an order of their own."""
+    table = archive.scan().to_table()
+    order = [("backend", "ascending"), ("calibrated_at", "ascending"), ("kind", "ascending")]
+    return list(table.sort_by([*order, ("gate", "ascending"), ("name", "ascending")]).to_pylist())
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """Return all files, drafts included, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if ".parquet" in path.name}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "calibrations")
+
+
+async def test_what_is_archived_is_every_value_of_every_calibration(archive: Archive) -> None:
+    async with emulator_of("a", "b") as emulator, client_of(emulator) as client:
+        told: list[Any] = []
+        synced = await archive.sync(client, since=NOW - DAY, until=NOW, progress=told.append)
+        assert synced.added == {"a": 24, "b": 24}
+        assert not synced.gaps
+        assert not synced.errors
+        assert {one.backend for one in told} == {"a", "b"}
+        assert max(one.added for one in told) == 24
+        properties = await client.properties("a", updated_before=NOW - 5 * HOUR)
+        base = (await client.instances())[0].instance.base_url
+    table = archive.scan(["a"], since=properties.last_update_date, until=properties.last_update_date + HOUR)
+    rows = table.to_table().to_pylist()
+    values = [value for qubit in properties.qubits for value in qubit]
+    values += [value for gate in properties.gates for value in gate.parameters]
+    values += [value for value in properties.general if not isinstance(value, str)]
+    assert len(rows) == len(values)
+    t1 = {row["qubits"][0]: row for row in rows if row["name"] == "T1"}
+    for qubit, row in t1.items():
+        assert row["value"] == properties.t1(qubit)
+        assert (row["unit"], row["kind"], row["gate"]) == ("s", "qubit", None)
+        assert row["measured_at"] == properties.qubit_property(qubit, "T1").measured_at  # type: ignore[union-attr]
+        assert (row["origin"], row["calibration_id"], row["month"]) == (base, "", "2026-05")
+    for row in rows:
+        if row["kind"] == "gate" and row["name"] == "gate_error":
+            assert row["value"] == properties.gate_error(row["gate"], row["qubits"])
+
+
+async def test_the_same_again_adds_and_asks_for_nothing(archive: Archive, tmp_path: Path) -> None:
+    async with emulator_of("a") as emulator:
+        async with client_of(emulator) as client:
+            await archive.sync(client, since=NOW - DAY, until=NOW)
+        before = written(tmp_path)
+        emulator.reset_log()
+        async with client_of(emulator) as client:
+            again = await archive.sync(client, since=NOW - DAY, until=NOW)
+        assert again.added == {"a": 0}
+        assert emulator.count("properties") <= 4  # the last hour is not settled
+        assert written(tmp_path) == before
+        async with client_of(emulator) as client:
+            wider = await archive.sync(client, since=NOW - 2 * DAY, until=NOW)
+        assert wider.added == {"a": 24}
+
+
+async def test_two_writers_at_once_write_the_same(tmp_path: Path) -> None:
+    async with emulator_of("a", "b") as emulator:
+        alone, both = Archive(tmp_path / "alone"), Archive(tmp_path / "both")
+        async with client_of(emulator) as one, client_of(emulator) as other:
+            await alone.sync(one, since=NOW - DAY, until=NOW)
+            await asyncio.gather(
+                both.sync(one, since=NOW - DAY, until=NOW), both.sync(other, since=NOW - DAY, until=NOW)
+            )
+    assert content(both) == content(alone)
+    assert not [path for path in written(tmp_path) if path.name.startswith(".")], "no drafts are left"
+
+
+KILLED = """
+import asyncio, sys
+from datetime import datetime
+import msgspec
+from benchmarks.service import Service
+from qrbackends import Client
+from qrbackends.analysis.archive import Archive
+
+async def main(service, path, since, until):
+    account = msgspec.json.decode(service, type=Service).account()
+    async with Client(account) as client:
+        def told(progress):
+            print(progress.added, flush=True)
+        await Archive(path).sync(
+            client, since=datetime.fromisoformat(since), until=datetime.fromisoformat(until), progress=told
+        )
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def killed_and_restarted(tmp_path: Path, days: int, kills: int) -> None:
+    import msgspec
+
+    from benchmarks.service import told
+
+    random = Random(3)
+    since = NOW - days * DAY
+    async with emulator_of("a", "b") as emulator:
+        service = msgspec.json.encode(told(emulator)).decode()
+        command = [sys.executable, "-c", KILLED, service, str(tmp_path / "killed")]
+        for _ in range(kills):
+            process = await asyncio.create_subprocess_exec(
+                *command, since.isoformat(), NOW.isoformat(), stdout=asyncio.subprocess.PIPE
+            )
+            assert process.stdout is not None
+            for _ in range(random.randrange(1, 4)):
+                await process.stdout.readline()
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+        async with client_of(emulator) as client:
+            await Archive(tmp_path / "killed").sync(client, since=since, until=NOW)
+            await Archive(tmp_path / "whole").sync(client, since=since, until=NOW)
+    killed, whole = Archive(tmp_path / "killed"), Archive(tmp_path / "whole")
+    assert content(killed) == content(whole)
+    names = [sorted(path.name for path in (tmp_path / one).rglob("*.parquet")) for one in ("killed", "whole")]
+    assert [name for name in names[0] if not name.startswith(".")] == names[1]
+    bodies = [
+        {path.name: pq.read_table(path).to_pydict() for path in (tmp_path / one).rglob("2*.parquet")}
+        for one in ("killed", "whole")
+    ]
+    assert bodies[0] == bodies[1]
+
+
+async def test_what_was_killed_goes_on_and_ends_with_the_same(tmp_path: Path) -> None:
+    await killed_and_restarted(tmp_path, days=4, kills=2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+async def test_what_was_killed_again_and_again_ends_with_the_same(tmp_path: Path) -> None:
+    await killed_and_restarted(tmp_path, days=60, kills=12)
+
+
+async def test_what_fails_is_told_and_read_the_next_time(archive: Archive) -> None:
+    async with emulator_of("a") as emulator, client_of(emulator) as client:
+        await client.backends()
+        await client.properties("a")
+        emulator.fault(Status(500), resource="properties", backend="a", times=40)
+        synced = await archive.sync(client, ["a", "nowhere"], since=NOW - 2 * DAY, until=NOW)
+        emulator.clear_faults()
+        assert isinstance(synced.errors["nowhere"], NotFound)
+        assert synced.gaps or synced.errors.get("a")
+        again = await archive.sync(client, ["a"], since=NOW - 2 * DAY, until=NOW)
+        assert not again.gaps
+        assert synced.added["a"] + again.added["a"] == 48
+    assert archive.info()[0].calibrations == 48
+
+
+async def test_a_refusal_ends_it(archive: Archive) -> None:
+    async with emulator_of("a") as emulator, client_of(emulator) as client:
+        emulator.fault(Status(403), resource="backends", times=None)
+        with pytest.raises(Forbidden):
+            await archive.sync(client, since=NOW - DAY)
+        emulator.clear_faults()
+        with pytest.raises(InvalidRequest):
+            await archive.sync(client, since=NOW, until=NOW - DAY)
+        await client.backends()
+        emulator.fault(Status(403), resource="properties", times=None)
+        with pytest.raises(Forbidden):
+            await archive.sync(client, since=NOW - DAY, until=NOW)
+
+
+async def test_variants_and_origins_are_kept_apart(archive: Archive) -> None:
+    async with emulator_of("a") as emulator, client_of(emulator) as client:
+        await archive.sync(client, since=NOW - 3 * HOUR, until=NOW)
+        await archive.sync(client, since=NOW - 3 * HOUR, until=NOW, calibration_id="extra_gates")
+        plain = await client.properties("a")
+    assert archive.add(plain, origin="elsewhere")
+    assert not archive.add(plain, origin="elsewhere")
+    variants = set(archive.scan().to_table().column("calibration_id").to_pylist())
+    assert variants == {"", "extra_gates"}
+    assert archive.info()[0].calibrations == 7
+
+
+async def test_everybody_reads_it_as_it_is(archive: Archive, tmp_path: Path) -> None:
+    async with emulator_of("a", "b") as emulator, client_of(emulator) as client:
+        await archive.sync(client, since=NOW - DAY, until=NOW)
+    root = f"{tmp_path / 'calibrations'}"
+    query = f"""
+        select backend, count(*) as n, median(value) as t1
+        from read_parquet('{root}/backend=*/month=*/*.parquet', hive_partitioning = true)
+        where name = 'T1' group by backend order by backend
+    """  # noqa: S608
+    found = duckdb.sql(query).fetchall()
+    assert [(backend, count) for backend, count, _ in found] == [("a", 24 * 5), ("b", 24 * 5)]
+    frame = (
+        polars.scan_parquet(f"{root}/backend=*/month=*/*.parquet", hive_partitioning=True)
+        .filter(polars.col("name") == "T1")
+        .group_by("backend")
+        .agg(polars.col("value").median())
+        .sort("backend")
+        .collect()
+    )
+    assert frame["value"].to_list() == pytest.approx([t1 for _, _, t1 in found])
+    ours = archive.scan(["a"], names=["T1"], kinds=["qubit"]).to_table()
+    assert ours.num_rows == 24 * 5
+    assert archive.scan(["c"]).count_rows() == 0
+
+
+async def test_an_export_is_one_file(archive: Archive, tmp_path: Path) -> None:
+    async with emulator_of("a") as emulator, client_of(emulator) as client:
+        await archive.sync(client, since=NOW - 3 * HOUR, until=NOW)
+    rows = archive.scan().count_rows()
+    assert archive.export(tmp_path / "all.parquet") == rows
+    assert pq.read_table(tmp_path / "all.parquet").num_rows == rows
+    assert archive.export(tmp_path / "t1.csv", names=["T1"]) == 15
+    frame = polars.read_csv(tmp_path / "t1.csv")
+    assert frame["qubits"].to_list()[:5] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match=r"\.parquet or \.csv"):
+        archive.export(tmp_path / "all.xlsx")
+
+
+async def test_info_tells_what_there_is(archive: Archive) -> None:
+    assert archive.info() == ()
+    assert archive.scan().count_rows() == 0
+    async with emulator_of("a") as emulator, client_of(emulator) as client:
+        await archive.sync(client, since=NOW - 3 * HOUR, until=NOW)
+        newest = await client.properties("a")
+    (held,) = archive.info()
+    assert (held.backend, held.calibrations, held.last) == ("a", 3, newest.last_update_date)
+    assert held.last - held.first == 2 * HOUR
+    assert held.bytes > 0
+
+
+async def test_any_fsspec_url_does() -> None:
+    archive = Archive("memory://calibrations/all")
+    async with emulator_of("a") as emulator, client_of(emulator) as client:
+        await archive.sync(client, since=NOW - 3 * HOUR, until=NOW)
+        again = await archive.sync(client, since=NOW - 3 * HOUR, until=NOW)
+    assert again.added == {"a": 0}
+    assert archive.info()[0].calibrations == 3
+    assert archive.scan(names=["T1"]).count_rows() == 15
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+
+
+@given(NAMES, NAMES, st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)), st.floats(allow_nan=False))
+def test_whatever_a_backend_is_called_it_stays_below_the_archive(
+    tmp_path_factory: pytest.TempPathFactory, name: str, origin: str, at: datetime, number: float
+) -> None:
+    root = tmp_path_factory.mktemp("archive")
+    archive = Archive(root / "own")
+    value = Nduv("2026-01-01T00:00:00Z", "T1", "us", number)
+    gate = GateProperties("cz", (0, 1), (value,))
+    one = BackendProperties(name, "1", at.replace(tzinfo=UTC), ((value,), ()), (gate,), (value, "odd"))
+    assert archive.add(one, origin=origin)
+    assert not archive.add(one, origin=origin)
+    (held,) = archive.info()
+    assert (held.backend, held.first) == (name, one.last_update_date)
+    rows = archive.scan().to_table().to_pylist()
+    assert [(row["backend"], row["value"]) for row in rows] == [(name, value.si)] * 3
+    assert {path.name for path in root.iterdir()} == {"own"}
+
+
+def test_a_calibration_that_cannot_be_read_leaves_nothing_behind(archive: Archive, tmp_path: Path) -> None:
+    bad = BackendProperties("a", "1", NOW, ((Nduv("", "T1", "fortnight", 1.0),),), (), ())
+    with pytest.raises(Exception, match="unit"):
+        archive.add(bad)
+    assert archive.info() == ()
+    good = replace(bad, qubits=((Nduv("no date", "operational", "", 1.0),),))
+    assert archive.add(good)
+    (row,) = archive.scan().to_table().to_pylist()
+    assert row["measured_at"] is None
+
+
+SPANS = st.lists(
+    st.tuples(st.integers(0, 50), st.integers(1, 20)).map(lambda one: (one[0], one[0] + one[1])), max_size=8
+)
+
+
+@given(SPANS, st.integers(0, 60), st.integers(1, 40))
+def test_what_is_missing_is_the_rest(spans: list[tuple[int, int]], begin: int, length: int) -> None:
+    def at(hour: int) -> datetime:
+        return NOW + hour * HOUR
+
+    covered = module._joined([(at(one), at(other)) for one, other in spans])
+    missing = list(module._missing((at(begin), at(begin + length)), covered))
+    for hour in range(begin, begin + length):
+        is_covered = any(one <= hour < other for one, other in spans)
+        assert is_covered != any(one <= at(hour) < other for one, other in missing)
+
+
+def test_without_pyarrow_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['pyarrow'] = None; import qrbackends.analysis.archive"
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert 'pip install "qrbackends[arrow]"' in outcome.stderr

@@ -1,0 +1,112 @@
+"""Where qubits are drawn: as told, or so that neighbours are neighbours."""
+
+import math
+import subprocess
+import sys
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from qrbackends import BackendConfiguration
+from qrbackends.analysis.layout import Place, coordinates
+from qrbackends.emulator import SyntheticFleet
+
+from ..snapshots import BOTH, real
+
+
+def pairs_of(configuration: BackendConfiguration) -> set[tuple[int, int]]:
+    gates = (pair for gate in configuration.gates for pair in gate.coupling_map or () if len(pair) == 2)
+    return {(min(pair), max(pair)) for pair in configuration.coupling_map or gates}
+
+
+def nearest(places: tuple[Place, ...]) -> float:
+    return min((math.dist(a, b) for at, a in enumerate(places) for b in places[:at]), default=1.0)
+
+
+def size(places: tuple[Place, ...]) -> tuple[float, float]:
+    return max(column for column, _ in places), max(row for _, row in places)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_every_qubit_of_every_device_has_a_place_of_its_own(name: str) -> None:
+    configuration, _ = real(name)
+    places = coordinates(configuration)
+    assert len(places) == configuration.n_qubits
+    assert min(column for column, _ in places) == min(row for _, row in places) == 0.0
+    assert nearest(places) > 0.9
+
+
+def test_places_that_are_told_are_kept() -> None:
+    configuration, _ = real("boston")
+    assert configuration.coords is not None
+    first = configuration.coords[0]
+    assert coordinates(configuration) == tuple(
+        (column - first[0], row - first[1]) for column, row in configuration.coords
+    )
+
+
+@pytest.mark.parametrize("name", ["athens", "guadalupe", "almaden", "rochester", "washington", "torino"])
+def test_computed_places_have_neighbours_next_to_each_other(name: str) -> None:
+    configuration = replace(real(name)[0], coords=None)
+    places = coordinates(configuration)
+    lengths = [math.dist(places[a], places[b]) for a, b in pairs_of(configuration)]
+    assert 0.9 < min(lengths) <= max(lengths) < 1.4
+    assert nearest(places) > 0.9, "nothing lies on top of anything else"
+    across, down = size(places)
+    assert across >= down
+    assert coordinates(configuration) == places, "the same every time"
+
+
+def small(count: int, *pairs: tuple[int, int]) -> BackendConfiguration:
+    return BackendConfiguration("x", "1.0.0", count, (), (), coupling_map=pairs)
+
+
+def test_parts_without_a_coupling_between_them_lie_side_by_side() -> None:
+    places = coordinates(small(6, (0, 1), (1, 2), (3, 4)))
+    assert nearest(places) >= 0.99
+    assert len({tuple(round(x, 6) for x in place) for place in places}) == 6
+    assert max(column for column, _ in places[:3]) < min(column for column, _ in places[3:])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_devices_without_couplings_are_laid_out_as_well(count: int) -> None:
+    assert coordinates(small(count)) == tuple((float(number), 0.0) for number in range(count))
+
+
+def test_places_that_do_not_fit_the_device_are_not_believed() -> None:
+    configuration, _ = real("lima")
+    for coords in ([(0, 0)], [(0,)] * 5, [(0, 0, 0)] * 5):
+        odd = replace(configuration, coords=tuple(coords))
+        assert coordinates(odd) == coordinates(configuration)
+        assert nearest(coordinates(odd)) > 0.9
+
+
+def test_couplings_to_qubits_that_do_not_exist_are_left_out() -> None:
+    assert coordinates(small(2, (0, 1), (1, 7))) == ((0.0, 0.0), (1.0, 0.0))
+
+
+def test_a_device_of_a_thousand_qubits_is_laid_out() -> None:
+    fleet = SyntheticFleet({"condor": 1121})
+    key = fleet.find("configuration", "condor", None, None, 1.8e9)
+    assert key is not None
+    configuration = replace(msgspec.json.decode(fleet.build(key), type=BackendConfiguration), coords=None)
+    places = coordinates(configuration)
+    assert len(places) == 1121
+    lengths = sorted(math.dist(places[a], places[b]) for a, b in pairs_of(configuration))
+    assert lengths[0] > 0.5
+    assert lengths[-1] < 2.0
+
+
+def test_without_rustworkx_it_says_what_to_install_and_told_places_need_none() -> None:
+    code = """
+import sys
+sys.modules["rustworkx"] = sys.modules["numpy"] = None
+from qrbackends import BackendConfiguration
+from qrbackends.analysis.layout import coordinates
+print(coordinates(BackendConfiguration("x", "1", 2, (), (), coords=((3, 1), (4, 1)))))
+coordinates(BackendConfiguration("x", "1", 2, (), ()))
+"""
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert outcome.stdout == "((0.0, 0.0), (1.0, 0.0))\n"
+    assert 'pip install "qrbackends[graph]"' in outcome.stderr.splitlines()[-1]

@@ -1,0 +1,158 @@
+"""Calibrations as rows and Arrow tables, and what other libraries see of them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from msgspec.structs import replace
+
+from qrbackends import BackendProperties
+from qrbackends.analysis.tables import gate_rows, gate_table, qubit_rows, qubit_table
+
+from ..snapshots import BOTH, real
+
+UNITS = {
+    "t1": "s",
+    "t2": "s",
+    "frequency": "Hz",
+    "anharmonicity": "Hz",
+    "readout_error": "",
+    "readout_length": "s",
+    "prob_meas0_prep1": "",
+    "prob_meas1_prep0": "",
+}
+
+
+def units(table: pa.Table) -> dict[str, str]:
+    return {
+        one.name: one.metadata[b"unit"].decode()
+        for one in table.schema
+        if one.metadata and b"unit" in one.metadata
+    }
+
+
+def all_of_them() -> list[BackendProperties]:
+    return [real(name)[1] for name in BOTH]
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_rows_hold_what_the_accessors_say(name: str) -> None:
+    _, properties = real(name)
+    qubits = list(qubit_rows(properties))
+    assert [row["qubit"] for row in qubits] == list(range(len(properties.qubits)))
+    for number, row in enumerate(qubits):
+        assert row["backend"] == properties.backend_name
+        assert row["calibrated_at"] == properties.last_update_date
+        assert row["operational"] is properties.is_qubit_operational(number)
+        for column in UNITS:
+            assert row[column] == getattr(properties, column)(number)
+    gates = list(gate_rows(properties))
+    assert len(gates) == len(properties.gates)
+    for row in gates:
+        assert row["error"] == properties.gate_error(row["gate"], row["qubits"])
+        assert row["length"] == properties.gate_length(row["gate"], row["qubits"])
+        assert row["operational"] is properties.is_gate_operational(row["gate"], row["qubits"])
+
+
+def test_a_table_holds_the_rows_with_their_units() -> None:
+    _, properties = real("boston")
+    qubits, gates = qubit_table(properties), gate_table(properties)
+    assert qubits.to_pylist() == list(qubit_rows(properties))
+    assert gates.to_pylist() == list(gate_rows(properties))
+    assert units(qubits) == UNITS
+    assert units(gates) == {"error": "", "length": "s"}
+    assert [one.num_chunks for one in qubits.columns] == [1] * qubits.num_columns
+
+
+def test_many_backends_are_one_table() -> None:
+    table = qubit_table(all_of_them())
+    assert table.num_rows == sum(len(properties.qubits) for properties in all_of_them())
+    assert set(table["backend"].to_pylist()) == {properties.backend_name for properties in all_of_them()}
+    assert qubit_table([]).schema == table.schema
+    assert gate_table(iter([])).num_rows == 0
+
+
+def test_parquet_keeps_values_and_units(tmp_path: Path) -> None:
+    for number, table in enumerate((qubit_table(all_of_them()), gate_table(all_of_them()))):
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+        read = pq.read_table(tmp_path / f"{number}.parquet")
+        assert read.equals(table, check_metadata=False)
+        assert units(read) == units(table)
+
+
+def test_pandas_takes_it_without_copying_and_gives_it_back() -> None:
+    _, properties = real("boston")
+    full = qubit_table(properties).select(["qubit", "t1", "t2", "readout_error"])
+    frame = full.to_pandas(zero_copy_only=True, split_blocks=True)
+    assert frame["t1"].to_numpy().ctypes.data == full["t1"].chunk(0).buffers()[1].address
+    again = pa.Table.from_pandas(frame, schema=full.schema, preserve_index=False)
+    assert again.equals(full)
+    assert units(again) == units(full)
+    everything = qubit_table(all_of_them())
+    mapped = everything.to_pandas(types_mapper=pd.ArrowDtype)
+    back = pa.Table.from_pandas(mapped, schema=everything.schema, preserve_index=False)
+    assert back.equals(everything)
+    assert units(back) == UNITS
+
+
+def test_polars_takes_it_and_gives_it_back() -> None:
+    table = qubit_table(all_of_them())
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    assert frame.height == table.num_rows
+    back = frame.to_arrow().cast(table.schema)
+    assert back.equals(table)
+    assert units(back) == UNITS
+    best = frame.group_by("backend").agg(pl.col("t1").median()).sort("t1")
+    expected = {one.backend_name: one.median_t1() for one in all_of_them()}
+    assert dict(best.iter_rows())["ibm_boston"] == expected["ibm_boston"]
+    gates = gate_table(all_of_them())
+    assert pl.from_arrow(gates)["qubits"].to_list() == gates["qubits"].to_pylist()
+
+
+def test_duckdb_asks_the_whole_fleet() -> None:
+    gates = gate_table(all_of_them())
+    found = duckdb.sql(
+        "select backend, median(error) from gates where gate = 'cz' and error < 1 and operational "
+        "group by backend order by 2 limit 3"
+    ).fetchall()
+    expected = sorted(
+        (error, one.backend_name)
+        for one in all_of_them()
+        if "cz" in {gate.gate for gate in one.gates} and (error := one.median_gate_error("cz")) is not None
+    )
+    assert found == [(name, pytest.approx(error)) for error, name in expected[:3]]
+    assert gates.num_rows > 10_000
+
+
+def test_what_was_not_measured_is_null() -> None:
+    _, properties = real("lima")
+    bare = replace(properties, qubits=((), *properties.qubits[1:]))
+    column = qubit_table(bare)["t1"]
+    assert column.null_count == 1
+    assert column[0].as_py() is None
+    assert qubit_table(bare)["operational"].to_pylist() == [True] * 5
+
+
+def test_without_pyarrow_there_are_rows_and_it_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["pyarrow"] = None
+import msgspec
+from qrbackends import BackendProperties
+from qrbackends.analysis.tables import gate_rows, qubit_rows, qubit_table
+empty = BackendProperties("x", "1", __import__("datetime").datetime(2026, 1, 1), ((),), (), ())
+print(len(list(qubit_rows(empty))), len(list(gate_rows(empty))))
+qubit_table(empty)
+"""
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert outcome.stdout == "1 0\n"
+    assert outcome.stderr.splitlines()[-1] == (
+        'ImportError: tables need pyarrow: pip install "qrbackends[arrow]"'
+    )

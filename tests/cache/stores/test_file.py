@@ -1,0 +1,772 @@
+"""The store in a file: real files, and real processes that share them."""
+
+# ruff: noqa: ASYNC240  # local files, and nothing else to do meanwhile
+
+import asyncio
+import errno
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qrbackends.accounts.scope import Scope
+from qrbackends.cache.stores.base import Shared, Store
+from qrbackends.cache.stores.file import FileInfo, FileStore
+
+from ...waiting import until
+
+pytestmark = pytest.mark.anyio
+
+LEASE = 5.0
+BESIDE = ("-wal", "-shm", "-journal")
+
+# What each of several processes does: it counts up, under the lease, and notes that it is alone.
+COUNTING = """
+import asyncio, pathlib, sys
+from qrbackends.cache.stores.file import FileStore
+
+path, owner, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+inside = pathlib.Path(path).with_name("inside")
+
+async def count():
+    for number in range(rounds):
+        async with FileStore(path, timeout=60) as store:
+            while not await store.acquire("s", "n", f"{owner}-{number}", 600):
+                await store.wait("s", "n", 600)
+            inside.touch(exist_ok=False)
+            known = int(await store.get("s", "n") or 0)
+            inside.unlink()
+            assert await store.put("s", "n", b"%d" % (known + 1), 600, f"{owner}-{number}")
+
+asyncio.run(count())
+"""
+
+HOLDING = """
+import asyncio, sys
+from qrbackends.cache.stores.file import FileStore
+
+async def hold():
+    async with FileStore(sys.argv[1]) as store:
+        print(await store.acquire("s", "n", "killed", 600), flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(hold())
+"""
+
+LOCKING = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+db.execute("DELETE FROM answers")
+print(True, flush=True)
+sys.stdin.read()
+"""
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+class Clock:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "answers.sqlite"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(path: Path, clock: Clock) -> AsyncIterator[FileStore]:
+    async with FileStore(path, clock=clock, timeout=30) as opened:
+        yield opened
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a process of some code, and end it at the end if it still runs."""
+    started: list[subprocess.Popen[str]] = []
+
+    def starts(code: str, *arguments: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        started.append(subprocess.Popen(command, text=True, **pipes))
+        return started[-1]
+
+    yield starts
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def careless() -> Iterator[None]:
+    """A umask that takes no rights away."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def rights(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+async def keep(store: FileStore, name: str, value: bytes, ttl: float = 60.0, scope: str = "s") -> bool:
+    """Put a value as a leader does."""
+    assert await store.acquire(scope, name, "o", LEASE)
+    return await store.put(scope, name, value, ttl, "o")
+
+
+async def refused(store: FileStore) -> OSError:
+    """Return why a store cannot be used."""
+    with pytest.raises(OSError) as raised:  # noqa: PT011
+        await store.get("s", "n")
+    assert raised.value.filename == str(store.path)
+    return raised.value
+
+
+# --- values and leases
+
+
+def test_it_is_a_store(path: Path) -> None:
+    store: Store = FileStore(path)
+    assert store.timeout == 2.0
+
+
+async def test_what_is_put_is_there_in_the_next_run(path: Path) -> None:
+    async with FileStore(path) as first:
+        assert await first.get("s", "n") is None
+        assert await keep(first, "n", b"\x00value")
+    async with FileStore(str(path)) as second:
+        assert await second.get("s", "n") == b"\x00value"
+        assert await second.get("s", "m") is None
+        assert await second.get("t", "n") is None
+
+
+async def test_a_relative_path_is_meant_where_one_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with FileStore("a b?#%.sqlite") as store:
+        monkeypatch.chdir("/")
+        assert await keep(store, "n", b"v")
+    assert (tmp_path / "a b?#%.sqlite").exists()
+
+
+async def test_values_end(store: FileStore, clock: Clock) -> None:
+    assert await keep(store, "n", b"v", 60)
+    clock.now += 59.9
+    assert await store.get("s", "n") == b"v"
+    clock.now += 0.1
+    assert await store.get("s", "n") is None
+    assert await store.names("s") == []
+
+
+async def test_one_leads(store: FileStore) -> None:
+    assert await store.acquire("s", "n", "a", LEASE)
+    assert not await store.acquire("s", "n", "b", LEASE)
+    assert await store.acquire("s", "n", "a", LEASE), "it is its own"
+    assert await store.acquire("s", "m", "b", LEASE)
+    assert await store.acquire("t", "n", "b", LEASE)
+
+
+async def test_a_lease_ends(store: FileStore, clock: Clock) -> None:
+    assert await store.acquire("s", "n", "a", LEASE)
+    clock.now += LEASE - 0.1
+    assert await store.renew("s", "n", "a", LEASE)
+    clock.now += LEASE - 0.1
+    assert not await store.acquire("s", "n", "b", LEASE)
+    clock.now += 0.1
+    assert not await store.renew("s", "n", "a", LEASE)
+    assert await store.acquire("s", "n", "b", LEASE)
+    assert not await store.renew("s", "n", "a", LEASE)
+
+
+async def test_a_put_without_the_lease_is_refused_and_changes_nothing(store: FileStore, clock: Clock) -> None:
+    assert await keep(store, "n", b"old")
+    assert not await store.put("s", "n", b"new", 60, "o"), "it has ended with the first"
+    assert await store.acquire("s", "n", "a", LEASE)
+    clock.now += LEASE
+    assert not await store.put("s", "n", b"new", 60, "a"), "it is over"
+    assert await store.acquire("s", "n", "b", LEASE)
+    assert await store.acquire("s", "n", "c", LEASE, force=True)
+    assert not await store.put("s", "n", b"new", 60, "b"), "another has it, by force"
+    assert await store.get("s", "n") == b"old"
+    assert await store.put("s", "n", b"newest", 60, "c")
+    assert await store.get("s", "n") == b"newest"
+
+
+async def test_a_put_after_a_delete_is_refused(store: FileStore) -> None:
+    for name in ("n", "m"):
+        assert await keep(store, name, b"old")
+    assert await store.acquire("s", "n", "a", LEASE)
+    await store.delete("s", (name for name in ("n", "none such")))
+    assert not await store.put("s", "n", b"new", 60, "a")
+    assert await store.get("s", "n") is None
+    assert await store.get("s", "m") == b"old"
+
+
+async def test_a_lease_is_released_by_its_owner_only(store: FileStore) -> None:
+    assert await store.acquire("s", "n", "a", LEASE)
+    await store.release("s", "n", "b")
+    assert not await store.acquire("s", "n", "b", LEASE)
+    await store.release("s", "n", "a")
+    assert await store.acquire("s", "n", "b", LEASE)
+
+
+async def test_a_lease_of_a_time_when_the_clock_was_wrong_holds_nobody_up(
+    store: FileStore, clock: Clock
+) -> None:
+    clock.now += 86400
+    for name in ("n", "m"):
+        assert await store.acquire("s", name, "a", LEASE)
+    clock.now -= 86400
+    await store.wait("s", "n", 600)
+    assert await store.acquire("s", "n", "b", LEASE)
+    assert await store.renew("s", "n", "b", LEASE)
+    clock.now -= 0.5
+    assert not await store.acquire("s", "n", "c", LEASE), "clocks are set by so little all the time"
+
+
+async def test_names_are_those_of_values_and_leases(store: FileStore) -> None:
+    assert await keep(store, "value", b"v")
+    assert await keep(store, "both", b"v")
+    assert await store.acquire("s", "both", "o", LEASE)
+    assert await store.acquire("s", "lease", "o", LEASE)
+    assert await keep(store, "elsewhere", b"v", scope="t")
+    assert sorted(await store.names("s")) == ["both", "lease", "value"]
+
+
+async def test_what_has_ended_is_removed(path: Path, clock: Clock) -> None:
+    def rows() -> tuple[int, int]:
+        with closing(sqlite3.connect(path)) as db:
+            counts = db.execute("SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM leases)")
+            answers, leases = counts.fetchone()
+            return answers, leases
+
+    async with FileStore(path, clock=clock) as store:
+        assert await keep(store, "n", b"v", 60)
+        assert await store.acquire("s", "m", "a", LEASE)
+        assert rows() == (1, 1)
+        clock.now += 60
+        assert await store.acquire("s", "o", "a", LEASE)
+        assert rows() == (0, 1)
+    clock.now += 60
+    async with FileStore(path, clock=clock) as store:
+        await store.open()
+        assert rows() == (0, 0)
+
+
+async def test_what_is_no_value_is_none(store: FileStore) -> None:
+    assert await keep(store, "n", b"v")
+    with closing(sqlite3.connect(store.path)) as db, db:
+        db.execute("UPDATE answers SET value = 'text'")
+    assert await store.get("s", "n") is None
+
+
+async def test_what_makes_no_sense_is_not_the_files_trouble(store: FileStore) -> None:
+    assert await store.acquire("s", "n", "a", LEASE)
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.put("s", "n", b"v", float("nan"), "a")
+    assert await store.put("s", "n", b"v", 60, "a"), "and nothing of it was done"
+
+
+@given(
+    st.dictionaries(
+        st.tuples(*[st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)] * 2),
+        st.binary(max_size=500),
+        max_size=8,
+    )
+)
+def test_any_bytes_under_any_names(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[tuple[str, str], bytes]
+) -> None:
+    async def round_trip() -> None:
+        path = tmp_path_factory.mktemp("store") / "answers.sqlite"
+        async with FileStore(path) as store:
+            for (scope, name), value in values.items():
+                assert await keep(store, name, value, scope=scope)
+            assert {place: await store.get(*place) for place in values} == values
+            for scope in {scope for scope, _ in values}:
+                assert set(await store.names(scope)) == {n for s, n in values if s == scope}
+            assert (await store.info()).bytes == sum(map(len, values.values()))
+            assert await store.clear() == len(values)
+
+    asyncio.run(round_trip())
+
+
+# --- how much
+
+
+async def test_beyond_the_limit_what_ends_soonest_goes(path: Path, clock: Clock) -> None:
+    async with FileStore(path, max_bytes=100, clock=clock) as store:
+        for name, ttl in (("long", 300), ("short", 100), ("middle", 200)):
+            assert await keep(store, name, b"x" * 30, ttl)
+        assert await keep(store, "new", b"x" * 20, 1)
+        assert sorted(await store.names("s")) == ["long", "middle", "new"], "what is new is wanted"
+        assert await keep(store, "middle", b"x" * 50, 200)
+        assert sorted(await store.names("s")) == ["long", "middle", "new"], "the old one makes room"
+        assert await keep(store, "all", b"x" * 100, 1)
+        assert await store.names("s") == ["all"]
+
+
+async def test_a_value_beyond_the_limit_ends_the_lease_and_is_not_kept(path: Path) -> None:
+    async with FileStore(path, max_bytes=100) as store:
+        assert await keep(store, "other", b"v")
+        assert not await keep(store, "n", b"x" * 101)
+        assert await store.get("s", "n") is None
+        assert await store.get("s", "other") == b"v"
+        assert await store.acquire("s", "n", "another", LEASE)
+
+
+async def test_info_and_clear(store: FileStore, clock: Clock) -> None:
+    before = await store.info()
+    assert (before.entries, before.bytes, before.next_expiry, before.last_expiry) == (0, 0, None, None)
+    assert await keep(store, "n", b"x" * 50_000, 60)
+    assert await keep(store, "m", b"x" * 50_000, float("inf"), scope="t")
+    assert await keep(store, "gone", b"x" * 50_000, 30)
+    assert await store.acquire("s", "n", "a", LEASE * 10)
+    clock.now += 30
+    info = await store.info()
+    assert info == FileInfo(
+        str(store.path),
+        2,
+        100_000,
+        sum(file.stat().st_size for file in store.path.parent.iterdir()),
+        datetime.fromtimestamp(clock.now + 30, UTC),
+        datetime.max.replace(tzinfo=UTC),
+    )
+    assert await store.clear() == 2
+    assert await store.clear() == 0
+    assert not await store.put("s", "n", b"late", 60, "a")
+    after = await store.info()
+    assert (after.entries, after.bytes) == (0, 0)
+    assert after.file_bytes < 100_000
+
+
+async def test_clear_does_not_need_to_shrink_the_file(store: FileStore, clock: Clock) -> None:
+    assert await keep(store, "n", b"x" * 50_000, 60)
+    with closing(sqlite3.connect(store.path)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM answers").fetchone() == (1,)
+        async with FileStore(store.path, clock=clock, timeout=0.02) as another:
+            assert await another.clear() == 1
+    assert await store.get("s", "n") is None
+
+
+# --- waiting
+
+
+async def test_waiting_ends_with_the_lease(store: FileStore) -> None:
+    await store.wait("s", "n", 600)
+    assert await store.acquire("s", "n", "a", LEASE)
+    async with FileStore(store.path, clock=store._clock) as another, anyio.create_task_group() as group:
+        group.start_soon(another.wait, "s", "n", 600)
+        await until(lambda: another._connection is not None)
+        assert await store.put("s", "n", b"v", 60, "a")
+
+
+async def test_waiting_ends_when_the_lease_is_over(store: FileStore, clock: Clock) -> None:
+    assert await store.acquire("s", "n", "a", LEASE)
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.wait, "s", "n", 600)
+        clock.now += LEASE
+
+
+async def test_waiting_ends_in_time(store: FileStore) -> None:
+    assert await store.acquire("s", "n", "a", LEASE)
+    await store.wait("s", "n", 0)
+    await store.wait("s", "n", 0.01)
+    assert not await store.acquire("s", "n", "b", LEASE)
+
+
+# --- several processes
+
+
+def test_of_many_processes_one_leads(start: Start, path: Path) -> None:
+    processes, rounds = 8, 6
+    started = [start(COUNTING, path, owner, rounds) for owner in range(processes)]
+    for process in started:
+        _, err = process.communicate()
+        assert (process.returncode, err) == (0, "")
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT value FROM answers").fetchall() == [(b"%d" % (processes * rounds),)]
+        assert db.execute("SELECT * FROM leases").fetchall() == []
+
+
+async def test_the_lease_of_a_process_that_was_killed_ends(start: Start, path: Path) -> None:
+    process = start(HOLDING, path)
+    assert said(process) == "True\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    now = time.time()
+    async with FileStore(path, clock=lambda: now) as store:
+        assert not await store.acquire("s", "n", "a", LEASE)
+        now += 601
+        await store.wait("s", "n", 600)
+        assert await store.acquire("s", "n", "a", LEASE)
+        assert await store.put("s", "n", b"v", 60, "a")
+
+
+async def test_a_process_that_is_killed_while_it_writes_leaves_the_file_whole(
+    start: Start, store: FileStore, clock: Clock
+) -> None:
+    assert await keep(store, "n", b"v")
+    process = start(LOCKING, store.path)
+    assert said(process) == "True\n"
+    assert await store.get("s", "n") == b"v", "reading needs nobody's leave"
+    async with FileStore(store.path, clock=clock, timeout=0.02) as impatient:
+        with pytest.raises(TimeoutError, match="another process keeps the cache locked"):
+            await impatient.acquire("s", "n", "a", LEASE)
+    process.kill()
+    process.wait()
+    assert await store.acquire("s", "n", "a", LEASE)
+    assert await store.get("s", "n") == b"v"
+
+
+async def test_many_stores_of_one_process_share_a_file(path: Path) -> None:
+    won: list[str] = []
+
+    async def lead(owner: str) -> None:
+        async with FileStore(path, timeout=60) as store:
+            if await store.acquire("s", "n", owner, 600):
+                won.append(owner)
+
+    async with anyio.create_task_group() as group:
+        for number in range(8):
+            group.start_soon(lead, str(number))
+    assert len(won) == 1
+
+
+# --- who may read it
+
+
+@pytest.mark.usefixtures("careless")
+async def test_nobody_else_can_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "too" / "answers.sqlite"
+    async with FileStore(path) as store:
+        assert await keep(store, "n", b"v")
+        files = sorted(file.name for file in path.parent.iterdir())
+        assert files == ["answers.sqlite", "answers.sqlite-shm", "answers.sqlite-wal"]
+        assert {rights(file) for file in path.parent.iterdir()} == {0o600}
+        assert rights(path.parent) == rights(path.parent.parent) == 0o700
+    assert rights(path) == 0o600
+
+
+@pytest.mark.usefixtures("careless")
+async def test_nobody_else_can_read_its_journal(path: Path) -> None:
+    async with FileStore(path) as store:
+        assert await store._do(lambda db: db.execute("PRAGMA journal_mode = DELETE").fetchall())
+        await store._do(lambda db: db.execute("BEGIN IMMEDIATE"))
+        await store._do(lambda db: db.execute("DELETE FROM answers"))
+        await store._do(lambda db: db.execute("CREATE TABLE more (a)"))
+        assert rights(Path(f"{path}-journal")) == 0o600
+        await store._do(lambda db: db.execute("ROLLBACK"))
+
+
+async def test_the_strictest_umask_is_none_for_us(path: Path) -> None:
+    path.parent.mkdir()
+    before = os.umask(0o777)
+    try:
+        async with FileStore(path) as store:
+            await store.open()
+    finally:
+        os.umask(before)
+    assert rights(path) == 0o600
+
+
+async def test_what_others_could_read_is_tightened(path: Path) -> None:
+    async with FileStore(path) as store:
+        assert await keep(store, "n", b"v")
+        path.chmod(0o644)
+        async with FileStore(path) as another:
+            for end in ("-wal", "-shm"):
+                Path(f"{path}{end}").chmod(0o666)
+            assert await another.get("s", "n") == b"v"
+            assert {rights(file) for file in path.parent.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("end", ["", *BESIDE])
+async def test_a_symbolic_link_is_refused(path: Path, tmp_path: Path, end: str) -> None:
+    async with FileStore(path) as store:
+        await store.open()
+    link = Path(f"{path}{end}")
+    target = tmp_path / "target"
+    if not end:
+        path.rename(target)
+    link.symlink_to(target)
+    before = target.read_bytes() if target.exists() else None
+    async with FileStore(path) as store:
+        with pytest.raises(OSError, match="a symbolic link is not used as a cache") as raised:
+            await store.open()
+    assert (raised.value.errno, raised.value.filename) == (errno.ELOOP, str(link))
+    assert before == (target.read_bytes() if target.exists() else None)
+
+
+async def test_what_belongs_to_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FileStore(path) as store:
+        await store.open()
+    path.chmod(0o666)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    async with FileStore(path) as store:
+        error = await refused(store)
+    assert isinstance(error, PermissionError)
+    assert "belongs to another user" in str(error)
+    assert rights(path) == 0o666
+
+
+# --- files that are not ours, and broken ones
+
+
+@pytest.mark.parametrize("content", [b"x", b"xy", b"not a database\n" * 1000, bytes(4096)])
+async def test_any_other_file_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    path.chmod(0o644)
+    async with FileStore(path) as store:
+        for _ in range(2):
+            error = await refused(store)
+            assert str(error) == f"[Errno 22] not a cache of qrbackends; left as it is: '{path}'"
+    assert path.read_bytes() == content
+    assert rights(path) == 0o644
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+async def test_any_other_database_is_refused_and_left_as_it_is(path: Path, mode: str) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        assert db.execute(f"PRAGMA journal_mode = {mode}").fetchall() == [(mode,)]
+        db.execute("CREATE TABLE answers (mine)")
+        db.execute("INSERT INTO answers VALUES ('precious')")
+    content = path.read_bytes()
+    path.chmod(0o644)
+    async with FileStore(path) as store:
+        assert "not a cache of qrbackends" in str(await refused(store))
+    assert path.read_bytes() == content
+    assert rights(path) == 0o644
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+async def test_what_is_no_file_is_refused(path: Path, tmp_path: Path) -> None:
+    path.mkdir(parents=True)
+    async with FileStore(path) as store:
+        assert "not a file" in str(await refused(store))
+    below = tmp_path / "file"
+    below.touch()
+    async with FileStore(below / "answers.sqlite") as store:
+        assert isinstance(await refused(store), NotADirectoryError)
+
+
+async def test_an_empty_file_is_nobodys(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch(0o644)
+    async with FileStore(path) as store:
+        assert await keep(store, "n", b"v")
+    assert rights(path) == 0o600
+
+
+async def test_a_cache_of_another_version_is_made_anew(path: Path) -> None:
+    async with FileStore(path) as store:
+        assert await keep(store, "n", b"v")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("ALTER TABLE leases RENAME COLUMN owner TO holder")
+        db.execute('CREATE TABLE "odd "" name" (number INTEGER PRIMARY KEY AUTOINCREMENT)')
+        db.execute("PRAGMA user_version = 99")
+    async with FileStore(path) as store:
+        assert await store.names("s") == []
+        assert await keep(store, "n", b"new")
+    async with FileStore(path) as store:
+        assert await store.get("s", "n") == b"new"
+    with closing(sqlite3.connect(path)) as db:
+        tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+    assert [name for (name,) in tables if not name.startswith("sqlite_")] == ["answers", "leases"]
+
+
+async def test_a_damaged_file_is_told(path: Path) -> None:
+    async with FileStore(path) as store:
+        assert await keep(store, "n", b"v" * 100_000)
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    async with FileStore(path) as store:
+        error = await refused(store)
+    assert str(error) == f"[Errno 5] the cache is damaged; remove it: '{path}'"
+    assert path.read_bytes()[:16] == content[:16]
+
+
+async def test_a_full_disk_is_told_and_changes_nothing(store: FileStore) -> None:
+    assert await keep(store, "n", b"old")
+    assert await store.acquire("s", "n", "a", LEASE)
+    await store._do(lambda db: db.execute("PRAGMA max_page_count = 20").fetchall())
+    with pytest.raises(OSError, match="no room is left for the cache") as raised:
+        await store.put("s", "n", b"x" * 1_000_000, 60, "a")
+    assert raised.value.errno == errno.ENOSPC
+    assert await store.get("s", "n") == b"old"
+    assert await store.put("s", "n", b"new", 60, "a"), "the lease is still there"
+
+
+async def test_any_other_trouble_is_told(store: FileStore) -> None:
+    await store.open()
+    with closing(sqlite3.connect(store.path)) as db, db:
+        db.execute("DROP TABLE answers")
+    error = await refused(store)
+    assert (error.errno, "no such table: answers" in str(error)) == (errno.EIO, True)
+
+
+async def test_a_file_system_without_a_log_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            if "WAL" in sql:
+                raise sqlite3.OperationalError("locking protocol")
+            return super().execute(sql, *arguments)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=Plain, **options))
+    async with FileStore(path) as store:
+        assert await keep(store, "n", b"v")
+        assert await store.get("s", "n") == b"v"
+        assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+async def test_what_could_not_be_opened_is_tried_again(path: Path) -> None:
+    path.mkdir(parents=True)
+    async with FileStore(path) as store:
+        await refused(store)
+        path.rmdir()
+        assert await keep(store, "n", b"v")
+
+
+# --- the end, and cancellation
+
+
+async def test_closing_twice_and_using_it_then(path: Path) -> None:
+    store = FileStore(path)
+    assert await keep(store, "n", b"v")
+    await store.aclose()
+    await store.aclose()
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "the log is folded in"
+    error = await refused(store)
+    assert (error.errno, error.strerror) == (errno.EBADF, "the store is closed")
+    with pytest.raises(OSError, match="the store is closed"):
+        await store.wait("s", "n", 1)
+
+
+async def test_closing_what_was_never_used_makes_no_file(path: Path) -> None:
+    async with FileStore(path):
+        pass
+    assert not path.parent.exists()
+
+
+async def test_who_is_cancelled_leaves_it_usable(store: FileStore, start: Start) -> None:
+    assert await keep(store, "n", b"v")
+    process = start(LOCKING, store.path)
+    assert said(process) == "True\n"
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.acquire, "s", "n", "cancelled", 600)
+        group.start_soon(store.acquire, "s", "m", "not begun", 600)
+        group.start_soon(store.delete, "s", ["n"])
+        group.start_soon(store.wait, "s", "n", 600)
+        await until(lambda: store._worker._work_queue.qsize() >= 3)  # and one is being done
+        group.cancel_scope.cancel()
+    process.kill()
+    process.wait()
+    assert await store.get("s", "n") == b"v"
+    for name in ("n", "m"):
+        assert await store.acquire("s", name, "a", LEASE), "nobody waits for one who was cancelled"
+    assert await store.put("s", "n", b"new", 60, "a")
+
+
+async def test_closing_is_done_even_if_it_is_cancelled(path: Path) -> None:
+    store = FileStore(path)
+    await store.open()
+    with anyio.move_on_after(0):
+        await store.aclose()
+    store._worker.shutdown()
+    assert store._connection is None
+
+
+async def test_who_is_cancelled_after_the_end_was_asked_for(store: FileStore, start: Start) -> None:
+    await store.open()
+    process = start(LOCKING, store.path)
+    assert said(process) == "True\n"
+    acquiring = asyncio.create_task(store.acquire("s", "n", "a", LEASE))
+    await until(lambda: store._worker._work_queue.empty())
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.aclose)
+        await until(lambda: store._closed)
+        acquiring.cancel()
+        await asyncio.wait([acquiring])
+        process.kill()
+    assert acquiring.cancelled()
+
+
+# --- behind `Shared`
+
+
+async def test_a_round_trip_through_shared(path: Path) -> None:
+    scope = Scope("ab" * 32, b"key")
+    body = b'{"some": "answer"}' * 100
+    async with FileStore(path) as first:
+        shared = Shared(first, 10_000)
+        lease = await shared.lead(scope, "/backends")
+        assert lease is not None
+        assert await shared.lead(scope, "/backends") is None
+        await lease.put(body, 60)
+    async with FileStore(path) as second:
+        shared = Shared(second, 10_000)
+        stored = await shared.get(scope, "/backends")
+        assert stored is not None
+        assert stored.body == body
+        assert await shared.get(Scope(scope.id, b"another"), "/backends") is None
+        assert await shared.names(scope) == ["/backends"]
+        await shared.delete(scope, ["/backends"])
+        assert await shared.get(scope, "/backends") is None
+        assert shared.stats().rejected == 1
+        assert shared.stats().errors == 0
+
+
+async def test_shared_goes_on_without_a_file_that_cannot_be_used(path: Path) -> None:
+    path.mkdir(parents=True)
+    async with FileStore(path) as store:
+        shared = Shared(store, 10_000)
+        assert await shared.get(Scope("ab" * 32, b"key"), "/backends") is None
+        assert shared.stats().errors == 1
+
+
+async def test_a_file_that_is_removed_meanwhile_is_made_anew(path: Path, store: FileStore) -> None:
+    assert await store.acquire("s", "n", "me", LEASE)
+    assert await store.put("s", "n", b"old", 100, "me")
+    for file in path.parent.iterdir():
+        file.unlink()
+    assert await store.get("s", "n") is None
+    assert await store.acquire("s", "n", "me", LEASE)
+    assert await store.put("s", "n", b"new", 100, "me")
+    assert path.exists()
+    assert await store.get("s", "n") == b"new"

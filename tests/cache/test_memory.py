@@ -1,0 +1,188 @@
+"""The memory tier: bounded, fair, and forgetful on time."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qrbackends import Memory, Request
+from qrbackends.cache.memory import Entry, Key
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def key(scope: str, name: str) -> Key:
+    return scope, Request("properties", name)
+
+
+def put(memory: Memory, where: Key, size: int = 10, lives: float = 100.0) -> Entry:
+    now = memory.clock()
+    entry = Entry(where, now, now + lives / 2, now + lives, size)
+    memory.put(memory.ticket(where), entry)
+    return entry
+
+
+def test_what_is_put_is_got_until_it_expires(clock: Clock) -> None:
+    memory = Memory(clock=clock)
+    entry = put(memory, key("s", "a"))
+    clock.now = 99.0
+    assert memory.get(key("s", "a")) is entry
+    assert (len(memory), memory.bytes) == (1, 10)
+    clock.now = 100.0
+    assert memory.get(key("s", "a")) is None
+    assert (memory.bytes, memory.evictions) == (0, 0)
+    put(memory, key("s", "a"))
+    assert memory.bytes == 10
+
+
+def test_the_least_recently_used_leave_first(clock: Clock) -> None:
+    memory = Memory(30, share=1.0, clock=clock)
+    for name in "abc":
+        put(memory, key("s", name))
+    memory.get(key("s", "a"))
+    put(memory, key("s", "d"))
+    assert [name for name in "abcd" if memory.get(key("s", name))] == ["a", "c", "d"]
+    assert (memory.bytes, memory.evictions) == (30, 1)
+
+
+def test_what_is_too_large_is_not_kept_and_harms_nothing(clock: Clock) -> None:
+    memory = Memory(30, share=1.0, clock=clock)
+    put(memory, key("s", "a"))
+    put(memory, key("s", "b"), 31)
+    assert memory.get(key("s", "b")) is None
+    assert memory.get(key("s", "a")) is not None
+    nothing = Memory(0, clock=clock)
+    put(nothing, key("s", "a"))
+    assert len(nothing) == 0
+
+
+def test_one_scope_takes_no_more_than_its_share(clock: Clock) -> None:
+    memory = Memory(100, share=0.5, clock=clock)
+    put(memory, key("quiet", "a"))
+    for number in range(50):
+        put(memory, key("loud", str(number)))
+    assert memory.get(key("quiet", "a")) is not None
+    assert (memory.bytes, memory.evictions) == (60, 45)
+    assert memory.get(key("loud", "45")) is not None
+    assert memory.get(key("loud", "44")) is None
+
+
+def test_a_new_answer_takes_the_old_one_s_place(clock: Clock) -> None:
+    memory = Memory(clock=clock)
+    put(memory, key("s", "a"), 10)
+    newer = put(memory, key("s", "a"), 20)
+    assert memory.get(key("s", "a")) is newer
+    assert memory.bytes == 20
+
+
+def test_removing_counts_and_spoils_what_is_under_way(clock: Clock) -> None:
+    memory = Memory(clock=clock)
+    for scope in ("s", "t"):
+        for name in "ab":
+            put(memory, key(scope, name))
+    ticket = memory.ticket(key("s", "a"))
+    assert memory.remove(["s"], lambda request: request.backend_id == "a") == 1
+    assert not ticket.valid
+    memory.put(ticket, Entry("old", 0.0, 1.0, 2.0, 1))
+    assert memory.get(key("s", "a")) is None
+    assert memory.ticket(key("s", "a")) is not ticket
+    assert memory.remove(["s", "t", "unknown"], lambda _: True) == 3
+    assert memory.bytes == 0
+
+
+def test_a_ticket_is_shared_until_a_new_one_is_asked_for(clock: Clock) -> None:
+    memory = Memory(clock=clock)
+    first = memory.ticket(key("s", "a"))
+    assert memory.ticket(key("s", "a")) is first
+    second = memory.new_ticket(key("s", "a"))
+    assert (first.valid, second.valid) == (False, True)
+    assert memory.ticket(key("s", "a")) is second
+    del first, second
+    assert not memory._tickets, "they leave with those who hold them"
+
+
+@pytest.mark.parametrize("make", [lambda: Memory(-1), lambda: Memory(share=0), lambda: Memory(share=1.1)])
+def test_what_makes_no_sense_is_refused(make: Callable[[], Memory]) -> None:
+    with pytest.raises(ValueError, match="has to be"):
+        make()
+
+
+def test_nothing_expires_half_way() -> None:
+    ticks = iter(range(10_000))
+    memory = Memory(100, share=0.2, clock=lambda: next(ticks))  # every look at it takes a second
+    for number in range(300):
+        put(memory, key("s", str(number % 5)), lives=number % 9)
+    assert memory.bytes <= 20
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["put", "get", "pass", "remove"]),
+            st.sampled_from("stu"),
+            st.sampled_from("abcd"),
+            st.integers(0, 60),
+        ),
+        max_size=60,
+    )
+)
+def test_the_accounts_are_right_whatever_happens(steps: list[tuple[str, str, str, int]]) -> None:
+    clock = Clock()
+    memory = Memory(100, share=0.5, clock=clock)
+    for what, scope, name, number in steps:
+        if what == "put":
+            put(memory, key(scope, name), number, lives=number or 1)
+        elif what == "get":
+            memory.get(key(scope, name))
+        elif what == "pass":
+            clock.now += number
+        else:
+            memory.remove([scope], lambda request, name=name: request.backend_id == name)  # type: ignore[misc]
+        kept = {
+            (scope, name): entry.size
+            for scope in "stu"
+            for name in "abcd"
+            if (entry := memory.get(key(scope, name)))
+        }
+        assert memory.bytes == sum(kept.values()) <= 100
+        for scope in "stu":
+            assert sum(size for (own, _), size in kept.items() if own == scope) <= 50
+
+
+def test_what_was_read_past_it_is_used_at_the_next_put(clock: Clock) -> None:
+    memory = Memory(30, share=1.0, clock=clock)
+    entries = {name: put(memory, key("s", name)) for name in "abc"}
+    assert all(entry.kept for entry in entries.values())
+    memory.used[key("s", "a")] = None
+    memory.used[key("s", "gone")] = None
+    put(memory, key("s", "d"))
+    assert [name for name in "abcd" if memory.get(key("s", name))] == ["a", "c", "d"]
+    assert not memory.used
+    assert {name: entry.kept for name, entry in entries.items()} == {"a": True, "b": False, "c": True}
+
+
+def test_an_entry_knows_whether_it_is_kept(clock: Clock) -> None:
+    memory = Memory(30, share=1.0, clock=clock)
+    first = put(memory, key("s", "a"))
+    second = put(memory, key("s", "a"))
+    assert (first.kept, second.kept) == (False, True)
+    memory.remove(["s"], lambda _: True)
+    assert not second.kept
+    third = put(memory, key("s", "a"), lives=5.0)
+    clock.now = 6.0
+    assert memory.bytes == 0
+    assert not third.kept
+    huge = put(memory, key("s", "b"), size=31)
+    assert not huge.kept

@@ -1,0 +1,770 @@
+"""The cache against a model of what it promises, in sequences that nobody thought of.
+
+The model is written from the promises and knows nothing of tickets, flights' keys or the memory tier. The
+service is a fake whose fetches are held until a rule answers them; time is a number that a rule moves. After
+every step the event loop runs until nothing can go on, and what each caller got, what was asked of the
+service, what was stopped and what was counted has to be what the model says.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar, cast
+
+import anyio.lowlevel
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from qrbackends.accounts.account import Account, Instance
+from qrbackends.cache.cache import Cache, Fetched
+from qrbackends.cache.memory import Memory
+from qrbackends.cache.policy import CachePolicy
+from qrbackends.cache.stats import ResourceStats
+from qrbackends.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    BodyDamaged,
+    ClientClosed,
+    Conflict,
+    ConnectError,
+    DecodeError,
+    Forbidden,
+    Locked,
+    NotFound,
+    QRBackendsError,
+    RateLimited,
+    ReadTimeout,
+    ServerError,
+    ServiceUnavailable,
+    Timeout,
+    Unauthorized,
+)
+from qrbackends.protocol.requests import Request
+from qrbackends.service.origin import Answer, Origin, read
+from qrbackends.tasks.deadlines import Calls
+from qrbackends.transport.pool import SessionPool
+from qrbackends.transport.retry import RetryPolicy, Trail
+
+T = TypeVar("T")
+
+TICKS = 25  # of the event loop; the longest way from an answer to its callers takes less than 10
+
+RECALLED = -1.0  # an age that none has
+US = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::")
+EU = Instance("crn:v1:bluemix:public:quantum-computing:eu-de:a/1:3::")
+REQUESTS = (
+    Request("properties", "ibm_oslo"),
+    Request("status", "ibm_oslo"),  # never kept
+    Request("properties", "ibm_oslo", calibration_id="ultra"),
+    Request("properties", "ibm_oslo", updated_before=datetime(2020, 1, 1, tzinfo=UTC)),
+    Request("properties", "ibm_rome"),
+    Request("backends"),
+)
+BODIES = {
+    "properties": b'{"backend_name":"ibm_oslo","backend_version":"1","qubits":[],"gates":[],"general":[],'
+    b'"last_update_date":"2020-01-01T00:00:00Z"}',
+    "status": b'{"length_queue":1}',
+    "backends": b'{"devices":[]}',
+}
+
+# Binary fractions, as the steps of the clock are: every instant is exact, and boundaries are met.
+_SHORT = CachePolicy(
+    properties=8, history=32, backends=4, negative=2, stale_while_revalidate=4, stale_if_error=16, jitter=0
+)
+POLICIES = (
+    _SHORT,
+    replace(_SHORT, stale_while_revalidate=0),
+    replace(_SHORT, stale_if_error=0),
+    replace(_SHORT, negative=0, stale_while_revalidate=0, stale_if_error=0),
+)
+STEPS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+AGES = (-8.0, -4.0, -0.25, 0.0, 2.0, 3.75, 4.0, 8.0, 15.75, 16.0)  # from the end of freshness
+PAUSES = (0.0, 0.75, 1.0, 2.0)  # after a failure
+
+OUTAGES: tuple[Callable[[str], QRBackendsError], ...] = (
+    ConnectError,
+    lambda text: ServerError(text, 500),
+    lambda text: ServiceUnavailable(text, 503),
+    lambda text: RateLimited(text, 429),
+    ReadTimeout,
+    BodyDamaged,
+    lambda text: DecodeError(text, malformed=True),
+)
+REFUSALS: tuple[Callable[[str], QRBackendsError], ...] = (
+    lambda text: NotFound(text, 404),
+    lambda text: BadRequest(text, 400),
+    lambda text: Forbidden(text, 403),
+    lambda text: Unauthorized(text, 401),
+    lambda text: Conflict(text, 409),
+    lambda text: Locked(text, 423),
+    lambda text: DecodeError(text, path="$.qubits"),
+    AuthenticationFailed,
+)
+
+
+class Key(NamedTuple):
+    request: Request
+    instance: Instance
+
+
+KEYS = tuple(Key(request, instance) for request in REQUESTS for instance in (US, EU))
+MATCHES: tuple[Callable[[Request], bool], ...] = (
+    lambda request: request.backend_id == "ibm_oslo",
+    lambda request: request.resource == "properties",
+    lambda _: True,
+)
+
+
+# --- the fake service
+
+
+class Held:
+    """One request to the service, which waits to be told its answer."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.stopped = False
+
+
+class Service:
+    """Takes requests and holds them."""
+
+    def __init__(self) -> None:
+        self.new: list[Held] = []
+
+    def trail(self, until: float) -> Trail:
+        return Trail(RetryPolicy(), 0.0, until)
+
+    async def fetch(self, request: Request, instance: Instance, trail: Trail) -> Answer:
+        held = Held(Key(request, instance))
+        self.new.append(held)
+        try:
+            return await held.answer
+        except asyncio.CancelledError:
+            held.stopped = True
+            raise
+        except QRBackendsError as error:
+            raise error.about(
+                region=instance.region, instance=instance.crn, backend=request.backend_id, attempts=1
+            ) from None
+
+
+# --- the model
+
+
+@dataclass(eq=False)
+class Known:
+    """What was answered, and whether the service failed since."""
+
+    value: Any  # or the NotFound
+    at: float
+    fresh_until: float
+    kept_until: float
+    failed_at: float | None = None
+
+
+@dataclass(eq=False)
+class Fetch:
+    """A request that is under way, and who waits for it."""
+
+    key: Key
+    refresh: bool
+    era: int
+    callers: list["Caller"] = field(default_factory=list)
+    in_background: bool = False
+    held: Held | None = None
+    answer: Known | None = None
+
+
+@dataclass(eq=False)
+class Caller:
+    """Somebody who asks, and what they have to get, once it is known."""
+
+    key: Key
+    refresh: bool
+    task: asyncio.Task[Fetched[Any]]
+    fetch: Fetch | None = None
+    gets: Fetched[Any] | QRBackendsError | asyncio.CancelledError | None = None
+
+
+class Model:
+    """What is promised.
+
+    An era of a key ends when it is invalidated, and when a refresh begins. Only what was asked in the
+    present era is joined and kept.
+    """
+
+    def __init__(self, policy: CachePolicy) -> None:
+        self.policy = policy
+        self.now = 1000.0
+        self.fetches: list[Fetch] = []
+        self.begun: list[Fetch] = []  # in this step
+        self.renewals: list[Fetch] = []  # begun in this step, in the background: after all others
+        self.stopped: list[Fetch] = []  # in this step
+        self.landed: list[Fetch] = []  # in this step
+        self.counts = {name: dict.fromkeys(ResourceStats.__struct_fields__, 0) for name in BODIES}
+        self._known: dict[Key, Known] = {}
+        self._eras = dict.fromkeys(KEYS, 0)
+        self._renewed: dict[Key, Fetch] = {}
+
+    @property
+    def entries(self) -> int:
+        return sum(self._get(key) is not None for key in KEYS)
+
+    def ask(self, caller: Caller) -> None:
+        known = None if caller.refresh else self._get(caller.key)
+        if known is not None and self.now < known.fresh_until:
+            self._count(caller.key, "hits")
+            self._give(caller, known, "memory")
+        elif known is not None and self._is_given_at_once(known):
+            self._count(caller.key, "stale")
+            self._give(caller, known, "stale")
+            self._renew(caller.key, known)
+        else:
+            self._wait(caller)
+
+    def leave(self, caller: Caller) -> None:
+        """The caller is cancelled."""
+        caller.gets = asyncio.CancelledError()
+        self._leave(caller)
+
+    def give_up(self, caller: Caller) -> None:
+        """The caller has no time to wait for anything."""
+        if caller.gets is None:
+            self._leave(caller)
+            known = self._instead_of_error(caller)
+            if known is not None:
+                known.failed_at = self.now
+                self._give_instead(caller, known)
+            else:
+                caller.gets = Timeout("")
+
+    def answer(self, fetch: Fetch, value: Any) -> None:
+        if fetch not in self.fetches:
+            return  # it was stopped in this step
+        fresh_until = self.now + self.freshness(fetch.key.request)
+        grace = max(self.policy.stale_while_revalidate, self.policy.stale_if_error)
+        fetch.answer = Known(value, self.now, fresh_until, fresh_until + grace)
+        if fetch.era == self._eras[fetch.key] and self.freshness(fetch.key.request):
+            self._known[fetch.key] = fetch.answer
+        self._end(fetch)
+        self.landed.append(fetch)
+        for caller in fetch.callers:
+            self._give(caller, fetch.answer, "origin")
+
+    def fail(self, fetch: Fetch, error: QRBackendsError) -> None:
+        self._end(fetch)
+        if fetch.in_background:
+            self._count(fetch.key, "failures")
+        outage = isinstance(
+            error, (ConnectError, ServerError, RateLimited, ReadTimeout, BodyDamaged)
+        ) or getattr(error, "malformed", False)
+        if isinstance(error, NotFound):
+            if fetch.era == self._eras[fetch.key]:
+                until = self.now + self.policy.negative
+                self._known[fetch.key] = Known(error, self.now, until, until)
+        elif isinstance(error, (Forbidden, Unauthorized)):
+            self._forget(lambda key: key.instance == fetch.key.instance)
+        elif isinstance(error, AuthenticationFailed):
+            self._forget(lambda _: True)
+        elif not outage:
+            self._forget(fetch.key.__eq__)
+        known = self._get(fetch.key)
+        if outage and known is not None:
+            known.failed_at = self.now
+        for caller in fetch.callers:
+            known = self._instead_of_error(caller) if outage else None
+            if known is not None:
+                self._give_instead(caller, known)
+            else:
+                caller.gets = error
+
+    def invalidate(self, matches: Callable[[Request], bool]) -> int:
+        return self._forget(lambda key: matches(key.request))
+
+    def close(self) -> None:
+        for fetch in tuple(self.fetches):
+            self._end(fetch)
+            self.stopped.append(fetch)
+            for caller in fetch.callers:
+                caller.gets = ClientClosed("")
+
+    def freshness(self, request: Request) -> float:
+        if request.updated_before is not None:
+            return self.policy.history
+        return {
+            "properties": self.policy.properties,
+            "status": self.policy.status,
+            "backends": self.policy.backends,
+        }[request.resource]
+
+    def _get(self, key: Key) -> Known | None:
+        known = self._known.get(key)
+        return known if known is not None and self.now < known.kept_until else None
+
+    def _is_given_at_once(self, known: Known) -> bool:
+        if isinstance(known.value, NotFound):
+            return False
+        age = self.now - known.fresh_until
+        return age < self.policy.stale_while_revalidate or (
+            known.failed_at is not None and age < self.policy.stale_if_error
+        )
+
+    def _instead_of_error(self, caller: Caller) -> Known | None:
+        known = None if caller.refresh else self._get(caller.key)
+        if known is None or isinstance(known.value, NotFound):
+            return None
+        return known if self.now < known.fresh_until + self.policy.stale_if_error else None
+
+    def _give_instead(self, caller: Caller, known: Known) -> None:
+        # Another asked later, and was answered earlier.
+        if self.now < known.fresh_until:
+            self._give(caller, known, "memory")
+        else:
+            self._count(caller.key, "stale")
+            self._give(caller, known, "stale")
+
+    def _give(self, caller: Caller, known: Known, source: Any) -> None:
+        if isinstance(known.value, NotFound):
+            caller.gets = known.value
+        else:
+            caller.gets = Fetched(known.value, self.now - known.at, source)
+
+    def _renew(self, key: Key, known: Known) -> None:
+        if key in self._renewed or (known.failed_at is not None and self.now < known.failed_at + 1.0):
+            return
+        self._count(key, "refreshes")
+        fetch = self._joinable(key, refresh=False)
+        if fetch is None:
+            fetch = Fetch(key, False, self._eras[key])
+            self.fetches.append(fetch)
+            self.renewals.append(fetch)
+        fetch.in_background = True
+        self._renewed[key] = fetch
+
+    def _wait(self, caller: Caller) -> None:
+        fetch = self._joinable(caller.key, caller.refresh)
+        if fetch is None:
+            self._count(caller.key, "misses")
+            self._eras[caller.key] += caller.refresh
+            fetch = Fetch(caller.key, caller.refresh, self._eras[caller.key])
+            self.fetches.append(fetch)
+            self.begun.append(fetch)
+        else:
+            self._count(caller.key, "coalesced")
+        if fetch.answer is not None:
+            self._give(caller, fetch.answer, "origin")
+        caller.fetch = fetch
+        fetch.callers.append(caller)
+
+    def _joinable(self, key: Key, refresh: bool) -> Fetch | None:
+        """Return what is under way for the key, or was answered at this very moment."""
+        for fetch in (*self.fetches, *self.landed):
+            if fetch.key == key and fetch.era == self._eras[key] and (fetch.refresh or not refresh):
+                return fetch
+        return None
+
+    def _leave(self, caller: Caller) -> None:
+        fetch = cast("Fetch", caller.fetch)
+        fetch.callers.remove(caller)
+        if not fetch.callers and not fetch.in_background and fetch in self.fetches:
+            self._end(fetch)
+            self.stopped.append(fetch)
+
+    def _end(self, fetch: Fetch) -> None:
+        self.fetches.remove(fetch)
+        if self._renewed.get(fetch.key) is fetch:
+            del self._renewed[fetch.key]
+
+    def _forget(self, matches: Callable[[Key], bool]) -> int:
+        gone = [key for key in KEYS if matches(key)]
+        count = sum(self._get(key) is not None for key in gone)
+        for key in gone:
+            self._known.pop(key, None)
+            self._eras[key] += 1
+        return count
+
+    def _count(self, key: Key, name: str) -> None:
+        self.counts[key.request.resource][name] += 1
+
+
+# --- both, side by side
+
+_key = st.integers(0, 2)
+_which = st.integers(0, 7)
+_RACES = (  # what happens at one moment, in this order
+    ("ask", "ask"),
+    ("ask", "answer"),
+    ("answer", "ask"),
+    ("cancel", "answer"),
+    ("answer", "cancel"),
+    ("ask", "cancel"),
+    ("invalidate", "answer"),
+    ("answer", "invalidate"),
+    ("invalidate", "ask"),
+    ("ask", "invalidate"),
+)
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Takes the same steps with the cache and with the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.loop.set_debug(False)  # it would note the stack of a million callbacks, of which none is slow
+        self.agree = False
+        self.service = Service()
+        self.calls = Calls(SessionPool())
+        self.callers: list[Caller] = []
+        self.invalidations: list[tuple[asyncio.Task[int], int]] = []
+        self.errors: dict[int, QRBackendsError] = {}  # given to callers; kept, so that no id is used twice
+        self.failures = 0
+
+    @initialize(
+        policy=st.sampled_from(POLICIES),
+        keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3, unique=True),
+        end_calls_first=st.booleans(),
+    )
+    def begin(self, policy: CachePolicy, keys: list[Key], end_calls_first: bool) -> None:
+        self.end_calls_first = end_calls_first
+        self.keys = keys
+        self.model = Model(policy)
+        self.cache = Cache(
+            Account(token="secret", instances=[US, EU]),
+            cast("Origin", self.service),
+            self.calls,
+            policy,
+            Memory(clock=lambda: self.model.now),
+            body_limit=2**20,
+            draw=lambda: 1.0,
+        )
+        self.agree = True
+
+    # --- the rules
+
+    @rule(key=_key, refresh=st.booleans(), count=st.integers(1, 3))
+    def ask(self, key: int, refresh: bool, count: int) -> None:
+        for _ in range(count):
+            self._ask(key, refresh)
+        self._settle()
+
+    @rule(keys=st.lists(_key, min_size=1, max_size=3))
+    def ask_without_insisting(self, keys: list[int]) -> None:
+        for key in keys:
+            self._ask(key, False)
+        self._settle()
+
+    @rule(key=_key, refresh=st.booleans())
+    def ask_without_time(self, key: int, refresh: bool) -> None:
+        self.model.give_up(self._ask(key, refresh, deadline=0.0))
+        self._settle()
+
+    @rule(
+        key=_key,
+        age=st.sampled_from(AGES),
+        error=st.none() | st.sampled_from(OUTAGES),
+        pause=st.sampled_from(PAUSES),
+    )
+    def know(
+        self, key: int, age: float, error: Callable[[str], QRBackendsError] | None, pause: float
+    ) -> None:
+        """Have an answer which is not fresh any more for so long, and ask."""
+        caller = self._ask(key, True)
+        self._settle()
+        self._answer(cast("Fetch", caller.fetch))
+        self._settle()
+        self.model.now += max(0.0, self.model.freshness(caller.key.request) + age)
+        if error is not None:
+            self._try_in_vain(key, False, error)
+            self.model.now += pause
+        self._ask_twice(key)
+
+    @rule(
+        key=_key,
+        refresh=st.booleans(),
+        error=st.sampled_from(OUTAGES + REFUSALS),
+        pause=st.sampled_from(PAUSES),
+    )
+    def try_in_vain(
+        self, key: int, refresh: bool, error: Callable[[str], QRBackendsError], pause: float
+    ) -> None:
+        """Ask, let all that is under way for this key fail, and ask again."""
+        self._try_in_vain(key, refresh, error)
+        self.model.now += pause
+        self._ask_twice(key)
+
+    @precondition(lambda self: self.model.fetches)
+    @rule(which=_which)
+    def answer(self, which: int) -> None:
+        self._answer(_one(self.model.fetches, which))
+        self._settle()
+
+    @precondition(lambda self: self.model.fetches)
+    @rule(which=_which, error=st.sampled_from(OUTAGES))
+    def fail(self, which: int, error: Callable[[str], QRBackendsError]) -> None:
+        self._fail(_one(self.model.fetches, which), error)
+        self._settle()
+
+    @precondition(lambda self: self.model.fetches)
+    @rule(which=_which, error=st.sampled_from(REFUSALS))
+    def refuse(self, which: int, error: Callable[[str], QRBackendsError]) -> None:
+        self._fail(_one(self.model.fetches, which), error)
+        self._settle()
+
+    @precondition(lambda self: self.model.fetches or self.model.entries)
+    @rule(seconds=st.sampled_from(STEPS))
+    def time_passes(self, seconds: float) -> None:
+        self.model.now += seconds
+        self._settle()
+
+    @precondition(lambda self: self.model.fetches or self.model.entries)
+    @rule(matches=st.sampled_from(MATCHES))
+    def invalidate(self, matches: Callable[[Request], bool]) -> None:
+        self._invalidate(matches)
+        self._settle()
+
+    @precondition(lambda self: self.callers)
+    @rule(which=_which, all_of_the_key=st.booleans(), another_asks=st.booleans())
+    def cancel(self, which: int, all_of_the_key: bool, another_asks: bool) -> None:
+        one = _one(self.callers, which)
+        for caller in self.callers:
+            if caller is one or (all_of_the_key and caller.key == one.key):
+                self._cancel(caller)
+        if another_asks:  # at the same moment
+            self._ask(self.keys.index(one.key), one.refresh)
+        self._settle()
+
+    @rule(
+        race=st.sampled_from(_RACES),
+        key=_key,
+        refresh=st.booleans(),
+        insist=st.booleans(),
+        which=_which,
+        matches=st.sampled_from(MATCHES),
+    )
+    def race(
+        self,
+        race: tuple[str, str],
+        key: int,
+        refresh: bool,
+        insist: bool,
+        which: int,
+        matches: Callable[[Request], bool],
+    ) -> None:
+        fetches, callers = tuple(self.model.fetches), tuple(self.callers)
+        for event, insists in zip(race, (refresh, insist), strict=True):
+            if event == "ask":
+                self._ask(key, insists)
+            elif event == "invalidate":
+                self._invalidate(matches)
+            elif event == "answer" and fetches:
+                self._answer(_one(fetches, which))
+            elif event == "cancel" and callers:
+                self._cancel(_one(callers, which))
+        self._settle()
+
+    def teardown(self) -> None:
+        try:
+            if self.agree:
+                self._close()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self._run(_checkpoints())
+            self.loop.close()
+
+    # --- a few steps of which there are many
+
+    def _try_in_vain(self, key: int, refresh: bool, error: Callable[[str], QRBackendsError]) -> None:
+        asked = self._ask(key, refresh).key
+        self._settle()
+        for fetch in [fetch for fetch in self.model.fetches if fetch.key == asked]:
+            self._fail(fetch, error)
+            self._settle()
+
+    def _ask_twice(self, key: int) -> None:
+        for _ in range(2):
+            self._ask(key, False)
+        self._settle()
+
+    # --- one event, for both
+
+    def _ask(self, index: int, refresh: bool, deadline: float | None = None) -> Caller:
+        key = self.keys[index % len(self.keys)]
+        caller = Caller(key, refresh, self.loop.create_task(self._asking(key, refresh, deadline)))
+        self.callers.append(caller)
+        self.model.ask(caller)
+        return caller
+
+    async def _asking(self, key: Key, refresh: bool, deadline: float | None) -> Fetched[Any]:
+        """Ask as the client does: by the short way first, where there is one."""
+        request, instance = key
+        wording = (request.resource, request.backend_id, request.calibration_id, instance.crn)
+        if not refresh and deadline is None and request.updated_before is None:
+            value = self.cache.recall(wording)
+            if value is not None:
+                return Fetched(value, RECALLED, "memory")
+        fetched = await self.cache.fetch(request, instance, deadline, refresh=refresh)
+        if request.updated_before is None:
+            self.cache.note(wording, request, instance)
+        return fetched
+
+    def _answer(self, fetch: Fetch) -> None:
+        request, instance = fetch.key
+        body = BODIES[request.resource]
+        value = read(request, instance, 200, {}, body)  # a new object, so that it can be traced
+        _held(fetch).answer.set_result(Answer(value, body, ""))
+        self.model.answer(fetch, value)
+
+    def _fail(self, fetch: Fetch, error: Callable[[str], QRBackendsError]) -> None:
+        self.failures += 1
+        text = f"failure {self.failures}"
+        _held(fetch).answer.set_exception(error(text))
+        self.model.fail(fetch, error(text))
+
+    def _cancel(self, caller: Caller) -> None:
+        caller.task.cancel()
+        self.model.leave(caller)
+
+    def _invalidate(self, matches: Callable[[Request], bool]) -> None:
+        task = self.loop.create_task(self.cache.invalidate(matches))
+        self.invalidations.append((task, self.model.invalidate(matches)))
+
+    def _close(self) -> None:
+        async def close() -> None:
+            if self.end_calls_first:
+                self.calls.end()
+            await self.cache.aclose()
+            self.calls.end()
+
+        closing = self.loop.create_task(close())
+        self.model.close()
+        self._settle(closed=True)
+        assert closing.done()
+        closing.result()
+        assert not self.callers
+        assert not asyncio.all_tasks(self.loop)
+        for late in (self.cache.fetch(*self.keys[0]), self.cache.invalidate(lambda _: True)):
+            with pytest.raises(ClientClosed):
+                self._run(late)
+        assert not self.service.new
+
+    # --- whether they agree
+
+    def _settle(self, closed: bool = False) -> None:
+        self.agree = False
+        self._run(_checkpoints())
+        self._compare_requests()
+        self._compare_callers()
+        for task, count in self.invalidations:
+            assert task.result() == count
+        self.invalidations.clear()
+        self._compare_stats()
+        self.agree = not closed
+
+    def _compare_requests(self) -> None:
+        """Exactly what the model says was begun, and exactly what it says was stopped."""
+        model = self.model
+        new, self.service.new = self.service.new, []
+        for fetch in (*model.begun, *model.renewals):
+            held = next((held for held in new if held.key == fetch.key), None)
+            if held is not None:
+                new.remove(held)
+                fetch.held = held
+            else:
+                # Whoever left at once may have left before the service was asked.
+                assert fetch in model.stopped, f"nobody asks for {fetch.key.request}"
+        assert not new, f"nobody should ask for {new[0].key.request}"
+        for fetch in model.stopped:
+            assert fetch.held is None or fetch.held.stopped, f"{fetch.key.request} goes on for nobody"
+        for fetch in (*model.fetches, *model.landed):
+            assert not _held(fetch).stopped, f"{fetch.key.request} was stopped"
+        for events in (model.begun, model.renewals, model.stopped, model.landed):
+            events.clear()
+
+    def _compare_callers(self) -> None:
+        waiting = []
+        for caller in self.callers:
+            if caller.gets is None:
+                assert not caller.task.done(), f"not to be answered yet: {caller.task}"
+                waiting.append(caller)
+            else:
+                assert caller.task.done(), f"waits, instead of {caller.gets!r}"
+                self._compare(caller)
+        self.callers = waiting
+
+    def _compare(self, caller: Caller) -> None:
+        promised = caller.gets
+        if isinstance(promised, asyncio.CancelledError):
+            assert caller.task.cancelled()
+            return
+        error = caller.task.exception()
+        if isinstance(promised, Fetched):
+            assert error is None, f"{error!r} instead of {promised}"
+            given = caller.task.result()
+            age = promised.age if given.age == RECALLED else given.age  # the short way does not tell it
+            assert (given.source, age) == (promised.source, promised.age)
+            assert given.value is promised.value, "another answer than promised"
+            return
+        assert promised is not None
+        assert error is not None, f"{caller.task.result()} instead of {promised!r}"
+        assert type(error) is type(promised)
+        assert isinstance(error, QRBackendsError)
+        assert id(error) not in self.errors, "two callers got the same error"
+        self.errors[id(error)] = error
+        if promised.message:
+            assert error.message == promised.message
+        if not isinstance(error, ClientClosed):
+            request, instance = caller.key
+            about = (error.region, error.instance, error.backend)
+            assert about == (instance.region, instance.crn, request.backend_id)
+
+    def _compare_stats(self) -> None:
+        stats = self.cache.stats()
+        for resource, counts in self.model.counts.items():
+            assert getattr(stats, resource) == ResourceStats(**counts), resource
+        assert stats.entries == self.model.entries
+        assert (stats.bytes > 0) == (stats.entries > 0)
+        assert stats.evictions == 0
+
+    def _run(self, steps: Coroutine[Any, Any, Any]) -> None:
+        self.loop.run_until_complete(steps)
+
+
+async def _checkpoints() -> None:
+    for _ in range(TICKS):
+        await anyio.lowlevel.checkpoint()
+
+
+def _one(things: Sequence[T], which: int) -> T:
+    return things[which % len(things)]
+
+
+def _held(fetch: Fetch) -> Held:
+    assert fetch.held is not None
+    return fetch.held
+
+
+def test_the_cache_does_what_the_model_says() -> None:
+    run_state_machine_as_test(
+        CacheMachine, settings=settings(max_examples=120, stateful_step_count=40, report_multiple_bugs=False)
+    )
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_cache_does_what_the_model_says_for_long() -> None:
+    run_state_machine_as_test(
+        CacheMachine, settings=settings(max_examples=1000, stateful_step_count=50, report_multiple_bugs=False)
+    )

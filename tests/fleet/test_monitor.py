@@ -1,0 +1,212 @@
+"""The last known fleet, against the emulator over real sockets."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from qrbackends import CachePolicy, Client, Limits, Monitor, News, RedisStore, RetryPolicy
+from qrbackends.emulator import Emulator, Status
+
+from ..waiting import until
+
+pytestmark = pytest.mark.anyio
+
+QUICK = {"retry": RetryPolicy(attempts=1), "limits": Limits(failures=10**9)}
+
+
+class Pauses:
+    """Pauses that end when a test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[float, asyncio.Future[None]]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append((seconds, future))
+        await future
+
+    def end(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for _, future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+
+async def test_it_knows_every_backend_and_the_figures_of_its_calibration(
+    emulator: Emulator, client: Client
+) -> None:
+    news: list[News] = []
+    async with Monitor(client, interval=0.05) as monitor:
+        monitor.listeners.add(news.append)
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        await until(lambda: all(known.calibration for known in monitor.fleet.values()))
+        for (region, name), known in monitor.fleet.items():
+            properties = await client.properties(name)
+            assert (known.backend.name, known.backend.region) == (name, region)
+            assert known.calibration is not None
+            assert known.calibration.t1 == properties.median_t1()
+            assert known.calibration.two_qubit_error == properties.median_two_qubit_error()
+            assert known.calibration.calibrated_at == properties.last_update_date
+        name = emulator.backends()[0]
+        emulator.set_backend(name, status="paused", reason="lunch", queue_length=7)
+        place = next(place for place in monitor.fleet if place[1] == name)
+        await until(lambda: monitor.fleet[place].backend.status.reason == "lunch")
+        assert monitor.queue_history(place)[-1][1] == 7
+        emulator.set_backend(name, hidden=True)
+        await until(lambda: place not in monitor.fleet)
+    assert monitor.ended.is_set()
+    kinds = [one.kind for one in news if one.name == name and one.kind != "queue"]
+    assert kinds[0] in ("present", "appeared")  # with the first poll, or a list that came late
+    assert kinds[1] == "calibrated"
+    assert "status" in kinds
+    assert kinds[-1] == "disappeared"
+
+
+async def test_a_failing_region_keeps_what_was_known_and_says_so(emulator: Emulator, client: Client) -> None:
+    kinds: list[tuple[str, str | None]] = []
+    async with Monitor(client, interval=0.05) as monitor:
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        monitor.listeners.add(lambda news: kinds.append((news.kind, news.region)))
+        before = datetime.now(UTC)
+        await emulator.stop_region("eu-de")
+        await until(lambda: bool(monitor.failures))
+        (failure,) = monitor.failures.values()
+        assert failure.region == "eu-de"
+        assert failure.since >= before
+        assert len(monitor.fleet) == len(emulator.backends())
+        await emulator.start_region("eu-de")
+        await until(lambda: not monitor.failures)
+    assert [one for one in kinds if one[0] in ("failed", "recovered")] == [
+        ("failed", "eu-de"),
+        ("recovered", "eu-de"),
+    ]
+
+
+async def test_what_the_cache_kept_is_shown_when_the_service_is_down_from_the_start(
+    emulator: Emulator, store: RedisStore
+) -> None:
+    policy = CachePolicy(jitter=0)
+    async with Client(emulator.account(), store=store, cache=policy) as first:
+        await first.backends()
+    for region in emulator.regions:
+        await emulator.stop_region(region)
+    async with (
+        Client(emulator.account(), store=store, retry=QUICK["retry"], limits=QUICK["limits"]) as client,  # type: ignore[arg-type]
+        Monitor(client, interval=3600) as monitor,
+    ):
+        # The other's answer is young enough for the first poll.
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+    async with (
+        Client(emulator.account(), store=store, retry=QUICK["retry"], limits=QUICK["limits"]) as client,  # type: ignore[arg-type]
+        Monitor(client, interval=1e-6) as monitor,
+    ):
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        assert {failure.region for failure in monitor.failures.values()} == set(emulator.regions)
+
+
+async def test_a_backend_that_two_instances_list_is_there_once() -> None:
+    news: list[News] = []
+    async with (
+        Emulator(regions=("us-east",), instances=2) as emulator,
+        Client(emulator.account()) as client,
+        Monitor(client, interval=0.05) as monitor,
+    ):
+        monitor.listeners.add(news.append)
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        name = emulator.backends()[0]
+        emulator.set_backend(name, hidden=True)
+        await until(lambda: ("us-east", name) not in monitor.fleet)
+    kinds = [one.kind for one in news if one.name == name and one.kind not in ("calibrated", "queue")]
+    assert kinds in (["present", "disappeared"], ["appeared", "disappeared"])
+
+
+async def test_an_account_that_is_refused_is_tried_again(emulator: Emulator) -> None:
+    pauses = Pauses()
+    emulator.fault(Status(400, body={"errorCode": "BXNIM0415E"}), resource="token", times=1)
+    async with (
+        Client(emulator.account(), retry=RetryPolicy(attempts=1)) as client,
+        Monitor(client, interval=0.05, sleep=pauses.sleep) as monitor,
+    ):
+        await until(lambda: bool(pauses.waiting))
+        assert monitor.failures
+        pauses.end()
+        assert not pauses.waiting
+        await until(lambda: bool(pauses.waiting))  # it was, in vain: a refusal is believed for a while
+
+
+async def test_it_ends_with_its_client(emulator: Emulator) -> None:
+    async with Client(emulator.account()) as client:
+        monitor = Monitor(client, interval=0.05)
+        monitor.start()
+        await until(lambda: bool(monitor.fleet))
+    await asyncio.wait_for(monitor.ended.wait(), 30)
+    await monitor.aclose()
+
+
+async def test_a_new_calibration_is_told() -> None:
+    hour = [1_750_000_000.0]
+    pauses = Pauses()
+    news: list[News] = []
+    async with (
+        Emulator(regions=("us-east",), clock=lambda: hour[0]) as emulator,
+        Client(emulator.account(), cache=CachePolicy(properties=0)) as client,
+        Monitor(client, interval=0.05, sleep=pauses.sleep) as monitor,
+    ):
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        await until(lambda: all(known.calibration for known in monitor.fleet.values()))
+        monitor.listeners.add(news.append)
+        hour[0] += 3600
+        emulator.expire_tokens()
+        await until(lambda: bool(pauses.waiting))
+        pauses.end()
+        await until(lambda: sum(one.kind == "calibrated" for one in news) == len(emulator.backends()))
+    for one in news:
+        if one.kind == "calibrated":
+            assert one.before is not None
+            assert one.after is not None
+            assert one.before.calibration is not None
+            assert one.after.calibration is not None
+            assert one.after.calibration.calibrated_at > one.before.calibration.calibrated_at
+
+
+async def test_what_is_gone_when_an_instance_recovers_is_forgotten(
+    emulator: Emulator, store: RedisStore
+) -> None:
+    """A watch tells of what is gone only if it has told of it; what the cache told of, it has not."""
+    async with Client(emulator.account(), store=store) as first:
+        await first.backends()
+    for region in emulator.regions:
+        await emulator.stop_region(region)
+    once, calm = RetryPolicy(attempts=1), Limits(failures=10**9)
+    name = emulator.backends("us-east")[0]
+    async with (
+        Client(emulator.account(), store=store, retry=once, limits=calm) as client,
+        Monitor(client, interval=0.05) as monitor,
+    ):
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        await until(lambda: len(monitor.failures) == 2)
+        emulator.set_backend(name, hidden=True)
+        for region in emulator.regions:
+            await emulator.start_region(region)
+        await until(lambda: not monitor.failures)
+        await until(lambda: ("us-east", name) not in monitor.fleet)
+        assert len(monitor.fleet) == len(emulator.backends()) - 1
+
+
+async def test_a_mistake_of_a_listener_does_not_end_it(
+    emulator: Emulator, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses = Pauses()
+
+    def mistaken(news: News) -> None:
+        monitor.listeners.clear()
+        raise ZeroDivisionError("a mistake")
+
+    async with Monitor(client, interval=0.05, sleep=pauses.sleep) as monitor:
+        monitor.listeners.add(mistaken)
+        await until(lambda: "a mistake" in caplog.text)
+        while len(monitor.fleet) < len(emulator.backends()):
+            pauses.end()
+            await asyncio.sleep(0)
+        assert not monitor.ended.is_set()

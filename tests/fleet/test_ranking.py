@@ -1,0 +1,192 @@
+"""Which backend to use, from one list per instance."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qrbackends import Backend, BackendList, Client, Fetched, InstanceUnavailable, InvalidRequest, NotFound
+from qrbackends.emulator import Emulator, Status
+from qrbackends.fleet.ranking import KEYS, Wanted, least_busy, rank
+from qrbackends.models import Clops, DeviceStatus, Metric, PerformanceMetrics, TwoQubitMetric, WaitTime
+
+pytestmark = pytest.mark.anyio
+
+
+def backend(name: str, queue: int = 0, status: str = "online", **more: Any) -> Backend:
+    return Backend(name, DeviceStatus(status), queue, **more)
+
+
+def asking(*backends: Backend) -> Any:
+    async def ask(request: Any, **options: Any) -> Fetched[BackendList]:
+        return Fetched(BackendList(backends), 0.0, "origin")
+
+    return ask
+
+
+async def test_the_least_busy_costs_one_request_per_instance(emulator: Emulator, client: Client) -> None:
+    found = await client.least_busy()
+    fleet = await client.backends()
+    online = [one for one in fleet if one.online]
+    assert found == min(online, key=lambda one: (one.queue_length, one.name))
+    assert emulator.count("backends") == 2
+    emulator.reset_log()
+    ranked = await client.rank("two_qubit_error")
+    assert [one.name for one in ranked] == [
+        one.name
+        for one in sorted(online, key=lambda one: one.performance_metrics.two_q_error_median.value)  # type: ignore[union-attr]
+    ]
+    assert len(emulator.requests) == 0, "the list is known"
+
+
+async def test_what_is_wanted_is_kept_to() -> None:
+    ask = asking(
+        backend("off", 0, "offline", qubits=200),
+        backend("small", 1, qubits=5),
+        backend("sim", 2, qubits=100, is_simulator=True),
+        backend("busy", 9, qubits=127),
+        backend("best", 5, qubits=127),
+        backend("alike", 5, qubits=156),
+        backend("unsized", 0),
+    )
+
+    async def name(**wanted: Any) -> str:
+        return (await least_busy(ask, Wanted(**wanted))).name
+
+    assert await name() == "unsized"
+    assert await name(min_qubits=1) == "small"
+    assert await name(min_qubits=50) == "alike"
+    assert await name(min_qubits=50, simulator=True) == "sim"
+    assert await name(min_qubits=50, simulator=None) == "sim"
+    assert await name(min_qubits=50, operational=None) == "off"
+    assert await name(operational=False) == "off"
+    assert await name(where=lambda one: one.queue_length > 5) == "busy"
+    with pytest.raises(NotFound, match="none of the account's 7 backends"):
+        await name(min_qubits=1000)
+
+
+async def test_an_async_test_is_asked_of_those_that_qualify_until_one_passes() -> None:
+    asked: list[str] = []
+
+    async def test(one: Backend) -> bool:
+        asked.append(one.name)
+        await asyncio.sleep(0)
+        return one.name == "c"
+
+    ask = asking(*(backend(name, queue) for name, queue in zip("dcbae", (4, 3, 2, 1, 0), strict=True)))
+    assert (await least_busy(ask, Wanted(where=test))).name == "c"
+    assert asked == ["e", "a", "b", "c"]
+    asked.clear()
+    assert [one.name for one in await rank(ask, "queue", Wanted(where=test))] == ["c"]
+    assert sorted(asked) == list("abcde")
+
+
+async def test_none_is_not_said_while_an_instance_is_unlisted(emulator: Emulator, client: Client) -> None:
+    emulator.fault(Status(500), resource="backends", region="us-east", times=None)
+    with pytest.raises(InstanceUnavailable, match="some did not come") as caught:
+        await client.least_busy(min_qubits=10_000)
+    assert len(caught.value.errors) == 1
+    assert (await client.least_busy()).region == "eu-de"
+
+
+METRICS = {
+    "two_qubit_error": "two_q_error_median",
+    "two_qubit_error_layered": "two_q_error_layered",
+    "readout_error": "readout_error_median",
+}
+
+
+def with_value(name: str, key: str, value: float) -> Backend:
+    """Return a backend whose place by a key follows from the value: the smaller, the better."""
+    if key == "queue":
+        return backend(name, int(value))
+    if key == "qubits":
+        return backend(name, qubits=1000 - int(value))
+    if key == "clops":
+        return backend(name, clops=Clops("hardware", str(1000 - int(value))))
+    if key == "wait_time":
+        return backend(name, wait_time_seconds=WaitTime(0, int(value), 0))
+    if key == "two_qubit_error_best":
+        best = TwoQubitMetric(value, "cz", (0, 1))
+        return backend(name, performance_metrics=PerformanceMetrics(two_q_error_best=best))
+    metrics = PerformanceMetrics(**{METRICS[key]: Metric(value)})  # type: ignore[arg-type]
+    return backend(name, performance_metrics=metrics)
+
+
+@pytest.mark.parametrize("key", KEYS)
+async def test_every_key_puts_the_best_first_and_the_unknown_last(key: str) -> None:
+    known = [with_value(name, key, value) for name, value in (("mid", 5.0), ("best", 1.0), ("worst", 9.0))]
+    unknown = [] if key == "queue" else [backend("z"), backend("a", clops=Clops("x", "many"))]
+    ask = asking(*known, *unknown)
+    last = [one.name for one in reversed(unknown)]
+    names = [one.name for one in await rank(ask, key, Wanted())]
+    assert names == ["best", "mid", "worst", *last]
+    names = [one.name for one in await rank(ask, key, Wanted(), reverse=True)]
+    assert names == ["worst", "mid", "best", *last]
+
+
+async def test_waiting_times_are_asked_for(emulator: Emulator, client: Client) -> None:
+    ranked = await client.rank("wait_time", operational=None)
+    waits = [one.wait_time_seconds.p50 for one in ranked if one.wait_time_seconds]
+    assert waits == sorted(waits)
+    assert len(waits) == len(await client.backends())
+
+
+async def test_a_key_of_ones_own_may_be_async(client: Client) -> None:
+    async def t1(one: Backend) -> float | None:
+        median = (await client.properties(one.name)).median_t1()
+        return None if median is None else -median
+
+    ranked = await client.rank(t1)
+    medians = [(await client.properties(one.name)).median_t1() or 0.0 for one in ranked]
+    assert medians == sorted(medians, reverse=True)
+
+
+async def test_what_a_key_raises_is_raised_and_nothing_goes_on() -> None:
+    going = asyncio.Event()
+    begun: list[str] = []
+
+    async def key(one: Backend) -> float:
+        begun.append(one.name)
+        if one.name == "b1":
+            raise NotFound("no", 404)
+        await going.wait()
+        return 0.0
+
+    before = asyncio.all_tasks()
+    with pytest.raises(NotFound):
+        await rank(asking(*(backend(f"b{n}") for n in range(100))), key, Wanted())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    assert len(begun) <= 33, "32 at a time, and one in the place of the one that failed"
+
+
+async def test_an_unknown_key_is_refused(client: Client) -> None:
+    with pytest.raises(InvalidRequest, match="there is no key 'speed'; there are queue, wait_time"):
+        await client.rank("speed")
+
+
+VALUES = st.lists(st.none() | st.floats(allow_nan=True), max_size=20)
+
+
+@given(VALUES, st.booleans())
+def test_any_values_are_put_in_order(values: list[float | None], reverse: bool) -> None:
+    backends = [backend(f"b{number:02}") for number in range(len(values))]
+    by = dict(zip((one.name for one in backends), values, strict=True))
+    ranked = asyncio.run(rank(asking(*backends), lambda one: by[one.name], Wanted(), reverse=reverse))
+    known = [value for one in ranked if (value := by[one.name]) is not None and value == value]
+    assert known == sorted(known, reverse=reverse)
+    unknown = [one.name for one in ranked[len(known) :]]
+    assert unknown == sorted(unknown)
+    assert len(ranked) == len(backends)
+
+
+async def test_numbers_without_measure_are_put_last_or_first_and_break_nothing() -> None:
+    vast = 10**400
+    ask = asking(backend("a", vast), backend("b", 1, clops=Clops("hardware", vast)), backend("c", 2))
+    assert [one.name for one in await rank(ask, "queue", Wanted())] == ["b", "c", "a"]
+    assert [one.name for one in await rank(ask, "clops", Wanted())] == ["a", "b", "c"]
+    assert (await least_busy(ask, Wanted())).name == "b"

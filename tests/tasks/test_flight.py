@@ -1,0 +1,178 @@
+"""Shared work: one task for all callers, each leaving on their own terms."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+
+import anyio
+import pytest
+
+from qrbackends.errors import ClientClosed, ConnectError, QRBackendsError
+from qrbackends.tasks.flight import Flights
+
+pytestmark = pytest.mark.anyio
+
+variable: ContextVar[str] = ContextVar("variable", default="clean")
+
+
+class Work:
+    """Work that waits to be told its end, and counts how often it was begun and stopped."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.stopped = 0
+        self.running = asyncio.Event()
+        self.end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def __call__(self) -> str:
+        self.begun += 1
+        self.running.set()
+        try:
+            return await asyncio.shield(self.end)
+        except asyncio.CancelledError:
+            self.stopped += 1
+            raise
+
+
+@pytest.fixture
+async def flights() -> AsyncIterator[Flights[str]]:
+    flights: Flights[str] = Flights()
+    yield flights
+    await flights.aclose()
+
+
+async def callers(flights: Flights[str], work: Work, count: int) -> list[asyncio.Task[str]]:
+    tasks = [asyncio.create_task(flights.join("key", work)) for _ in range(count)]
+    await work.running.wait()
+    await anyio.wait_all_tasks_blocked()
+    return tasks
+
+
+async def test_callers_of_one_key_share_one_piece_of_work(flights: Flights[str]) -> None:
+    work = Work()
+    tasks = await callers(flights, work, 100)
+    work.end.set_result("done")
+    assert await asyncio.gather(*tasks) == ["done"] * 100
+    assert work.begun == 1
+    assert "key" not in flights
+
+
+async def test_different_keys_do_not_share(flights: Flights[str]) -> None:
+    async def name(text: str) -> str:
+        return text
+
+    assert await flights.join("a", lambda: name("a")) == "a"
+    assert await flights.join("b", lambda: name("b")) == "b"
+
+
+async def test_work_is_begun_anew_after_it_ended(flights: Flights[str]) -> None:
+    work = Work()
+    work.end.set_result("done")
+    await flights.join("key", work)
+    await flights.join("key", work)
+    assert work.begun == 2
+
+
+async def test_a_cancelled_caller_leaves_the_rest_served(flights: Flights[str]) -> None:
+    work = Work()
+    first, *rest = await callers(flights, work, 3)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    work.end.set_result("done")
+    assert await asyncio.gather(*rest) == ["done"] * 2
+    assert work.stopped == 0
+
+
+async def test_the_last_caller_to_leave_stops_the_work(flights: Flights[str]) -> None:
+    work = Work()
+    for task in await callers(flights, work, 3):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await anyio.wait_all_tasks_blocked()
+    assert work.stopped == 1
+
+
+async def test_nobody_joins_work_that_is_being_stopped(flights: Flights[str]) -> None:
+    work, later = Work(), Work()
+    (only,) = await callers(flights, work, 1)
+    only.cancel()
+    later.end.set_result("later")
+    outcome = asyncio.create_task(flights.join("key", later))
+    with pytest.raises(asyncio.CancelledError):
+        await only
+    assert await outcome == "later"
+
+
+async def test_each_caller_leaves_at_their_own_deadline(flights: Flights[str]) -> None:
+    work = Work()
+    (patient,) = await callers(flights, work, 1)
+    with anyio.move_on_after(0) as scope:
+        await flights.join("key", work)
+    assert scope.cancelled_caught
+    work.end.set_result("done")
+    assert await patient == "done"
+
+
+async def test_every_caller_gets_an_error_of_their_own(flights: Flights[str]) -> None:
+    work = Work()
+    tasks = await callers(flights, work, 3)
+    work.end.set_exception(ConnectError("refused").about(region="eu-de", attempts=3))
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert len({id(error) for error in errors}) == 3
+    for error in errors:
+        assert isinstance(error, ConnectError)
+        assert (error.message, error.region, error.attempts) == ("refused", "eu-de", 3)
+
+
+async def test_a_mistake_of_ours_is_not_hidden(flights: Flights[str]) -> None:
+    async def broken() -> str:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await flights.join("key", broken)
+
+
+async def test_work_runs_in_a_context_of_its_own(flights: Flights[str]) -> None:
+    async def look() -> str:
+        return variable.get()
+
+    variable.set("the caller's")
+    assert await flights.join("key", look) == "clean"
+
+
+async def test_work_in_the_background_goes_on_without_callers(flights: Flights[str]) -> None:
+    work = Work()
+    flights.begin("key", work)
+    flights.begin("key", work)
+    (joined,) = await callers(flights, work, 1)
+    joined.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await joined
+    assert "key" in flights
+    work.end.set_result("done")
+    assert await flights.join("key", work) == "done"
+    assert (work.begun, work.stopped) == (1, 0)
+
+
+async def test_a_failure_that_nobody_waits_for_is_quiet(flights: Flights[str]) -> None:
+    work = Work()
+    flights.begin("key", work)
+    await work.running.wait()
+    work.end.set_exception(QRBackendsError("lost"))
+    await anyio.wait_all_tasks_blocked()
+    assert "key" not in flights  # and `filterwarnings = error` sees no "never retrieved"
+
+
+async def test_closing_ends_all_callers_and_takes_no_more() -> None:
+    flights: Flights[str] = Flights()
+    work = Work()
+    tasks = await callers(flights, work, 2)
+    await flights.aclose()
+    for task in tasks:
+        with pytest.raises(ClientClosed):
+            await task
+    with pytest.raises(ClientClosed):
+        await flights.join("key", work)
+    await flights.aclose()

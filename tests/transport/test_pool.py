@@ -1,0 +1,400 @@
+"""The wire: bounded, typed, and never a credential where it does not belong."""
+
+import asyncio
+import gzip
+import ssl
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import anyio
+import anyio.lowlevel
+import pytest
+
+from qrbackends import (
+    Account,
+    AccountError,
+    BodyDamaged,
+    BodyTooLarge,
+    ClientClosed,
+    ConnectError,
+    ConnectionLost,
+    ConnectTimeout,
+    Limits,
+    QRBackendsError,
+    ReadTimeout,
+    Timeout,
+    TLSError,
+    TransportError,
+    WrongEventLoop,
+)
+from qrbackends.tasks.deadlines import Calls
+from qrbackends.transport.pool import Response, SessionPool
+
+from ..waiting import until
+
+pytestmark = pytest.mark.anyio
+
+ACCOUNT = Account(token="a-marked-token")
+HEADERS = {"Authorization": "Bearer a-marked-token"}
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def server(*answers: bytes, handler: Handler | None = None) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that gives each connection one raw answer; yields its address and the heads that it got."""
+    heads: list[bytes] = []
+    left = list(answers)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            if handler is not None:
+                await handler(reader, writer)
+            else:
+                writer.write(left.pop(0))
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}", heads
+
+
+@asynccontextmanager
+async def pool(limits: Limits | None = None, *, allow_http: bool = False) -> AsyncIterator[SessionPool]:
+    opened = SessionPool(limits, allow_http=allow_http)
+    try:
+        yield opened
+    finally:
+        await opened.aclose()
+
+
+def ok(body: bytes, *headers: str) -> bytes:
+    head = ["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+async def get(pool: SessionPool, url: str) -> Response:
+    with Calls(pool).call():
+        return await pool.exchange("GET", url, HEADERS, lane="here", account=ACCOUNT)
+
+
+async def test_an_answer_comes_whole_whatever_its_status() -> None:
+    async with (
+        server(b"HTTP/1.1 418 Teapot\r\nX-A: b\r\nContent-Length: 2\r\n\r\nno") as (url, heads),
+        pool() as p,
+    ):
+        answer = await get(p, f"{url}/a%2Fb?c=%20d")
+    assert (answer.status, answer.headers["x-a"], answer.body) == (418, "b", b"no")
+    assert heads[0].startswith(b"GET /a%2Fb?c=%20d HTTP/1.1\r\n")
+
+
+async def test_only_encodings_that_can_be_checked_are_asked_for() -> None:
+    async with server(ok(b"{}")) as (url, heads), pool() as p:
+        await get(p, url)
+    assert b"\r\nAccept-Encoding: gzip, deflate\r\n" in heads[0]
+
+
+async def test_a_compressed_body_is_decompressed() -> None:
+    async with server(ok(gzip.compress(b"body"), "Content-Encoding: gzip")) as (url, _), pool() as p:
+        assert (await get(p, url)).body == b"body"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", BodyDamaged),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", BodyDamaged),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n", TransportError),
+        (ok(gzip.compress(b"body")[:-3], "Content-Encoding: gzip"), BodyDamaged),
+        (ok(b"not gzip", "Content-Encoding: gzip"), BodyDamaged),
+        (ok(b"x", "Content-Encoding: br"), BodyDamaged),
+        (ok(bytes(1001)), BodyTooLarge),
+        (ok(gzip.compress(bytes(1_000_000)), "Content-Encoding: gzip"), BodyTooLarge),
+        (b"", ConnectionLost),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", TransportError),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", TransportError),
+    ],
+    ids=range(11),  # a gzip header holds the time, and no test is named by the clock
+)
+async def test_a_broken_answer_is_a_typed_error(answer: bytes, expected: type[QRBackendsError]) -> None:
+    async with server(answer, answer) as (url, _), pool(Limits(body=1000)) as p:
+        with pytest.raises(expected) as caught:
+            await get(p, url)
+    error: QRBackendsError = caught.value
+    assert error.__cause__ is None
+    assert error.__context__ is None, "aiohttp's error would hold the token"
+    assert "a-marked-token" not in f"{error!r} {error} {error.__dict__}"
+
+
+async def test_no_server_is_a_connect_error() -> None:
+    async with server() as (url, _):
+        pass
+    async with pool() as p:
+        with pytest.raises(ConnectError, match="no connection"):
+            await get(p, url)
+
+
+async def test_an_unknown_host_is_a_connect_error() -> None:
+    async with pool() as p:
+        with pytest.raises(ConnectError):
+            await get(p, "https://nowhere.invalid")
+
+
+async def test_a_server_without_tls_is_a_connect_error() -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 smtp.invalid ESMTP\r\n")
+        await reader.read(100)
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as listening, pool() as p:
+        port = listening.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectError):
+            await get(p, f"https://127.0.0.1:{port}")
+
+
+async def test_redirects_are_not_followed() -> None:
+    async with server(ok(b"{}")) as (other, seen):
+        redirect = f"HTTP/1.1 302 Found\r\nLocation: {other}/\r\nContent-Length: 0\r\n\r\n".encode()
+        async with server(redirect) as (url, _), pool() as p:
+            assert (await get(p, url)).status == 302
+    assert seen == []
+
+
+async def test_cookies_are_neither_kept_nor_sent() -> None:
+    first = ok(b"{}", "Set-Cookie: a=b\r\nConnection: close")
+    async with server(first, ok(b"{}")) as (url, heads), pool() as p:
+        await get(p, url)
+        await get(p, url)
+    assert b"cookie" not in heads[-1].lower()
+
+
+async def test_silence_ends_at_the_read_timeout() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with server(handler=silent) as (url, _), pool(Limits(read=0.01)) as p:
+        with pytest.raises(ReadTimeout, match=r"no byte for 0\.01 s"):
+            await get(p, url)
+
+
+async def test_a_call_ends_at_its_deadline() -> None:
+    async def dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await anyio.lowlevel.checkpoint()
+
+    async with server(handler=dripping) as (url, _), pool(Limits(total=0.05, body=1 << 40)) as p:
+        with pytest.raises(Timeout, match=r"no answer within 0\.05 s"):
+            await get(p, url)
+
+
+async def test_no_more_requests_than_the_limit_are_in_flight() -> None:
+    running = most = 0
+    reached = asyncio.Event()
+    gate = asyncio.Event()
+
+    async def counting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if running == 3:
+            reached.set()
+        await gate.wait()
+        running -= 1
+        writer.write(ok(b"{}", "Connection: close"))
+
+    async with server(handler=counting) as (url, _), pool(Limits(per_region=3)) as p:
+        calls = [asyncio.create_task(get(p, url)) for _ in range(12)]
+        await reached.wait()
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+        await asyncio.gather(*calls)
+    assert most == 3
+
+
+async def test_each_region_has_a_limit_of_its_own_even_behind_one_address() -> None:
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"/slow" in heads[-1]:
+            await reader.read()
+        writer.write(ok(b"{}"))
+
+    async with server(handler=hold) as (url, heads), pool(Limits(per_region=1)) as p:
+        slow = asyncio.create_task(get(p, f"{url}/slow"))
+        await until(lambda: bool(heads))
+        with Calls(p).call():
+            there = await p.exchange("GET", f"{url}/quick", HEADERS, lane="there", account=ACCOUNT)
+        assert there.body == b"{}"
+        slow.cancel()
+
+
+async def test_connections_are_reused() -> None:
+    connections = 0
+
+    async def keep_alive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            writer.write(ok(b"{}"))
+            await reader.readuntil(b"\r\n\r\n")
+
+    async with server(handler=keep_alive) as (url, _), pool() as p:
+        for _ in range(5):
+            await get(p, url)
+    assert connections == 1
+
+
+@pytest.mark.parametrize("url", ["http://example.invalid", "http://10.0.0.1", "http://127.0.0.1.invalid:80"])
+async def test_plain_http_to_another_machine_is_refused_before_any_io(url: str) -> None:
+    async with pool() as p:
+        with pytest.raises(AccountError, match="allow_http=True"):
+            await get(p, url)
+    async with pool(Limits(connect=0.001, total=0.01), allow_http=True) as p:
+        with pytest.raises(TransportError):
+            await get(p, "http://example.invalid")
+
+
+async def test_proxies_carry_https_and_nothing_else() -> None:
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    async with server(refusal) as (proxy, heads), server(ok(b"{}")) as (url, _), pool() as p:
+        account = Account(token="a-marked-token", proxies={"https": proxy, "http": proxy})
+        with Calls(p).call():
+            assert (await p.exchange("GET", url, HEADERS, lane="here", account=account)).status == 200
+        assert heads == [], "this machine is never reached through a proxy"
+        with (
+            pytest.raises(ConnectError, match=r"the proxy refused the connection \(HTTP 403\)"),
+            Calls(p).call(),
+        ):
+            await p.exchange("GET", "https://service.invalid", HEADERS, lane="here", account=account)
+    assert heads[0].startswith(b"CONNECT service.invalid:443 ")
+    assert b"marked" not in heads[0]
+
+
+async def test_a_proxy_for_one_host_goes_first() -> None:
+    refusal = b"HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n"
+    async with server(refusal) as (mine, heads), server(refusal) as (others, unused), pool() as p:
+        account = Account(token="t", proxies={"https": others, "https://service.invalid": mine})
+        with pytest.raises(ConnectError), Calls(p).call():
+            await p.exchange("GET", "https://service.invalid", HEADERS, lane="here", account=account)
+    assert (len(heads), unused) == (1, [])
+
+
+async def test_closing_ends_every_call_promptly() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with server(handler=silent) as (url, heads):
+        p = SessionPool(Limits(per_region=5))
+        calls = [asyncio.create_task(get(p, url)) for _ in range(20)]
+        await until(lambda: len(heads) == 5)
+        await p.aclose()
+        for call in calls:
+            with pytest.raises(ClientClosed):
+                await call
+    with pytest.raises(ClientClosed):
+        await get(p, url)
+    await p.aclose()
+
+
+async def test_one_that_gets_its_place_while_the_pool_closes_gets_client_closed() -> None:
+    async with server(ok(b"{}", "Connection: close"), *[ok(b"{}")] * 20) as (url, _):
+        p = SessionPool(Limits(per_region=1))
+        calls = [asyncio.create_task(get(p, url)) for _ in range(20)]
+        calls[0].add_done_callback(lambda _: closing.append(asyncio.create_task(p.aclose())))
+        closing: list[asyncio.Task[None]] = []
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        await closing[0]
+    assert {type(outcome) for outcome in outcomes[1:]} <= {Response, ClientClosed}
+    assert type(outcomes[-1]) is ClientClosed
+
+
+async def test_every_session_is_closed_however_often_the_closing_is_cancelled() -> None:
+    async with server(ok(b"{}")) as (one, _), server(ok(b"{}")) as (other, _):
+        p = SessionPool()
+        await get(p, one)
+        await get(p, other)
+        sessions = [road.session for road in p._roads.values()]
+        closing = asyncio.create_task(p.aclose())
+        await anyio.lowlevel.checkpoint()
+        closing.cancel()
+        await asyncio.wait((closing,))
+        await until(lambda: all(session.closed for session in sessions))
+        assert len(sessions) == 2
+
+
+async def test_a_cancelled_caller_frees_its_place() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"/slow" in heads[-1]:
+            await reader.read()
+        writer.write(ok(b"{}"))
+
+    async with server(handler=silent) as (url, heads), pool(Limits(per_region=1)) as p:
+        slow = asyncio.create_task(get(p, f"{url}/slow"))
+        await until(lambda: bool(heads))
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        assert (await get(p, f"{url}/quick")).body == b"{}"
+
+
+async def test_another_event_loop_is_refused() -> None:
+    async with server(ok(b"{}")) as (url, _), pool() as p:
+        await get(p, url)
+        outcome: list[type[BaseException]] = []
+
+        def elsewhere() -> None:
+            for call in (get(p, url), p.aclose()):
+                try:
+                    asyncio.run(call)
+                except QRBackendsError as error:
+                    outcome.append(type(error))
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        await asyncio.to_thread(thread.join)
+    assert outcome == [WrongEventLoop, WrongEventLoop]
+
+
+def test_limits_that_count_have_to_be_whole() -> None:
+    with pytest.raises(ValueError, match="per_region has to be greater than zero, and whole"):
+        Limits(per_region=2.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="total has to be greater than zero"):
+        Limits(total="soon")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", ["per_region", "total", "connect", "read", "body"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 10**400])
+def test_limits_have_to_be_positive(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{field} has to be greater than zero"):
+        Limits(**{field: value})  # type: ignore[arg-type]
+
+
+async def test_what_breaks_because_of_the_closing_is_the_closing() -> None:
+    p = SessionPool()
+    await p.aclose()
+    assert type(p._translated(ConnectionResetError())) is ClientClosed
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (aiohttp.ConnectionTimeoutError(), ConnectTimeout),
+        (aiohttp.SocketTimeoutError(), ReadTimeout),
+        (aiohttp.ClientConnectorCertificateError(None, ssl.CertificateError()), TLSError),  # type: ignore[arg-type]
+        (aiohttp.ClientPayloadError(), BodyDamaged),
+        (aiohttp.ServerDisconnectedError(), ConnectionLost),
+        (ConnectionResetError(), ConnectionLost),
+        (aiohttp.InvalidURL("x"), TransportError),
+    ],
+)
+def test_every_error_of_aiohttp_has_its_place(theirs: Exception, ours: type[QRBackendsError]) -> None:
+    assert type(SessionPool()._translated(theirs)) is ours
