@@ -13,7 +13,7 @@ import orjson
 import simdjson
 
 from qrbackends import BackendProperties, Request
-from qrbackends.protocol.requests import parse
+from qrbackends.protocol.answers import parse
 
 from .measure import Table, alternate
 from .peers import MinimalProperties, PydanticConfiguration, PydanticProperties

@@ -8,14 +8,16 @@ from ._version import __version__
 
 TYPE_CHECKING = False  # type checkers take it for true, as they do typing's own, which is slow to import
 if TYPE_CHECKING:
-    from .accounts.account import Account, Instance, InstanceSearch, Secret
+    from .accounts.account import Account, Instance, InstanceSearch
+    from .accounts.secret import Secret
     from .cache.cache import Fetched
     from .cache.memory import Memory
     from .cache.policy import CachePolicy
     from .cache.stats import CacheStats, ClientStats, ResourceStats
-    from .cache.stores.base import Store, StoreStats
+    from .cache.stores.base import Store
     from .cache.stores.file import FileStore
     from .cache.stores.redis import RedisStore
+    from .cache.stores.sealed import StoreStats
     from .client import Client
     from .errors import (
         AccountError,
@@ -74,8 +76,23 @@ if TYPE_CHECKING:
     from .transport.traffic import RegionStats
 else:
     _HOMES = (  # those that import little first
-        *("errors", "accounts.account", "models", "protocol.requests", "cache.memory", "cache.policy"),
-        *("transport.retry", "transport.pool", "transport.traffic", "cache.stores.base", "cache.stats"),
+        *(
+            "errors",
+            "accounts.secret",
+            "accounts.account",
+            "models",
+            "protocol.requests",
+            "cache.memory",
+            "cache.policy",
+        ),
+        *(
+            "transport.retry",
+            "transport.pool",
+            "transport.traffic",
+            "cache.stores.base",
+            "cache.stores.sealed",
+            "cache.stats",
+        ),
         *("cache.cache", "fleet.changes", "service.discovery", "fleet.snapshot", "fleet.history", "client"),
         *("fleet.monitor", "cache.stores.file", "cache.stores.redis"),
     )

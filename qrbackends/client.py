@@ -107,7 +107,7 @@ class Client:
         policy = cache or CachePolicy()
         self._own_pool = pool is None
         self._pool = pool or SessionPool(limits, allow_http=allow_http, trust_env=trust_env)
-        self._calls = Calls(self._pool)
+        self._calls = Calls(self._pool.limits.total, self._pool.check)
         self._tokens = Tokens(account, self._pool, self._calls, retry=retry)
         self._cache = Cache(
             account,

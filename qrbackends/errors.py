@@ -38,8 +38,6 @@ QRBackendsError
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
-from .service.redaction import redacted
-
 
 class Attempt(NamedTuple):
     """One request that came to nothing.
@@ -93,14 +91,6 @@ class QRBackendsError(Exception):
         self.instance = self.instance or instance
         self.backend = self.backend or backend
         self.attempts = self.attempts if attempts is None else attempts
-        return self
-
-    def redact(self, secret: str) -> Self:
-        """Return this error with `***` wherever its texts hold `secret` or a part of it."""
-        for name, value in vars(self).items():
-            if isinstance(value, str):
-                setattr(self, name, redacted(value, secret))
-        self.args = (self.message,)
         return self
 
     def again(self) -> Self:

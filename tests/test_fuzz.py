@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from qrbackends.emulator import SyntheticFleet
 from qrbackends.errors import QRBackendsError
-from qrbackends.protocol.requests import parse
+from qrbackends.protocol.answers import parse
 
 from .protocol.test_requests import REQUESTS, TYPES, VALID
 

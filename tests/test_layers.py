@@ -1,4 +1,4 @@
-"""Imports go downward only, and importing the package imports its core and nothing else."""
+"""A folder imports only from those below it, and importing the package imports its core and nothing else."""
 
 import ast
 import subprocess
@@ -11,69 +11,28 @@ import qrbackends
 
 ROOT = Path(qrbackends.__file__).parent
 
-LAYERS = [
-    {"_version", "errors", "account", "figures", "redact", "saved", "models"},  # nouns
-    {
-        "api",
-        "body",
-        "changes",
-        "circuit",
-        "flight",
-        "gate",
-        "memory",
-        "policy",
-        "retry",
-        "scope",
-        "size",
-        "tracing",
-        "traffic",
-    },  # no I/O
-    {"lane", "pool", "calls", "auth", "origin", "discovery"},  # the wire
-    {"store", "stats", "cache", "routes", "file_store", "redis_store"},  # between client and wire
-    {"choosing", "history", "snapshot", "watching"},  # whole-fleet work
-    {"client"},  # the object people hold
-    {"monitor"},  # what it tells, kept up to date
-    {"__init__"},
-    {
-        "cli",
-        "emulator",
-        "geometry",
-        "interop",
-        "archive",
-        "drift",
-        "plot",
-        "metrics",
-        "pytest_plugin",
-        "qubits",
-        "tables",
-        "web",
-        "__main__",
-    },  # edges
+# From the top down; each imports only from those that come after it.
+ROOMS = [
+    "__main__",
+    "cli",
+    "pytest_plugin",
+    "web",
+    "analysis",
+    "interop",
+    "__init__",
+    "client",
+    "fleet",
+    "cache",
+    "service",
+    "transport",
+    "emulator",
+    "protocol",
+    "tasks",
+    "accounts",
+    "models",
+    "errors",
+    "_version",
 ]
-WITHIN = {  # imports inside one layer, each with its direction
-    "errors": {"redact"},
-    "account": {"errors"},
-    "saved": {"account", "errors"},
-    "models": {"errors"},
-    "memory": {"api"},
-    "policy": {"api", "memory"},
-    "circuit": {"traffic"},
-    "retry": {"gate"},
-    "auth": {"calls", "pool"},
-    "calls": {"pool"},
-    "pool": {"lane"},
-    "origin": {"auth", "calls", "pool"},
-    "discovery": {"auth", "calls", "origin", "pool"},
-    "stats": {"store"},
-    "cache": {"stats", "store"},
-    "routes": {"cache"},
-    "cli": {"archive", "emulator", "metrics", "plot", "web"},
-    "pytest_plugin": {"emulator"},
-    "drift": {"archive"},
-    "plot": {"geometry"},
-    "web": {"geometry"},
-    "__main__": {"cli"},
-}
 
 
 def modules() -> list[Path]:
@@ -105,20 +64,15 @@ def imported_rooms(path: Path) -> set[str]:
     return rooms
 
 
-def layer(name: str) -> int:
-    return next(number for number, names in enumerate(LAYERS) if name in names)
-
-
-def test_every_module_has_a_layer() -> None:
-    assert {room(path) for path in modules()} == set().union(*LAYERS)
+def test_every_module_has_a_room() -> None:
+    assert sorted({room(path) for path in modules()}) == sorted(ROOMS)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_downward(path: Path) -> None:
     own = room(path)
-    for other in imported_rooms(path) - {own}:
-        below = layer(other) < layer(own)
-        assert below or other in WITHIN.get(own, set()), f"{own} may not import {other}"
+    upward = {other for other in imported_rooms(path) - {own} if ROOMS.index(other) < ROOMS.index(own)}
+    assert not upward, f"{own} is below {sorted(upward)} and may not import from there"
 
 
 def test_the_package_imports_its_core_and_nothing_else() -> None:

@@ -1,83 +1,21 @@
-"""Who asks, and where: credentials, service instances, regions and addresses.
+"""Who asks, and where: accounts, service instances and regions."""
 
-The addresses are those of https://quantum.cloud.ibm.com/docs and of the official client.
-"""
-
-import hmac
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import ip_address
 from ssl import CERT_REQUIRED, SSLContext
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from ..errors import AccountError
-
-CLOUD_URL = "https://cloud.ibm.com"
-SEARCH_URL = "https://api.global-search-tagging.cloud.ibm.com"
-CATALOG_URL = "https://globalcatalog.cloud.ibm.com/api/v1"
+from .secret import BearerProvider, Secret
+from .urls import CATALOG_URL, CLOUD_URL, SEARCH_URL, checked_proxy, checked_url
 
 _STAGING_CLOUD = "test.cloud.ibm.com"
 _GLOBAL_REGION = "us-east"  # its host name carries no region
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_HOST_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_ADDRESS = re.compile(
-    rf"https?://(?:(?P<name>{_HOST_LABEL}(?:\.{_HOST_LABEL})*\.?)|\[(?P<ip>[0-9a-f:.]+)\])"
-    r"(?::(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]))?"
-    r"(?:/[a-z0-9._~!$&'()*+,;=:%/-]*)?",
-    re.IGNORECASE | re.ASCII,
-)
 _CRN_TEXT = re.compile(r"[\x21-\x7e]{1,512}")  # it becomes a header: visible ASCII, no spaces
-
-
-class Secret:
-    """A text that no repr, log, exception, copy or pickle shows.
-
-    It compares by value, in constant time; `reveal()` is the only way to the text.
-    """
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable():
-            raise AccountError("a credential has to be a non-empty text of printable ASCII characters")
-        self._text = text
-
-    def prefixed(self, text: str) -> "Secret":
-        """Return a secret of `text` followed by this one."""
-        return Secret(text + self._text)
-
-    def reveal(self) -> str:
-        """Return the text itself."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self._text, other._text)
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __copy__(self) -> "Secret":
-        return self
-
-    def __deepcopy__(self, memo: object) -> "Secret":
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not pickled; load the account anew in each process")
-
-
-Bearer: TypeAlias = tuple[str, float]
-"""A bearer token and the time at which it expires, in Unix seconds."""
-
-BearerProvider: TypeAlias = Callable[[], Awaitable[Bearer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +172,7 @@ class Account:
             raise AccountError("search has to be an InstanceSearch")
         if not isinstance(self.verify, (bool, SSLContext)):
             raise AccountError("verify has to be True, False or an ssl.SSLContext")
-        put(self, "proxies", {key: _proxy(key, url) for key, url in dict(self.proxies).items()})
+        put(self, "proxies", {key: checked_proxy(key, url) for key, url in dict(self.proxies).items()})
 
     def _check_credentials(self) -> None:
         if (self.api_key is None) == (self.token is None):
@@ -267,68 +205,3 @@ class Account:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an account holds secrets and is not pickled; load it anew in each process")
-
-
-def checked_url(url: str) -> str:
-    """Return `url` without a slash at its end.
-
-    Only what every URL parser reads alike is accepted: where two of them disagree on the host, one decides
-    where credentials may go and the other where they go.
-
-    Raises:
-        AccountError: it is not an absolute http or https address, or it carries user, password, query
-            or fragment.
-    """
-    if not isinstance(url, str) or _host(url) is None:
-        raise AccountError(
-            "an address has to be an absolute http or https URL such as https://cloud.ibm.com, "
-            "without user name, query or fragment"
-        )
-    return url.rstrip("/")
-
-
-def is_plain_http(url: str) -> bool:
-    """Return whether `url` would send credentials in the clear over a network.
-
-    Plain http is harmless to `localhost` and to literal loopback addresses only: any other name is
-    somebody's promise, and can resolve to anything.
-    """
-    if url[:8].lower() == "https://":
-        return False
-    host = _host(url) or ""
-    return not is_loopback(host)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine: `localhost`, or a literal loopback address."""
-    return host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
-
-
-def _proxy(key: str, url: str) -> str:
-    """Return a proxy's address with its scheme, which may be left out; it may carry user and password."""
-    try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return parts.geturl()
-    except (TypeError, ValueError, AttributeError):
-        pass  # told below, without the address: it may carry a password
-    raise AccountError(f"the proxy for {key!r:.80} has to be an address such as http://HOST:PORT")
-
-
-def _host(url: str) -> str | None:
-    """Return the host of an address, without brackets; None if it is no address as `checked_url` has it."""
-    parts = _ADDRESS.fullmatch(url)
-    if parts is None or (parts["ip"] and not _is_ip(parts["ip"])):
-        return None
-    return (parts["ip"] or parts["name"]).lower()
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-__all__ = ["Account", "Bearer", "BearerProvider", "Instance", "Secret"]

@@ -9,7 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import AccountError
-from .account import CLOUD_URL, Account, Instance, InstanceSearch, checked_url
+from .account import Account, Instance, InstanceSearch
+from .urls import CLOUD_URL, checked_url
 
 DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
 

@@ -5,7 +5,8 @@ import hmac
 import secrets
 from dataclasses import dataclass, field
 
-from .account import Account, Instance, Secret
+from .account import Account, Instance
+from .secret import Secret
 
 _ID = b"qrbackends/scope/v1"
 _SEAL = b"qrbackends/seal/v1"

@@ -31,7 +31,8 @@ from ..errors import (
     Unauthorized,
     WrongEventLoop,
 )
-from ..protocol.requests import API_VERSION, Request, Resource, http_date, request_of
+from ..protocol.headers import http_date
+from ..protocol.requests import API_VERSION, Request, Resource, request_of
 from ..service.origin import Origin, read
 from ..tasks.deadlines import Calls
 from ..tasks.flight import Flights, Overdue
@@ -40,7 +41,8 @@ from .footprint import retained_size
 from .memory import Entry, Key, Memory, Ticket
 from .policy import CachePolicy, is_settled
 from .stats import CacheStats, ResourceStats
-from .stores.base import LEASE, Lease, Shared, Store
+from .stores.base import Store
+from .stores.sealed import LEASE, Lease, Shared
 from .tracing import span
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from ..transport.traffic import RegionStats
-from .stores.base import StoreStats
+from .stores.sealed import StoreStats
 
 
 class ResourceStats(Struct, frozen=True):

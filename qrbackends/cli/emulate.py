@@ -12,7 +12,7 @@ import anyio
 import click
 import msgspec
 
-from ..accounts.account import is_loopback
+from ..accounts.urls import is_loopback
 from .options import FLEETS
 from .text import echo_json, warn
 

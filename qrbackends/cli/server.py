@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..accounts.account import Secret, is_loopback
+from ..accounts.secret import Secret
+from ..accounts.urls import is_loopback
 from ..cache.policy import CachePolicy
 from ..client import Client
 from .options import Source

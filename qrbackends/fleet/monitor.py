@@ -8,17 +8,18 @@ from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias
 
 import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..client import Client
+from ..cache.cache import Fetched
 from ..errors import ClientClosed, QRBackendsError, WrongEventLoop
 from ..models import Backend, BackendProperties
 from ..protocol.requests import Request
 from .changes import Change, Kind, kind_of
+from .watch import Watch
 
 logger = logging.getLogger("qrbackends.monitor")
 
@@ -96,6 +97,18 @@ class News(Struct, frozen=True):
     error: QRBackendsError | None = None
 
 
+class Source(Protocol):
+    """What a monitor asks: a `Client`, or anything with its two methods."""
+
+    async def fetch(self, request: Request, *, instance: str | None = None) -> Fetched[Any]:
+        """Return the answer to a request."""
+        ...
+
+    def watch(self, interval: float) -> Watch:
+        """Return the changes in the fleet as they happen."""
+        ...
+
+
 class Monitor:
     """Keeps the last known fleet while it is open, by one watch and a look at each backend's calibration.
 
@@ -114,7 +127,7 @@ class Monitor:
 
     def __init__(
         self,
-        client: Client,
+        client: Source,
         interval: float = 30.0,
         *,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ..accounts.account import Account, Instance, InstanceSearch, Secret
+from ..accounts.account import Account, Instance, InstanceSearch
 from ..accounts.scope import Scopes
+from ..accounts.secret import Secret
 from ..errors import (
     AccountError,
     ClientClosed,
@@ -25,7 +26,9 @@ from ..errors import (
     Unauthorized,
     WrongEventLoop,
 )
-from ..protocol.requests import API_VERSION, USER_AGENT, error_for, is_json, printable
+from ..protocol.answers import error_for, is_json, printable
+from ..protocol.headers import USER_AGENT
+from ..protocol.requests import API_VERSION
 from ..tasks.deadlines import Calls
 from ..tasks.flight import Flights
 from ..transport.pool import Response, SessionPool

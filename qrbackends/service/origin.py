@@ -10,13 +10,17 @@ from typing import Any, NamedTuple, TypeVar
 import anyio
 from msgspec.structs import force_setattr
 
-from ..accounts.account import Account, Instance, Secret
+from ..accounts.account import Account, Instance
 from ..accounts.scope import Scopes
+from ..accounts.secret import Secret
 from ..errors import InvalidRequest, QRBackendsError, Unauthorized
 from ..models import BackendsResponse
-from ..protocol.requests import API_VERSION, Request, headers, parse
+from ..protocol.answers import parse
+from ..protocol.headers import headers
+from ..protocol.requests import API_VERSION, Request
 from ..transport.pool import SessionPool
 from ..transport.retry import RetryPolicy, Trail
+from .redaction import redact
 from .tokens import Tokens
 
 T = TypeVar("T")
@@ -147,5 +151,5 @@ class Origin:
             value = read(request, instance, *answer)
             return Answer(value, answer.body, answer.headers.get("Date", ""))
         except QRBackendsError as error:
-            error.redact(authorization.reveal().removeprefix("Bearer "))  # an answer may echo it
+            redact(error, authorization.reveal().removeprefix("Bearer "))  # an answer may echo it
             raise

@@ -3,6 +3,8 @@
 from base64 import b64encode
 from urllib.parse import quote, quote_plus
 
+from ..errors import QRBackendsError
+
 _PART = 8  # characters in a row of a secret that are never shown
 _WINDOW, _STEP = 4, 5  # every part of so many characters holds one window of four at a fifth place
 _ALIKE = str.maketrans("-_", "+/")  # base64's two alphabets
@@ -22,6 +24,14 @@ def redacted(text: str, secret: str) -> str:
         shown.append("***" if end > at else text[at])
         at = max(end, at + 1)
     return "".join(shown) if forms else text
+
+
+def redact(error: QRBackendsError, secret: str) -> None:
+    """Replace a secret, and every part of it, with `***` in all texts of an error."""
+    for name, value in vars(error).items():
+        if isinstance(value, str):
+            setattr(error, name, redacted(value, secret))
+    error.args = (error.message,)
 
 
 def _forms(secret: str) -> set[str]:

@@ -15,8 +15,9 @@ import anyio
 import msgspec
 from msgspec import Struct, field
 
-from ..accounts.account import Account, Secret
+from ..accounts.account import Account
 from ..accounts.scope import Scopes
+from ..accounts.secret import Secret
 from ..errors import (
     AccountError,
     AuthenticationFailed,
@@ -26,11 +27,14 @@ from ..errors import (
     ServerError,
     TransportError,
 )
-from ..protocol.requests import API_VERSION, USER_AGENT, error_for, is_json, printable
+from ..protocol.answers import error_for, is_json, printable
+from ..protocol.headers import USER_AGENT
+from ..protocol.requests import API_VERSION
 from ..tasks.deadlines import Calls
 from ..tasks.flight import Flights
 from ..transport.pool import Response, SessionPool
 from ..transport.retry import RetryPolicy, Trail
+from .redaction import redact
 
 logger = logging.getLogger("qrbackends.auth")
 
@@ -231,7 +235,7 @@ class Tokens:
             bearer, lifetime = _read_token(self._account, answer)
         except QRBackendsError as error:
             del answer  # whose body may hold a token, and a traceback this frame
-            error.redact(key.reveal())  # an answer may echo it
+            redact(error, key.reveal())  # an answer may echo it
             raise
         # Counted from our own clock: IAM's may differ, and its `expiration` with it.
         return _Token(bearer.prefixed("Bearer "), asked + lifetime, asked + _RENEW_AT * lifetime)

@@ -1,26 +1,26 @@
 """One client's calls: each with a deadline, and all of them over when the client is closed."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 
 import anyio
 
 from ..errors import ClientClosed, InvalidRequest, Timeout
-from ..transport.pool import SessionPool
 
 
 class Calls:
-    """The calls of one client, which may share its pool with others.
+    """The calls of one client.
 
     Args:
-        pool: what carries the requests; its `limits.total` bounds a call.
+        total: seconds that a call may take unless it says otherwise.
+        check_loop: raises `ClientClosed` or `WrongEventLoop` where nothing can be asked here and now.
     """
 
-    def __init__(self, pool: SessionPool) -> None:
-        self._pool = pool
-        self._total = pool.limits.total
+    def __init__(self, total: float, check_loop: Callable[[], None]) -> None:
+        self._total = total
+        self._check_loop = check_loop
         self._scopes: set[anyio.CancelScope] = set()
         self._closed = False
 
@@ -28,7 +28,7 @@ class Calls:
         """Return when a call that begins now has to end, in the event loop's time.
 
         Args:
-            timeout: seconds that it may take; left out, `limits.total`.
+            timeout: seconds that it may take; left out, the usual time.
 
         Raises:
             InvalidRequest: it is no number greater than zero.
@@ -46,12 +46,12 @@ class Calls:
         """Bound what runs inside by a deadline, and end it when the client is closed.
 
         Args:
-            deadline: in the event loop's time; left out, `limits.total` from now.
+            deadline: in the event loop's time; left out, the usual time from now.
 
         Raises:
             Timeout: the deadline passed.
             ClientClosed: the client is closed, or was meanwhile.
-            WrongEventLoop: the pool belongs to another event loop.
+            WrongEventLoop: the client belongs to another event loop.
         """
         self.check()
         began = anyio.current_time()
@@ -71,7 +71,7 @@ class Calls:
         """Raise `ClientClosed` if the client is closed, and `WrongEventLoop` in another loop than its own."""
         if self._closed:
             raise ClientClosed("the client is closed")
-        self._pool.check()
+        self._check_loop()
 
     def end(self) -> None:
         """End all calls, whose callers get `ClientClosed`, and let no other begin."""

@@ -13,7 +13,9 @@ import aiohttp
 import anyio
 from yarl import URL
 
-from ..accounts.account import Account, Secret, is_plain_http
+from ..accounts.account import Account
+from ..accounts.secret import Secret
+from ..accounts.urls import is_plain_http
 from ..errors import (
     AccountError,
     BodyDamaged,
@@ -27,7 +29,7 @@ from ..errors import (
     TransportError,
     WrongEventLoop,
 )
-from ..protocol.requests import retry_after
+from ..protocol.headers import retry_after
 from .body import ACCEPT_ENCODING, Body
 from .breaker import Circuit
 from .queue import Deadline, Lane

@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from ..accounts.account import is_loopback
+from ..accounts.urls import is_loopback
 from ..cache.cache import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..accounts.account import Secret
+from ..accounts.secret import Secret
 from .pages import page
 from .problems import problem
 from .responses import ProblemResponse

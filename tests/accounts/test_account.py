@@ -16,7 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from qrbackends.accounts.account import Account, Instance, Secret, checked_url, is_plain_http
+from qrbackends.accounts.account import Account, Instance
+from qrbackends.accounts.secret import Secret
+from qrbackends.accounts.urls import checked_url, is_plain_http
 from qrbackends.errors import AccountError
 
 KEY = "k3y-Of-The-Realm"

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qrbackends.accounts import saved
-from qrbackends.accounts.account import Account, InstanceSearch, Secret
+from qrbackends.accounts.account import Account, InstanceSearch
 from qrbackends.accounts.saved import load_account
+from qrbackends.accounts.secret import Secret
 from qrbackends.errors import AccountError
 
 KEY = "k3y-Of-The-Realm"

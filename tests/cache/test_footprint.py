@@ -12,7 +12,7 @@ from qrbackends import BackendConfiguration, BackendProperties, Request
 from qrbackends.cache.footprint import retained_size
 from qrbackends.cache.memory import Entry, Memory
 from qrbackends.emulator import SnapshotFleet
-from qrbackends.protocol.requests import parse
+from qrbackends.protocol.answers import parse
 
 pytest.importorskip("qiskit_ibm_runtime")
 NAMES = SnapshotFleet().names

@@ -425,7 +425,8 @@ class CacheMachine(RuleBasedStateMachine):
         self.loop.set_debug(False)  # it would note the stack of a million callbacks, of which none is slow
         self.agree = False
         self.service = Service()
-        self.calls = Calls(SessionPool())
+        pool = SessionPool()
+        self.calls = Calls(pool.limits.total, pool.check)
         self.callers: list[Caller] = []
         self.invalidations: list[tuple[asyncio.Task[int], int]] = []
         self.errors: dict[int, QRBackendsError] = {}  # given to callers; kept, so that no id is used twice

@@ -32,8 +32,8 @@ from qrbackends import (
     Secret,
 )
 from qrbackends.accounts.scope import Scope, Scopes
-from qrbackends.cache.stores import base as shared_tier
-from qrbackends.cache.stores.base import Shared
+from qrbackends.cache.stores import sealed as shared_tier
+from qrbackends.cache.stores.sealed import Shared
 from qrbackends.emulator import Emulator, Hold, Status
 from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.protocol.requests import API_VERSION

@@ -15,7 +15,8 @@ from msgspec import inspect as types
 
 from qrbackends.errors import DecodeError, ResponseError
 from qrbackends.models import JSONObject
-from qrbackends.protocol.requests import Request, parse
+from qrbackends.protocol.answers import parse
+from qrbackends.protocol.requests import Request
 
 from . import LONG, RESPONSES, corrected, validator
 from .snapshots import SCHEMA, Kind, documents, paths

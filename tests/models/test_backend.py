@@ -22,7 +22,8 @@ from qrbackends.models import (
     TwoQubitMetric,
     WaitTime,
 )
-from qrbackends.protocol.requests import Request, parse
+from qrbackends.protocol.answers import parse
+from qrbackends.protocol.requests import Request
 
 # Of the shape that the service sends.
 BODY: dict[str, Any] = {

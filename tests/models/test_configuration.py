@@ -15,7 +15,8 @@ import pytest
 
 from qrbackends.errors import DecodeError, UnknownGate
 from qrbackends.models import BackendConfiguration, ComplexNumber, JSONObject, UChannelLO
-from qrbackends.protocol.requests import Request, parse
+from qrbackends.protocol.answers import parse
+from qrbackends.protocol.requests import Request
 
 from ..contract.snapshots import documents, paths
 

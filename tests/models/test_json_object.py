@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qrbackends.models import BackendDefaults, JSONObject
-from qrbackends.protocol.requests import Request, parse
+from qrbackends.protocol.answers import parse
+from qrbackends.protocol.requests import Request
 
 DOCUMENT: dict[str, Any] = {
     "text": "a",

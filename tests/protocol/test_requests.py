@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from qrbackends import errors
-from qrbackends.accounts.account import Secret
+from qrbackends.accounts.secret import Secret
 from qrbackends.errors import (
     DecodeError,
     InvalidRequest,
@@ -34,7 +34,9 @@ from qrbackends.models import (
     BackendStatus,
 )
 from qrbackends.protocol import requests as api
-from qrbackends.protocol.requests import API_VERSION, Request, headers, parse, request_of, retry_after
+from qrbackends.protocol.answers import parse
+from qrbackends.protocol.headers import headers, retry_after
+from qrbackends.protocol.requests import API_VERSION, Request, request_of
 
 TYPES = {
     "backends": BackendsResponse,
@@ -758,7 +760,7 @@ def test_a_number_without_end_is_an_error(resource: str) -> None:
 
 
 def test_every_resource_is_tested_here() -> None:
-    assert set(TYPES) == set(api._TYPES) == set(VALID)
+    assert set(TYPES) == set(api.ANSWER_TYPES) == set(VALID)
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=20)

@@ -17,7 +17,7 @@ from qrbackends import (
     ServerError,
     TransportError,
 )
-from qrbackends.accounts.account import Bearer, Secret
+from qrbackends.accounts.secret import Bearer, Secret
 from qrbackends.emulator import Emulator, Garbage, Hold, Status
 from qrbackends.service.tokens import Tokens
 from qrbackends.tasks.deadlines import Calls
@@ -59,7 +59,9 @@ async def pool() -> AsyncIterator[SessionPool]:
 
 @pytest.fixture
 async def tokens(emulator: Emulator, pool: SessionPool, clock: Clock) -> AsyncIterator[Tokens]:
-    tokens = Tokens(emulator.account(), pool, Calls(pool), clock, RetryPolicy(attempts=1))
+    tokens = Tokens(
+        emulator.account(), pool, Calls(pool.limits.total, pool.check), clock, RetryPolicy(attempts=1)
+    )
     yield tokens
     await tokens.aclose()
 
@@ -140,7 +142,7 @@ async def test_iam_down_has_no_effect_while_the_token_lives(
 
 async def test_the_life_of_a_token_is_counted_by_our_clock(emulator: Emulator, pool: SessionPool) -> None:
     behind = Clock(1_000_000_000.0)
-    tokens = Tokens(emulator.account(), pool, Calls(pool), behind)
+    tokens = Tokens(emulator.account(), pool, Calls(pool.limits.total, pool.check), behind)
     first = await tokens.authorization()
     behind.now += 2000
     assert await tokens.authorization() == first
@@ -149,7 +151,9 @@ async def test_the_life_of_a_token_is_counted_by_our_clock(emulator: Emulator, p
 
 
 async def test_a_refused_key_is_one_clear_error(emulator: Emulator, pool: SessionPool) -> None:
-    tokens = Tokens(replace(emulator.account(), api_key="not-a-key"), pool, Calls(pool))
+    tokens = Tokens(
+        replace(emulator.account(), api_key="not-a-key"), pool, Calls(pool.limits.total, pool.check)
+    )
     with pytest.raises(AuthenticationFailed, match="IAM refused the API key") as caught:
         await tokens.authorization()
     assert caught.value.code == "BXNIM0415E"
@@ -190,7 +194,7 @@ async def test_ten_minutes_between_the_clocks_do_no_harm(
     emulator: Emulator, pool: SessionPool, clock: Clock, ahead: float
 ) -> None:
     ours = Clock(clock.now + ahead)
-    tokens = Tokens(emulator.account(), pool, Calls(pool), ours)
+    tokens = Tokens(emulator.account(), pool, Calls(pool.limits.total, pool.check), ours)
     for _ in range(48):  # in steps of five minutes, over four hours
         bearer = (await tokens.authorization()).reveal().removeprefix("Bearer ")
         assert emulator._issuer.accepts(bearer), "a token that is sent is alive"
@@ -265,7 +269,7 @@ async def test_a_rejected_token_is_dropped_once(tokens: Tokens, emulator: Emulat
 
 
 async def test_a_fixed_token_is_sent_as_it_is_and_cannot_be_renewed(pool: SessionPool) -> None:
-    tokens = Tokens(Account(token="abc"), pool, Calls(pool))
+    tokens = Tokens(Account(token="abc"), pool, Calls(pool.limits.total, pool.check))
     assert await tokens.authorization() == Secret("Bearer abc")
     assert not tokens.reject(Secret("Bearer abc"))
     assert await tokens.authorization() == Secret("Bearer abc")
@@ -277,7 +281,7 @@ async def test_a_provider_is_asked_when_its_token_nears_its_end(pool: SessionPoo
     async def provider() -> Bearer:
         return f"token-{next(numbers)}", clock.now + 100
 
-    tokens = Tokens(Account(token=provider), pool, Calls(pool), clock)
+    tokens = Tokens(Account(token=provider), pool, Calls(pool.limits.total, pool.check), clock)
     assert await tokens.authorization() == Secret("Bearer token-1")
     clock.now += 60
     assert await tokens.authorization() == Secret("Bearer token-1")
@@ -292,7 +296,7 @@ async def test_a_provider_that_answers_nonsense_is_told(pool: SessionPool, answe
     async def provider() -> object:
         return answer
 
-    tokens = Tokens(Account(token=provider), pool, Calls(pool))  # type: ignore[arg-type]
+    tokens = Tokens(Account(token=provider), pool, Calls(pool.limits.total, pool.check))  # type: ignore[arg-type]
     with pytest.raises(AccountError, match="token provider has to return") as caught:
         await tokens.authorization()
     assert caught.value.__cause__ is None, "it would quote what was returned"
@@ -309,7 +313,7 @@ async def test_a_provider_that_cannot_reach_its_source_is_an_outage(
     async def provider() -> Bearer:
         raise failure
 
-    tokens = Tokens(Account(token=provider), pool, Calls(pool))
+    tokens = Tokens(Account(token=provider), pool, Calls(pool.limits.total, pool.check))
     with pytest.raises(TransportError, match=f"the token provider failed with {type(failure).__name__}"):
         await tokens.authorization()
 
@@ -318,8 +322,8 @@ async def test_a_provider_that_fails_is_told_with_its_place_and_not_with_its_wor
     async def provider() -> Bearer:
         raise KeyError("the token is s3cret")
 
-    tokens = Tokens(Account(token=provider), pool, Calls(pool))
-    with pytest.raises(AccountError, match=r"KeyError \(test_auth.py, line \d+, in provider\)") as caught:
+    tokens = Tokens(Account(token=provider), pool, Calls(pool.limits.total, pool.check))
+    with pytest.raises(AccountError, match=r"KeyError \(test_tokens.py, line \d+, in provider\)") as caught:
         await tokens.authorization()
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 

@@ -82,7 +82,7 @@ def ok(body: bytes, *headers: str) -> bytes:
 
 
 async def get(pool: SessionPool, url: str) -> Response:
-    with Calls(pool).call():
+    with Calls(pool.limits.total, pool.check).call():
         return await pool.exchange("GET", url, HEADERS, lane="here", account=ACCOUNT)
 
 
@@ -231,7 +231,7 @@ async def test_each_region_has_a_limit_of_its_own_even_behind_one_address() -> N
     async with server(handler=hold) as (url, heads), pool(Limits(per_region=1)) as p:
         slow = asyncio.create_task(get(p, f"{url}/slow"))
         await until(lambda: bool(heads))
-        with Calls(p).call():
+        with Calls(p.limits.total, p.check).call():
             there = await p.exchange("GET", f"{url}/quick", HEADERS, lane="there", account=ACCOUNT)
         assert there.body == b"{}"
         slow.cancel()
@@ -267,12 +267,12 @@ async def test_proxies_carry_https_and_nothing_else() -> None:
     refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
     async with server(refusal) as (proxy, heads), server(ok(b"{}")) as (url, _), pool() as p:
         account = Account(token="a-marked-token", proxies={"https": proxy, "http": proxy})
-        with Calls(p).call():
+        with Calls(p.limits.total, p.check).call():
             assert (await p.exchange("GET", url, HEADERS, lane="here", account=account)).status == 200
         assert heads == [], "this machine is never reached through a proxy"
         with (
             pytest.raises(ConnectError, match=r"the proxy refused the connection \(HTTP 403\)"),
-            Calls(p).call(),
+            Calls(p.limits.total, p.check).call(),
         ):
             await p.exchange("GET", "https://service.invalid", HEADERS, lane="here", account=account)
     assert heads[0].startswith(b"CONNECT service.invalid:443 ")
@@ -283,7 +283,7 @@ async def test_a_proxy_for_one_host_goes_first() -> None:
     refusal = b"HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n"
     async with server(refusal) as (mine, heads), server(refusal) as (others, unused), pool() as p:
         account = Account(token="t", proxies={"https": others, "https://service.invalid": mine})
-        with pytest.raises(ConnectError), Calls(p).call():
+        with pytest.raises(ConnectError), Calls(p.limits.total, p.check).call():
             await p.exchange("GET", "https://service.invalid", HEADERS, lane="here", account=account)
     assert (len(heads), unused) == (1, [])
 

@@ -23,8 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qrbackends.accounts.scope import Scope
-from qrbackends.cache.stores.base import Shared, Store
+from qrbackends.cache.stores.base import Store
 from qrbackends.cache.stores.file import FileInfo, FileStore
+from qrbackends.cache.stores.sealed import Shared
 
 from ...waiting import until
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from qrbackends.accounts.scope import Scope
-from qrbackends.cache.stores.base import Shared, Store
+from qrbackends.cache.stores.base import Store
 from qrbackends.cache.stores.redis import RedisStore
+from qrbackends.cache.stores.sealed import Shared
 
 from ...redis_server import PATIENT, RedisServer, running
 from ...waiting import until

@@ -1,0 +1,275 @@
+"""A store, made safe to use: sealed going in, believed in nothing coming out, and its trouble no caller's."""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import secrets
+import struct
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from math import inf
+from typing import Final, NamedTuple, TypeVar
+
+import anyio
+from msgspec import Struct
+
+from ...accounts.scope import Scope
+from .base import Store
+
+T = TypeVar("T")
+logger = logging.getLogger("qrbackends.store")
+
+LEASE = 5.0
+"""Seconds for which one worker leads unless it renews: how long others wait for one that was killed."""
+
+_PAUSE = 1.0  # seconds for which a store that could not be reached is left alone
+_SKEW = 60.0  # seconds by which the clocks of two machines may differ
+_FAILED: Final[bytes | None] = b"failed"  # told from all that a store returns by its identity
+_MAGIC = b"qrb1"
+_HEADER = struct.Struct(">4sBd")  # magic, codec, when the service answered in Unix seconds
+_PLAIN, _ZLIB = 0, 1
+_AT_ONCE = 8  # operations; the others wait for their turn, which is no fault of the store
+_TAG = hashlib.sha256().digest_size
+_WORTH_PACKING = 512  # bytes
+_WORTH_A_THREAD = 64 * 2**10  # bytes: 64 kB pack in 0.6 ms
+_PACKING_LEVEL = 1  # 684 kB of calibrations: 70 kB in 5 ms; level 6 takes five times as long for 48 kB
+
+
+class Stored(NamedTuple):
+    """An answer out of the store: its body, and the seconds since the service gave it."""
+
+    body: bytes
+    age: float
+
+
+class StoreStats(Struct, frozen=True):
+    """What the shared tier did for this client.
+
+    Attributes:
+        hits: answers found in it, fresh or not.
+        misses: questions that it had nothing for.
+        rejected: values that were not sealed by a holder of the credential, or were damaged.
+        errors: operations that failed or took too long.
+        writes: answers put into it.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    rejected: int = 0
+    errors: int = 0
+    writes: int = 0
+
+
+class Shared:
+    """A store, made safe to use. None of its methods fails.
+
+    Args:
+        store: where the bytes are.
+        limit: bytes of an answer, once unpacked.
+        clock: Unix seconds, as other machines count them, too.
+    """
+
+    def __init__(self, store: Store, limit: int, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._limit = limit
+        self._clock = clock
+        self._failed_at = -inf
+        self._down = False
+        self._told: set[str] = set()
+        self._turns = anyio.CapacityLimiter(_AT_ONCE)
+        self.hits = self.misses = self.rejected = self.errors = self.writes = 0
+
+    def stats(self) -> StoreStats:
+        """Return what it did until now."""
+        return StoreStats(self.hits, self.misses, self.rejected, self.errors, self.writes)
+
+    async def get(self, scope: Scope, name: str) -> Stored | None:
+        """Return the answer stored under this name, or None."""
+        sealed = await self._attempt(lambda: self._store.get(scope.id, name), _FAILED)
+        if sealed is None or sealed is _FAILED:
+            self.misses += sealed is None
+            return None
+        stored = await _off_loop(len(sealed), lambda: self._unseal(scope, name, sealed))
+        if stored is None:
+            self.rejected += 1
+            self._tell_once("a value in the shared cache is not one of ours, or damaged; it is not used")
+        else:
+            self.hits += 1
+        return stored
+
+    async def lead(self, scope: Scope, name: str, *, force: bool = False) -> "Lease | None":
+        """Return the right to fetch for everybody; None while another worker has it.
+
+        Where the store cannot say, everybody leads.
+        """
+        lease = Lease(self, scope, name, secrets.token_hex(16))
+        try:
+            acquired = await self._attempt(
+                lambda: self._store.acquire(scope.id, name, lease.owner, LEASE, force=force), None
+            )
+        except BaseException:  # cancelled: the store may have given it by now
+            await lease.release()
+            raise
+        if acquired is False:
+            return None
+        lease.begin()
+        return lease
+
+    async def wait(self, scope: Scope, name: str) -> bool:
+        """Return when the worker that leads has answered, failed or died; False where that cannot be told."""
+
+        async def waited() -> bool:
+            await self._store.wait(scope.id, name, LEASE)
+            return True
+
+        return await self._attempt(waited, False, LEASE)
+
+    async def names(self, scope: Scope) -> Sequence[str]:
+        """Return the names in a scope."""
+        return await self._attempt(lambda: self._store.names(scope.id), ())
+
+    async def delete(self, scope: Scope, names: Sequence[str]) -> None:
+        """Delete some names of a scope; what is being fetched for them is not stored."""
+        if names:
+            await self._attempt(lambda: self._store.delete(scope.id, names), None)
+
+    async def renew(self, scope: Scope, name: str, owner: str) -> bool:
+        """Prolong a lease; False where it is lost. While the store cannot say, it is hoped for."""
+        return await self._attempt(lambda: self._store.renew(scope.id, name, owner, LEASE), True)
+
+    async def put(self, scope: Scope, name: str, owner: str, body: bytes, ttl: float) -> bool:
+        """Store what a leader fetched, and end the lease; return whether that was done."""
+        fetched_at = self._clock()
+        sealed = await _off_loop(len(body), lambda: self._seal(scope, name, body, fetched_at))
+        put = self._store.put
+        done = await self._attempt(lambda: put(scope.id, name, sealed, ttl, owner), False)
+        self.writes += done
+        return done
+
+    async def release(self, scope: Scope, name: str, owner: str) -> None:
+        """End a lease."""
+        await self._attempt(lambda: self._store.release(scope.id, name, owner), None)
+
+    async def _attempt(self, operation: Callable[[], Awaitable[T]], default: T, longer: float = 0.0) -> T:
+        """Return what an operation returns, or the default where it fails or the store is left alone."""
+        try:
+            async with AsyncExitStack() as stack:
+                if not longer:
+                    await stack.enter_async_context(self._turns)
+                if 0 <= self._clock() - self._failed_at < _PAUSE:  # below 0: the clock was set back
+                    return default
+                with anyio.fail_after(self._store.timeout + longer):
+                    result = await operation()
+        except OSError as error:  # a TimeoutError is one
+            self.errors += 1
+            self._failed_at = self._clock()
+            if not self._down:
+                self._down = True
+                logger.warning(
+                    "the shared cache cannot be used (%s); going on without it",
+                    error.strerror or str(error) or type(error).__name__,
+                )
+            return default
+        except Exception as error:  # a store is anybody's code, and no caller's trouble
+            self.errors += 1
+            self._tell_once(f"an operation of the shared cache failed ({type(error).__name__}: {error})")
+            return default
+        if self._down:
+            self._down = False
+            self._told.clear()
+            logger.info("the shared cache can be used again")
+        return result
+
+    def _tell_once(self, problem: str) -> None:
+        if problem not in self._told and len(self._told) < 10:
+            self._told.add(problem)
+            logger.warning("%s", problem)
+
+    def _seal(self, scope: Scope, name: str, body: bytes, fetched_at: float) -> bytes:
+        codec, payload = _PLAIN, body
+        if len(body) >= _WORTH_PACKING:
+            codec, payload = _ZLIB, zlib.compress(body, _PACKING_LEVEL)
+        header = _HEADER.pack(_MAGIC, codec, fetched_at)
+        return b"".join((header, _tag(scope, name, header, payload), payload))
+
+    def _unseal(self, scope: Scope, name: str, sealed: bytes) -> Stored | None:
+        header, tag = sealed[: _HEADER.size], sealed[_HEADER.size : _HEADER.size + _TAG]
+        payload = sealed[_HEADER.size + _TAG :]
+        if len(tag) < _TAG or not hmac.compare_digest(tag, _tag(scope, name, header, payload)):
+            return None
+        magic, codec, fetched_at = _HEADER.unpack(header)
+        if magic != _MAGIC or codec not in (_PLAIN, _ZLIB):
+            return None
+        body = payload if codec == _PLAIN else _unpacked(payload, self._limit)
+        if body is None or len(body) > self._limit:
+            return None
+        age = self._clock() - fetched_at
+        # Clocks differ a little; an answer from further in the future would pass for new until it comes.
+        return Stored(body, max(0.0, age)) if age > -_SKEW else None
+
+
+class Lease:
+    """The right to fetch one answer for all workers, renewed until it is put or released."""
+
+    def __init__(self, shared: Shared, scope: Scope, name: str, owner: str) -> None:
+        self.owner = owner
+        self._shared = shared
+        self._place = (scope, name, owner)
+        self._renewing: asyncio.Task[None] | None = None
+        self._ended = False
+
+    def begin(self) -> None:
+        """Renew it from now on."""
+        self._renewing = asyncio.create_task(self._renew())
+
+    async def put(self, body: bytes, ttl: float) -> None:
+        """Store the answer for everybody, and end it; does neither where the lease was lost."""
+        self._ended = await self._shared.put(*self._place, body, ttl)
+        if self._ended:
+            await self._rest()
+
+    async def release(self) -> None:
+        """End it, if it has not ended already."""
+        with anyio.CancelScope(shield=True):
+            await self._rest()
+            if not self._ended:
+                await self._shared.release(*self._place)
+
+    async def _rest(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait([self._renewing])
+
+    async def _renew(self) -> None:
+        held = True
+        while held:
+            await anyio.sleep(LEASE / 3)
+            held = await self._shared.renew(*self._place)
+
+
+def _tag(scope: Scope, name: str, header: bytes, payload: bytes) -> bytes:
+    """Authenticate a value, and the place that it was put in: no value can be moved to another one."""
+    if scope.key is None:
+        raise ValueError("what nobody else could read is not stored")
+    mac = hmac.new(scope.key, digestmod=hashlib.sha256)
+    place = f"{scope.id}\0{name}\0".encode()
+    for part in (place, header, payload):
+        mac.update(part)
+    return mac.digest()
+
+
+def _unpacked(payload: bytes, limit: int) -> bytes | None:
+    unpacking = zlib.decompressobj()
+    try:
+        body = unpacking.decompress(payload, limit + 1)
+    except zlib.error:
+        return None
+    return body if unpacking.eof and not unpacking.unused_data else None
+
+
+async def _off_loop(size: int, work: Callable[[], T]) -> T:
+    """Do what takes long for large values in a thread, so that the event loop goes on meanwhile."""
+    return work() if size < _WORTH_A_THREAD else await asyncio.to_thread(work)

@@ -1,0 +1,201 @@
+"""Answers as structs, or as the errors that they are. No I/O."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from ..errors import (
+    BadRequest,
+    Conflict,
+    DecodeError,
+    Forbidden,
+    Locked,
+    NotFound,
+    RateLimited,
+    RedirectRefused,
+    ResponseError,
+    ServerError,
+    ServiceUnavailable,
+    Unauthorized,
+)
+from ..models import BackendDefaults
+from .headers import retry_after
+from .requests import ANSWER_TYPES, Request
+
+_MAX_TEXT = 200  # how much of an offending body an error shows
+_MAX_SAID = 1000  # how much of the service's own words an error keeps
+
+
+def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> Any:
+    """Return the answer to `request` as its struct: `request.type`.
+
+    Args:
+        request: what was asked.
+        status: the HTTP status.
+        headers: the answer's headers; a case-insensitive mapping.
+        body: the whole body, decompressed.
+
+    Raises:
+        ResponseError: the status is not 200; of the class that belongs to it.
+        RedirectRefused: the status is a redirect.
+        DecodeError: the body is not UTF-8 JSON, or not of the contract's type; it names the JSON path.
+    """
+    if status != 200:
+        _raise_for(request, status, headers, body)
+    try:
+        # msgspec skips the text of unknown fields without looking at it.
+        if not body.isascii():
+            body.decode()
+        return _DECODERS[request.resource](body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        problem = _malformed(body) or _misfit(str(error), body)
+    except RecursionError:
+        problem = DecodeError("the body is nested too deeply", text=_show(body))
+    # Raised out here, so that no cause or context of it holds the body.
+    raise problem.about(backend=request.backend_id)
+
+
+def _defaults(body: bytes) -> BackendDefaults:
+    return BackendDefaults(_any_object.decode(body))
+
+
+_any_object = msgspec.json.Decoder(dict[str, Any])
+
+_DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
+    name: _defaults if type_ is BackendDefaults else msgspec.json.Decoder(type_).decode
+    for name, type_ in ANSWER_TYPES.items()
+}
+
+
+# --- answers other than 200
+
+
+_ERRORS: Final[dict[int, type[ResponseError]]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    423: Locked,
+    429: RateLimited,
+    503: ServiceUnavailable,
+}
+
+
+def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
+    if 300 <= status < 400:
+        raise RedirectRefused(
+            f"the service answered with a redirect ({status}), which is not followed: credentials would "
+            "go with it; check the instance's address"
+        ).about(backend=request.backend_id)
+    sent = _object(body)
+    listed = sent.get("errors")
+    first = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
+    message = _text(first, "message") or _text(sent, "title") or "the service gave no reason"
+    error = error_for(status, f"HTTP {status}: {message}", headers)
+    error.title = _text(sent, "title")
+    error.code = _text(first, "code")
+    error.solution = _text(first, "solution")
+    error.more_info = _text(first, "more_info")
+    error.trace = _text(sent, "trace")
+    error.correlation_id = _text(sent, "correlation_id")
+    raise error.about(backend=request.backend_id)
+
+
+def error_for(status: int, message: str, headers: Mapping[str, str]) -> ResponseError:
+    """Return the error of the class that belongs to `status`, with what `Retry-After` says."""
+    error_type = _ERRORS.get(status, ServerError if 500 <= status < 600 else ResponseError)
+    error = error_type(message, status)
+    error.retry_after = retry_after(headers)
+    return error
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Return the object in an error's body, or an empty one: gateways send HTML, or anything else."""
+    try:
+        return _any_object.decode(body)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _text(sent: dict[str, Any], name: str) -> str | None:
+    """Return a text of an error's body, or None if it is missing or no text."""
+    value = sent.get(name)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    return printable(value)
+
+
+def printable(said: str) -> str:
+    """Return somebody else's words, fit for terminals and logs: at most 1,000 characters, none that acts."""
+    return "".join(char if char.isprintable() else " " for char in said[:_MAX_SAID])
+
+
+# --- bodies that do not decode
+
+
+def is_json(body: bytes) -> bool:
+    """Return whether a body is JSON at all; one that is not was damaged on its way."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except ValueError:
+        return False
+    except RecursionError:
+        pass
+    return True
+
+
+def _malformed(body: bytes) -> DecodeError | None:
+    """Return the error of a body that is not JSON at all; None if it is, and has the wrong shape only."""
+    try:
+        body.decode()
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        problem = str(error)
+    except UnicodeDecodeError:
+        problem = "it is not UTF-8"
+    except RecursionError:
+        return None
+    else:
+        return None
+    return DecodeError(f"the body is damaged: {problem}", text=_show(body), malformed=True)
+
+
+def _misfit(problem: str, body: bytes) -> DecodeError:
+    what, _, path = problem.partition(" - at ")
+    path = path.strip("`") or "$"
+    what, _, field = what.partition(" in ")  # from our own check of open objects
+    path = f"{path}.{field}" if field else path
+    return DecodeError(f"{what} at {path}", path=path, text=_at(body, path))
+
+
+def _at(body: bytes, path: str) -> str:
+    """Return the text of the value at a JSON path, at most 200 characters of it; empty if not found."""
+    value: Any = body
+    try:
+        for step in _steps(path):
+            if isinstance(step, int):
+                value = msgspec.json.decode(value, type=list[msgspec.Raw])[step]
+            else:
+                value = msgspec.json.decode(value, type=dict[str, msgspec.Raw])[step]
+        return _show(bytes(value))
+    except (ValueError, LookupError, RecursionError):
+        return ""
+
+
+def _steps(path: str) -> list[str | int]:
+    """Split msgspec's JSON path, such as `$.qubits[3][0].value`; `[...]`, any key, ends the search."""
+    steps: list[str | int] = []
+    for part in path.removeprefix("$").removeprefix(".").replace("[", ".[").split("."):
+        if part.startswith("[") and part.endswith("]"):
+            steps.append(int(part[1:-1]))
+        elif part:
+            steps.append(part)
+    return steps
+
+
+def _show(body: bytes) -> str:
+    return body[: 4 * _MAX_TEXT].decode("utf-8", "replace")[:_MAX_TEXT]

@@ -1,0 +1,60 @@
+"""The headers of requests, and what those of answers say. No I/O."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from .._version import __version__
+from ..accounts.secret import Secret
+from .requests import API_VERSION
+
+USER_AGENT: Final = f"qrbackends/{__version__}"
+
+_MAX_RETRY_AFTER = 86400.0  # seconds
+
+
+class Headers(dict[str, str]):
+    """Headers whose repr, which debuggers and crash reports print, does not show the credential."""
+
+    def __repr__(self) -> str:
+        return repr({name: "***" if name == "Authorization" else self[name] for name in self})
+
+
+def headers(authorization: Secret, crn: str, api_version: str = API_VERSION) -> Headers:
+    """Return the headers of a call; `authorization` is the whole value, scheme included."""
+    return Headers(
+        {
+            "Authorization": authorization.reveal(),
+            "Service-CRN": crn,
+            "IBM-API-Version": api_version,
+            "Accept": "application/json",
+            "User-Agent": USER_AGENT,
+        }
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for, or None where there is none to be read.
+
+    Both forms of RFC 9110, section 10.2.3, are known: seconds, and an HTTP date, which is counted from
+    the answer's own `Date` where it has one, as the two clocks may differ. More than a day is taken for a
+    day.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdecimal():
+        return min(float(value), _MAX_RETRY_AFTER)
+    until = http_date(value)
+    if until is None:
+        return None
+    since = http_date(headers.get("Date", "")) or datetime.now(UTC)
+    return min(max(0.0, (until - since).total_seconds()), _MAX_RETRY_AFTER)
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the instant of an HTTP date, or None where it is none."""
+    try:
+        when = parsedate_to_datetime(text)
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
