@@ -1,42 +1,50 @@
 """Everything this package raises.
 
+Three columns say what an error means to its caller: *outage*, an old answer may stand in for the one that did
+not come; *retryable*, the same request may be sent again within the call; *final*, no other question of this
+client will be answered either until its caller changes something.
+
+                                                    outage  retryable  final
 QRBackendsError
-├── InvalidRequest            (also ValueError)    refused before any I/O
-├── AccountError              (also ValueError)    no usable account, instance or address
-│   └── AuthenticationFailed                       IAM refused the API key
-├── ClientClosed              (also RuntimeError)
-├── WrongEventLoop            (also RuntimeError)
-├── InstanceUnavailable                            an instance could not be listed, so the answer is unknown
-├── TransportError                                 no complete answer arrived
-│   ├── ConnectError
-│   │   ├── ConnectionLost                         it broke before the answer began
-│   │   └── TLSError                               the certificate or the protocol was not accepted
-│   ├── Timeout               (also TimeoutError)
-│   │   ├── ConnectTimeout
-│   │   └── ReadTimeout
-│   ├── BodyDamaged                                cut short, or not what its headers say
-│   ├── BodyTooLarge
-│   ├── RedirectRefused
-│   └── CircuitOpen                                nothing was sent: the region fails, or asked for a pause
-├── DecodeError               (also ValueError)    an answer that is not what the contract allows
-├── ResponseError                                  the service answered, but not with 200
-│   ├── BadRequest            400
-│   ├── Unauthorized          401
-│   ├── Forbidden             403
-│   ├── NotFound              404
-│   ├── Conflict              409
-│   ├── Locked                423
-│   ├── RateLimited           429
-│   │   └── HeldBack                               nothing was sent: an earlier 429 asked for a pause
-│   └── ServerError           5xx
-│       └── ServiceUnavailable  503
-└── CalibrationLookupError    (also LookupError)
-    ├── UnknownQubit
-    └── UnknownGate
+├── InvalidRequest            (also ValueError)       -         -        x    refused before any I/O
+├── AccountError              (also ValueError)       -         -        x    no usable account or address
+│   └── AuthenticationFailed                          -         -        x    IAM refused the API key
+├── ClientClosed              (also RuntimeError)     -         -        x
+├── WrongEventLoop            (also RuntimeError)     -         -        x
+├── InstanceUnavailable                               -         -        -    a list did not come
+├── TransportError                                    x         x        -    no complete answer arrived
+│   ├── ConnectError                                  x         x        -
+│   │   ├── ConnectionLost                            x         x        -    before the answer began
+│   │   └── TLSError                                  -         -        -    certificate or protocol refused
+│   ├── Timeout               (also TimeoutError)     x         x        -
+│   │   ├── ConnectTimeout                            x         x        -
+│   │   └── ReadTimeout                               x         x        -
+│   ├── BodyDamaged                                   x         x        -    not what its headers say
+│   ├── BodyTooLarge                                  -         -        -
+│   ├── RedirectRefused                               -         -        -
+│   └── CircuitOpen                                   x         -        -    nothing was sent
+├── DecodeError               (also ValueError)      (x)       (x)       -    only if the body is not JSON
+├── ResponseError                                     -         -        -    an answer other than 200
+│   ├── BadRequest            400                     -         -        -
+│   ├── Unauthorized          401                     -         -        -
+│   ├── Forbidden             403                     -         -        -
+│   ├── NotFound              404                     -         -        -
+│   ├── Conflict              409                     -         -        -
+│   ├── Locked                423                     -         -        -
+│   ├── RateLimited           429                     x         x        -
+│   │   └── HeldBack                                  x         -        -    nothing was sent
+│   └── ServerError           5xx                     x        (x)       -    only 500, 502, 503, 504, 520-524
+│       └── ServiceUnavailable  503                   x         x        -
+└── CalibrationLookupError    (also LookupError)      -         -        -
+    ├── UnknownQubit                                  -         -        -
+    └── UnknownGate                                   -         -        -
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
+
+# The service's own passing failures, those of gateways, and Cloudflare's; 501 stays as it is.
+_PASSING: Final = frozenset((500, 502, 503, 504, *range(520, 525)))
 
 
 class Attempt(NamedTuple):
@@ -63,8 +71,14 @@ class QRBackendsError(Exception):
         backend: the backend's name, or None.
         attempts: how many requests were sent for it.
         history: what became of each of them, as far as they failed, where there was more than one.
+        outage: whether an old answer may stand in for the one that did not come.
+        retryable: whether the same request may be sent again within the call.
+        final: whether no other question of this client will be answered either.
     """
 
+    outage: bool = False
+    retryable: bool = False
+    final: bool = False
     region: str | None = None
     instance: str | None = None
     backend: str | None = None
@@ -111,9 +125,13 @@ class QRBackendsError(Exception):
 class InvalidRequest(QRBackendsError, ValueError):
     """The question itself is wrong; nothing was sent."""
 
+    final = True
+
 
 class AccountError(QRBackendsError, ValueError):
     """No account was found, or it cannot be used as it is."""
+
+    final = True
 
 
 class AuthenticationFailed(AccountError):
@@ -129,9 +147,13 @@ class AuthenticationFailed(AccountError):
 class ClientClosed(QRBackendsError, RuntimeError):
     """The client, or the pool under it, was closed before or during the call."""
 
+    final = True
+
 
 class WrongEventLoop(QRBackendsError, RuntimeError):
     """A client belongs to the event loop in which it was first used."""
+
+    final = True
 
 
 class InstanceUnavailable(QRBackendsError):
@@ -149,6 +171,8 @@ class InstanceUnavailable(QRBackendsError):
 class TransportError(QRBackendsError):
     """The network or a gateway failed before a complete answer arrived."""
 
+    outage = retryable = True
+
 
 class ConnectError(TransportError):
     """No connection: refused, unreachable, unknown host, lost, or a TLS failure."""
@@ -160,6 +184,8 @@ class ConnectionLost(ConnectError):
 
 class TLSError(ConnectError):
     """The server's certificate, or its TLS protocol, was not accepted. It is not tried again."""
+
+    outage = retryable = False
 
 
 class Timeout(TransportError, TimeoutError):
@@ -181,9 +207,13 @@ class BodyDamaged(TransportError):
 class BodyTooLarge(TransportError):
     """The body, once decompressed, is larger than the limit."""
 
+    outage = retryable = False
+
 
 class RedirectRefused(TransportError):
     """The service answered with a redirect. None is followed, as credentials would go with it."""
+
+    outage = retryable = False
 
 
 class CircuitOpen(TransportError):
@@ -192,6 +222,8 @@ class CircuitOpen(TransportError):
     Attributes:
         retry_after: seconds until it is asked again.
     """
+
+    retryable = False
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -212,7 +244,7 @@ class DecodeError(QRBackendsError, ValueError):
         super().__init__(message)
         self.path = path
         self.text = text
-        self.malformed = malformed
+        self.malformed = self.outage = self.retryable = malformed
 
 
 class ResponseError(QRBackendsError):
@@ -282,13 +314,23 @@ class Locked(ResponseError):
 class RateLimited(ResponseError):
     """429: too many requests; `retry_after` says how long to wait."""
 
+    outage = retryable = True
+
 
 class HeldBack(RateLimited):
     """Nothing was sent: an earlier 429 asked to wait for longer than this call may take."""
 
+    retryable = False
+
 
 class ServerError(ResponseError):
     """5xx: the service or a gateway in front of it failed."""
+
+    outage = True
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message, status)
+        self.retryable = status in _PASSING
 
 
 class ServiceUnavailable(ServerError):

@@ -40,7 +40,7 @@ def drawn() -> Iterator[tuple[str, str | None, str]]:
     """Yield each class of the drawing with its parent and the note beside it."""
     path: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
-        if line and (match := LINE.fullmatch(line)) and "." not in line:
+        if line and (match := LINE.fullmatch(line)) and not {".", "*"} & set(line):
             depth = len(match["branch"]) // 4
             path[depth:] = [match["name"]]
             yield match["name"], path[-2] if depth else None, match["note"] or ""
@@ -75,6 +75,35 @@ def test_the_drawing_is_the_tree() -> None:
     } == parents
 
 
+COLUMNS = re.compile(r" +(-|x|\(x\)) +(-|x|\(x\)) +(-|x)(?: |$)")
+BY_INSTANCE = {  # "(x)" in the drawing: what decides it, and an error for which it holds, and does not hold
+    "DecodeError": (DecodeError("x", malformed=True), DecodeError("x")),
+    "ServerError": (errors.ServerError("x", 520), errors.ServerError("x", 501)),
+}
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_the_columns_of_the_drawing_are_the_attributes(kind: type[QRBackendsError]) -> None:
+    notes = {name: note for name, _, note in drawn()}
+    found = COLUMNS.search(" " + notes[kind.__name__])
+    assert (found is None) == (kind is QRBackendsError)
+    signs = found.groups() if found else ("-", "-", "-")
+    for attribute, sign in zip(("outage", "retryable", "final"), signs, strict=True):
+        if sign == "(x)":
+            holds, not_so = BY_INSTANCE[kind.__name__]
+            assert (getattr(holds, attribute), getattr(not_so, attribute)) == (True, False)
+        else:
+            status = STATUSES.get(kind.__name__, 500)
+            error = kind("x", status) if issubclass(kind, ResponseError) else kind("x")
+            assert getattr(error, attribute) == (sign == "x"), attribute
+
+
+@pytest.mark.parametrize("status", range(500, 600))
+def test_only_passing_failures_of_servers_are_tried_again(status: int) -> None:
+    passing = status in {500, 502, 503, 504, 520, 521, 522, 523, 524}
+    assert errors.ServerError("x", status).retryable == passing
+
+
 def test_the_drawing_names_the_builtin_classes_that_errors_also_are() -> None:
     also = {name: set(re.findall(r"also (\w+)", note)) for name, _, note in drawn()}
     assert {kind.__name__: {base.__name__ for base in kind.__bases__[1:]} for kind in CLASSES} == also
@@ -82,7 +111,7 @@ def test_the_drawing_names_the_builtin_classes_that_errors_also_are() -> None:
 
 def test_the_drawing_and_the_docstrings_agree_on_statuses() -> None:
     notes = {name: note for name, _, note in drawn()}
-    assert {name: int(note) for name, note in notes.items() if note.isdecimal()} == STATUSES
+    assert {name: int(note[:3]) for name, note in notes.items() if note[:3].isdecimal()} == STATUSES
     for name, status in STATUSES.items():
         assert (getattr(errors, name).__doc__ or "").startswith(str(status))
 
