@@ -10,7 +10,7 @@ TYPE_CHECKING = False  # type checkers take it for true, as they do typing's own
 if TYPE_CHECKING:
     from .accounts.account import Account, Instance, InstanceSearch
     from .accounts.secret import Secret
-    from .cache.cache import Fetched
+    from .cache.entry import Fetched
     from .cache.memory import Memory
     from .cache.policy import CachePolicy
     from .cache.stats import CacheStats, ClientStats, ResourceStats
@@ -93,7 +93,7 @@ else:
             "cache.stores.sealed",
             "cache.stats",
         ),
-        *("cache.cache", "fleet.changes", "service.discovery", "fleet.snapshot", "fleet.history", "client"),
+        *("cache.entry", "fleet.changes", "service.discovery", "fleet.snapshot", "fleet.history", "client"),
         *("fleet.monitor", "cache.stores.file", "cache.stores.redis"),
     )
 

@@ -5,21 +5,25 @@ import warnings
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
-import anyio
 from msgspec.structs import asdict
 
 from .accounts.account import Account, Instance
 from .accounts.saved import load_account
-from .cache.cache import Cache, Fetched
+from .accounts.scope import Scopes
+from .cache.cache import Cache
+from .cache.entry import Fetched
+from .cache.loader import Loader
 from .cache.memory import Memory
 from .cache.policy import CachePolicy
 from .cache.stats import ClientStats
 from .cache.stores.base import Store
-from .errors import InvalidRequest, QRBackendsError
-from .fleet.directory import Routes
+from .cache.stores.sealed import Shared
+from .errors import InvalidRequest
+from .fleet.directory import Directory
 from .fleet.history import History
 from .fleet.ranking import Key, Test, Wanted, least_busy, rank
 from .fleet.snapshot import Progress, Snapshot, Where
@@ -35,10 +39,13 @@ from .models import (
 from .protocol.requests import API_VERSION, Request, Resource
 from .service.discovery import Discovery, ServiceInstance
 from .service.origin import Origin
+from .service.sender import Sender
 from .service.tokens import Tokens
 from .tasks.deadlines import Calls
 from .transport.pool import Limits, SessionPool
 from .transport.retry import RetryPolicy
+
+_request = lru_cache(4096)(Request)  # checking the same few names anew costs as much as a look-up
 
 
 class OptionsBesideStore(TypedDict, total=False):
@@ -107,25 +114,20 @@ class Client:
         policy = cache or CachePolicy()
         self._own_pool = pool is None
         self._pool = pool or SessionPool(limits, allow_http=allow_http, trust_env=trust_env)
-        self._calls = Calls(self._pool.limits.total, self._pool.check)
-        self._tokens = Tokens(account, self._pool, self._calls, retry=retry)
-        self._cache = Cache(
-            account,
-            Origin(account, self._pool, self._tokens, api_version, retry),
-            self._calls,
-            policy,
-            Memory(policy.max_bytes, share=1.0) if memory is None else memory,
-            store,
-            body_limit=self._pool.limits.body,
-            instances=lambda: self._routes.instances,
-            api_version=api_version,
-        )
-        self._discovery = Discovery(account, self._pool, self._calls, self._tokens, retry)
-        self._routes = Routes(
-            account, self._cache.fetch, self._discovery.instances, self._cache.forget_wordings
-        )
+        self._calls = Calls(self._pool.limits.total, self._pool)
+        scopes = Scopes(account, api_version)
+        sender = Sender(account, self._pool, retry or RetryPolicy())
+        self._tokens = Tokens(account, sender, self._calls, scopes.credential)
+        origin = Origin(sender, self._tokens, api_version)
+        memory = Memory(policy.max_bytes, share=1.0) if memory is None else memory
+        # What nobody else could read is not stored.
+        shared = Shared(store, self._pool.limits.body) if store is not None and scopes.shareable else None
+        loader = Loader(origin, policy, memory, shared)
+        self._cache = Cache(self._calls, policy, memory, loader, lambda: self._directory.scopes, shared)
+        self._discovery = Discovery(account, sender, self._tokens, self._calls, scopes.credential)
+        self._directory = Directory(account, scopes, self._cache.fetch, self._discovery)
         self._watcher = Watcher(
-            self.fetch, self._known_instances, check=self._calls.check, shared=store is not None
+            self.fetch, self._directory.instances, check=self._calls.check, shared=store is not None
         )
 
     @classmethod
@@ -168,8 +170,8 @@ class Client:
             timeout: seconds that the call may take, instead of `limits.total`.
         """
         request = Request("backends", fields=fields)
-        listed: BackendList = await self._value(request, instance, refresh, timeout)
-        return listed
+        backends: BackendList = (await self._fetch(request, instance, timeout, refresh=refresh)).value
+        return backends
 
     async def configuration(
         self,
@@ -189,12 +191,9 @@ class Client:
             refresh: ask the service, whatever is known.
             timeout: seconds that the call may take, instead of `limits.total`.
         """
-        configuration: BackendConfiguration | None = None
-        if not refresh and timeout is None:
-            configuration = self._cache.recall(("configuration", backend_id, calibration_id, instance))
-        if configuration is None:
-            request = Request("configuration", backend_id, calibration_id)
-            configuration = await self._value(request, instance, refresh, timeout)
+        configuration: BackendConfiguration = await self._document(
+            instance, refresh, timeout, "configuration", backend_id, calibration_id
+        )
         return configuration
 
     async def properties(
@@ -217,12 +216,9 @@ class Client:
             refresh: ask the service, whatever is known.
             timeout: seconds that the call may take, instead of `limits.total`.
         """
-        properties: BackendProperties | None = None
-        if not refresh and timeout is None and updated_before is None:
-            properties = self._cache.recall(("properties", backend_id, calibration_id, instance))
-        if properties is None:
-            request = Request("properties", backend_id, calibration_id, updated_before)
-            properties = await self._value(request, instance, refresh, timeout)
+        properties: BackendProperties = await self._document(
+            instance, refresh, timeout, "properties", backend_id, calibration_id, updated_before
+        )
         return properties
 
     async def status(
@@ -234,11 +230,7 @@ class Client:
         timeout: float | None = None,
     ) -> BackendStatus:
         """Return whether a backend is operational now, and how many jobs wait for it."""
-        status: BackendStatus | None = None
-        if not refresh and timeout is None:
-            status = self._cache.recall(("status", backend_id, None, instance))
-        if status is None:
-            status = await self._value(Request("status", backend_id), instance, refresh, timeout)
+        status: BackendStatus = await self._document(instance, refresh, timeout, "status", backend_id)
         return status
 
     async def defaults(
@@ -250,11 +242,7 @@ class Client:
         timeout: float | None = None,
     ) -> BackendDefaults:
         """Return a backend's pulse-level defaults; most backends have none any more (`NotFound`)."""
-        defaults: BackendDefaults | None = None
-        if not refresh and timeout is None:
-            defaults = self._cache.recall(("defaults", backend_id, None, instance))
-        if defaults is None:
-            defaults = await self._value(Request("defaults", backend_id), instance, refresh, timeout)
+        defaults: BackendDefaults = await self._document(instance, refresh, timeout, "defaults", backend_id)
         return defaults
 
     async def fetch(
@@ -284,7 +272,7 @@ class Client:
         """
         if max_age is not None and not (isinstance(max_age, (int, float)) and max_age >= 0):
             raise InvalidRequest("max_age has to be a number of seconds, 0 or more")
-        return (await self._fetch(request, instance, refresh, timeout, max_age))[0]
+        return await self._fetch(request, instance, timeout, refresh=refresh, max_age=max_age)
 
     async def invalidate(
         self,
@@ -311,7 +299,7 @@ class Client:
             asked = (request.backend_id, request.calibration_id, request.resource)
             return all(want in (None, has) for want, has in zip(wanted, asked, strict=True))
 
-        await self._routes.ready()
+        await self._directory.instances()
         return await self._cache.invalidate(matches)
 
     async def instances(self, *, timeout: float | None = None) -> tuple[ServiceInstance, ...]:
@@ -489,64 +477,57 @@ class Client:
             NotFound: when iterating: there is no such backend, or it never was calibrated.
         """
         end = datetime.now(UTC) if until is None else until
-        return History(self._passing, backend_id, since, end, every, calibration_id, instance)
+        return History(self._fetch_once, backend_id, since, end, every, calibration_id, instance)
 
     def stats(self) -> ClientStats:
         """Return what cache and pool did since the client was made, and what memory holds."""
         return ClientStats(**asdict(self._cache.stats()), regions=self._pool.stats())
 
-    async def _fetch(
-        self,
-        request: Request,
-        instance: Instance | str | None,
-        refresh: bool,
-        timeout: float | None,
-        max_age: float | None = None,
-        *,
-        kept: bool = True,
-    ) -> tuple[Fetched[Any], Instance | None]:
-        """Return the answer, and the instance that was asked where it was one."""
-        deadline = None if timeout is None else self._calls.deadline(timeout)
-        await self._routes.ready(deadline)
-        own = None if instance is None else self._routes.named(instance)
-        if request.backend_id is None:
-            listed = await self._routes.list(request, own, deadline, refresh=refresh, max_age=max_age)
-            return listed, None
-        own = own or self._routes.known(request.backend_id)
-        if own is None:  # finding it is a part of the call
-            deadline = deadline or self._calls.deadline()
-            own = await self._find(request.backend_id, deadline)
-        how: dict[str, Any] = {"refresh": refresh, "max_age": max_age, "kept": kept}
-        return await self._cache.fetch(request, own, deadline, **how), own
+    async def _document(
+        self, instance: Instance | str | None, refresh: bool, timeout: float | None, *asked: Any
+    ) -> Any:
+        """Return a document. What is fresh in memory takes one look-up and no turn of the event loop.
 
-    async def _passing(
+        Args:
+            instance: ask this one.
+            refresh: ask the service in any case.
+            timeout: seconds that the call may take.
+            asked: the arguments of `Request`.
+        """
+        self._calls.check()
+        try:
+            request = _request(*asked)
+        except TypeError:  # it cannot be hashed, and so is no request; this tells why
+            request = Request(*asked)
+        deadline = None if timeout is None else self._calls.deadline(timeout)
+        scope = self._directory.route(request, instance)
+        if scope is None:  # finding it is a part of the call
+            deadline = deadline or self._calls.deadline()
+            scope = await self._directory.find(request, instance, deadline)
+        entry = self._cache.look(request, scope, refresh)
+        if entry is None:
+            entry = (await self._cache.ask(request, scope, deadline, refresh=refresh)).entry
+        return entry.value
+
+    async def _fetch(
+        self, request: Request, instance: Instance | str | None, timeout: float | None = None, **how: Any
+    ) -> Fetched[Any]:
+        """Return an answer of any kind with its age and source."""
+        self._calls.check()
+        deadline = None if timeout is None else self._calls.deadline(timeout)
+        if request.backend_id is None:
+            return await self._directory.list(request, instance, deadline, **how)
+        scope = self._directory.route(request, instance)
+        if scope is None:  # finding it is a part of the call
+            deadline = deadline or self._calls.deadline()
+            scope = await self._directory.find(request, instance, deadline)
+        return await self._cache.fetch(request, scope, deadline, **how)
+
+    async def _fetch_once(
         self, request: Request, *, instance: Instance | str | None, refresh: bool = False
     ) -> Fetched[Any]:
-        """Return an answer that is wanted once: memory does not keep it."""
-        return (await self._fetch(request, instance, refresh, None, kept=False))[0]
-
-    async def _known_instances(self) -> tuple[Instance, ...]:
-        await self._routes.ready()
-        return self._routes.instances
-
-    async def _find(self, backend_id: str, deadline: float) -> Instance:
-        now = anyio.current_time()
-        try:
-            with self._calls.call(deadline):
-                # Half of the time at most: the rest is for the question itself.
-                return await self._routes.find(backend_id, now + (deadline - now) / 2)
-        except QRBackendsError as error:
-            error.about(backend=backend_id)
-            raise
-
-    async def _value(
-        self, request: Request, instance: Instance | str | None, refresh: bool, timeout: float | None
-    ) -> Any:
-        fetched, own = await self._fetch(request, instance, refresh, timeout)
-        if own is not None and request.updated_before is None:
-            wording = (request.resource, request.backend_id, request.calibration_id, instance)
-            self._cache.note(wording, request, own)
-        return fetched.value
+        """Return an answer that is wanted only once: memory does not keep it."""
+        return await self._fetch(request, instance, refresh=refresh, kept=False)
 
     async def aclose(self) -> None:
         """Close the client's connections; calls that are under way end with `ClientClosed`.
@@ -554,13 +535,13 @@ class Client:
         Raises:
             WrongEventLoop: the client belongs to another event loop.
         """
-        self._pool.check_loop()
+        self._calls.check_loop()
         async with AsyncExitStack() as stack:  # the later ones are closed even if this is cancelled
             if self._own_pool:
                 stack.push_async_callback(self._pool.aclose)
             stack.push_async_callback(self._tokens.aclose)
             stack.push_async_callback(self._cache.aclose)
-            stack.push_async_callback(self._routes.aclose)
+            stack.push_async_callback(self._directory.aclose)
             stack.push_async_callback(self._discovery.aclose)
             stack.push_async_callback(self._watcher.aclose)
             self._calls.end()

@@ -276,7 +276,7 @@ IAM: dict[str, tuple[Action, type[QRBackendsError]]] = {
 
 
 async def ask_everything(client: Client, watch: Watch, where: str, *expected: type[Exception]) -> None:
-    instance = client._routes._instances[0]
+    instance = client._directory.scopes[0].instance
     for resource in RESOURCES:
         if resource == "defaults" and where.startswith("the service: a wrong"):
             continue  # any object will do there

@@ -1,4 +1,4 @@
-"""Who may read what is cached: every entry belongs to the scope in which it was fetched."""
+"""Who may read a cached answer: every entry belongs to the scope in which it was fetched."""
 
 import hashlib
 import hmac
@@ -18,12 +18,24 @@ class Scope:
 
     Attributes:
         id: 64 hexadecimal digits; the same wherever the same credential asks the same instance at the same
-            address in the same version. It tells nothing about any of them.
-        key: authenticates what is stored outside this process; None where no other could hold it.
+            address in the same version. They do not reveal any of them.
+        instance: the instance.
+        key: authenticates what is stored outside this process; None where no other process could hold it.
+        crn: the instance's CRN.
+        region: the instance's region.
+        base_url: the base address of the instance's Backends API.
     """
 
     id: str
+    instance: Instance = field(compare=False)
     key: bytes | None = field(repr=False, compare=False)
+    crn: str = field(init=False, repr=False, compare=False)
+    region: str = field(init=False, repr=False, compare=False)
+    base_url: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("crn", "region", "base_url"):  # derived once, as every call needs them
+            object.__setattr__(self, name, getattr(self.instance, name))
 
 
 class Scopes:
@@ -56,7 +68,7 @@ class Scopes:
 
     @property
     def credential(self) -> str:
-        """64 hexadecimal digits that stand for the credential, and tell nothing about it."""
+        """64 hexadecimal digits that stand for the credential and do not reveal it."""
         return self._fingerprint
 
     def of(self, instance: Instance) -> Scope:
@@ -67,5 +79,5 @@ class Scopes:
             if not self._verified:  # anybody may have answered
                 parts.append("unverified")
             digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-            scope = self._scopes[instance] = Scope(digest, self._key)
+            scope = self._scopes[instance] = Scope(digest, instance, self._key)
         return scope

@@ -12,7 +12,7 @@ from ..models import BackendConfiguration
 # Bytes in memory for a byte of JSON, the index that the first look-up builds included. Documents of one kind
 # repeat the same few shapes, whose keys and punctuation are not kept.
 _RATIOS = {"properties": 3.4, "backends": 2.3, "status": 2.5, "defaults": 8.0}
-_ENTRY = 1200  # the entry itself, its key, its question, and their places in the cache's tables
+_ENTRY = 1000  # the entry itself, its key, its question, and their places in the cache's tables
 _PAIR = 64  # a coupling; coupling maps consist of them
 _PAIR_TEXT = 8  # as it is written
 _REST = 2.0  # for a byte of what is neither couplings nor kept as it was sent

@@ -1,15 +1,17 @@
-"""The memory tier: decoded answers, bounded by what they take. No I/O."""
+"""The memory tier: decoded answers, bounded by the bytes that they take. No I/O."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from cachetools import TLRUCache
 
-from ..errors import NotFound
 from ..protocol.requests import Request
+from .entry import Entry
 
 Key: TypeAlias = tuple[str, Request]
 """A scope's id, and what was asked in it."""
@@ -17,55 +19,23 @@ Key: TypeAlias = tuple[str, Request]
 MAX_BYTES = 256 * 2**20
 
 
-class Entry:
-    """An answer, and how long it may be used. Instants are those of the memory's clock.
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class Epoch:
+    """The time of a key between two invalidations: an answer asked for before one is not stored after it."""
 
-    Attributes:
-        value: the answer, or the error where the service has none.
-        stored_at: when the service gave it.
-        fresh_until: until when it is as good as a new one.
-        expires: until when it is kept at all.
-        size: the bytes that it takes.
-        retry_at: where the service failed since: not to be asked before.
-        kept: whether a memory has it now.
-    """
-
-    __slots__ = ("__weakref__", "expires", "fresh_until", "kept", "retry_at", "size", "stored_at", "value")
-
-    def __init__(self, value: Any, stored_at: float, fresh_until: float, expires: float, size: int) -> None:
-        self.value = value
-        self.stored_at = stored_at
-        self.fresh_until = fresh_until
-        self.expires = expires
-        self.size = size
-        self.retry_at: float | None = None
-        self.kept = False
-
-    @property
-    def negative(self) -> bool:
-        """Whether it says that there is no answer."""
-        return isinstance(self.value, NotFound)
-
-
-class Ticket:
-    """The right to store the answer to one question, until somebody invalidates it."""
-
-    __slots__ = ("__weakref__", "key", "valid")
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.valid = True
+    key: Key
+    over: bool = False
 
 
 class Memory:
-    """Answers of any number of clients, the least recently used of which leave when there is no room.
+    """Answers of any number of clients. When there is no room, the least recently used ones are evicted.
 
     Nobody reads what their own credential could not read: every entry belongs to a scope. Like its clients,
     it belongs to one event loop.
 
     Args:
         max_bytes: what all entries may take together, with their indices.
-        share: the part of it that the entries of one scope may take, so that none drives out all others.
+        share: the part of it that the entries of one scope may take, so that no scope evicts all others.
         clock: seconds; any steady clock.
 
     Raises:
@@ -80,112 +50,100 @@ class Memory:
         if not 0 < share <= 1:
             raise ValueError("share has to be above 0 and at most 1")
         self.clock = clock
-        self.used: dict[Key, None] = {}
-        """What was read without asking `get`, which would have noted it; until the next `put`."""
         self._share = int(max_bytes * share)
         self._entries = _Entries(max_bytes, clock)
-        self._tickets: WeakValueDictionary[Key, Ticket] = WeakValueDictionary()
+        self._epochs: WeakValueDictionary[Key, Epoch] = WeakValueDictionary()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
     def bytes(self) -> int:
-        """What the entries take."""
+        """The bytes that the entries take."""
         self._entries.expire()
         return int(self._entries.currsize)
 
     @property
     def evictions(self) -> int:
-        """How many entries had to leave for others."""
+        """How many entries were evicted to make room for others."""
         return self._entries.evictions
 
-    def get(self, key: Key) -> Entry | None:
-        """Return what is kept for a question, however old, or None."""
-        if not self._entries.has(key):
+    def get(self, key: Key, now: float | None = None) -> Entry | None:
+        """Return the entry of a key, be it fresh or not, or None; `now` spares a look at the clock."""
+        recent = self._entries.recent
+        entry = recent.get(key)
+        if entry is None or entry.expires <= (self.clock() if now is None else now):
             return None
-        try:
-            return self._entries[key]
-        except KeyError:  # it has expired
-            return None
+        recent.move_to_end(key)
+        return entry
 
-    def put(self, ticket: Ticket, entry: Entry) -> None:
-        """Keep an entry, unless its ticket is not valid any more, or it is larger than one may be."""
-        if not ticket.valid:
+    def put(self, epoch: Epoch, entry: Entry) -> None:
+        """Keep an entry, unless its epoch is over, or it is larger than one may be."""
+        if epoch.over:
             return
+        key = epoch.key
         with self._entries.timer as now:  # one instant for all of it: nothing expires half-way
-            used, self.used = self.used, {}
-            for key in used:
-                self.get(key)
-            self._entries.pop(ticket.key, None)
+            self._entries.pop(key, None)
             if entry.size <= self._share and now < entry.expires:
-                self._entries.make_room(ticket.key[0], self._share - entry.size)
-                self._entries[ticket.key] = entry
+                self._entries.make_room(key[0], self._share - entry.size)
+                self._entries[key] = entry
 
-    def ticket(self, key: Key) -> Ticket:
-        """Return the ticket that all who ask this question share until it is invalidated."""
-        ticket = self._tickets.get(key)
-        if ticket is None:
-            ticket = self._tickets[key] = Ticket(key)
-        return ticket
+    def epoch(self, key: Key) -> Epoch:
+        """Return the epoch that all who ask now share until the key is invalidated."""
+        epoch = self._epochs.get(key)
+        if epoch is None:
+            epoch = self._epochs[key] = Epoch(key)
+        return epoch
 
-    def new_ticket(self, key: Key) -> Ticket:
-        """Return a new ticket; what was asked with the old one is not kept."""
-        old = self._tickets.get(key)
+    def new_epoch(self, key: Key) -> Epoch:
+        """Begin a new epoch, and return it; answers asked for before are not kept."""
+        old = self._epochs.get(key)
         if old is not None:
-            old.valid = False
-        ticket = self._tickets[key] = Ticket(key)
-        return ticket
+            old.over = True
+        epoch = self._epochs[key] = Epoch(key)
+        return epoch
 
     def remove(self, scopes: Iterable[str], matches: Callable[[Request], bool]) -> int:
         """Remove the matching entries of some scopes, and return how many there were.
 
-        What is being fetched for such a question now is not kept either.
+        Answers that are being fetched for such questions now are not kept either.
         """
         wanted = set(scopes)
-        for key, ticket in list(self._tickets.items()):
+        for key, epoch in list(self._epochs.items()):
             if key[0] in wanted and matches(key[1]):
-                ticket.valid = False
-                del self._tickets[key]
+                epoch.over = True
+                del self._epochs[key]
         self._entries.expire()
-        gone = [key for scope in wanted for key in self._entries.keys_of(scope) if matches(key[1])]
+        gone = [key for key in self._entries.recent if key[0] in wanted and matches(key[1])]
         for key in gone:
             self._entries.pop(key, None)
         return len(gone)
 
 
 class _Entries(TLRUCache[Key, Entry]):
-    """cachetools' cache, which also knows the keys of each scope, least recently used first."""
+    """cachetools' cache, with the order of use kept here: by one look-up and one move for each use.
+
+    Attributes:
+        recent: the entries, the least recently used one first.
+        evictions: how many were evicted.
+    """
 
     def __init__(self, max_bytes: int, clock: Callable[[], float]) -> None:
-        super().__init__(max_bytes, lambda _key, entry, _now: entry.expires, clock, lambda entry: entry.size)
+        super().__init__(max_bytes, lambda _key, entry, _now: entry.expires, clock, attrgetter("size"))
+        self.recent: OrderedDict[Key, Entry] = OrderedDict()
         self.evictions = 0
-        self._scopes: dict[str, OrderedDict[Key, Entry]] = {}
-        self._bytes: dict[str, int] = {}
-
-    def has(self, key: Key) -> bool:
-        """Return whether there is an entry, be it expired."""
-        return key in self._scopes.get(key[0], ())
-
-    def keys_of(self, scope: str) -> list[Key]:
-        return list(self._scopes.get(scope, ()))
+        self._bytes: dict[str, int] = {}  # by scope
 
     def make_room(self, scope: str, limit: int) -> None:
-        """Let a scope's least recently used entries leave until its others take no more than `limit`."""
+        """Evict a scope's least recently used entries until its others take no more than `limit` bytes."""
         self.expire()
         while self._bytes.get(scope, 0) > limit:
-            del self[next(iter(self._scopes[scope]))]
+            del self[next(key for key in self.recent if key[0] == scope)]
             self.evictions += 1
-
-    def __getitem__(self, key: Key) -> Entry:
-        entry: Entry = super().__getitem__(key)
-        self._scopes[key[0]].move_to_end(key)
-        return entry
 
     def __setitem__(self, key: Key, entry: Entry) -> None:
         super().__setitem__(key, entry)
-        entry.kept = True
-        self._scopes.setdefault(key[0], OrderedDict())[key] = entry
+        self.recent[key] = entry
         self._bytes[key[0]] = self._bytes.get(key[0], 0) + entry.size
 
     def __delitem__(self, key: Key) -> None:
@@ -193,8 +151,10 @@ class _Entries(TLRUCache[Key, Entry]):
         super().__delitem__(key)
 
     def popitem(self) -> tuple[Key, Entry]:
+        key, entry = next(iter(self.recent.items()))
+        del self[key]
         self.evictions += 1
-        return super().popitem()
+        return key, entry
 
     def expire(self, time: float | None = None) -> Any:
         expired = super().expire(time)
@@ -203,9 +163,9 @@ class _Entries(TLRUCache[Key, Entry]):
         return expired
 
     def _forget(self, key: Key) -> None:
-        keys = self._scopes[key[0]]
-        entry = keys.pop(key)
-        entry.kept = False
-        self._bytes[key[0]] -= entry.size
-        if not keys:
-            del self._scopes[key[0]], self._bytes[key[0]]
+        entry = self.recent.pop(key)
+        left = self._bytes[key[0]] - entry.size
+        if left:
+            self._bytes[key[0]] = left
+        else:
+            del self._bytes[key[0]]

@@ -2,28 +2,28 @@
 
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from .._version import __version__
 
 
-@contextmanager
-def span(name: str, **attributes: str | None) -> Generator[dict[str, Any], None, None]:
-    """Record what happens inside as a span, and yield a mapping for what is known of it in the end.
+def span(name: str, **attributes: str | None) -> AbstractContextManager[dict[str, Any]]:
+    """Record what happens inside as a span, and yield a mapping for attributes that are known in the end.
 
-    OpenTelemetry is not imported: who has not done so has no use for spans. An error that is raised is
-    recorded by its type only, as `error.type` (OpenTelemetry, "Semantic conventions for recording errors").
+    OpenTelemetry is not imported: a program that has not done so has no use for spans. Of an error that is
+    raised only the type is recorded, as `error.type` (OpenTelemetry, "Recording errors").
 
     Args:
         name: of the span.
         attributes: of it, with `_` for `.`; those that are None are left out.
     """
-    found: dict[str, Any] = {}
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
-        yield found
-        return
+    return nullcontext({}) if trace is None else _span(trace, name, attributes)
+
+
+@contextmanager
+def _span(trace: Any, name: str, attributes: dict[str, str | None]) -> Generator[dict[str, Any], None, None]:
     known = {key.replace("_", ".", 1): value for key, value in attributes.items() if value is not None}
     tracer = trace.get_tracer("qrbackends", __version__)
     with tracer.start_as_current_span(
@@ -33,6 +33,7 @@ def span(name: str, **attributes: str | None) -> Generator[dict[str, Any], None,
         record_exception=False,
         set_status_on_exception=False,
     ) as current:
+        found: dict[str, Any] = {}
         try:
             yield found
         except BaseException as error:

@@ -4,100 +4,117 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, takewhile
-from math import inf
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 
 from ..accounts.account import Account, Instance
-from ..cache.cache import Fetched
+from ..accounts.scope import Scope, Scopes
+from ..cache.entry import Fetched
 from ..errors import (
     AccountError,
-    ClientClosed,
     InstanceUnavailable,
     NotFound,
     QRBackendsError,
     Timeout,
-    WrongEventLoop,
 )
 from ..models import BackendList, BackendsResponse
 from ..protocol.requests import Request
-from ..service.discovery import ServiceInstance
-from ..tasks.flight import Flights, outcome
+from ..service.discovery import Discovery, ServiceInstance
+from ..tasks.fanout import answers
+from ..tasks.flight import Flight, Flights, outcome
 
-Fetch = Callable[..., Awaitable[Fetched[BackendsResponse]]]
-"""`Cache.fetch`, or what stands in for it: request, instance, deadline, `refresh=` and `max_age=`."""
-
-Discover = Callable[[float | None], Awaitable[Sequence[ServiceInstance]]]
-"""`Discovery.instances`."""
+Fetch: TypeAlias = Callable[..., Awaitable[Fetched[BackendsResponse]]]
+"""Asks one instance: takes the request and its scope, and `deadline=`, `refresh=` and `max_age=`."""
 
 _LIST = Request("backends")
+_AT_ONCE = 256  # instances that are asked for their lists at a time
 
 
-class Routes:
-    """The last known list of each instance, however old, and who asks for a new one.
+class Directory:
+    """The names in the last known list of each instance, however old, and who asks for a new list.
 
     Args:
         account: whose instances, in order of preference.
+        scopes: the account's scopes.
         fetch: asks one instance.
-        discover: looks up the instances of an account that names none.
-        moved: called when a backend may have to be asked for elsewhere than before.
+        discovery: looks up the instances of an account that names none.
     """
 
     def __init__(
-        self,
-        account: Account,
-        fetch: Fetch,
-        discover: Discover | None = None,
-        moved: Callable[[], None] = lambda: None,
+        self, account: Account, scopes: Scopes, fetch: Fetch, discovery: Discovery | None = None
     ) -> None:
-        self._instances = tuple(account.instances)
-        self._discover = discover if not account.instances else None
-        self._found: Sequence[ServiceInstance] = ()
+        self._scopes = scopes
         self._fetch = fetch
-        self._moved = moved
-        self._known: dict[str, frozenset[str]] = {}  # by CRN
+        self._discovery = None if account.instances else discovery
+        self._discovered: Sequence[ServiceInstance] = ()
+        self._known = {instance.crn: scopes.of(instance) for instance in account.instances}
+        self._names: dict[str, frozenset[str]] = {}  # of backends, by the CRN of the instance
+        self._routes: dict[str | None, Scope] = {}  # by the backend's name
+        self._only: Scope | None = None  # the account's only instance
         self._flights: Flights[Fetched[BackendsResponse]] = Flights()
-        self._lists: dict[str, asyncio.Task[Fetched[BackendsResponse]]] = {}  # by CRN
+        self._lists: dict[str, asyncio.Task[Fetched[BackendsResponse]]] = {}  # under way, by CRN
+        self._draw_routes()
 
     @property
-    def instances(self) -> tuple[Instance, ...]:
-        """The instances, as far as they are known: in order of preference."""
-        return self._instances
+    def scopes(self) -> tuple[Scope, ...]:
+        """The scopes of the account's instances, as far as they are known: in order of preference."""
+        return tuple(self._known.values())
 
-    async def ready(self, deadline: float | None = None) -> None:
-        """Know the instances; those of an account that names none are looked up first.
-
-        Raises:
-            QRBackendsError: they cannot be.
-        """
-        if self._discover is None:
-            return
-        found = await self._discover(deadline)
-        if found is not self._found:
-            self._found = found
-            self._instances = tuple(one.instance for one in found)
-            self._moved()
-
-    def named(self, instance: Instance | str) -> Instance:
-        """Return the account's instance of this CRN, or of this name where they were looked up.
+    async def instances(self, deadline: float | None = None) -> tuple[Instance, ...]:
+        """Return the account's instances; those of an account that names none are looked up first.
 
         Raises:
-            AccountError: it is none of the account's.
+            QRBackendsError: they cannot be looked up.
         """
-        crn = instance.crn if isinstance(instance, Instance) else instance
-        for own in self._instances:
-            if own.crn == crn:
-                return own
-        for known in self._found:
-            if known.name == crn:
-                return known.instance
-        raise AccountError(f"{crn!r:.200} is none of the account's instances")
+        if self._discovery is not None:
+            self._adopt(await self._discovery.instances(deadline))
+        return tuple(scope.instance for scope in self._known.values())
+
+    def route(self, request: Request, instance: Instance | str | None = None) -> Scope | None:
+        """Return whom to ask for a backend; None where that is not known without asking.
+
+        It is the instance that is named, or else the first in the account's order whose last known list has
+        the backend. An account's only instance is taken at once: the service itself says whether it has it.
+
+        Raises:
+            AccountError: `instance` is none of the account's.
+        """
+        if self._discovery is not None:
+            found = self._discovery.known()
+            if not found:
+                return None
+            self._adopt(found)
+        if instance is not None:
+            return self._named(instance)
+        return self._routes.get(request.backend_id) or self._only
+
+    async def find(self, request: Request, instance: Instance | str | None, until: float) -> Scope:
+        """Return whom to ask for a backend, looking up the instances and their lists where need be.
+
+        Args:
+            request: names the backend.
+            instance: the one to ask; left out, the first in the account's order that lists the backend.
+            until: when to give up, in the event loop's time.
+
+        Raises:
+            NotFound: no instance lists it.
+            InstanceUnavailable: no instance that could be listed has it, but not all could be.
+        """
+        try:
+            await self.instances(until)
+            # Half of the time at most: the rest is for the question itself.
+            now = anyio.current_time()
+            half = now + (until - now) / 2
+            return self.route(request, instance) or await self._listing(request.backend_id or "", half)
+        except QRBackendsError as error:
+            error.about(backend=request.backend_id)
+            raise
 
     async def list(
         self,
         request: Request,
-        instance: Instance | None = None,
+        instance: Instance | str | None = None,
         deadline: float | None = None,
         *,
         refresh: bool = False,
@@ -110,97 +127,96 @@ class Routes:
         Raises:
             QRBackendsError: not one of them could be listed.
         """
-        asked = self._instances if instance is None else (instance,)
-        answers: dict[str, Fetched[BackendsResponse] | QRBackendsError] = {}
+        await self.instances(deadline)
+        asked = self.scopes if instance is None else (self._named(instance),)
 
-        async def ask(one: Instance) -> None:
+        async def ask(scope: Scope) -> Fetched[BackendsResponse] | QRBackendsError:
             try:
-                answers[one.crn] = await self._ask(request, one, deadline, refresh, max_age)
+                return await self._ask(request, scope, deadline=deadline, refresh=refresh, max_age=max_age)
             except QRBackendsError as error:
-                answers[one.crn] = error
+                return error
 
-        async with anyio.create_task_group() as group:
-            for one in asked:
-                group.start_soon(ask, one)
-        return _merged([answers[one.crn] for one in asked])
-
-    def known(self, backend_id: str) -> Instance | None:
-        """Return the first instance whose last known list has the backend, or None.
-
-        An account's only instance is taken at once: the service itself says whether it has the backend.
-        """
-        if len(self._instances) == 1:
-            return self._instances[0]
-        for instance in self._instances:
-            if backend_id in self._known.get(instance.crn, ()):
-                return instance
-        return None
-
-    async def find(self, backend_id: str, until: float = inf) -> Instance:
-        """Ask all instances for their lists, and return the first, in the account's order, with the backend.
-
-        A backend is in one region: once a list has it, no other region's is waited for. Callers share the
-        lists that are under way. One that takes too long stands in nobody's way for longer than `until`, in
-        the event loop's time.
-
-        Raises:
-            NotFound: no instance lists it.
-            InstanceUnavailable: no instance that could be listed has it, but not all could be.
-        """
-        instances = self._instances  # which may be others in a moment
-        tasks = self._round()
-        pending = {tasks[instance.crn] for instance in instances}
-        with anyio.CancelScope(deadline=until):
-            while pending:
-                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                listing = [one for one in instances if _lists(tasks[one.crn], backend_id)]
-                for instance in listing:
-                    if all(tasks[one.crn].done() for one in _before(instances, instance)):
-                        return instance
-        listing = [one for one in instances if _lists(tasks[one.crn], backend_id)]
-        if listing:
-            return listing[0]
-        raise _absence(backend_id, [(one, tasks[one.crn]) for one in instances])
+        return _merged(await answers(asked, ask, _AT_ONCE))
 
     async def aclose(self) -> None:
         """Stop asking."""
         await self._flights.aclose()
 
-    def _round(self) -> dict[str, asyncio.Task[Fetched[BackendsResponse]]]:
+    def _named(self, instance: Instance | str) -> Scope:
+        """Return the account's instance of this CRN, or of this name where they were looked up."""
+        crn = instance.crn if isinstance(instance, Instance) else instance
+        if crn in self._known:
+            return self._known[crn]
+        for found in self._discovered:
+            if found.name == crn:
+                return self._scopes.of(found.instance)
+        raise AccountError(f"{crn!r:.200} is none of the account's instances")
+
+    def _adopt(self, found: Sequence[ServiceInstance]) -> None:
+        """Take the instances that were looked up."""
+        if found is not self._discovered:
+            self._discovered = found
+            self._known = {one.instance.crn: self._scopes.of(one.instance) for one in found}
+            self._draw_routes()
+
+    def _draw_routes(self) -> None:
+        self._routes = {
+            name: scope for scope in reversed(self.scopes) for name in self._names.get(scope.crn, ())
+        }
+        self._only = self.scopes[0] if len(self._known) == 1 else None
+
+    async def _listing(self, backend_id: str, until: float) -> Scope:
+        """Ask all instances for their lists, and return the first, in the account's order, with the backend.
+
+        A backend is in one region: once a list has it, no other region's is waited for. Callers share the
+        lists that are under way. A list that takes longer than `until` is not waited for.
+        """
+        scopes = self.scopes  # which may be others in a moment
+        tasks = self._begin_lists()
+        pending = {tasks[scope.crn] for scope in scopes}
+        with anyio.CancelScope(deadline=until):
+            while pending:
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for scope in scopes:
+                    before = _before(scopes, scope)
+                    if _lists(tasks[scope.crn], backend_id) and all(tasks[one.crn].done() for one in before):
+                        return scope
+        listing = [scope for scope in scopes if _lists(tasks[scope.crn], backend_id)]
+        if listing:
+            return listing[0]
+        raise _absence(backend_id, [(scope, tasks[scope.crn]) for scope in scopes])
+
+    def _begin_lists(self) -> dict[str, asyncio.Task[Fetched[BackendsResponse]]]:
         """Return each instance's list that is under way, or was fetched since the slowest one began."""
-        if all(task.done() for task in self._lists.values()):
-            self._lists = {}
-        for one in self._instances:
-            task = self._lists.get(one.crn)
-            if task is None or _failed(task):
-                task = self._lists[one.crn] = self._flights.begin(one.crn, partial(self._ask, _LIST, one))
-                task.add_done_callback(self._landed)
+        self._forget_lists()
+        for scope in self.scopes:
+            task = self._lists.get(scope.crn)
+            if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+                work = partial(self._list_in_background, scope)
+                task = self._lists[scope.crn] = self._flights.begin(scope.crn, work)
+                task.add_done_callback(self._forget_lists)
         return dict(self._lists)
 
-    def _landed(self, _: object) -> None:
+    def _forget_lists(self, _: object = None) -> None:
         if all(task.done() for task in self._lists.values()):
             self._lists = {}  # whole lists are the cache's to keep
 
-    async def _ask(
-        self,
-        request: Request,
-        instance: Instance,
-        deadline: float | None = None,
-        refresh: bool = False,
-        max_age: float | None = None,
-    ) -> Fetched[BackendsResponse]:
-        listed = await self._fetch(request, instance, deadline, refresh=refresh, max_age=max_age)
-        known = frozenset(device.name for device in listed.value.devices)
-        if known != self._known.get(instance.crn):
-            self._known[instance.crn] = known
-            self._moved()
+    async def _list_in_background(self, scope: Scope, _: Flight[Any]) -> Fetched[BackendsResponse]:
+        return await self._ask(_LIST, scope)
+
+    async def _ask(self, request: Request, scope: Scope, **how: Any) -> Fetched[BackendsResponse]:
+        listed = await self._fetch(request, scope, **how)
+        names = frozenset(device.name for device in listed.value.devices)
+        if names != self._names.get(scope.crn):
+            self._names[scope.crn] = names
+            self._draw_routes()
         return listed
 
 
-def _before(instances: Sequence[Instance], instance: Instance) -> Iterator[Instance]:
+def _before(scopes: Sequence[Scope], scope: Scope) -> Iterator[Scope]:
     """Yield the instances of the same region that go before this one."""
-    earlier = takewhile(lambda one: one is not instance, instances)
-    return (one for one in earlier if one.region == instance.region)
+    earlier = takewhile(lambda one: one is not scope, scopes)
+    return (one for one in earlier if one.region == scope.region)
 
 
 def _lists(task: asyncio.Task[Fetched[BackendsResponse]], backend_id: str) -> bool:
@@ -213,24 +229,24 @@ def _lists(task: asyncio.Task[Fetched[BackendsResponse]], backend_id: str) -> bo
         return False
     try:
         return any(device.name == backend_id for device in outcome(task).value.devices)
-    except (AccountError, ClientClosed, WrongEventLoop):
-        raise
-    except QRBackendsError:
+    except QRBackendsError as error:
+        if error.final:
+            raise
         return False
 
 
 def _absence(
-    backend_id: str, asked: Sequence[tuple[Instance, asyncio.Task[Fetched[BackendsResponse]]]]
+    backend_id: str, asked: Sequence[tuple[Scope, asyncio.Task[Fetched[BackendsResponse]]]]
 ) -> QRBackendsError:
     """Return the error for a backend that no list has: not found, or perhaps in a list that did not come."""
     errors: list[QRBackendsError] = []
-    for instance, task in asked:
+    for scope, task in asked:
         try:
             if not task.done():
-                raise Timeout("its list takes too long").about(region=instance.region)
+                raise Timeout("its list takes too long").about(region=scope.region)
             listed = outcome(task)
             if listed.source == "stale":  # it may have come since
-                raise QRBackendsError(f"its list is {listed.age:.0f} s old").about(region=instance.region)
+                raise QRBackendsError(f"its list is {listed.age:.0f} s old").about(region=scope.region)
         except QRBackendsError as error:
             errors.append(error)
     if not errors:
@@ -242,17 +258,13 @@ def _absence(
     ).about(backend=backend_id)
 
 
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
-
-
-def _merged(answers: Sequence[Fetched[BackendsResponse] | QRBackendsError]) -> Fetched[BackendList]:
-    errors = [answer for answer in answers if isinstance(answer, QRBackendsError)]
-    listed = [answer for answer in answers if not isinstance(answer, QRBackendsError)]
+def _merged(listings: Sequence[Fetched[BackendsResponse] | QRBackendsError]) -> Fetched[BackendList]:
+    errors = [one for one in listings if isinstance(one, QRBackendsError)]
+    listed = [one for one in listings if not isinstance(one, QRBackendsError)]
     if not listed:
         raise _common(errors)
-    oldest = max(listed, key=lambda answer: answer.age)
-    backends = chain.from_iterable(answer.value.devices for answer in listed)
+    oldest = max(listed, key=lambda one: one.age)
+    backends = chain.from_iterable(one.value.devices for one in listed)
     return Fetched(BackendList(backends, errors), oldest.age, oldest.source, oldest.fresh_for)
 
 

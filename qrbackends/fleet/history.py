@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from msgspec import Struct
 
 from ..accounts.account import Instance
-from ..cache.cache import Fetched
+from ..cache.entry import Fetched
 from ..errors import (
     AccountError,
     ClientClosed,

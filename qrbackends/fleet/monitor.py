@@ -14,7 +14,7 @@ import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..cache.cache import Fetched
+from ..cache.entry import Fetched
 from ..errors import ClientClosed, QRBackendsError, WrongEventLoop
 from ..models import Backend, BackendProperties
 from ..protocol.requests import Request

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf, isnan, nan
 from typing import Any, Final, TypeAlias
 
-from ..cache.cache import Fetched
+from ..cache.entry import Fetched
 from ..errors import InstanceUnavailable, InvalidRequest, NotFound
 from ..models import Backend, BackendList, Metric, TwoQubitMetric
 from ..protocol.requests import Request

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast, get_args
 
 from msgspec import Struct
 
-from ..cache.cache import Fetched
+from ..cache.entry import Fetched
 from ..errors import InvalidRequest, QRBackendsError
 from ..models import Backend, BackendList
 from ..protocol.requests import Request, Resource

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import anyio
 
 from ..accounts.account import Instance
-from ..cache.cache import Fetched
+from ..cache.entry import Fetched
 from ..errors import AccountError, ClientClosed, InvalidRequest, QRBackendsError, Timeout, WrongEventLoop
 from ..models import Backend, BackendList
 from ..protocol.requests import Request

@@ -1,10 +1,10 @@
 """Which instances an account can see: Global Search, and their plans in Global Catalog."""
 
-import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import anyio
@@ -13,27 +13,15 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..accounts.account import Account, Instance, InstanceSearch
-from ..accounts.scope import Scopes
 from ..accounts.secret import Secret
-from ..errors import (
-    AccountError,
-    ClientClosed,
-    DecodeError,
-    Forbidden,
-    NotFound,
-    QRBackendsError,
-    ReadTimeout,
-    Unauthorized,
-    WrongEventLoop,
-)
+from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsError, ReadTimeout
 from ..protocol.answers import error_for, is_json, printable
-from ..protocol.headers import USER_AGENT
-from ..protocol.requests import API_VERSION
+from ..protocol.headers import USER_AGENT, Headers
 from ..tasks.deadlines import Calls
-from ..tasks.flight import Flights
-from ..transport.pool import Response, SessionPool
-from ..transport.retry import RetryPolicy, Trail
-from .origin import persist
+from ..tasks.fanout import answers
+from ..tasks.flight import Flight, Flights
+from ..transport.pool import Response
+from .sender import Message, Sender
 from .tokens import Tokens
 
 logger = logging.getLogger("qrbackends.discovery")
@@ -46,6 +34,7 @@ _FRESH = 3600.0  # seconds for which the instances of an account are believed
 _PRICES: Final = ("free", "trial", "paygo", "paid", "subscription")  # in order of preference, as IBM's client
 _PAUSE = 60.0  # seconds between two look-ups while something fails
 _PATIENCE = 5.0  # seconds for all plans together
+_AT_ONCE = 32  # plans that are asked for at a time
 _UNKNOWN = "unknown"
 _SHOWN = 20  # of the instances that an error names
 
@@ -86,6 +75,8 @@ class _Page(Struct, frozen=True):
     search_cursor: str | None = None
 
 
+_Flight: TypeAlias = Flight[tuple[ServiceInstance, ...]]
+
 _PAGES = msgspec.json.Decoder(_Page)
 _ITEMS = msgspec.json.Decoder(_Found)
 _ENTRIES = msgspec.json.Decoder(dict[str, Any])
@@ -96,76 +87,69 @@ class Discovery:
 
     Args:
         account: whose.
-        pool: what carries the requests.
-        calls: the client's calls.
+        sender: sends the account's requests.
         tokens: the account's bearer tokens.
-        retry: what is tried again.
+        calls: the client's calls.
+        tenant: whom a 429 is about.
     """
 
-    def __init__(
-        self, account: Account, pool: SessionPool, calls: Calls, tokens: Tokens, retry: RetryPolicy | None
-    ) -> None:
+    def __init__(self, account: Account, sender: Sender, tokens: Tokens, calls: Calls, tenant: str) -> None:
         self._account = account
-        self._pool = pool
-        self._calls = calls
+        self._sender = sender
         self._tokens = tokens
-        self._retry = retry or RetryPolicy()
-        self._tenant = Scopes(account, API_VERSION).credential
+        self._calls = calls
+        self._tenant = tenant
         self._flights: Flights[tuple[ServiceInstance, ...]] = Flights()
         self._known: tuple[ServiceInstance, ...] = ()
         self._renew_at = 0.0  # in the event loop's time
-        self._until = 0.0  # when whoever waits longest for a look-up gives up
         self._failing = False
+
+    def known(self) -> tuple[ServiceInstance, ...]:
+        """Return the instances as far as they are known now; none before they were looked up.
+
+        Those that are known are renewed in the background after an hour, and used while they cannot be.
+        """
+        if self._known and anyio.current_time() >= self._renew_at:
+            self._renew_at = anyio.current_time() + _PAUSE
+            self._flights.begin("all", self._renew, self._calls.deadline())
+        return self._known
 
     async def instances(self, deadline: float | None = None) -> tuple[ServiceInstance, ...]:
         """Return the instances, in order of preference.
 
-        Those that are known are renewed in the background after an hour, and used while they cannot be.
         For an account that names its instances, these, with what the cloud knows of them.
+
+        Args:
+            deadline: when to give up, in the event loop's time; left out, after the usual time.
 
         Raises:
             AccountError: no instance matches.
             QRBackendsError: they could not be looked up.
         """
         self._calls.check()
-        if self._known:
-            if anyio.current_time() >= self._renew_at:
-                self._wait_until(self._calls.deadline())
-                self._flights.begin("all", self._renew)
-            return self._known
         until = self._calls.deadline() if deadline is None else deadline
-        self._wait_until(until)
-        with self._calls.call(until):
-            return await self._flights.join("all", self._look_up)
+        return self.known() or await self._flights.join("all", self._look_up, until)
 
     async def aclose(self) -> None:
         """Stop looking."""
         await self._flights.aclose()
 
-    def _wait_until(self, until: float) -> None:
-        """Let a look-up be as patient as whoever waits longest for it."""
-        self._until = max(self._until, until) if "all" in self._flights else until
-
-    async def _renew(self) -> tuple[ServiceInstance, ...]:
-        """Look up what is known already: an outage changes nothing, but a refusal is not to be hidden."""
-        self._renew_at = anyio.current_time() + _PAUSE
+    async def _renew(self, flight: _Flight) -> tuple[ServiceInstance, ...]:
         try:
-            self._known = await self._look_up()
-        except (AccountError, Forbidden, Unauthorized):
-            self._known = ()  # the next call is told
-            raise
-        except (ClientClosed, WrongEventLoop):
-            raise
+            return await self._look_up(flight)
         except QRBackendsError as error:
+            if not (error.outage or isinstance(error, DecodeError)):
+                self._known = ()  # a refusal is not hidden: the next call asks, and is told
+                raise
             level = logging.DEBUG if self._failing else logging.WARNING  # once per outage
             self._failing = True
             logger.log(level, "the account's instances could not be looked up, the old are used: %s", error)
         return self._known
 
-    async def _look_up(self) -> tuple[ServiceInstance, ...]:
-        found = [one for one in await self._search() if one.usable]
+    async def _look_up(self, flight: _Flight) -> tuple[ServiceInstance, ...]:
+        found = [one for one in await self._search(flight) if one.usable]
         plans = sorted({one.plan for one in found if one.plan})
-        names, failure = await self._plans(plans)
+        names, failure = await self._plans(plans, flight)
         built = (_instance(one, self._account.search, names) for one in found)
         known = list({one.instance.crn: one for one in built if one is not None}.values())
         if self._account.instances:
@@ -178,7 +162,7 @@ class Discovery:
         self._renew_at = anyio.current_time() + (_FRESH if failure is None else _PAUSE)
         return chosen
 
-    async def _search(self) -> list[_Found]:
+    async def _search(self, flight: _Flight) -> list[_Found]:
         found: list[_Found] = []
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
@@ -186,7 +170,7 @@ class Discovery:
             if cursor is not None:
                 asked["search_cursor"] = cursor
             url = f"{self._account.search_url}/v3/resources/search?limit={_PAGE}"
-            page: _Page = await self._ask("search", url, _PAGES, json.dumps(asked))
+            page: _Page = await self._ask(flight, "search", url, _PAGES, json.dumps(asked))
             items = [_item(raw) for raw in page.items]
             found += [item for item in items if item is not None]
             if items and not any(items):
@@ -196,67 +180,64 @@ class Discovery:
             cursor = page.search_cursor
         raise DecodeError(f"Global Search has more than {_MOST_PAGES} pages of instances")
 
-    async def _plans(self, plans: Sequence[str]) -> tuple[dict[str, tuple[str, str]], QRBackendsError | None]:
+    async def _plans(
+        self, plans: Sequence[str], flight: _Flight
+    ) -> tuple[dict[str, tuple[str, str]], QRBackendsError | None]:
         """Return each plan's name and pricing, and why some are not known now but may be later."""
         names: dict[str, tuple[str, str]] = {}
         failures: list[QRBackendsError] = []
 
         async def ask(plan: str) -> None:
             try:
-                names[plan] = await self._plan(plan)
-            except (AccountError, ClientClosed, WrongEventLoop):
-                raise
+                names[plan] = await self._plan(plan, flight)
             except QRBackendsError as error:
+                if error.final:
+                    raise
                 failures.append(error)
 
-        with anyio.move_on_after(_PATIENCE) as scope:  # it only adds to what is known already
-            await asyncio.gather(*map(ask, plans))
+        with anyio.move_on_after(_PATIENCE) as scope:  # plans only add to what is known
+            await answers(plans, ask, _AT_ONCE)
         if scope.cancelled_caught:
             failures.append(ReadTimeout(f"Global Catalog did not answer within {_PATIENCE:g} s"))
         if failures:
             logger.warning("Global Catalog does not tell of all plans: %s", failures[0])
         return names, failures[0] if failures else None
 
-    async def _plan(self, plan: str) -> tuple[str, str]:
+    async def _plan(self, plan: str, flight: _Flight) -> tuple[str, str]:
         """Return a plan's name and pricing; the catalog answers 403 for those that are archived."""
         url = f"{self._account.catalog_url}/{quote(plan, safe='')}"
         try:
-            entry = await self._ask("catalog", url, _ENTRIES)
+            entry = await self._ask(flight, "catalog", url, _ENTRIES)
         except (Forbidden, NotFound):
             return _UNKNOWN, _UNKNOWN
         name = _text(entry, "overview_ui", "en", "display_name")
         return name, _text(entry, "metadata", "pricing", "type")
 
-    async def _ask(self, what: str, url: str, decoder: Any, body: str | None = None) -> Any:
-        trail = Trail(self._retry, anyio.current_time(), self._until)
-
-        async def attempt(authorization: Secret) -> Any:
-            trail.until = max(trail.until, self._until)  # others may have joined
-            headers = {
-                "Accept": "application/json",
-                "Authorization": authorization.reveal(),
-                "User-Agent": USER_AGENT,
-            }
-            if body is not None:
-                headers["Content-Type"] = "application/json"
-            answer = await self._pool.exchange(
-                "GET" if body is None else "POST",
-                url,
-                headers,
-                lane=what,
-                account=self._account,
-                tenant=self._tenant,
-                deadline=trail.deadline,
-                sending=trail.sending,
-                repeated=trail.sent > 0,
-                data=None if body is None else Secret(body),
-            )
-            return _read(what, answer, decoder)
-
-        return await persist(self._tokens, trail, attempt)
+    async def _ask(self, flight: _Flight, what: str, url: str, decoder: Any, body: str | None = None) -> Any:
+        message: Message[Any] = Message(
+            what,
+            self._tenant,
+            url,
+            partial(_headers, posts=body is not None),
+            partial(_read, what, decoder),
+            None if body is None else lambda _: Secret(body),
+        )
+        return await self._sender.send(message, self._tokens, self._sender.begin(flight))
 
 
-def _read(what: str, answer: Response, decoder: Any) -> Any:
+def _headers(authorization: Secret, posts: bool) -> Headers:
+    content = {"Content-Type": "application/json"} if posts else {}
+    return Headers(
+        {
+            "Accept": "application/json",
+            "Authorization": authorization.reveal(),
+            "User-Agent": USER_AGENT,
+            **content,
+        }
+    )
+
+
+def _read(what: str, decoder: Any, answer: Response) -> Any:
     name = "Global Search" if what == "search" else "Global Catalog"
     if answer.status != 200:
         raise error_for(answer.status, f"{name} answered with HTTP {answer.status}", answer.headers)

@@ -1,51 +1,36 @@
 """Bearer tokens: where they come from, and when they are renewed."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 from urllib.parse import urlencode
 
-import anyio
 import msgspec
 from msgspec import Struct, field
 
 from ..accounts.account import Account
-from ..accounts.scope import Scopes
-from ..accounts.secret import Secret
-from ..errors import (
-    AccountError,
-    AuthenticationFailed,
-    DecodeError,
-    QRBackendsError,
-    RateLimited,
-    ServerError,
-    TransportError,
-)
+from ..accounts.secret import BearerProvider, Secret
+from ..errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError, TransportError
 from ..protocol.answers import error_for, is_json, printable
 from ..protocol.headers import USER_AGENT
-from ..protocol.requests import API_VERSION
 from ..tasks.deadlines import Calls
-from ..tasks.flight import Flights
-from ..transport.pool import Response, SessionPool
-from ..transport.retry import RetryPolicy, Trail
-from .redaction import redact
+from ..tasks.flight import Flight, Flights
+from ..transport.pool import Response
+from .sender import Message, Sender
 
-logger = logging.getLogger("qrbackends.auth")
+logger = logging.getLogger("qrbackends.tokens")
 
 _GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 _RENEW_AT = 0.8  # of a token's life, as IBM's own SDK does
 _MARGIN = 30.0  # seconds before its expiry at which a token is not sent any more: it has to arrive alive
 _PAUSE = 10.0  # seconds between renewals in the background while they fail
-_CALM = (
-    10.0  # seconds for which a refusal is believed: a bad key or a locked instance is no storm of exchanges
-)
-
+_BELIEVED = 10.0  # seconds for which a refusal is believed, so that a bad key causes no storm of exchanges
 
 # What a provider raises where asking again will not help; all else, of whatever library, may be an outage.
 _MISTAKES = (AccountError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
@@ -53,12 +38,43 @@ _MISTAKES = (AccountError, ArithmeticError, AttributeError, LookupError, NameErr
 
 @dataclass(slots=True, eq=False)
 class _Token:
-    """The value of the `Authorization` header, and when it expires and is to be renewed."""
+    """The value of the `Authorization` header, and when it expires and is to be renewed, in Unix seconds."""
 
     authorization: Secret
     expires: float
     renew_at: float
-    instead_since: float = -inf  # where it replaced one that the service refused: since when
+    replaced_at: float = -inf  # when it replaced one that the service had refused
+
+
+class _Exchange:
+    """One exchange of an API key for a token: the credentials of its requests, and what reads the answer."""
+
+    def __init__(self, account: Account, key: Secret, clock: Callable[[], float]) -> None:
+        self._account = account
+        self._key = key
+        self._clock = clock
+        self._asked = 0.0
+
+    async def authorization(self, until: float) -> Secret:
+        self._asked = self._clock()
+        return self._key
+
+    def reject(self, authorization: Secret) -> bool:
+        return False
+
+    def read(self, answer: Response) -> _Token:
+        """Return the token in IAM's answer. Its life is counted by our own clock, as IAM's may differ."""
+        if answer.status != 200:
+            raise _refusal(self._account, answer)
+        try:
+            issued = msgspec.json.decode(answer.body, type=_Issued)
+            bearer, lifetime = Secret(issued.access_token).prefixed("Bearer "), issued.expires_in
+        except (ValueError, RecursionError):
+            damaged = not is_json(answer.body)
+            del answer  # its body may hold half of a token, and a traceback this frame
+        else:
+            return _Token(bearer, self._asked + lifetime, self._asked + _RENEW_AT * lifetime)
+        raise DecodeError("IAM's answer holds no token", malformed=damaged)
 
 
 class Tokens:
@@ -69,46 +85,35 @@ class Tokens:
 
     Args:
         account: whose.
-        pool: what carries requests to IAM.
+        sender: sends requests to IAM.
         calls: the client's calls.
+        tenant: whom a 429 of IAM is about.
         clock: Unix seconds.
-        retry: how often IAM is asked again when it fails.
     """
 
     def __init__(
         self,
         account: Account,
-        pool: SessionPool,
+        sender: Sender,
         calls: Calls,
+        tenant: str,
         clock: Callable[[], float] = time.time,
-        retry: RetryPolicy | None = None,
     ) -> None:
         self._account = account
-        self._pool = pool
+        self._sender = sender
         self._calls = calls
+        self._tenant = tenant
         self._clock = clock
         self._flights: Flights[_Token] = Flights()
         self._token: _Token | None = None
-        self._retry = retry or RetryPolicy()
-        self._trail: Trail  # of the renewal that is under way
         self._rejected = False
         self._refusal: tuple[AuthenticationFailed, float] | None = None  # and when
-        self._tenant = Scopes(account, API_VERSION).credential
-        key, token = account.api_key, account.token
-        self._fixed = isinstance(token, Secret)
-        self._fetch: Callable[[], Awaitable[_Token]]
-        if isinstance(key, Secret):
-            self._fetch = partial(self._from_iam, key)
-        elif isinstance(token, Secret):
-            self._fetch = partial(self._from_provider, partial(_unending, token))
-        elif callable(token):
-            self._fetch = partial(self._from_provider, token)
 
     async def authorization(self, until: float | None = None) -> Secret:
         """Return the value of the `Authorization` header.
 
         Args:
-            until: when the caller's call ends, in the event loop's time; it is not waited for.
+            until: when the caller's call ends, in the event loop's time.
 
         Raises:
             AuthenticationFailed: IAM refused the API key.
@@ -119,17 +124,16 @@ class Tokens:
         if token is not None and now < token.expires - _MARGIN:
             if now >= token.renew_at:
                 token.renew_at = now + _PAUSE
-                self._join(self._calls.deadline())
-                self._flights.begin("token", self._renew_quietly)
+                self._flights.begin("token", self._renew_in_background, self._calls.deadline())
             return token.authorization
-        if self._refusal is not None and 0 <= now - self._refusal[1] < _CALM:
+        if self._refusal is not None and 0 <= now - self._refusal[1] < _BELIEVED:
             raise self._refusal[0].again()
-        # Whoever waits has a deadline of their own, and the last to leave stops it.
-        self._join(self._calls.deadline() if until is None else until)
+        deadline = self._calls.deadline() if until is None else until
         try:
-            return (await self._flights.join("token", partial(self._renew, inf))).authorization
-        except (TransportError, ServerError, RateLimited):
-            if token is not None and token is self._token and self._clock() < token.expires:
+            return (await self._flights.join("token", self._renew, deadline)).authorization
+        except QRBackendsError as error:
+            alive = token is not None and token is self._token and self._clock() < token.expires
+            if error.outage and token is not None and alive:
                 return token.authorization  # it still lives, if not for long
             raise
 
@@ -138,41 +142,35 @@ class Tokens:
 
         Where the one before it was refused, too, a moment ago, the token is not to blame.
         """
-        if self._fixed:
+        if isinstance(self._account.token, Secret):
             return False
         if self._token is not None and self._token.authorization == authorization:
-            if 0 <= self._clock() - self._token.instead_since < _CALM:
+            if 0 <= self._clock() - self._token.replaced_at < _BELIEVED:
                 return False  # a new one was no better
             self._token = None
             self._rejected = True
         return True
 
-    def _join(self, until: float) -> None:
-        """Let a renewal be as patient as whoever waits longest for it."""
-        if "token" not in self._flights:
-            self._trail = Trail(self._retry, anyio.current_time(), until)
-        self._trail.until = max(self._trail.until, until)
-
     async def aclose(self) -> None:
         """Stop a renewal that is under way."""
         await self._flights.aclose()
 
-    async def _renew(self, deadline: float | None = None) -> _Token:
-        with self._calls.call(deadline):
-            try:
-                self._token = await self._fetch()
-            except AuthenticationFailed as error:
-                self._refusal = (error.again(), self._clock())
-                raise
+    async def _renew(self, flight: Flight[_Token]) -> _Token:
+        try:
+            self._token = await self._new(flight)
+        except AuthenticationFailed as error:
+            self._refusal = (error.again(), self._clock())
+            raise
         self._refusal = None
         if self._rejected:
             self._rejected = False
-            self._token.instead_since = self._clock()
+            self._token.replaced_at = self._clock()
         return self._token
 
-    async def _renew_quietly(self) -> _Token:
+    async def _renew_in_background(self, flight: Flight[_Token]) -> _Token:
         try:
-            return await self._renew()
+            with self._calls.call():  # a provider may hang, and nobody waits who would leave
+                return await self._renew(flight)
         except AuthenticationFailed:
             self._token = None  # the key has been revoked: the next call is told
             raise
@@ -180,13 +178,27 @@ class Tokens:
             logger.warning("the token could not be renewed, the old one is still good: %s", error)
             raise
 
-    async def _from_provider(self, provider: Callable[[], Awaitable[tuple[str | Secret, float]]]) -> _Token:
+    async def _new(self, flight: Flight[_Token]) -> _Token:
+        key, token = self._account.api_key, self._account.token
+        if isinstance(key, Secret):
+            exchange = _Exchange(self._account, key, self._clock)
+            url = f"{self._account.iam}/identity/token"
+            message = Message("iam", self._tenant, url, _headers, exchange.read, _form)
+            return await self._sender.send(message, exchange, self._sender.begin(flight))
+        if callable(token):
+            return await self._from_provider(token)
+        return self._provided((token, inf))
+
+    async def _from_provider(self, provider: BearerProvider) -> _Token:
         try:
             answer = await provider()
-        except Exception as error:  # it is the user's own code; its words may hold the token
+        except (Exception, asyncio.CancelledError) as error:  # it is the user's own code
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # it is we who were cancelled
             kind = AccountError if isinstance(error, _MISTAKES) else TransportError
             where = extract_tb(error.__traceback__)[-1]
-            failure: QRBackendsError = kind(
+            failure = kind(  # without its words, which may hold the token
                 f"the token provider failed with {type(error).__name__} "
                 f"({Path(where.filename).name}, line {where.lineno}, in {where.name})"
             )
@@ -205,44 +217,17 @@ class Tokens:
             return _Token(bearer.prefixed("Bearer "), until, now + _RENEW_AT * (until - now))
         raise AccountError("the token provider has to return (token, expiry in Unix seconds)")
 
-    async def _from_iam(self, key: Secret) -> _Token:
-        trail = self._trail
-        while True:
-            try:
-                return await self._exchange(key, trail)
-            except QRBackendsError as error:
-                await anyio.sleep(trail.failed(error, anyio.current_time()))
 
-    async def _exchange(self, key: Secret, trail: Trail) -> _Token:
-        asked = self._clock()
-        answer = await self._pool.exchange(
-            "POST",
-            f"{self._account.iam}/identity/token",
-            {
-                "Accept": "application/json",
-                "Content-Type": "application/x-www-form-urlencoded",
-                "User-Agent": USER_AGENT,
-            },
-            lane="iam",
-            account=self._account,
-            tenant=self._tenant,
-            deadline=trail.deadline,
-            sending=trail.sending,
-            repeated=trail.sent > 0,
-            data=Secret(urlencode({"grant_type": _GRANT, "apikey": key.reveal()})),
-        )
-        try:
-            bearer, lifetime = _read_token(self._account, answer)
-        except QRBackendsError as error:
-            del answer  # whose body may hold a token, and a traceback this frame
-            redact(error, key.reveal())  # an answer may echo it
-            raise
-        # Counted from our own clock: IAM's may differ, and its `expiration` with it.
-        return _Token(bearer.prefixed("Bearer "), asked + lifetime, asked + _RENEW_AT * lifetime)
+def _headers(_: Secret) -> Mapping[str, str]:
+    return {
+        "Accept": "application/json",
+        "Content-Type": "application/x-www-form-urlencoded",
+        "User-Agent": USER_AGENT,
+    }
 
 
-async def _unending(token: Secret) -> tuple[Secret, float]:
-    return token, inf
+def _form(key: Secret) -> Secret:
+    return Secret(urlencode({"grant_type": _GRANT, "apikey": key.reveal()}))
 
 
 class _Issued(Struct, frozen=True):
@@ -253,18 +238,6 @@ class _Issued(Struct, frozen=True):
 class _Refused(Struct, frozen=True):
     code: str | None = field(name="errorCode", default=None)
     message: str | None = field(name="errorMessage", default=None)
-
-
-def _read_token(account: Account, answer: Response) -> tuple[Secret, float]:
-    """Return the token in IAM's answer and its lifetime in seconds."""
-    if answer.status != 200:
-        raise _refusal(account, answer)
-    try:
-        issued = msgspec.json.decode(answer.body, type=_Issued)
-        return Secret(issued.access_token), issued.expires_in
-    except (ValueError, RecursionError):
-        problem = "IAM's answer holds no token"  # and no more of it is told, as it may hold half of one
-    raise DecodeError(problem, malformed=not is_json(answer.body))
 
 
 def _refusal(account: Account, answer: Response) -> QRBackendsError:

@@ -1,13 +1,23 @@
 """One client's calls: each with a deadline, and all of them over when the client is closed."""
 
-import asyncio
-from collections.abc import Callable, Iterator
+from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
+from typing import Protocol
 
 import anyio
 
-from ..errors import ClientClosed, InvalidRequest, Timeout
+from ..errors import ClientClosed, InvalidRequest, Timeout, WrongEventLoop
+
+
+class Closable(Protocol):
+    """What calls go through."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can go through it any more."""
+        ...
 
 
 class Calls:
@@ -15,14 +25,20 @@ class Calls:
 
     Args:
         total: seconds that a call may take unless it says otherwise.
-        check_loop: raises `ClientClosed` or `WrongEventLoop` where nothing can be asked here and now.
+        way: what the calls go through; once it is closed, there are no more.
     """
 
-    def __init__(self, total: float, check_loop: Callable[[], None]) -> None:
+    def __init__(self, total: float, way: Closable) -> None:
         self._total = total
-        self._check_loop = check_loop
+        self._way = way
+        self._loop: AbstractEventLoop | None = None
         self._scopes: set[anyio.CancelScope] = set()
         self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether there are no more calls."""
+        return self._closed or self._way.closed
 
     def deadline(self, timeout: float | None = None) -> float:
         """Return when a call that begins now has to end, in the event loop's time.
@@ -34,7 +50,7 @@ class Calls:
             InvalidRequest: it is no number greater than zero.
         """
         if timeout is None:
-            return asyncio.get_running_loop().time() + self._total
+            return get_running_loop().time() + self._total
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
             raise InvalidRequest("timeout has to be a number of seconds greater than zero")
         return anyio.current_time() + (
@@ -63,15 +79,26 @@ class Calls:
             finally:
                 self._scopes.discard(scope)
         if scope.cancelled_caught:
-            if self._closed:
+            if self.closed:
                 raise ClientClosed("the client was closed during the call")
             raise Timeout(f"no answer within {max(0.0, until - began):.3g} s")
 
     def check(self) -> None:
         """Raise `ClientClosed` if the client is closed, and `WrongEventLoop` in another loop than its own."""
-        if self._closed:
+        if self._closed or self._way.closed:
             raise ClientClosed("the client is closed")
-        self._check_loop()
+        if get_running_loop() is not self._loop:
+            self.check_loop()
+
+    def check_loop(self) -> None:
+        """Raise `WrongEventLoop` in another event loop than the one in which the first call was made."""
+        loop = get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise WrongEventLoop(
+                "the client belongs to the event loop in which it was first used; make one for each loop"
+            )
 
     def end(self) -> None:
         """End all calls, whose callers get `ClientClosed`, and let no other begin."""

@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from math import inf
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Protocol, Self
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import aiohttp
@@ -32,7 +31,7 @@ from ..errors import (
 from ..protocol.headers import retry_after
 from .body import ACCEPT_ENCODING, Body
 from .breaker import Circuit
-from .queue import Deadline, Lane
+from .queue import Lane
 from .traffic import RegionStats
 
 logger = logging.getLogger("qrbackends.pool")
@@ -79,6 +78,23 @@ class Limits:
                 raise ValueError(f"{name} has to be {kind}; and no more than {_MOST}")
 
 
+class CallState(Protocol):
+    """What a request has to know of the call that it belongs to."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the call has sent a request before."""
+        ...
+
+    def deadline(self) -> float:
+        """Return when the call has to end, in the event loop's time, as far as is known now."""
+        ...
+
+    def sending(self) -> None:
+        """Take note that a request is sent now."""
+        ...
+
+
 class Response(NamedTuple):
     """A whole answer."""
 
@@ -116,7 +132,8 @@ class SessionPool:
         self._patience = self._limits.connect + self._limits.read  # for an answer's headers
         self._roads: dict[tuple[str, str], _Road] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
+        self.closed = False
+        """Whether it is closed: nothing is sent any more."""
 
     @property
     def limits(self) -> Limits:
@@ -129,12 +146,10 @@ class SessionPool:
         url: str,
         headers: Mapping[str, str],
         *,
-        lane: str,
+        region: str,
         account: Account,
+        call: CallState,
         tenant: Hashable = None,
-        deadline: Deadline = lambda: inf,
-        sending: Callable[[], None] = lambda: None,
-        repeated: bool = False,
         data: Secret | None = None,
     ) -> Response:
         """Send one request and return the whole answer, whatever its status.
@@ -143,13 +158,11 @@ class SessionPool:
             method: the HTTP method.
             url: the address, already percent-encoded.
             headers: all headers that matter.
-            lane: whose limit it counts against: the region's, or IAM's.
+            region: whose limit it counts against: a region's, or IAM's.
             account: whose proxies and TLS settings hold.
+            call: the call that it belongs to. What cannot be sent before its deadline is refused at once;
+                the deadline itself is not waited for.
             tenant: whom a 429 of the service is about.
-            deadline: when to give up, in the event loop's time. It is not waited for; what cannot be sent
-                before it is refused at once.
-            sending: called when its turn has come.
-            repeated: whether it repeats another, for the statistics.
             data: the body to send; a secret, as the only one that is sent holds the API key.
 
         Raises:
@@ -160,12 +173,12 @@ class SessionPool:
         """
         self.check()
         target = URL(url, encoded=True)
-        session, queue = self._road(lane, target)
+        session, queue = self._road(region, target)
         about = target.raw_path_qs if method == "GET" else None
         proxy = self._proxy(account, target)
-        async with queue.turn(tenant, deadline, about, repeated=repeated) as turn:
+        async with queue.turn(tenant, call.deadline, about, repeated=call.repeated) as turn:
             self.check()  # it may have been closed while this one waited for its place
-            sending()
+            call.sending()
             patience = asyncio.timeout(self._patience)
             failure: QRBackendsError
             try:
@@ -224,7 +237,7 @@ class SessionPool:
             WrongEventLoop: the pool belongs to another event loop.
         """
         self.check_loop()
-        self._closed = True
+        self.closed = True
         roads, self._roads = self._roads, {}
         for road in roads.values():
             road.lane.close()
@@ -245,7 +258,7 @@ class SessionPool:
 
     def check(self) -> None:
         """Raise `ClientClosed` if the pool is closed, and `WrongEventLoop` if it belongs to another one."""
-        if self._closed:
+        if self.closed:
             raise ClientClosed("the client is closed")
         self.check_loop()
 
@@ -305,7 +318,7 @@ class SessionPool:
 
     def _translated(self, error: Exception) -> QRBackendsError:
         """Return our error for aiohttp's; of its text only what the operating system said is kept."""
-        if self._closed:
+        if self.closed:
             return ClientClosed("the client was closed during the call")
         match error:
             case aiohttp.ConnectionTimeoutError():

@@ -1,29 +1,12 @@
-"""What is tried again, and when. No I/O."""
+"""Which failed requests are sent again, and when. No I/O."""
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from ..errors import (
-    Attempt,
-    BodyTooLarge,
-    CircuitOpen,
-    ConnectionLost,
-    DecodeError,
-    HeldBack,
-    QRBackendsError,
-    RateLimited,
-    RedirectRefused,
-    ServerError,
-    TLSError,
-    TransportError,
-)
+from ..errors import Attempt, CircuitOpen, ConnectionLost, HeldBack, QRBackendsError
 from .throttle import MAX_HOLD
-
-# The service's own failures, those of gateways, and Cloudflare's; not 501, which stays as it is.
-_PASSING: Final = frozenset((500, 502, 503, 504, *range(520, 525)))
-
 
 _ABSURD: Final = 1e308  # seconds
 
@@ -61,30 +44,34 @@ class RetryPolicy:
                 raise ValueError(f"{name} has to be a number of seconds, 0 or more")
 
 
-class Trail:
+@dataclass(slots=True)
+class RetryState:
     """What one call's requests came to so far.
 
     Args:
         policy: what is tried again.
         began: when the call began, in the event loop's time.
-        until: when it has to end; it may move, as others may join it who have longer.
+        deadline: returns when it has to end; that may change, as others who have longer may join it.
         draw: gives random numbers from 0 to 1.
+
+    Attributes:
+        sent: how many requests were sent.
+        last: the last failure of a request that was sent.
+        history: every failure.
     """
 
-    def __init__(
-        self, policy: RetryPolicy, began: float, until: float, draw: Callable[[], float] = random.random
-    ) -> None:
-        self.until = until
-        self.sent = 0
-        self.last: QRBackendsError | None = None
-        self._policy = policy
-        self._began = began
-        self._draw = draw
-        self._history: list[Attempt] = []
+    policy: RetryPolicy
+    began: float
+    deadline: Callable[[], float]
+    draw: Callable[[], float] = random.random
+    sent: int = 0
+    last: QRBackendsError | None = None
+    history: list[Attempt] = field(default_factory=list)
 
-    def deadline(self) -> float:
-        """Return when the call has to end, as far as is known now."""
-        return self.until
+    @property
+    def repeated(self) -> bool:
+        """Whether a request was sent before."""
+        return self.sent > 0
 
     def sending(self) -> None:
         """Note that a request is sent."""
@@ -93,56 +80,46 @@ class Trail:
     def note(self, error: QRBackendsError, now: float) -> None:
         """Note that a request failed."""
         self.last = error
-        self._history.append(Attempt(now - self._began, f"{type(error).__name__}: {error.message}"))
+        self.history.append(self._attempt(error, now))
 
-    def failed(self, error: QRBackendsError, now: float) -> float:
+    def pause_after(self, error: QRBackendsError, now: float) -> float:
         """Note that a request failed, or was not sent, and return the seconds to wait before the next.
 
         Raises:
             QRBackendsError: there is no next attempt; the last real failure of this call.
         """
-        if isinstance(error, (CircuitOpen, HeldBack)):  # it was not sent
-            if self.last is None or not self._is_worth_it(error, now):
-                raise self.told(error, now)
+        if isinstance(error, (CircuitOpen, HeldBack)):  # nothing was sent
+            if self.last is None or not self._is_worth_waiting(error, now):
+                raise self.failure(error, now)
             return error.retry_after or 0.0
         self.note(error, now)
-        if self.sent >= self._policy.attempts or not is_passing(error):
-            raise self.told(error, now)
+        if self.sent >= self.policy.attempts or not error.retryable:
+            raise self.failure(error, now)
         if isinstance(error, ConnectionLost) and self.sent == 1:
             return 0.0
         exponent = min(self.sent - 1, 60)  # beyond which floats gain nothing
-        pause = self._draw() * min(self._policy.cap, self._policy.base * 2.0**exponent)
-        if now + max(pause, min(getattr(error, "retry_after", None) or 0.0, MAX_HOLD)) >= self.until:
-            raise self.told(error, now)
+        pause = self.draw() * min(self.policy.cap, self.policy.base * 2.0**exponent)
+        if now + max(pause, min(getattr(error, "retry_after", None) or 0.0, MAX_HOLD)) >= self.deadline():
+            raise self.failure(error, now)
         return pause
 
-    def told(self, error: QRBackendsError, now: float) -> QRBackendsError:
-        """Return what the caller is told: the last real failure, or `error` where there was none.
+    def failure(self, error: QRBackendsError, now: float) -> QRBackendsError:
+        """Return what to raise: the last real failure with its history, or `error` where there was none.
 
-        A request that is still under way came to `error`.
+        A request that is still under way ended with `error`.
         """
         real = self.last or error
-        history = [*self._history]
+        history = [*self.history]
         if self.sent > len(history):
-            history.append(Attempt(now - self._began, f"{type(error).__name__}: {error.message}"))
+            history.append(self._attempt(error, now))
         real.history = tuple(history)
-        return real.about(attempts=self.sent)
+        real.attempts = self.sent
+        return real
 
-    def _is_worth_it(self, refusal: CircuitOpen | HeldBack, now: float) -> bool:
-        """Return whether to wait for a region that rests; whoever has just come is not kept waiting."""
+    def _attempt(self, error: QRBackendsError, now: float) -> Attempt:
+        return Attempt(now - self.began, f"{type(error).__name__}: {error.message}")
+
+    def _is_worth_waiting(self, refusal: CircuitOpen | HeldBack, now: float) -> bool:
+        """Return whether to wait for a region that rests; a call that has just begun is not kept waiting."""
         wait = refusal.retry_after or 0.0
-        return isinstance(refusal, CircuitOpen) and wait <= self._policy.cap and now + wait < self.until
-
-
-def is_passing(error: QRBackendsError) -> bool:
-    """Return whether the same request may well succeed if it is sent again."""
-    match error:
-        case DecodeError():
-            return error.malformed  # damaged on its way; what is whole and has the wrong shape stays so
-        case ServerError():
-            return error.status in _PASSING
-        case BodyTooLarge() | RedirectRefused() | TLSError() | CircuitOpen() | HeldBack():
-            return False
-        case TransportError() | RateLimited():
-            return True
-    return False
+        return isinstance(refusal, CircuitOpen) and wait <= self.policy.cap and now + wait < self.deadline()

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ..cache.cache import Fetched
+from ..cache.entry import Fetched
 from ..client import Client
 from ..models import BackendList
 from ..protocol.requests import Resource

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from ..accounts.urls import is_loopback
-from ..cache.cache import Fetched
+from ..cache.entry import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
 from ..fleet.monitor import Known

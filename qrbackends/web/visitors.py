@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
-from ..cache.cache import Fetched
+from ..cache.entry import Fetched
 from ..client import Client
 from ..errors import InstanceUnavailable, NotFound, QRBackendsError
 from ..models import Backend, BackendList

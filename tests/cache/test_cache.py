@@ -163,8 +163,8 @@ def remembered(client: Client) -> bool:
     """Return whether anything but answers is left of the calls that have ended."""
     gc.collect()  # a traceback and its frame keep each other alive
     cache = client._cache
-    flights = (cache._flights._flights, cache._flights._tasks, client._routes._flights._flights)
-    return any((*flights, cache._renewals, cache._memory._tickets, client._calls._scopes))
+    flights = (cache._flights._flights, cache._flights._tasks, client._directory._flights._flights)
+    return any((*flights, cache._renewals, cache._memory._epochs, client._calls._scopes))
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ async def test_a_right_that_ends_is_noticed_in_the_background_too(
 async def test_a_key_that_iam_refuses_takes_all_old_answers_of_the_account(
     wide: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qrbackends.service.tokens._CALM", 0.0)  # IAM is asked anew at once
+    monkeypatch.setattr("qrbackends.service.tokens._BELIEVED", 0.0)  # IAM is asked anew at once
     async with client_of(wide, clock) as client:
         await filled(client)
         clock.now += FRESH + GRACE + 1

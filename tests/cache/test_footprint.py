@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from qrbackends import BackendConfiguration, BackendProperties, Request
+from qrbackends.cache.entry import Entry
 from qrbackends.cache.footprint import retained_size
-from qrbackends.cache.memory import Entry, Memory
+from qrbackends.cache.memory import Memory
 from qrbackends.emulator import SnapshotFleet
 from qrbackends.protocol.answers import parse
 
@@ -52,7 +53,7 @@ def ratio(resource: Any, body: bytes) -> float:
         look_up(value)
         own = msgspec.structs.replace(request, fields=request.fields)
         memory.put(
-            memory.ticket(("s" * 64, own)),
+            memory.epoch(("s" * 64, own)),
             Entry(value, 0.0, 1e12, 1e12, retained_size(resource, body, value)),
         )
         return value

@@ -1,6 +1,5 @@
-"""The short way to what is known: as fast as it is, it promises what the long one does."""
+"""A hit: what is fresh in memory is given without a request, and without a turn of the event loop."""
 
-import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,7 +14,6 @@ from qrbackends import (
     Memory,
     NotFound,
 )
-from qrbackends.cache import cache as module
 from qrbackends.emulator import Emulator, SyntheticFleet
 
 pytestmark = pytest.mark.anyio
@@ -101,27 +99,21 @@ async def test_what_was_invalidated_is_asked_for(emulator: Emulator, client: Cli
 
 
 async def test_a_backend_that_moves_is_asked_for_where_it_is(emulator: Emulator, client: Client) -> None:
-    known = await client.properties("alpha")
-    for crn in (one.crn for one in emulator.instances if one.region == "us-east"):
-        client._routes._known[crn] = frozenset()
-    eu = next(one for one in emulator.instances if one.region == "eu-de")
-    client._routes._known[eu.crn] = frozenset(["alpha"])
-    client._routes._moved()
+    here = await client.properties("alpha")
+    emulator.set_backend("alpha", hidden=True)
+    await client.backends(refresh=True)
     with pytest.raises(NotFound):
         await client.properties("alpha")
-    client._routes._known.clear()
-    assert await client.properties("alpha") is known, "still kept for the instance that had it"
+    emulator.set_backend("alpha", hidden=False)
+    await client.backends(refresh=True)
+    assert await client.properties("alpha") is here, "still kept for the instance that has it"
 
 
-async def test_new_lists_forget_the_short_way_only_where_something_moved(
-    emulator: Emulator, client: Client
-) -> None:
-    await client.properties("alpha")
-    await client.backends(refresh=True)
-    assert len(client._cache._wordings) == 1
-    emulator.set_backend("beta", hidden=True)
-    await client.backends(refresh=True)
-    assert client._cache._wordings == {}
+async def test_a_hit_takes_no_turn_of_the_event_loop(client: Client) -> None:
+    known = await client.properties("alpha")
+    with pytest.raises(StopIteration) as ended:
+        client.properties("alpha").send(None)
+    assert ended.value.value is known
 
 
 @pytest.mark.parametrize("wrong", [["alpha"], {}, None, 7, ""])
@@ -138,15 +130,3 @@ async def test_a_closed_client_gives_nothing(emulator: Emulator) -> None:
         await opened.properties("alpha")
     with pytest.raises(ClientClosed):
         await opened.properties("alpha")
-
-
-async def test_what_is_not_kept_any_more_is_not_held(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_WORDINGS", 3)
-    for name in ("alpha", "beta"):
-        for variant in (None, "extra_gates"):
-            await client.properties(name, calibration_id=variant)
-            await client.configuration(name, calibration_id=variant)
-            assert 1 <= len(client._cache._wordings) <= 3
-    await client.invalidate()
-    gc.collect()
-    assert {remembered() for _, remembered in client._cache._wordings.values()} == {None}

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qrbackends import Memory, Request
-from qrbackends.cache.memory import Entry, Key
+from qrbackends.cache.entry import Entry
+from qrbackends.cache.memory import Key
 
 
 class Clock:
@@ -30,7 +31,7 @@ def key(scope: str, name: str) -> Key:
 def put(memory: Memory, where: Key, size: int = 10, lives: float = 100.0) -> Entry:
     now = memory.clock()
     entry = Entry(where, now, now + lives / 2, now + lives, size)
-    memory.put(memory.ticket(where), entry)
+    memory.put(memory.epoch(where), entry)
     return entry
 
 
@@ -92,25 +93,25 @@ def test_removing_counts_and_spoils_what_is_under_way(clock: Clock) -> None:
     for scope in ("s", "t"):
         for name in "ab":
             put(memory, key(scope, name))
-    ticket = memory.ticket(key("s", "a"))
+    epoch = memory.epoch(key("s", "a"))
     assert memory.remove(["s"], lambda request: request.backend_id == "a") == 1
-    assert not ticket.valid
-    memory.put(ticket, Entry("old", 0.0, 1.0, 2.0, 1))
+    assert epoch.over
+    memory.put(epoch, Entry("old", 0.0, 1.0, 2.0, 1))
     assert memory.get(key("s", "a")) is None
-    assert memory.ticket(key("s", "a")) is not ticket
+    assert memory.epoch(key("s", "a")) is not epoch
     assert memory.remove(["s", "t", "unknown"], lambda _: True) == 3
     assert memory.bytes == 0
 
 
-def test_a_ticket_is_shared_until_a_new_one_is_asked_for(clock: Clock) -> None:
+def test_an_epoch_is_shared_until_a_new_one_is_asked_for(clock: Clock) -> None:
     memory = Memory(clock=clock)
-    first = memory.ticket(key("s", "a"))
-    assert memory.ticket(key("s", "a")) is first
-    second = memory.new_ticket(key("s", "a"))
-    assert (first.valid, second.valid) == (False, True)
-    assert memory.ticket(key("s", "a")) is second
+    first = memory.epoch(key("s", "a"))
+    assert memory.epoch(key("s", "a")) is first
+    second = memory.new_epoch(key("s", "a"))
+    assert (first.over, second.over) == (True, False)
+    assert memory.epoch(key("s", "a")) is second
     del first, second
-    assert not memory._tickets, "they leave with those who hold them"
+    assert not memory._epochs, "they leave with those who hold them"
 
 
 @pytest.mark.parametrize("make", [lambda: Memory(-1), lambda: Memory(share=0), lambda: Memory(share=1.1)])
@@ -159,30 +160,3 @@ def test_the_accounts_are_right_whatever_happens(steps: list[tuple[str, str, str
         assert memory.bytes == sum(kept.values()) <= 100
         for scope in "stu":
             assert sum(size for (own, _), size in kept.items() if own == scope) <= 50
-
-
-def test_what_was_read_past_it_is_used_at_the_next_put(clock: Clock) -> None:
-    memory = Memory(30, share=1.0, clock=clock)
-    entries = {name: put(memory, key("s", name)) for name in "abc"}
-    assert all(entry.kept for entry in entries.values())
-    memory.used[key("s", "a")] = None
-    memory.used[key("s", "gone")] = None
-    put(memory, key("s", "d"))
-    assert [name for name in "abcd" if memory.get(key("s", name))] == ["a", "c", "d"]
-    assert not memory.used
-    assert {name: entry.kept for name, entry in entries.items()} == {"a": True, "b": False, "c": True}
-
-
-def test_an_entry_knows_whether_it_is_kept(clock: Clock) -> None:
-    memory = Memory(30, share=1.0, clock=clock)
-    first = put(memory, key("s", "a"))
-    second = put(memory, key("s", "a"))
-    assert (first.kept, second.kept) == (False, True)
-    memory.remove(["s"], lambda _: True)
-    assert not second.kept
-    third = put(memory, key("s", "a"), lives=5.0)
-    clock.now = 6.0
-    assert memory.bytes == 0
-    assert not third.kept
-    huge = put(memory, key("s", "b"), size=31)
-    assert not huge.kept

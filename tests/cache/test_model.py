@@ -1,6 +1,6 @@
 """The cache against a model of what it promises, in sequences that nobody thought of.
 
-The model is written from the promises and knows nothing of tickets, flights' keys or the memory tier. The
+The model is written from the promises and knows nothing of epochs, flights' keys or the memory tier. The
 service is a fake whose fetches are held until a rule answers them; time is a number that a rule moves. After
 every step the event loop runs until nothing can go on, and what each caller got, what was asked of the
 service, what was stopped and what was counted has to be what the model says.
@@ -25,7 +25,10 @@ from hypothesis.stateful import (
 )
 
 from qrbackends.accounts.account import Account, Instance
-from qrbackends.cache.cache import Cache, Fetched
+from qrbackends.accounts.scope import Scope, Scopes
+from qrbackends.cache.cache import Cache
+from qrbackends.cache.entry import Fetched
+from qrbackends.cache.loader import Loader
 from qrbackends.cache.memory import Memory
 from qrbackends.cache.policy import CachePolicy
 from qrbackends.cache.stats import ResourceStats
@@ -48,17 +51,16 @@ from qrbackends.errors import (
     Timeout,
     Unauthorized,
 )
-from qrbackends.protocol.requests import Request
-from qrbackends.service.origin import Answer, Origin, read
+from qrbackends.protocol.requests import API_VERSION, Request
+from qrbackends.service.origin import Answer, Origin, decoded
 from qrbackends.tasks.deadlines import Calls
-from qrbackends.transport.pool import SessionPool
-from qrbackends.transport.retry import RetryPolicy, Trail
+from qrbackends.tasks.flight import Flight
+from qrbackends.transport.pool import Response, SessionPool
 
 T = TypeVar("T")
 
 TICKS = 25  # of the event loop; the longest way from an answer to its callers takes less than 10
 
-RECALLED = -1.0  # an age that none has
 US = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::")
 EU = Instance("crn:v1:bluemix:public:quantum-computing:eu-de:a/1:3::")
 REQUESTS = (
@@ -88,6 +90,7 @@ POLICIES = (
 )
 STEPS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 AGES = (-8.0, -4.0, -0.25, 0.0, 2.0, 3.75, 4.0, 8.0, 15.75, 16.0)  # from the end of freshness
+MAX_AGES = (None, 0.0, 1.0, 0.5, 8.0, 100.0)  # 0 and 1 are also False and True
 PAUSES = (0.0, 0.75, 1.0, 2.0)  # after a failure
 
 OUTAGES: tuple[Callable[[str], QRBackendsError], ...] = (
@@ -142,21 +145,14 @@ class Service:
     def __init__(self) -> None:
         self.new: list[Held] = []
 
-    def trail(self, until: float) -> Trail:
-        return Trail(RetryPolicy(), 0.0, until)
-
-    async def fetch(self, request: Request, instance: Instance, trail: Trail) -> Answer:
-        held = Held(Key(request, instance))
+    async def ask(self, request: Request, scope: Scope, flight: Flight[Any]) -> Answer:
+        held = Held(Key(request, scope.instance))
         self.new.append(held)
         try:
             return await held.answer
         except asyncio.CancelledError:
             held.stopped = True
             raise
-        except QRBackendsError as error:
-            raise error.about(
-                region=instance.region, instance=instance.crn, backend=request.backend_id, attempts=1
-            ) from None
 
 
 # --- the model
@@ -192,6 +188,7 @@ class Caller:
 
     key: Key
     refresh: bool
+    max_age: float | None
     task: asyncio.Task[Fetched[Any]]
     fetch: Fetch | None = None
     gets: Fetched[Any] | QRBackendsError | asyncio.CancelledError | None = None
@@ -223,7 +220,9 @@ class Model:
 
     def ask(self, caller: Caller) -> None:
         known = None if caller.refresh else self._get(caller.key)
-        if known is not None and self.now < known.fresh_until:
+        if caller.max_age is not None and not (known and self._is_young(known, caller.max_age)):
+            self._wait(caller)
+        elif known is not None and (caller.max_age is not None or self.now < known.fresh_until):
             self._count(caller.key, "hits")
             self._give(caller, known, "memory")
         elif known is not None and self._is_given_at_once(known):
@@ -312,6 +311,9 @@ class Model:
         known = self._known.get(key)
         return known if known is not None and self.now < known.kept_until else None
 
+    def _is_young(self, known: Known, max_age: float) -> bool:
+        return self.now - known.at <= max_age and not isinstance(known.value, NotFound)
+
     def _is_given_at_once(self, known: Known) -> bool:
         if isinstance(known.value, NotFound):
             return False
@@ -321,7 +323,8 @@ class Model:
         )
 
     def _instead_of_error(self, caller: Caller) -> Known | None:
-        known = None if caller.refresh else self._get(caller.key)
+        insists = caller.refresh or caller.max_age is not None
+        known = None if insists else self._get(caller.key)
         if known is None or isinstance(known.value, NotFound):
             return None
         return known if self.now < known.fresh_until + self.policy.stale_if_error else None
@@ -425,8 +428,8 @@ class CacheMachine(RuleBasedStateMachine):
         self.loop.set_debug(False)  # it would note the stack of a million callbacks, of which none is slow
         self.agree = False
         self.service = Service()
-        pool = SessionPool()
-        self.calls = Calls(pool.limits.total, pool.check)
+        self.calls = Calls(30.0, SessionPool())
+        self.scopes = Scopes(Account(token="secret", instances=[US, EU]), API_VERSION)
         self.callers: list[Caller] = []
         self.invalidations: list[tuple[asyncio.Task[int], int]] = []
         self.errors: dict[int, QRBackendsError] = {}  # given to callers; kept, so that no id is used twice
@@ -441,15 +444,10 @@ class CacheMachine(RuleBasedStateMachine):
         self.end_calls_first = end_calls_first
         self.keys = keys
         self.model = Model(policy)
-        self.cache = Cache(
-            Account(token="secret", instances=[US, EU]),
-            cast("Origin", self.service),
-            self.calls,
-            policy,
-            Memory(clock=lambda: self.model.now),
-            body_limit=2**20,
-            draw=lambda: 1.0,
-        )
+        memory = Memory(clock=lambda: self.model.now)
+        loader = Loader(cast("Origin", self.service), policy, memory, draw=lambda: 1.0)
+        scopes = [self.scopes.of(US), self.scopes.of(EU)]
+        self.cache = Cache(self.calls, policy, memory, loader, lambda: scopes)
         self.agree = True
 
     # --- the rules
@@ -464,6 +462,12 @@ class CacheMachine(RuleBasedStateMachine):
     def ask_without_insisting(self, keys: list[int]) -> None:
         for key in keys:
             self._ask(key, False)
+        self._settle()
+
+    @rule(keys=st.lists(_key, min_size=1, max_size=3), ages=st.lists(st.sampled_from(MAX_AGES), min_size=3))
+    def ask_for_something_young(self, keys: list[int], ages: list[float | None]) -> None:
+        for key, max_age in zip(keys, ages, strict=False):
+            self._ask(key, False, max_age=max_age)
         self._settle()
 
     @rule(key=_key, refresh=st.booleans())
@@ -601,30 +605,22 @@ class CacheMachine(RuleBasedStateMachine):
 
     # --- one event, for both
 
-    def _ask(self, index: int, refresh: bool, deadline: float | None = None) -> Caller:
+    def _ask(
+        self, index: int, refresh: bool, deadline: float | None = None, max_age: float | None = None
+    ) -> Caller:
         key = self.keys[index % len(self.keys)]
-        caller = Caller(key, refresh, self.loop.create_task(self._asking(key, refresh, deadline)))
+        scope = self.scopes.of(key.instance)
+        asking = self.cache.fetch(key.request, scope, deadline, refresh=refresh, max_age=max_age)
+        caller = Caller(key, refresh, max_age, self.loop.create_task(asking))
         self.callers.append(caller)
         self.model.ask(caller)
         return caller
 
-    async def _asking(self, key: Key, refresh: bool, deadline: float | None) -> Fetched[Any]:
-        """Ask as the client does: by the short way first, where there is one."""
-        request, instance = key
-        wording = (request.resource, request.backend_id, request.calibration_id, instance.crn)
-        if not refresh and deadline is None and request.updated_before is None:
-            value = self.cache.recall(wording)
-            if value is not None:
-                return Fetched(value, RECALLED, "memory")
-        fetched = await self.cache.fetch(request, instance, deadline, refresh=refresh)
-        if request.updated_before is None:
-            self.cache.note(wording, request, instance)
-        return fetched
-
     def _answer(self, fetch: Fetch) -> None:
         request, instance = fetch.key
         body = BODIES[request.resource]
-        value = read(request, instance, 200, {}, body)  # a new object, so that it can be traced
+        # A new object, so that it can be traced.
+        value = decoded(request, self.scopes.of(instance), Response(200, {}, body))
         _held(fetch).answer.set_result(Answer(value, body, ""))
         self.model.answer(fetch, value)
 
@@ -656,7 +652,11 @@ class CacheMachine(RuleBasedStateMachine):
         closing.result()
         assert not self.callers
         assert not asyncio.all_tasks(self.loop)
-        for late in (self.cache.fetch(*self.keys[0]), self.cache.invalidate(lambda _: True)):
+        request, instance = self.keys[0]
+        for late in (
+            self.cache.fetch(request, self.scopes.of(instance)),
+            self.cache.invalidate(lambda _: True),
+        ):
             with pytest.raises(ClientClosed):
                 self._run(late)
         assert not self.service.new
@@ -714,8 +714,7 @@ class CacheMachine(RuleBasedStateMachine):
         if isinstance(promised, Fetched):
             assert error is None, f"{error!r} instead of {promised}"
             given = caller.task.result()
-            age = promised.age if given.age == RECALLED else given.age  # the short way does not tell it
-            assert (given.source, age) == (promised.source, promised.age)
+            assert (given.source, given.age) == (promised.source, promised.age)
             assert given.value is promised.value, "another answer than promised"
             return
         assert promised is not None

@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from qrbackends import (
     Request,
     Secret,
 )
-from qrbackends.accounts.scope import Scope, Scopes
+from qrbackends.accounts.scope import Scopes
 from qrbackends.cache.stores import sealed as shared_tier
 from qrbackends.cache.stores.sealed import Shared
 from qrbackends.emulator import Emulator, Hold, Status
@@ -295,7 +296,7 @@ async def test_nobody_reads_what_only_another_may_read(
         assert NAME.encode() in stored.body
         assert await shared.get(strangers, ASKED.target) is None
         assert shared.rejected == 0
-        assert await shared.get(Scope(owners.id, strangers.key), ASKED.target) is None
+        assert await shared.get(replace(owners, key=strangers.key), ASKED.target) is None
         assert shared.rejected == 1
         (place,) = await places(redis, "v")
         sealed = await redis.get(place)
@@ -465,7 +466,7 @@ async def workers(
     try:
         for key in keys:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-W", "error", "-m", "tests.test_cache_shared"),
+                *(sys.executable, "-W", "error", "-m", "tests.cache.test_shared"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 cwd=ROOT,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import anyio
@@ -24,8 +25,9 @@ from qrbackends import (
     ServerError,
     Timeout,
 )
-from qrbackends.cache.cache import Source
-from qrbackends.fleet.directory import Routes
+from qrbackends.accounts.scope import Scope, Scopes
+from qrbackends.cache.entry import Source
+from qrbackends.fleet.directory import Directory
 from qrbackends.models import BackendsResponse, DeviceStatus
 
 from ..waiting import until
@@ -51,8 +53,9 @@ class Service:
         self.fetched: dict[str, tuple[float, Source]] = {}  # age and source of the lists
 
     async def fetch(
-        self, request: Request, instance: Instance, deadline: float | None = None, **how: Any
+        self, request: Request, scope: Scope, deadline: float | None = None, **how: Any
     ) -> Fetched[BackendsResponse]:
+        instance = scope.instance
         name = instance.crn.split(":")[7]
         self.asked.append(name)
         await anyio.lowlevel.checkpoint()
@@ -66,13 +69,15 @@ class Service:
         return Fetched(BackendsResponse(devices), *self.fetched.get(name, (0.0, "origin")))
 
 
-def routes(service: Service, *instances: Instance) -> Routes:
-    return Routes(Account(token="t", instances=instances or (A, B, C)), service.fetch)
+def directory(service: Service, *instances: Instance) -> Directory:
+    account = Account(token="t", instances=instances or (A, B, C))
+    return Directory(account, Scopes(account, "2026-04-15"), service.fetch)
 
 
-async def find(routes: Routes, backend_id: str) -> Instance:
+async def find(known: Directory, backend_id: str, until: float = inf) -> Instance:
     """Ask as the client does: the lists that are known first."""
-    return routes.known(backend_id) or await routes.find(backend_id)
+    request = Request("status", backend_id)
+    return (known.route(request) or await known.find(request, None, until)).instance
 
 
 def forbidden() -> QRBackendsError:
@@ -84,7 +89,7 @@ def broken() -> QRBackendsError:
 
 
 async def test_the_list_has_every_instance_s_backends_in_the_account_s_order() -> None:
-    listed = (await routes(Service(a=["x", "y"], b=["z"], c=[])).list(LIST)).value
+    listed = (await directory(Service(a=["x", "y"], b=["z"], c=[])).list(LIST)).value
     assert [(b.name, b.region, b.instance) for b in listed] == [
         ("x", "us-east", A.crn),
         ("y", "us-east", A.crn),
@@ -94,22 +99,22 @@ async def test_the_list_has_every_instance_s_backends_in_the_account_s_order() -
 
 
 async def test_a_failed_instance_does_not_hide_the_others() -> None:
-    listed = (await routes(Service(a=["x"], b=forbidden, c=["y"])).list(LIST)).value
+    listed = (await directory(Service(a=["x"], b=forbidden, c=["y"])).list(LIST)).value
     assert [b.name for b in listed] == ["x", "y"]
     assert [type(error) for error in listed.errors] == [Forbidden]
 
 
 async def test_only_if_every_instance_failed_is_an_error_raised() -> None:
     with pytest.raises(Forbidden):
-        await routes(Service(a=forbidden, b=forbidden, c=forbidden)).list(LIST)
+        await directory(Service(a=forbidden, b=forbidden, c=forbidden)).list(LIST)
     with pytest.raises(InstanceUnavailable, match="no instance could be listed") as caught:
-        await routes(Service(a=forbidden, b=broken, c=forbidden)).list(LIST)
+        await directory(Service(a=forbidden, b=broken, c=forbidden)).list(LIST)
     assert [type(error) for error in caught.value.errors] == [Forbidden, ServerError, Forbidden]
 
 
 async def test_a_backend_is_found_in_the_first_instance_that_lists_it() -> None:
     service = Service(a=["x"], b=["x", "y"], c=["y"])
-    finder = routes(service)
+    finder = directory(service)
     assert await find(finder, "x") == A
     assert await find(finder, "y") == B
     assert sorted(service.asked) == ["a", "b", "c"], "the lists are fetched once"
@@ -117,7 +122,7 @@ async def test_a_backend_is_found_in_the_first_instance_that_lists_it() -> None:
 
 async def test_many_callers_cost_one_round_of_lists() -> None:
     service = Service(a=["x"], b=["y"], c=["z"])
-    finder = routes(service)
+    finder = directory(service)
     found = await asyncio.gather(*(find(finder, name) for name in ["x", "y", "z"] * 300))
     assert found == [A, B, C] * 300
     assert sorted(service.asked) == ["a", "b", "c"]
@@ -125,13 +130,13 @@ async def test_many_callers_cost_one_round_of_lists() -> None:
 
 async def test_one_instance_needs_no_list() -> None:
     service = Service(a=[])
-    assert await find(routes(service, A), "anything") == A
+    assert await find(directory(service, A), "anything") == A
     assert service.asked == []
 
 
 async def test_an_unknown_backend_is_asked_for_anew_and_then_not_found() -> None:
     service = Service(a=["x"], b=[], c=[])
-    finder = routes(service)
+    finder = directory(service)
     await finder.list(LIST)
     with pytest.raises(NotFound, match="no instance of the account lists this backend") as caught:
         await find(finder, "new")
@@ -142,7 +147,7 @@ async def test_an_unknown_backend_is_asked_for_anew_and_then_not_found() -> None
 
 async def test_the_last_known_list_is_used_however_old() -> None:
     service = Service(a=["x"], b=["y"], c=[])
-    finder = routes(service)
+    finder = directory(service)
     await finder.list(LIST)
     service.lists |= {"a": broken, "b": broken, "c": broken}
     with pytest.raises(ServerError):
@@ -151,7 +156,7 @@ async def test_the_last_known_list_is_used_however_old() -> None:
 
 
 async def test_not_found_is_not_said_while_an_instance_is_unlisted() -> None:
-    finder = routes(Service(a=["x"], b=broken, c=[]))
+    finder = directory(Service(a=["x"], b=broken, c=[]))
     with pytest.raises(InstanceUnavailable, match="eu-de") as caught:
         await find(finder, "y")
     assert caught.value.backend == "y"
@@ -161,14 +166,14 @@ async def test_not_found_is_not_said_while_an_instance_is_unlisted() -> None:
 async def test_age_and_source_of_a_list_are_those_of_its_oldest_part() -> None:
     service = Service(a=["x"], b=["y"], c=forbidden)
     service.fetched = {"a": (7.0, "stale"), "b": (2.0, "memory")}
-    listed = await routes(service).list(LIST)
+    listed = await directory(service).list(LIST)
     assert (listed.age, listed.source) == (7.0, "stale")
 
 
 async def test_an_old_list_is_believed_for_what_it_has_and_not_for_what_it_lacks() -> None:
     service = Service(a=["x"], b=["y"], c=[])
     service.fetched = {"b": (70.0, "stale")}
-    finder = routes(service)
+    finder = directory(service)
     assert await find(finder, "y") == B
     with pytest.raises(InstanceUnavailable, match=r"\[eu-de\]: its list is 70 s old"):
         await find(finder, "new")
@@ -176,7 +181,7 @@ async def test_an_old_list_is_believed_for_what_it_has_and_not_for_what_it_lacks
 
 async def test_failures_are_not_remembered() -> None:
     service = Service(a=["x"], b=broken, c=[])
-    finder = routes(service)
+    finder = directory(service)
     with pytest.raises(InstanceUnavailable):
         await find(finder, "y")
     service.lists["b"] = ["y"]
@@ -185,7 +190,7 @@ async def test_failures_are_not_remembered() -> None:
 
 async def test_a_backend_that_moved_is_found_where_it_is_now() -> None:
     service = Service(a=["x"], b=[], c=[])
-    finder = routes(service)
+    finder = directory(service)
     assert await find(finder, "x") == A
     service.lists |= {"a": [], "b": ["x"]}
     await finder.list(LIST)
@@ -193,11 +198,13 @@ async def test_a_backend_that_moved_is_found_where_it_is_now() -> None:
 
 
 async def test_an_instance_is_named_by_itself_or_its_crn() -> None:
-    finder = routes(Service())
-    assert finder.named(B) == B
-    assert finder.named(B.crn) == B
+    finder, status = directory(Service()), Request("status", "x")
+    scope = finder.scopes[1]
+    assert scope.instance == B
+    assert finder.route(status, B) == scope
+    assert finder.route(status, B.crn) == scope
     with pytest.raises(AccountError, match="none of the account's instances"):
-        finder.named(instance("stranger"))
+        finder.route(status, instance("stranger"))
 
 
 class Slow(Service):
@@ -208,28 +215,29 @@ class Slow(Service):
         self.answers = asyncio.Event()
 
     async def fetch(
-        self, request: Request, instance: Instance, deadline: float | None = None, **how: Any
+        self, request: Request, scope: Scope, deadline: float | None = None, **how: Any
     ) -> Fetched[BackendsResponse]:
+        instance = scope.instance
         if instance.crn.split(":")[7] == "b":
             self.asked.append("b")
             await self.answers.wait()
             self.asked.remove("b")
-        return await super().fetch(request, instance, deadline, **how)
+        return await super().fetch(request, scope, deadline, **how)
 
 
 async def test_a_slow_instance_does_not_delay_those_before_it() -> None:
-    finder = routes(Slow(a=["x"], b=["y"], c=["z"]))
+    finder = directory(Slow(a=["x"], b=["y"], c=["z"]))
     assert await find(finder, "x") == A
     await finder.aclose()
 
 
 async def test_a_slow_instance_is_not_waited_for_longer_than_its_share() -> None:
     service = Slow(a=["x"], b=["y"], c=["z"])
-    finder = routes(service)
-    assert await finder.find("z", until=anyio.current_time() + 0.2) == C
+    finder = directory(service)
+    assert await find(finder, "z", anyio.current_time() + 0.4) == C
     assert await find(finder, "z") == C, "what its list said is known from then on"
     with pytest.raises(InstanceUnavailable, match="its list takes too long") as caught:
-        await finder.find("nowhere", until=anyio.current_time() + 0.05)
+        await find(finder, "nowhere", anyio.current_time() + 0.1)
     assert [type(error) for error in caught.value.errors] == [Timeout]
     assert sorted(service.asked) == ["a", "b", "c"], "and none is asked twice while one is under way"
     service.answers.set()
@@ -240,18 +248,18 @@ async def test_a_slow_instance_is_not_waited_for_longer_than_its_share() -> None
 async def test_no_other_regions_list_is_waited_for_once_one_has_the_backend() -> None:
     here, there = instance("c"), instance("a", "eu-de")
     service = Slow(a=["x"], b=["y"], c=["x", "z"])
-    finder = routes(service, instance("b", "eu-gb"), here, there)
+    finder = directory(service, instance("b", "eu-gb"), here, there)
     with anyio.fail_after(30):
-        assert await finder.find("z") == here
-        assert await finder.find("x") == here, "which goes before the other"
+        assert await find(finder, "z") == here
+        assert await find(finder, "x") == here, "which goes before the other"
     await finder.aclose()
 
 
 async def test_an_earlier_instance_of_the_same_region_is_waited_for() -> None:
     service = Slow(a=["x"], b=["x"], c=["x"])
     slow, quick = instance("b"), instance("c")
-    finder = routes(service, slow, quick)
-    finding = asyncio.create_task(finder.find("x"))
+    finder = directory(service, slow, quick)
+    finding = asyncio.create_task(find(finder, "x"))
     await until(lambda: "c" in service.asked)
     for _ in range(10):
         await asyncio.sleep(0)
@@ -264,8 +272,8 @@ async def test_an_earlier_instance_of_the_same_region_is_waited_for() -> None:
 
 async def test_a_list_that_failed_is_asked_for_anew_while_another_is_under_way() -> None:
     service = Slow(a=broken, b=["y"], c=["z"])
-    finder = routes(service)
-    assert await finder.find("z") == C
+    finder = directory(service)
+    assert await find(finder, "z") == C
     service.lists["a"] = ["x"]
     assert await find(finder, "x") == A
     await finder.aclose()
@@ -276,7 +284,7 @@ async def test_not_found_is_not_said_when_nothing_could_be_listed(
     failure: Callable[[], QRBackendsError],
 ) -> None:
     with pytest.raises(InstanceUnavailable):
-        await find(routes(Service(a=failure, b=failure, c=failure)), "x")
+        await find(directory(Service(a=failure, b=failure, c=failure)), "x")
 
 
 async def test_a_useless_account_is_told_as_it_is() -> None:
@@ -284,11 +292,11 @@ async def test_a_useless_account_is_told_as_it_is() -> None:
         return AuthenticationFailed("IAM refused the API key")
 
     with pytest.raises(AuthenticationFailed):
-        await find(routes(Service(a=refused, b=refused, c=refused)), "x")
+        await find(directory(Service(a=refused, b=refused, c=refused)), "x")
 
 
 async def test_closing_ends_the_search() -> None:
-    finder = routes(Slow(a=["x"], b=["y"], c=["z"]))
+    finder = directory(Slow(a=["x"], b=["y"], c=["z"]))
     searching = asyncio.create_task(find(finder, "y"))
     await anyio.wait_all_tasks_blocked()
     await finder.aclose()

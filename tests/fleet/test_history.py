@@ -301,7 +301,7 @@ async def test_only_what_the_services_own_clock_says_is_past_is_settled(tmp_path
     emulator = Emulator(SyntheticFleet({"device": 5}), regions=("us-east",))
     async with emulator, FileStore(tmp_path / "answers.sqlite") as store:
         async with Client(emulator.account(), store=store) as client:
-            client._cache._now = lambda: now + timedelta(days=30)
+            client._cache._loader._now = lambda: now + timedelta(days=30)
             await client.properties("device", updated_before=now + HOUR)
             await client.properties("device", updated_before=now - 2 * HOUR)
         emulator.reset_log()

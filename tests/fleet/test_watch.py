@@ -756,7 +756,7 @@ async def test_ten_instances_cost_ten_requests_a_tick(emulator: Emulator) -> Non
         world = World()
         client._watcher = Watcher(
             client.fetch,
-            client._known_instances,
+            client._directory.instances,
             clock=lambda: world.now,
             sleep=world.sleep,
             draw=lambda: 0.0,
@@ -925,7 +925,7 @@ async def watched(fleet: Listed, instances: int) -> AsyncIterator[tuple[Replay, 
         world = World()
         client._watcher = world.watcher = Watcher(
             client.fetch,
-            client._known_instances,
+            client._directory.instances,
             clock=lambda: world.now,
             sleep=world.sleep,
             draw=lambda: 0.0,

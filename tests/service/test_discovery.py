@@ -390,7 +390,8 @@ async def test_instances_that_change_while_a_backend_is_looked_for(emulator: Emu
         asking = asyncio.create_task(client.status(emulator.backends("eu-de")[0]))
         await held.reached()
         more = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/b:c::", url="http://127.0.0.1:1")
-        client._routes._instances = (more, *client._routes._instances)
+        directory = client._directory
+        directory._known = {more.crn: directory._scopes.of(more), **directory._known}
         emulator.clear_faults()
         assert (await asking).queue_length >= 0
 

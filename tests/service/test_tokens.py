@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import count
 
@@ -19,6 +20,7 @@ from qrbackends import (
 )
 from qrbackends.accounts.secret import Bearer, Secret
 from qrbackends.emulator import Emulator, Garbage, Hold, Status
+from qrbackends.service.sender import Sender
 from qrbackends.service.tokens import Tokens
 from qrbackends.tasks.deadlines import Calls
 from qrbackends.transport.pool import SessionPool
@@ -57,11 +59,16 @@ async def pool() -> AsyncIterator[SessionPool]:
     await pool.aclose()
 
 
+def tokens_of(
+    account: Account, pool: SessionPool, clock: Callable[[], float] = time.time, attempts: int = 5
+) -> Tokens:
+    sender = Sender(account, pool, RetryPolicy(attempts=attempts))
+    return Tokens(account, sender, Calls(pool.limits.total, pool), "tenant", clock)
+
+
 @pytest.fixture
 async def tokens(emulator: Emulator, pool: SessionPool, clock: Clock) -> AsyncIterator[Tokens]:
-    tokens = Tokens(
-        emulator.account(), pool, Calls(pool.limits.total, pool.check), clock, RetryPolicy(attempts=1)
-    )
+    tokens = tokens_of(emulator.account(), pool, clock, attempts=1)
     yield tokens
     await tokens.aclose()
 
@@ -129,7 +136,7 @@ async def test_iam_down_has_no_effect_while_the_token_lives(
         assert await tokens.authorization() == first
     await settle(tokens, emulator, 2)
     assert emulator.count("token") == 2, "a failed renewal is not repeated at once"
-    assert [record.levelno for record in caplog.records if record.name == "qrbackends.auth"] == [
+    assert [record.levelno for record in caplog.records if record.name == "qrbackends.tokens"] == [
         logging.WARNING
     ]
     clock.now += 11
@@ -142,7 +149,7 @@ async def test_iam_down_has_no_effect_while_the_token_lives(
 
 async def test_the_life_of_a_token_is_counted_by_our_clock(emulator: Emulator, pool: SessionPool) -> None:
     behind = Clock(1_000_000_000.0)
-    tokens = Tokens(emulator.account(), pool, Calls(pool.limits.total, pool.check), behind)
+    tokens = tokens_of(emulator.account(), pool, behind)
     first = await tokens.authorization()
     behind.now += 2000
     assert await tokens.authorization() == first
@@ -151,9 +158,7 @@ async def test_the_life_of_a_token_is_counted_by_our_clock(emulator: Emulator, p
 
 
 async def test_a_refused_key_is_one_clear_error(emulator: Emulator, pool: SessionPool) -> None:
-    tokens = Tokens(
-        replace(emulator.account(), api_key="not-a-key"), pool, Calls(pool.limits.total, pool.check)
-    )
+    tokens = tokens_of(replace(emulator.account(), api_key="not-a-key"), pool)
     with pytest.raises(AuthenticationFailed, match="IAM refused the API key") as caught:
         await tokens.authorization()
     assert caught.value.code == "BXNIM0415E"
@@ -194,7 +199,7 @@ async def test_ten_minutes_between_the_clocks_do_no_harm(
     emulator: Emulator, pool: SessionPool, clock: Clock, ahead: float
 ) -> None:
     ours = Clock(clock.now + ahead)
-    tokens = Tokens(emulator.account(), pool, Calls(pool.limits.total, pool.check), ours)
+    tokens = tokens_of(emulator.account(), pool, ours)
     for _ in range(48):  # in steps of five minutes, over four hours
         bearer = (await tokens.authorization()).reveal().removeprefix("Bearer ")
         assert emulator._issuer.accepts(bearer), "a token that is sent is alive"
@@ -269,7 +274,7 @@ async def test_a_rejected_token_is_dropped_once(tokens: Tokens, emulator: Emulat
 
 
 async def test_a_fixed_token_is_sent_as_it_is_and_cannot_be_renewed(pool: SessionPool) -> None:
-    tokens = Tokens(Account(token="abc"), pool, Calls(pool.limits.total, pool.check))
+    tokens = tokens_of(Account(token="abc"), pool)
     assert await tokens.authorization() == Secret("Bearer abc")
     assert not tokens.reject(Secret("Bearer abc"))
     assert await tokens.authorization() == Secret("Bearer abc")
@@ -281,7 +286,7 @@ async def test_a_provider_is_asked_when_its_token_nears_its_end(pool: SessionPoo
     async def provider() -> Bearer:
         return f"token-{next(numbers)}", clock.now + 100
 
-    tokens = Tokens(Account(token=provider), pool, Calls(pool.limits.total, pool.check), clock)
+    tokens = tokens_of(Account(token=provider), pool, clock)
     assert await tokens.authorization() == Secret("Bearer token-1")
     clock.now += 60
     assert await tokens.authorization() == Secret("Bearer token-1")
@@ -296,7 +301,7 @@ async def test_a_provider_that_answers_nonsense_is_told(pool: SessionPool, answe
     async def provider() -> object:
         return answer
 
-    tokens = Tokens(Account(token=provider), pool, Calls(pool.limits.total, pool.check))  # type: ignore[arg-type]
+    tokens = tokens_of(Account(token=provider), pool)  # type: ignore[arg-type]
     with pytest.raises(AccountError, match="token provider has to return") as caught:
         await tokens.authorization()
     assert caught.value.__cause__ is None, "it would quote what was returned"
@@ -313,7 +318,7 @@ async def test_a_provider_that_cannot_reach_its_source_is_an_outage(
     async def provider() -> Bearer:
         raise failure
 
-    tokens = Tokens(Account(token=provider), pool, Calls(pool.limits.total, pool.check))
+    tokens = tokens_of(Account(token=provider), pool)
     with pytest.raises(TransportError, match=f"the token provider failed with {type(failure).__name__}"):
         await tokens.authorization()
 
@@ -322,7 +327,7 @@ async def test_a_provider_that_fails_is_told_with_its_place_and_not_with_its_wor
     async def provider() -> Bearer:
         raise KeyError("the token is s3cret")
 
-    tokens = Tokens(Account(token=provider), pool, Calls(pool.limits.total, pool.check))
+    tokens = tokens_of(Account(token=provider), pool)
     with pytest.raises(AccountError, match=r"KeyError \(test_tokens.py, line \d+, in provider\)") as caught:
         await tokens.authorization()
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextvars import ContextVar
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from qrbackends.errors import ClientClosed, ConnectError, QRBackendsError
-from qrbackends.tasks.flight import Flights
+from qrbackends.errors import ClientClosed, ConnectError, QRBackendsError, Timeout
+from qrbackends.tasks.flight import Flight, Flights
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +25,7 @@ class Work:
         self.running = asyncio.Event()
         self.end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def __call__(self) -> str:
+    async def __call__(self, flight: Flight[str]) -> str:
         self.begun += 1
         self.running.set()
         try:
@@ -61,8 +62,8 @@ async def test_different_keys_do_not_share(flights: Flights[str]) -> None:
     async def name(text: str) -> str:
         return text
 
-    assert await flights.join("a", lambda: name("a")) == "a"
-    assert await flights.join("b", lambda: name("b")) == "b"
+    assert await flights.join("a", lambda _: name("a")) == "a"
+    assert await flights.join("b", lambda _: name("b")) == "b"
 
 
 async def test_work_is_begun_anew_after_it_ended(flights: Flights[str]) -> None:
@@ -115,6 +116,50 @@ async def test_each_caller_leaves_at_their_own_deadline(flights: Flights[str]) -
     assert await patient == "done"
 
 
+async def test_a_flight_is_as_patient_as_whoever_waits_longest(flights: Flights[str]) -> None:
+    patience: list[float] = []
+    known = QRBackendsError("the last real failure")
+
+    async def work(flight: Flight[str]) -> str:
+        flight.explain = lambda error, now: known
+        await anyio.lowlevel.checkpoint()
+        patience.append(flight.deadline())
+        await anyio.sleep_forever()
+        return ""
+
+    now = anyio.current_time()
+    hasty = asyncio.create_task(flights.join("key", work, now))
+    patient = asyncio.create_task(flights.join("key", work, now + 600))
+    with pytest.raises(QRBackendsError, match="the last real failure") as caught:
+        await hasty
+    assert caught.value is not known, "an error of the caller's own"
+    await anyio.wait_all_tasks_blocked()
+    assert patience == [now + 600]
+    patient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await patient
+
+
+async def test_a_caller_without_time_is_told_so(flights: Flights[str]) -> None:
+    with pytest.raises(Timeout, match="no answer within 0 s"):
+        await flights.join("key", Work(), anyio.current_time())
+    assert "key" not in flights
+
+
+async def test_work_in_the_background_is_given_up_in_time_unless_somebody_waits(
+    flights: Flights[str],
+) -> None:
+    alone, awaited = Work(), Work()
+    task = flights.begin("alone", alone, anyio.current_time())
+    flights.begin("awaited", awaited, anyio.current_time())
+    waiting = asyncio.create_task(flights.join("awaited", awaited))
+    await asyncio.wait([task])
+    assert task.cancelled()
+    await anyio.wait_all_tasks_blocked()
+    awaited.end.set_result("done")
+    assert await waiting == "done"
+
+
 async def test_every_caller_gets_an_error_of_their_own(flights: Flights[str]) -> None:
     work = Work()
     tasks = await callers(flights, work, 3)
@@ -127,7 +172,7 @@ async def test_every_caller_gets_an_error_of_their_own(flights: Flights[str]) ->
 
 
 async def test_a_mistake_of_ours_is_not_hidden(flights: Flights[str]) -> None:
-    async def broken() -> str:
+    async def broken(_: Flight[str]) -> str:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -135,7 +180,7 @@ async def test_a_mistake_of_ours_is_not_hidden(flights: Flights[str]) -> None:
 
 
 async def test_work_runs_in_a_context_of_its_own(flights: Flights[str]) -> None:
-    async def look() -> str:
+    async def look(_: Flight[str]) -> str:
         return variable.get()
 
     variable.set("the caller's")

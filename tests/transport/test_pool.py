@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from math import inf
 
 import aiohttp
 import anyio
@@ -31,6 +32,7 @@ from qrbackends import (
 )
 from qrbackends.tasks.deadlines import Calls
 from qrbackends.transport.pool import Response, SessionPool
+from qrbackends.transport.retry import RetryPolicy, RetryState
 
 from ..waiting import until
 
@@ -81,9 +83,12 @@ def ok(body: bytes, *headers: str) -> bytes:
     return "\r\n".join(head).encode() + body
 
 
+CALL = RetryState(RetryPolicy(), 0.0, lambda: inf)
+
+
 async def get(pool: SessionPool, url: str) -> Response:
-    with Calls(pool.limits.total, pool.check).call():
-        return await pool.exchange("GET", url, HEADERS, lane="here", account=ACCOUNT)
+    with Calls(pool.limits.total, pool).call():
+        return await pool.exchange("GET", url, HEADERS, region="here", account=ACCOUNT, call=CALL)
 
 
 async def test_an_answer_comes_whole_whatever_its_status() -> None:
@@ -231,8 +236,10 @@ async def test_each_region_has_a_limit_of_its_own_even_behind_one_address() -> N
     async with server(handler=hold) as (url, heads), pool(Limits(per_region=1)) as p:
         slow = asyncio.create_task(get(p, f"{url}/slow"))
         await until(lambda: bool(heads))
-        with Calls(p.limits.total, p.check).call():
-            there = await p.exchange("GET", f"{url}/quick", HEADERS, lane="there", account=ACCOUNT)
+        with Calls(p.limits.total, p).call():
+            there = await p.exchange(
+                "GET", f"{url}/quick", HEADERS, region="there", account=ACCOUNT, call=CALL
+            )
         assert there.body == b"{}"
         slow.cancel()
 
@@ -267,14 +274,18 @@ async def test_proxies_carry_https_and_nothing_else() -> None:
     refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
     async with server(refusal) as (proxy, heads), server(ok(b"{}")) as (url, _), pool() as p:
         account = Account(token="a-marked-token", proxies={"https": proxy, "http": proxy})
-        with Calls(p.limits.total, p.check).call():
-            assert (await p.exchange("GET", url, HEADERS, lane="here", account=account)).status == 200
+        with Calls(p.limits.total, p).call():
+            assert (
+                await p.exchange("GET", url, HEADERS, region="here", account=account, call=CALL)
+            ).status == 200
         assert heads == [], "this machine is never reached through a proxy"
         with (
             pytest.raises(ConnectError, match=r"the proxy refused the connection \(HTTP 403\)"),
-            Calls(p.limits.total, p.check).call(),
+            Calls(p.limits.total, p).call(),
         ):
-            await p.exchange("GET", "https://service.invalid", HEADERS, lane="here", account=account)
+            await p.exchange(
+                "GET", "https://service.invalid", HEADERS, region="here", account=account, call=CALL
+            )
     assert heads[0].startswith(b"CONNECT service.invalid:443 ")
     assert b"marked" not in heads[0]
 
@@ -283,8 +294,10 @@ async def test_a_proxy_for_one_host_goes_first() -> None:
     refusal = b"HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n"
     async with server(refusal) as (mine, heads), server(refusal) as (others, unused), pool() as p:
         account = Account(token="t", proxies={"https": others, "https://service.invalid": mine})
-        with pytest.raises(ConnectError), Calls(p.limits.total, p.check).call():
-            await p.exchange("GET", "https://service.invalid", HEADERS, lane="here", account=account)
+        with pytest.raises(ConnectError), Calls(p.limits.total, p).call():
+            await p.exchange(
+                "GET", "https://service.invalid", HEADERS, region="here", account=account, call=CALL
+            )
     assert (len(heads), unused) == (1, [])
 
 

@@ -21,17 +21,17 @@ from qrbackends import (
     Timeout,
     TLSError,
 )
-from qrbackends.transport.retry import Trail
+from qrbackends.transport.retry import RetryState
 
 
-def trail(draw: float = 1.0, until: float = inf, **policy: Any) -> Trail:
-    return Trail(RetryPolicy(**policy), 100.0, until, lambda: draw)
+def state(draw: float = 1.0, until: float = inf, **policy: Any) -> RetryState:
+    return RetryState(RetryPolicy(**policy), 100.0, lambda: until, lambda: draw)
 
 
-def failed(t: Trail, error: QRBackendsError, now: float = 100.0) -> float:
+def failed(t: RetryState, error: QRBackendsError, now: float = 100.0) -> float:
     """Send a request that fails, and return the pause after it."""
     t.sending()
-    return t.failed(error, now)
+    return t.pause_after(error, now)
 
 
 @pytest.mark.parametrize(
@@ -53,16 +53,16 @@ def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_pauses_double_up_to_the_cap() -> None:
-    t = trail(attempts=7, base=0.25, cap=2.0)
+    t = state(attempts=7, base=0.25, cap=2.0)
     pauses = [failed(t, ConnectError("x"), 100.0) for _ in range(6)]
     assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
 
 
 def test_a_lost_connection_costs_no_pause_the_first_time() -> None:
-    t = trail(attempts=4)
+    t = state(attempts=4)
     pauses = [failed(t, ConnectionLost("x"), 100.0) for _ in range(3)]
     assert pauses == [0.0, 0.5, 1.0]
-    late = trail(attempts=4)
+    late = state(attempts=4)
     failed(late, ConnectError("x"), 100.0)
     assert failed(late, ConnectionLost("x"), 100.0) == 0.5
 
@@ -71,13 +71,13 @@ def test_a_lost_connection_costs_no_pause_the_first_time() -> None:
 def test_a_pause_is_a_part_of_what_the_policy_allows(
     draw: float, attempts: int, base: float, cap: float
 ) -> None:
-    t = trail(draw, attempts=attempts, base=base, cap=cap)
+    t = state(draw, attempts=attempts, base=base, cap=cap)
     for _ in range(min(attempts - 1, 70)):
         assert 0 <= failed(t, ConnectError("x"), 100.0) <= cap
 
 
 def test_the_last_failure_is_told_with_all_that_happened() -> None:
-    t = trail(attempts=3)
+    t = state(attempts=3)
     failed(t, ConnectError("refused"), 101.0)
     failed(t, ServerError("broken", 500), 102.5)
     with pytest.raises(ServerError, match=r"HTTP 502 \(after 3 attempts\)") as caught:
@@ -102,63 +102,63 @@ def test_the_last_failure_is_told_with_all_that_happened() -> None:
 )
 def test_what_stays_as_it_is_is_not_tried_again(error: QRBackendsError) -> None:
     with pytest.raises(type(error)) as caught:
-        failed(trail(), error, 100.0)
+        failed(state(), error, 100.0)
     assert caught.value.attempts == 1
 
 
 @pytest.mark.parametrize("unsent", [CircuitOpen("open", 9.0), HeldBack("held", 429)])
 def test_what_was_not_sent_does_not_hide_the_real_failure(unsent: QRBackendsError) -> None:
-    t = trail(cap=8.0)
+    t = state(cap=8.0)
     with pytest.raises(type(unsent)) as caught:
-        t.failed(unsent, 100.0)
+        t.pause_after(unsent, 100.0)
     assert caught.value.attempts == 0
     failed(t, ServerError("broken", 503))
     with pytest.raises(ServerError, match="broken") as real:
-        t.failed(unsent, 100.0)
+        t.pause_after(unsent, 100.0)
     assert real.value.attempts == 1
 
 
 def test_who_has_begun_waits_for_a_region_that_rests_and_who_has_not_does_not() -> None:
     resting = CircuitOpen("open", 2.0)
     with pytest.raises(CircuitOpen):
-        trail().failed(resting, 100.0)
-    t = trail(until=110.0, cap=8.0)
+        state().pause_after(resting, 100.0)
+    t = state(until=110.0, cap=8.0)
     failed(t, ConnectError("x"))
-    assert t.failed(resting, 100.0) == 2.0
+    assert t.pause_after(resting, 100.0) == 2.0
     assert t.sent == 1
     with pytest.raises(ConnectError):
-        t.failed(resting, 108.5)
+        t.pause_after(resting, 108.5)
 
 
 def test_a_request_under_way_when_the_time_is_up_is_told() -> None:
-    t = trail()
+    t = state()
     t.sending()
-    alone = t.told(Timeout("no answer within 2 s"), 102.0)
+    alone = t.failure(Timeout("no answer within 2 s"), 102.0)
     assert (alone.attempts, alone.history) == (1, ((2.0, "Timeout: no answer within 2 s"),))
-    t.failed(ServerError("broken", 503), 102.5)
+    t.pause_after(ServerError("broken", 503), 102.5)
     t.sending()
-    told = t.told(Timeout("no answer within 5 s"), 105.0)
+    told = t.failure(Timeout("no answer within 5 s"), 105.0)
     assert isinstance(told, ServerError)
     assert told.attempts == 2
     assert told.history == ((2.5, "ServerError: broken"), (5.0, "Timeout: no answer within 5 s"))
-    t.failed(ServerError("broken", 503), 106.0)
-    assert len(t.told(Timeout("late"), 107.0).history) == 2, "what is told is not what happens later"
+    t.pause_after(ServerError("broken", 503), 106.0)
+    assert len(t.failure(Timeout("late"), 107.0).history) == 2, "what is told is not what happens later"
 
 
 def test_nothing_is_waited_for_in_vain() -> None:
     with pytest.raises(ConnectError):
-        failed(trail(base=1.0, until=101.0), ConnectError("x"))
+        failed(state(base=1.0, until=101.0), ConnectError("x"))
     limited = RateLimited("x", 429)
     limited.retry_after = 30.0
     with pytest.raises(RateLimited):
-        failed(trail(until=130.0), limited)
-    assert failed(trail(base=0.0, until=131.0), limited) == 0.0
+        failed(state(until=130.0), limited)
+    assert failed(state(base=0.0, until=131.0), limited) == 0.0
     limited.retry_after = 86400.0  # of which a minute is waited for at most
-    assert failed(trail(base=0.0, until=161.0), limited) == 0.0
+    assert failed(state(base=0.0, until=161.0), limited) == 0.0
 
 
 def test_a_deadline_that_moves_gives_more_time() -> None:
-    t = trail(base=1.0, until=100.5)
-    t.until = 200.0
+    t = state(base=1.0, until=100.5)
+    t.deadline = lambda: 200.0
     assert failed(t, ConnectError("x")) == 1.0
     assert t.deadline() == 200.0

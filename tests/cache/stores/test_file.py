@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores.base import Store
 from qrbackends.cache.stores.file import FileInfo, FileStore
@@ -77,6 +78,8 @@ sys.stdin.read()
 """
 
 Start = Callable[..., subprocess.Popen[str]]
+
+INSTANCE = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::")
 
 
 class Clock:
@@ -732,7 +735,7 @@ async def test_who_is_cancelled_after_the_end_was_asked_for(store: FileStore, st
 
 
 async def test_a_round_trip_through_shared(path: Path) -> None:
-    scope = Scope("ab" * 32, b"key")
+    scope = Scope("ab" * 32, INSTANCE, b"key")
     body = b'{"some": "answer"}' * 100
     async with FileStore(path) as first:
         shared = Shared(first, 10_000)
@@ -745,7 +748,7 @@ async def test_a_round_trip_through_shared(path: Path) -> None:
         stored = await shared.get(scope, "/backends")
         assert stored is not None
         assert stored.body == body
-        assert await shared.get(Scope(scope.id, b"another"), "/backends") is None
+        assert await shared.get(Scope(scope.id, INSTANCE, b"another"), "/backends") is None
         assert await shared.names(scope) == ["/backends"]
         await shared.delete(scope, ["/backends"])
         assert await shared.get(scope, "/backends") is None
@@ -757,7 +760,7 @@ async def test_shared_goes_on_without_a_file_that_cannot_be_used(path: Path) -> 
     path.mkdir(parents=True)
     async with FileStore(path) as store:
         shared = Shared(store, 10_000)
-        assert await shared.get(Scope("ab" * 32, b"key"), "/backends") is None
+        assert await shared.get(Scope("ab" * 32, INSTANCE, b"key"), "/backends") is None
         assert shared.stats().errors == 1
 
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores.base import Store
 from qrbackends.cache.stores.redis import RedisStore
@@ -28,8 +29,9 @@ SCOPE, OTHER = "5c" * 32, "07" * 32
 NAME = "properties/ibm_a?x=1"
 VALUE, LEASE, NAMES = (f"qrbackends:1:{{{SCOPE}}}:{end}" for end in (f"v:{NAME}", f"l:{NAME}", "n"))
 LONG = 60.0  # seconds; of everything that is not to end by itself while a test runs
-MINE = Scope(SCOPE, b"k" * 32)
-SOMEBODYS = Scope(SCOPE, b"x" * 32)
+INSTANCE = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::")
+MINE = Scope(SCOPE, INSTANCE, b"k" * 32)
+SOMEBODYS = Scope(SCOPE, INSTANCE, b"x" * 32)
 
 
 @pytest.fixture
@@ -816,7 +818,7 @@ async def test_an_answer_that_was_moved_is_a_miss(store: RedisStore, redis: Redi
     await redis.set(VALUE.replace("ibm_a", "ibm_b"), sealed)
     await redis.set(VALUE.replace(SCOPE, OTHER), sealed)
     assert await shared.get(MINE, NAME.replace("ibm_a", "ibm_b")) is None
-    assert await shared.get(Scope(OTHER, MINE.key), NAME) is None
+    assert await shared.get(Scope(OTHER, INSTANCE, MINE.key), NAME) is None
     assert shared.rejected == 2
     assert await shared.get(MINE, NAME) is not None
 

@@ -1,0 +1,220 @@
+"""How memory is filled, from the shared tier or from the service, and how both tiers are emptied."""
+
+import random
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import anyio
+from msgspec import Struct
+
+from ..accounts.scope import Scope
+from ..errors import NotFound, QRBackendsError
+from ..protocol.headers import http_date
+from ..protocol.requests import Request, request_of
+from ..service.origin import Origin, decoded
+from ..tasks.flight import Flight
+from ..transport.pool import Response
+from .decision import SERVE, on_question
+from .entry import Entry, Found
+from .footprint import retained_size
+from .memory import Epoch, Key, Memory
+from .policy import CachePolicy, is_settled
+from .stores.sealed import LEASE, Lease, Shared
+
+_LEADERS = 2  # other workers whose answers are waited for, where they end without one
+_NEGATIVE_SIZE = 4096  # bytes: an error and its texts
+
+
+class Question(Struct, frozen=True):
+    """What is asked.
+
+    Attributes:
+        request: what to ask.
+        scope: whom, and with whose rights.
+        refresh: whether the service is asked in any case.
+        oldest: when the service has to have given the answer at the earliest, by the memory's clock; or None.
+        kept: whether memory keeps the answer.
+    """
+
+    request: Request
+    scope: Scope
+    refresh: bool = False
+    oldest: float | None = None
+    kept: bool = True
+
+    @property
+    def key(self) -> Key:
+        """The key of the answer in memory."""
+        return (self.scope.id, self.request)
+
+    def name(self, error: QRBackendsError) -> None:
+        """Fill in of whom and what an error is."""
+        error.about(region=self.scope.region, instance=self.scope.crn, backend=self.request.backend_id)
+
+
+class _Answered(NamedTuple):
+    """The service's answer, and for how many seconds others may have it; None if it is for nobody else."""
+
+    entry: Entry
+    body: bytes
+    shared_for: float | None
+
+
+class Loader:
+    """Fills one client's memory.
+
+    Args:
+        origin: the account's way to the service.
+        policy: how long answers may be used.
+        memory: the memory tier.
+        shared: the tier that workers share, or None.
+        now: the time, which decides what is well in the past.
+        draw: gives random numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        policy: CachePolicy,
+        memory: Memory,
+        shared: Shared | None = None,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._origin = origin
+        self._policy = policy
+        self._memory = memory
+        self._shared = shared
+        self._now = now
+        self._draw = draw
+
+    async def load(self, question: Question, epoch: Epoch, flight: Flight[Found]) -> Found:
+        """Return the answer of the shared tier or of the service, and keep it in memory.
+
+        Args:
+            question: what is asked.
+            epoch: in which it is asked.
+            flight: for whom; it knows for how long it is worth trying.
+
+        Raises:
+            QRBackendsError: there is none.
+        """
+        if self._shared is None or not self._policy.freshness(question.request, self._now()):
+            return Found((await self._from_origin(question, epoch, flight)).entry, "origin")
+        return await self._through(self._shared, question, epoch, flight)
+
+    async def remove(self, scopes: Iterable[Scope], matches: Callable[[Request], bool]) -> int:
+        """Remove what matches from both tiers; return how many entries there were in memory."""
+        emptied = list(scopes)
+        ids = [scope.id for scope in emptied]
+        removed = self._memory.remove(ids, matches)
+        if self._shared is not None:
+            for scope in emptied:
+                asked = {name: request_of(name) for name in await self._shared.names(scope)}
+                gone = [name for name, request in asked.items() if request is None or matches(request)]
+                await self._shared.delete(scope, gone)
+            self._memory.remove(ids, matches)  # what was read from the shared tier meanwhile
+        return removed
+
+    async def forget(self, question: Question) -> None:
+        """Remove the answer to one question from both tiers."""
+        self._memory.remove([question.scope.id], question.request.__eq__)
+        await self._delete_shared(question)
+
+    async def _delete_shared(self, question: Question) -> None:
+        if self._shared is not None:
+            await self._shared.delete(question.scope, [question.request.target])
+
+    # --- from the service
+
+    async def _from_origin(self, question: Question, epoch: Epoch, flight: Flight[Found]) -> _Answered:
+        try:
+            answer = await self._origin.ask(question.request, question.scope, flight)
+        except NotFound as error:
+            question.name(error)
+            now = self._memory.clock()
+            until = now + self._policy.negative
+            # An instance without a traceback, whose frames would keep the body and the credential.
+            self._memory.put(epoch, Entry(error.again(), now, until, until, _NEGATIVE_SIZE, negative=True))
+            await self._delete_shared(question)
+            raise
+        request = question.request
+        # Whether the past is past is a matter of the service's clock, not of ours.
+        date = (None if request.updated_before is None else http_date(answer.date)) or self._now()
+        freshness = self._policy.freshness(request, date)
+        entry = self._keep(question, epoch, answer.value, answer.body, 0.0, freshness)
+        shared = request.updated_before is None or is_settled(request, date)
+        return _Answered(entry, answer.body, freshness if shared else None)
+
+    def _keep(
+        self, question: Question, epoch: Epoch, value: Any, body: bytes, age: float, freshness: float
+    ) -> Entry:
+        stored_at = self._memory.clock() - age
+        fresh_until = stored_at + freshness * (1 - self._policy.jitter * self._draw())
+        size = retained_size(question.request.resource, body, value)
+        entry = Entry(value, stored_at, fresh_until, fresh_until + self._policy.grace, size)
+        if freshness and question.kept:
+            self._memory.put(epoch, entry)
+        return entry
+
+    # --- from the shared tier
+
+    async def _through(
+        self, shared: Shared, question: Question, epoch: Epoch, flight: Flight[Found]
+    ) -> Found:
+        """Let one worker ask for all, and take what it brings."""
+        name = question.request.target
+        failed = 0
+        while True:
+            if not question.refresh and (entry := await self._from_shared(shared, question, epoch)):
+                return Found(entry, "shared")
+            if failed == _LEADERS:
+                break
+            lease = await shared.lead(question.scope, name, force=question.refresh)
+            if lease is not None:
+                return await self._lead(shared, lease, question, epoch, flight)
+            began = anyio.current_time()
+            if not await shared.wait(question.scope, name):
+                break
+            failed += anyio.current_time() - began < LEASE  # a slow one that lives has not failed
+        # Nobody can tell, or those who led had no answer for us: everybody asks, rather than one by one.
+        return Found((await self._from_origin(question, epoch, flight)).entry, "origin")
+
+    async def _lead(
+        self, shared: Shared, lease: Lease, question: Question, epoch: Epoch, flight: Flight[Found]
+    ) -> Found:
+        """Ask for all workers."""
+        try:
+            # Another worker may have answered between the look and the lease.
+            if not question.refresh and (entry := await self._from_shared(shared, question, epoch)):
+                return Found(entry, "shared")
+            answered = await self._from_origin(question, epoch, flight)
+            if answered.shared_for is not None and not epoch.over:
+                await lease.put(answered.body, answered.shared_for + self._policy.grace)
+            return Found(answered.entry, "origin")
+        finally:
+            await lease.release()
+
+    async def _from_shared(self, shared: Shared, question: Question, epoch: Epoch) -> Entry | None:
+        """Return the stored answer, if it is good enough; memory keeps what is not fresh for outages."""
+        stored = await shared.get(question.scope, question.request.target)
+        if stored is None:
+            return None
+        known = self._memory.get(question.key)
+        if known is not None and known.stored_at >= self._memory.clock() - stored.age:  # it is as young
+            return known if self._is_good(known, question) else None
+        try:
+            value = decoded(question.request, question.scope, Response(200, {}, stored.body))
+        except QRBackendsError:  # written by another version of this package
+            return None
+        # A stored answer about an instant of the past was settled when it was stored.
+        past = question.request.updated_before is not None
+        freshness = self._policy.history if past else self._policy.freshness(question.request, self._now())
+        entry = self._keep(question, epoch, value, stored.body, stored.age, freshness)
+        return entry if self._is_good(entry, question) else None
+
+    def _is_good(self, entry: Entry, question: Question) -> bool:
+        now = self._memory.clock()
+        return on_question(entry, now, self._policy, oldest=question.oldest) is SERVE

@@ -1,0 +1,130 @@
+"""What is done with an entry: every combination of entry, question and failure, without a loop."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+
+from qrbackends import errors
+from qrbackends.cache.decision import Action, Loss, loss, on_failure, on_question
+from qrbackends.cache.entry import Entry
+from qrbackends.cache.policy import CachePolicy
+
+FRESH, REVALIDATE, ERROR = 10.0, 4.0, 20.0
+POLICY = CachePolicy(properties=FRESH, stale_while_revalidate=REVALIDATE, stale_if_error=ERROR, jitter=0.0)
+STORED = 100.0
+UNTIL = STORED + FRESH
+BOUNDARIES = (0.0, FRESH, FRESH + REVALIDATE, FRESH + ERROR)
+AGES = sorted({age + step for age in BOUNDARIES for step in (-0.5, 0.0, 0.5) if age + step >= 0})
+
+
+def entry(*, negative: bool = False, retry_at: float | None = None) -> Entry:
+    return Entry("value", STORED, UNTIL, UNTIL + ERROR, 10, negative, retry_at)
+
+
+def kinds() -> Iterator[type[errors.QRBackendsError]]:
+    """Yield every class of the tree."""
+    waiting = [errors.QRBackendsError]
+    while waiting:
+        kind = waiting.pop()
+        yield kind
+        waiting += kind.__subclasses__()
+
+
+def failures() -> list[errors.QRBackendsError]:
+    made = [kind("x", 500) if issubclass(kind, errors.ResponseError) else kind("x") for kind in kinds()]
+    return [*made, errors.DecodeError("x", malformed=True)]
+
+
+FAILURES = failures()
+
+
+@pytest.mark.parametrize("age", AGES)
+@pytest.mark.parametrize("refresh", [False, True])
+def test_without_an_entry_it_is_asked(age: float, refresh: bool) -> None:
+    assert on_question(None, STORED + age, POLICY, refresh) is Action.ASK
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_a_refresh_asks_whatever_there_is(age: float) -> None:
+    for negative, retry_at in product((False, True), (None, STORED, 1e9)):
+        held = entry(negative=negative, retry_at=retry_at)
+        assert on_question(held, STORED + age, POLICY, True) is Action.ASK
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_an_answer_is_served_while_it_is_fresh_and_renewed_for_a_while_after(age: float) -> None:
+    expected = (
+        Action.SERVE if age < FRESH else Action.SERVE_AND_RENEW if age < FRESH + REVALIDATE else Action.ASK
+    )
+    assert on_question(entry(), STORED + age, POLICY) is expected
+
+
+@pytest.mark.parametrize("age", AGES)
+@pytest.mark.parametrize("due", [False, True])
+def test_while_the_service_fails_an_answer_is_served_longer_and_renewed_when_due(
+    age: float, due: bool
+) -> None:
+    now = STORED + age
+    held = entry(retry_at=now if due else now + 0.5)
+    stale = Action.SERVE_AND_RENEW if due else Action.SERVE_STALE
+    expected = Action.SERVE if age < FRESH else stale if age < FRESH + ERROR else Action.ASK
+    assert on_question(held, now, POLICY) is expected
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_a_negative_answer_fails_while_it_is_fresh_and_is_never_stale(age: float) -> None:
+    for retry_at in (None, 0.0, 1e9):
+        held = entry(negative=True, retry_at=retry_at)
+        expected = Action.FAIL if age < FRESH else Action.ASK
+        assert on_question(held, STORED + age, POLICY) is expected
+
+
+@pytest.mark.parametrize("age", AGES)
+@pytest.mark.parametrize("max_age", [0.0, 1.0, FRESH, FRESH + ERROR, float("inf")])
+def test_max_age_decides_instead_of_the_policy(age: float, max_age: float) -> None:
+    now = STORED + age
+    for retry_at in (None, 0.0, 1e9):
+        expected = Action.SERVE if age <= max_age else Action.ASK
+        assert on_question(entry(retry_at=retry_at), now, POLICY, oldest=now - max_age) is expected
+        negative = entry(negative=True, retry_at=retry_at)
+        assert on_question(negative, now, POLICY, oldest=now - max_age) is Action.ASK
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_only_an_outage_is_masked_and_only_for_those_who_do_not_insist(error: errors.QRBackendsError) -> None:
+    for age, negative, insists in product(AGES, (False, True), (False, True)):
+        expected = Action.FAIL
+        if error.outage and not negative and not insists and age < FRESH + ERROR:
+            expected = Action.SERVE if age < FRESH else Action.SERVE_STALE
+        held = entry(negative=negative)
+        assert on_failure(held, STORED + age, POLICY, error, insists=insists) is expected
+    assert on_failure(None, STORED, POLICY, error) is Action.FAIL
+
+
+MASKED = (
+    *("ConnectError", "ConnectionLost", "Timeout", "ConnectTimeout", "ReadTimeout", "BodyDamaged"),
+    *("TransportError", "CircuitOpen", "RateLimited", "HeldBack", "ServerError", "ServiceUnavailable"),
+)
+"""What the design names: connect errors, timeouts, damaged bodies, 429, 5xx and open circuits."""
+
+
+def test_what_is_masked_is_what_was_promised() -> None:
+    assert {type(error).__name__ for error in FAILURES if error.outage} == {*MASKED, "DecodeError"}
+    assert not errors.DecodeError("of the wrong shape").outage
+
+
+LOSSES = {
+    Loss.SCOPE: {"Unauthorized", "Forbidden"},
+    Loss.ACCOUNT: {"AuthenticationFailed"},
+    Loss.NOTHING: {*MASKED, "InvalidRequest", "AccountError", "ClientClosed", "WrongEventLoop", "NotFound"},
+}
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_what_a_failure_makes_worthless(error: errors.QRBackendsError) -> None:
+    name = type(error).__name__
+    expected = next((one for one, names in LOSSES.items() if name in names), Loss.ANSWER)
+    if isinstance(error, errors.DecodeError) and error.malformed:
+        expected = Loss.NOTHING
+    assert loss(error) is expected
