@@ -272,9 +272,9 @@ async def test_many_clients_of_one_pool_open_one_session_for_each_region(
     assert len(set(map(id, sessions))) == 3
     assert (emulator.count("token"), emulator.count("status")) == (count, count)
     for road in pool._roads.values():
-        assert road.lane._queues == {}
-        assert road.lane._gates == {}
-        assert road.lane._free == pool.limits.per_region
+        assert road.queue._queues == {}
+        assert road.queue._gates == {}
+        assert road.queue._free == pool.limits.per_region
     await asyncio.gather(*(one.aclose() for one in clients))
     assert own_tasks() == []
     assert not any(session.closed for session in sessions), "the pool's maker closes it"

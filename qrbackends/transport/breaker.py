@@ -10,7 +10,7 @@ _FIRST_REST = 2.0  # seconds: a restart is over soon, and need not cost the whol
 _PROBING = 1.0  # seconds after which to ask again while one request finds out whether it recovers
 
 
-class Circuit:
+class CircuitBreaker:
     """Opens after failures in a row, lets one probe through now and then, and closes on a success.
 
     Closed, everything passes. Open, nothing does until a pause has passed; then one request, the probe, is

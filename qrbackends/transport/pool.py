@@ -30,8 +30,8 @@ from ..errors import (
 )
 from ..protocol.headers import retry_after
 from .body import ACCEPT_ENCODING, Body
-from .breaker import Circuit
-from .queue import Lane
+from .breaker import CircuitBreaker
+from .queue import RequestQueue
 from .traffic import RegionStats
 
 logger = logging.getLogger("qrbackends.pool")
@@ -107,7 +107,7 @@ class _Road(NamedTuple):
     """What all requests to one region at one origin share."""
 
     session: aiohttp.ClientSession
-    lane: Lane
+    queue: RequestQueue
 
 
 class SessionPool:
@@ -158,7 +158,7 @@ class SessionPool:
             method: the HTTP method.
             url: the address, already percent-encoded.
             headers: all headers that matter.
-            region: whose limit it counts against: a region's, or IAM's.
+            region: the region whose limits hold, or `iam` and the like for the cloud's own services.
             account: whose proxies and TLS settings hold.
             call: the call that it belongs to. What cannot be sent before its deadline is refused at once;
                 the deadline itself is not waited for.
@@ -176,7 +176,7 @@ class SessionPool:
         session, queue = self._road(region, target)
         about = target.raw_path_qs if method == "GET" else None
         proxy = self._proxy(account, target)
-        async with queue.turn(tenant, call.deadline, about, repeated=call.repeated) as turn:
+        async with queue.slot(tenant, call.deadline, about, repeated=call.repeated) as slot:
             self.check()  # it may have been closed while this one waited for its place
             call.sending()
             patience = asyncio.timeout(self._patience)
@@ -197,7 +197,7 @@ class SessionPool:
                     patience.reschedule(None)  # from here on the body's own limits hold
                     answer = Response(response.status, response.headers, await self._read(response))
                 logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(answer.body))
-                turn.answered(answer.status, retry_after(answer.headers))
+                slot.answered(answer.status, retry_after(answer.headers))
                 return answer
             except TransportError as error:  # our own timeouts are OSErrors, too
                 failure = error
@@ -210,7 +210,7 @@ class SessionPool:
                     if late
                     else self._translated(error)
                 )
-            turn.failed(failure, own=_is_own(failure, proxy))
+            slot.failed(failure, own=_is_own(failure, proxy))
         # Raised out here: aiohttp's errors hold the request's headers, and with them the token.
         raise failure
 
@@ -228,7 +228,7 @@ class SessionPool:
 
     def stats(self) -> tuple[RegionStats, ...]:
         """Return what was sent to each region until now, in the order in which they were first asked."""
-        return tuple(road.lane.stats() for road in self._roads.values())
+        return tuple(road.queue.stats() for road in self._roads.values())
 
     async def aclose(self) -> None:
         """Close every connection; who still waits for an answer gets `ClientClosed`.
@@ -240,7 +240,7 @@ class SessionPool:
         self.closed = True
         roads, self._roads = self._roads, {}
         for road in roads.values():
-            road.lane.close()
+            road.queue.close()
         # Tasks of their own, so that each is closed even if whoever closes the pool is cancelled.
         closing = [asyncio.create_task(road.session.close()) for road in roads.values()]
         if closing:
@@ -298,8 +298,8 @@ class SessionPool:
         # What is sent again is decided and counted in one place, which is not here; aiohttp has no public
         # name for this, and its own test client sets it, too.
         session._retry_connection = False
-        circuit = Circuit(name, self._limits.failures, self._limits.rest)
-        return _Road(session, Lane(name, self._limits.per_region, circuit))
+        circuit = CircuitBreaker(name, self._limits.failures, self._limits.rest)
+        return _Road(session, RequestQueue(name, self._limits.per_region, circuit))
 
     def _proxy(self, account: Account, url: URL) -> str | None:
         """Return the proxy for `url`, the account's or the environment's, in the order of requests.

@@ -18,8 +18,8 @@ from ..errors import (
     QRBackendsError,
     Timeout,
 )
-from .breaker import Circuit
-from .throttle import Gate
+from .breaker import CircuitBreaker
+from .throttle import Throttle
 from .traffic import RegionStats, Traffic
 
 Deadline: TypeAlias = Callable[[], float]
@@ -31,7 +31,7 @@ _SWEEP = 60.0  # seconds between two looks for gates that are not needed any mor
 _IN_VAIN = 1.0  # seconds without an answer at a call's end that count as a failure of the region
 
 
-class _Queue:
+class _TenantQueue:
     """One tenant's waiters. Every other place goes to whoever came last: a single call does not wait
     behind a bulk, and nobody waits for ever ("adaptive LIFO": B. Maurer, "Fail at Scale", ACM Queue 2015).
     """
@@ -52,7 +52,7 @@ class _Queue:
         return self.waiters.popitem(last=self._last)[0]
 
 
-class Lane:
+class RequestQueue:
     """At most so many requests in flight; tenants take turns; each goes as fast as the service lets it.
 
     Args:
@@ -61,23 +61,23 @@ class Lane:
         circuit: whether anything is sent at all.
     """
 
-    def __init__(self, name: str, places: int, circuit: Circuit) -> None:
+    def __init__(self, name: str, places: int, circuit: CircuitBreaker) -> None:
         self._name = name
         self._places = places
         self._free = places
         self._circuit = circuit
         self._traffic = Traffic()
-        self._queues: dict[Hashable, _Queue] = {}
+        self._queues: dict[Hashable, _TenantQueue] = {}
         self._turns: OrderedDict[Hashable, None] = OrderedDict()  # of those that may send, as far as is known
         self._alarms: list[tuple[float, int, Hashable]] = []  # when the others may; a heap
         self._numbers = count()  # tenants need no order
-        self._gates: dict[Hashable, Gate] = {}
+        self._gates: dict[Hashable, Throttle] = {}
         self._swept = -inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def turn(
+    def slot(
         self, tenant: Hashable, deadline: Deadline, about: Hashable | None = None, *, repeated: bool = False
-    ) -> "Turn":
+    ) -> "Slot":
         """Return the context in which one request is sent.
 
         Args:
@@ -86,7 +86,7 @@ class Lane:
             about: what is asked, if that alone may be what fails.
             repeated: whether it repeats another, for the statistics.
         """
-        return Turn(self, tenant, deadline, about, repeated)
+        return Slot(self, tenant, deadline, about, repeated)
 
     def stats(self) -> RegionStats:
         """Return what was sent until now."""
@@ -130,7 +130,7 @@ class Lane:
         if self._queues:
             self._dispatch()
 
-    def answered(self, turn: "Turn", status: int, retry_after: float | None) -> None:
+    def answered(self, turn: "Slot", status: int, retry_after: float | None) -> None:
         """Note an answer."""
         now = asyncio.get_running_loop().time()
         self._traffic.count(str(status), now - turn.sent, repeated=turn.repeated)
@@ -147,7 +147,7 @@ class Lane:
         elif (gate := self._gates.get(turn.tenant)) is not None:
             gate.answered(now)
 
-    def failed(self, turn: "Turn", error: QRBackendsError, *, own: bool = False) -> None:
+    def failed(self, turn: "Slot", error: QRBackendsError, *, own: bool = False) -> None:
         """Note that no complete answer came, and why; of the account's own the region is not to blame."""
         now = asyncio.get_running_loop().time()
         self._traffic.count(type(error).__name__, now - turn.sent, repeated=turn.repeated)
@@ -159,7 +159,7 @@ class Lane:
             about = turn.about if isinstance(error, BodyDamaged) else None
             self._broke(turn, now, about, isinstance(error, Timeout))
 
-    def left(self, turn: "Turn") -> None:
+    def left(self, turn: "Slot") -> None:
         """Note that nobody waits for the answer any more."""
         now = asyncio.get_running_loop().time()
         self._traffic.count("abandoned", now - turn.sent, repeated=turn.repeated)
@@ -168,7 +168,7 @@ class Lane:
         else:
             self._circuit.abandoned(turn.probe)
 
-    def _broke(self, turn: "Turn", now: float, about: Hashable | None, in_vain: bool = False) -> None:
+    def _broke(self, turn: "Slot", now: float, about: Hashable | None, in_vain: bool = False) -> None:
         self._circuit.failed(now, turn.sent, turn.probe, about, in_vain=in_vain)
         if self._circuit.refusal(now):
             self._refuse_in_vain(list(self._queues), now)
@@ -180,7 +180,7 @@ class Lane:
         waiter: _Waiter = loop.create_future()
         queue = self._queues.get(tenant)
         if queue is None:
-            queue = self._queues[tenant] = _Queue()
+            queue = self._queues[tenant] = _TenantQueue()
             self._turns[tenant] = None
         queue.add(waiter, deadline)
         self._dispatch()
@@ -238,10 +238,10 @@ class Lane:
 
     # --- gates
 
-    def _gate(self, key: Hashable, now: float) -> Gate:
+    def _gate(self, key: Hashable, now: float) -> Throttle:
         gate = self._gates.get(key)
         if gate is None:
-            gate = self._gates[key] = Gate(now, self._places)
+            gate = self._gates[key] = Throttle(now, self._places)
         return gate
 
     def _sweep(self, now: float) -> None:
@@ -300,7 +300,7 @@ class Lane:
         waiter.set_result(now)
 
 
-class Turn:
+class Slot:
     """One request's time in a lane; what becomes of it is told with `answered` or `failed`.
 
     Attributes:
@@ -315,7 +315,7 @@ class Turn:
     __slots__ = ("_lane", "_told", "about", "deadline", "probe", "repeated", "sent", "tenant")
 
     def __init__(
-        self, lane: Lane, tenant: Hashable, deadline: Deadline, about: Hashable | None, repeated: bool
+        self, lane: RequestQueue, tenant: Hashable, deadline: Deadline, about: Hashable | None, repeated: bool
     ) -> None:
         self._lane = lane
         self._told = False

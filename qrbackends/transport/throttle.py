@@ -16,7 +16,7 @@ _JITTER = 0.02  # seconds by which timers are late; what was missed meanwhile is
 _FORGET = 60.0  # seconds without a 429 after which nothing is held back any more
 
 
-class Gate:
+class Throttle:
     """A pause where one was asked for, and a token bucket whose rate follows what the service bears.
 
     After the first 429 the rate doubles every second until the next one. From then on it is the cubic of

@@ -3,24 +3,24 @@
 import pytest
 
 from qrbackends import CircuitOpen
-from qrbackends.transport.breaker import Circuit
+from qrbackends.transport.breaker import CircuitBreaker
 
 
-def opened(now: float = 100.0) -> Circuit:
-    circuit = Circuit("eu-de", failures=3, rest=8.0)
+def opened(now: float = 100.0) -> CircuitBreaker:
+    circuit = CircuitBreaker("eu-de", failures=3, rest=8.0)
     for _ in range(3):
         circuit.failed(now, now, circuit.enter(now))
     return circuit
 
 
-def refused(circuit: Circuit, now: float) -> float:
+def refused(circuit: CircuitBreaker, now: float) -> float:
     with pytest.raises(CircuitOpen, match="eu-de failed") as caught:
         circuit.enter(now)
     return caught.value.retry_after
 
 
 def test_failures_in_a_row_open_it_and_an_answer_in_between_does_not() -> None:
-    circuit = Circuit("eu-de", failures=3, rest=8.0)
+    circuit = CircuitBreaker("eu-de", failures=3, rest=8.0)
     for _ in range(5):
         circuit.failed(1.0, 1.0, circuit.enter(1.0))
         circuit.failed(1.0, 1.0, circuit.enter(1.0))
@@ -68,7 +68,7 @@ def test_what_was_under_way_when_it_opened_counts_only_if_it_succeeds() -> None:
 
 
 def test_a_moments_trouble_is_one_failure_however_many_it_strikes() -> None:
-    circuit = Circuit("eu-de", failures=3, rest=8.0)
+    circuit = CircuitBreaker("eu-de", failures=3, rest=8.0)
     for number in range(50):
         circuit.failed(1.0 + number / 100, 0.9, False)
     assert circuit.enter(2.0) is False
@@ -80,14 +80,14 @@ def test_a_moments_trouble_is_one_failure_however_many_it_strikes() -> None:
 
 
 def test_those_who_waited_in_vain_count_each() -> None:
-    circuit = Circuit("eu-de", failures=3, rest=8.0)
+    circuit = CircuitBreaker("eu-de", failures=3, rest=8.0)
     for _ in range(3):
         circuit.failed(15.0, 0.0, False, in_vain=True)
     assert refused(circuit, 15.0) == 2.0
 
 
 def test_one_broken_document_does_not_open_it_and_two_do() -> None:
-    circuit = Circuit("eu-de", failures=3, rest=8.0)
+    circuit = CircuitBreaker("eu-de", failures=3, rest=8.0)
     for now in range(50):
         circuit.failed(now, now, circuit.enter(now), "/a")
     assert circuit.enter(50.0) is False
@@ -96,6 +96,6 @@ def test_one_broken_document_does_not_open_it_and_two_do() -> None:
 
 
 def test_where_one_failure_is_enough_it_may_be_of_anything() -> None:
-    circuit = Circuit("eu-de", failures=1, rest=8.0)
+    circuit = CircuitBreaker("eu-de", failures=1, rest=8.0)
     circuit.failed(1.0, 1.0, circuit.enter(1.0), "/a")
     assert refused(circuit, 1.0) == 2.0

@@ -7,8 +7,8 @@ import anyio
 import pytest
 
 from qrbackends import CircuitOpen, ClientClosed, ConnectError, HeldBack
-from qrbackends.transport.breaker import Circuit
-from qrbackends.transport.queue import Lane
+from qrbackends.transport.breaker import CircuitBreaker
+from qrbackends.transport.queue import RequestQueue
 
 from ..waiting import until
 
@@ -23,24 +23,24 @@ class Worker:
     """Takes turns, and notes in which order they came."""
 
     def __init__(self, places: int = 1, failures: int = 3) -> None:
-        self.lane = Lane("eu-de", places, Circuit("eu-de", failures, 30.0))
+        self.queue = RequestQueue("eu-de", places, CircuitBreaker("eu-de", failures, 30.0))
         self.served: list[str] = []
         self.go = asyncio.Event()
 
     async def work(
         self, name: str, tenant: str = "one", status: int = 200, wait: float | None = None
     ) -> None:
-        async with self.lane.turn(tenant, far) as turn:
+        async with self.queue.slot(tenant, far) as slot:
             self.served.append(name)
             await self.go.wait()
-            turn.answered(status, wait)
+            slot.answered(status, wait)
 
     def start(self, name: str, tenant: str = "one", status: int = 200) -> asyncio.Task[None]:
         return asyncio.create_task(self.work(name, tenant, status))
 
     @property
     def idle(self) -> bool:
-        return not self.lane._queues and self.lane._free == self.lane._places
+        return not self.queue._queues and self.queue._free == self.queue._places
 
 
 async def ended(*tasks: asyncio.Task[None]) -> None:
@@ -93,7 +93,7 @@ async def test_closing_ends_the_waiting() -> None:
     worker = Worker()
     tasks = [worker.start(str(number)) for number in range(100)]
     await until(lambda: len(worker.served) == 1)
-    worker.lane.close()
+    worker.queue.close()
     worker.go.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(ClientClosed) == 99
@@ -105,7 +105,7 @@ async def test_a_held_tenant_is_refused_at_once_and_another_is_not() -> None:
     now = asyncio.get_running_loop().time()
     await worker.work("x", status=429, wait=40.0)
     with pytest.raises(HeldBack) as caught:
-        async with worker.lane.turn("one", lambda: now + 30.0):
+        async with worker.queue.slot("one", lambda: now + 30.0):
             pass
     assert caught.value.retry_after is not None
     assert 30.0 < caught.value.retry_after <= 40.0
@@ -130,7 +130,7 @@ async def test_503_with_a_pause_holds_the_region() -> None:
     now = asyncio.get_running_loop().time()
     await worker.work("x", status=503, wait=40.0)
     with pytest.raises(CircuitOpen, match="asked for a pause") as caught:
-        async with worker.lane.turn("another", lambda: now + 30.0):
+        async with worker.queue.slot("another", lambda: now + 30.0):
             pass
     assert 30.0 < caught.value.retry_after <= 40.0
 
@@ -158,8 +158,8 @@ async def test_4xx_never_count_and_neither_do_callers_who_leave() -> None:
     await ended(left)
     worker.go.set()
     await worker.work("z")
-    async with worker.lane.turn("one", far) as turn:
-        turn.failed(ConnectError("refused"))
+    async with worker.queue.slot("one", far) as slot:
+        slot.failed(ConnectError("refused"))
     with pytest.raises(CircuitOpen):
         await worker.work("late")
 
@@ -174,14 +174,14 @@ async def test_who_waits_already_is_refused_at_once_where_a_pause_outlasts_the_d
     now = asyncio.get_running_loop().time()
 
     async def impatient() -> None:
-        async with worker.lane.turn(tenant, lambda: now + 30.0):
+        async with worker.queue.slot(tenant, lambda: now + 30.0):
             worker.served.append("too early")
 
-    async with worker.lane.turn("one", far) as turn:
+    async with worker.queue.slot("one", far) as slot:
         waiting = [asyncio.create_task(impatient()) for _ in range(5)]
         patient = asyncio.create_task(worker.work("patient", tenant))
         await asyncio.sleep(0)
-        turn.answered(status, 40.0)
+        slot.answered(status, 40.0)
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [expected] * 5
         assert not patient.done()
@@ -193,10 +193,10 @@ async def test_who_waits_already_is_refused_at_once_where_a_pause_outlasts_the_d
 
 async def test_who_waits_already_is_told_when_the_region_is_left_alone() -> None:
     worker = Worker(failures=1)
-    async with worker.lane.turn("one", far) as turn:
+    async with worker.queue.slot("one", far) as slot:
         waiting = [worker.start("y", tenant) for tenant in ("one", "two") for _ in range(5)]
         await asyncio.sleep(0)
-        turn.failed(ConnectError("refused"))
+        slot.failed(ConnectError("refused"))
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)  # while the place is still taken
         assert [type(outcome) for outcome in outcomes] == [CircuitOpen] * 10
     assert worker.idle

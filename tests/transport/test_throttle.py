@@ -7,92 +7,92 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qrbackends.emulator.faults import Bucket
-from qrbackends.transport.throttle import Gate
+from qrbackends.transport.throttle import Throttle
 
 
 def test_a_pause_is_kept_and_then_one_goes_after_the_other() -> None:
-    gate = Gate(0.0, 32.0)
-    gate.refused(0.0, 0.0, 5.0)
-    assert gate.ready_at(0.0) == gate.ready_at(4.9) == gate.held_until == 5.0
+    throttle = Throttle(0.0, 32.0)
+    throttle.refused(0.0, 0.0, 5.0)
+    assert throttle.ready_at(0.0) == throttle.ready_at(4.9) == throttle.held_until == 5.0
     now = 5.0
     for _ in range(5):
-        after = gate.ready_at(now)
+        after = throttle.ready_at(now)
         assert after > now, "released gently"
         now = after + 1e-6
-        assert gate.ready_at(now) == now
-        gate.take()
+        assert throttle.ready_at(now) == now
+        throttle.take()
 
 
 @pytest.mark.parametrize("absurd", [61.0, 86400.0, 1e300])
 def test_an_absurd_pause_is_a_minute(absurd: float) -> None:
-    gate = Gate(0.0, 32.0)
-    gate.hold(0.0, absurd)
-    assert gate.held_until == 60.0
+    throttle = Throttle(0.0, 32.0)
+    throttle.hold(0.0, absurd)
+    assert throttle.held_until == 60.0
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
-    gate = Gate(0.0, 32.0)
-    gate.hold(0.0, 10.0)
-    gate.hold(1.0, 1.0)
-    assert gate.held_until == 10.0
+    throttle = Throttle(0.0, 32.0)
+    throttle.hold(0.0, 10.0)
+    throttle.hold(1.0, 1.0)
+    assert throttle.held_until == 10.0
 
 
-def waits(gate: Gate, now: float) -> float:
+def waits(throttle: Throttle, now: float) -> float:
     """Return the seconds between two requests at a time."""
-    gate.ready_at(now)
-    while gate.ready_at(now) == now:
-        gate.take()
-    first = gate.ready_at(now)
+    throttle.ready_at(now)
+    while throttle.ready_at(now) == now:
+        throttle.take()
+    first = throttle.ready_at(now)
     return first - now
 
 
 def test_the_rate_is_cut_once_for_all_that_were_sent_before() -> None:
-    gate = Gate(0.0, 100.0)
-    gate.refused(0.0, 0.0, None)
-    one, many = Gate(0.0, 100.0), Gate(0.0, 100.0)
+    throttle = Throttle(0.0, 100.0)
+    throttle.refused(0.0, 0.0, None)
+    one, many = Throttle(0.0, 100.0), Throttle(0.0, 100.0)
     for each, stragglers in ((one, 0), (many, 20)):
         each.refused(0.0, 0.0, None)
         for number in range(50):
             each.answered(1.0 + number / 50)
         for _ in range(1 + stragglers):
             each.refused(2.0, 1.9, None)
-    assert waits(one, 3.0) == waits(many, 3.0) > waits(gate, 3.0)
+    assert waits(one, 3.0) == waits(many, 3.0) > waits(throttle, 3.0)
 
 
 def test_it_is_over_a_minute_after_the_last_refusal() -> None:
-    gate = Gate(0.0, 32.0)
-    gate.refused(10.0, 9.0, 5.0)
-    assert not gate.is_over(75.0)
-    assert gate.is_over(75.1)
+    throttle = Throttle(0.0, 32.0)
+    throttle.refused(10.0, 9.0, 5.0)
+    assert not throttle.is_over(75.0)
+    assert throttle.is_over(75.1)
 
 
 def simulated(
     limit: float, burst: int, retry_after: float | None, latency: float, count: int
 ) -> tuple[float, int]:
     """Return how long `count` requests take against a limit, 32 at a time, and how many saw a 429."""
-    now, gate, free, bucket = 0.0, Gate(0.0, 32.0), 32, Bucket(limit, burst)
+    now, throttle, free, bucket = 0.0, Throttle(0.0, 32.0), 32, Bucket(limit, burst)
     waiting, flying, refused = list(range(count)), list[tuple[float, int, bool, float]](), set[int]()
     limited = False
     while waiting or flying:
-        while free and waiting and (not limited or gate.ready_at(now) <= now):
+        while free and waiting and (not limited or throttle.ready_at(now) <= now):
             if limited:
-                gate.take()
+                throttle.take()
             free -= 1
             heapq.heappush(flying, (now + latency, waiting.pop(), bucket.take(now), now))
         events = [flying[0][0]] if flying else []
         if free and waiting:
-            events.append(gate.ready_at(now) + 1e-4)
+            events.append(throttle.ready_at(now) + 1e-4)
         now = max(now, min(events))
         while flying and flying[0][0] <= now:
             _, number, passed, sent = heapq.heappop(flying)
             free += 1
             if passed:
-                gate.answered(now)
+                throttle.answered(now)
             else:
                 limited = True
                 refused.add(number)
                 waiting.insert(0, number)
-                gate.refused(now, sent, retry_after)
+                throttle.refused(now, sent, retry_after)
     return now, len(refused)
 
 
