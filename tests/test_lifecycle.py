@@ -273,7 +273,7 @@ async def test_many_clients_of_one_pool_open_one_session_for_each_region(
     assert (emulator.count("token"), emulator.count("status")) == (count, count)
     for road in pool._roads.values():
         assert road.queue._queues == {}
-        assert road.queue._gates == {}
+        assert road.queue._throttles == {}
         assert road.queue._free == pool.limits.per_region
     await asyncio.gather(*(one.aclose() for one in clients))
     assert own_tasks() == []

@@ -1,4 +1,4 @@
-"""Whether a region is asked at all. No I/O."""
+"""The circuit breaker: after repeated failures, a region gets no requests for a while. No I/O."""
 
 from collections.abc import Hashable
 from math import inf
@@ -6,19 +6,19 @@ from math import inf
 from ..errors import CircuitOpen
 from .traffic import CircuitState
 
-_FIRST_REST = 2.0  # seconds: a restart is over soon, and need not cost the whole pause
-_PROBING = 1.0  # seconds after which to ask again while one request finds out whether it recovers
+_FIRST_PAUSE = 2.0  # seconds; short, because a restarted service is back soon
+_PROBING = 1.0  # seconds after which a caller may try again while the probe is in flight
 
 
 class CircuitBreaker:
-    """Opens after failures in a row, lets one probe through now and then, and closes on a success.
+    """Opens after several failures in a row, and closes on a success (M. Nygard, "Release It!").
 
-    Closed, everything passes. Open, nothing does until a pause has passed; then one request, the probe, is
-    let through. If it fails, the next pause is twice as long, up to `rest`. M. Nygard, "Release It!".
+    While it is closed, all requests pass. While it is open, none does until a pause is over; then one
+    request, the probe, passes. If the probe fails, the next pause is twice as long, up to `rest`.
 
     Args:
-        name: what is asked, for the error.
-        failures: how many in a row open it.
+        name: the region's name, for the error.
+        failures: how many failures in a row open it.
         rest: the longest pause, in seconds.
     """
 
@@ -27,19 +27,19 @@ class CircuitBreaker:
         self._limit = failures
         self._rest = rest
         self._failures = 0
-        self._noted = -inf  # when the last of them was noted
-        self._only: Hashable | None = None  # what all of them were about
+        self._noted = -inf  # the time of the last failure that counted
+        self._only: Hashable | None = None  # the one document that all failures were about
         self._pause = 0.0  # 0 while closed
         self._probe_at = 0.0
         self._probing = False
 
     @property
     def state(self) -> CircuitState:
-        """Whether requests pass: all, none, or one that finds out."""
+        """`closed`: all requests pass; `open`: none does; `probing`: the probe is in flight."""
         return "probing" if self._probing else "open" if self._pause else "closed"
 
     def refusal(self, now: float) -> CircuitOpen | None:
-        """Return why a request would not be let through now, or None if it would."""
+        """Return the error if a request may not pass now, or None if it may."""
         if not self._pause or (not self._probing and now >= self._probe_at):
             return None
         wait = self._probe_at - now
@@ -51,10 +51,10 @@ class CircuitBreaker:
         )
 
     def enter(self, now: float) -> bool:
-        """Let a request through, and return whether it is the probe.
+        """Let a request pass, and return whether it is the probe.
 
         Raises:
-            CircuitOpen: it is not let through.
+            CircuitOpen: the request may not pass.
         """
         if refusal := self.refusal(now):
             raise refusal
@@ -62,39 +62,39 @@ class CircuitBreaker:
         return self._probing
 
     def succeeded(self) -> None:
-        """Note an answer, of whatever request."""
+        """Note that a request, any, got an answer."""
         self._failures = 0
         self._pause = 0.0
         self._probing = False
 
     def failed(
-        self, now: float, sent: float, probe: bool, about: Hashable | None = None, *, in_vain: bool = False
+        self, now: float, sent: float, probe: bool, about: Hashable | None = None, *, timed_out: bool = False
     ) -> None:
         """Note a failure.
 
-        Of those that were under way together one counts, so that a moment's trouble is one failure however
-        many it strikes; one broken document does not open it, however often it is asked for.
+        Of the failures of requests that were in flight together, only the first counts, so that a short
+        disturbance is one failure. Failures of one document alone do not open the circuit.
 
         Args:
-            now: in the event loop's time.
-            sent: when its request was sent.
-            probe: whether it was the probe.
-            about: what was asked, where that alone may be broken; None where the way to it is.
-            in_vain: whether it waited and nothing came, which is no moment's trouble.
+            now: the event loop's time.
+            sent: when the request was sent.
+            probe: whether the request was the probe.
+            about: the document that may be broken; None if the connection or the service failed.
+            timed_out: whether no answer came in time; such failures count each, as the disturbance is long.
         """
         if probe:
             self._probing = False
             self._failures += 1
             self._open(now, 2 * self._pause)
-        elif not self._pause and (in_vain or sent >= self._noted or not self._failures):
+        elif not self._pause and (timed_out or sent >= self._noted or not self._failures):
             self._only = about if about == self._only or not self._failures else None
             self._failures += 1
             self._noted = now
             if self._failures >= self._limit and (self._only is None or self._limit == 1):
-                self._open(now, _FIRST_REST)
+                self._open(now, _FIRST_PAUSE)
 
     def abandoned(self, probe: bool) -> None:
-        """Note that a request ended without telling anything; where it was the probe, another may go."""
+        """Note that a request ended without a result; if it was the probe, another request may be."""
         if probe:
             self._probing = False
 

@@ -1,4 +1,4 @@
-"""Whose turn it is: the requests that wait to be sent to one region."""
+"""The queue of requests to one region: which tenant's request is sent next, and when."""
 
 import asyncio
 import heapq
@@ -23,24 +23,26 @@ from .throttle import Throttle
 from .traffic import RegionStats, Traffic
 
 Deadline: TypeAlias = Callable[[], float]
-"""When a call has to end, in the event loop's time. It may move: others, who have longer, may join it."""
+"""Returns when a call has to end, in the event loop's time; later once a caller who has longer has joined."""
 
-_Waiter: TypeAlias = asyncio.Future[float]  # when its place came
-_REGION: Final = object()  # the gate of all tenants
-_SWEEP = 60.0  # seconds between two looks for gates that are not needed any more
-_IN_VAIN = 1.0  # seconds without an answer at a call's end that count as a failure of the region
+_Waiter: TypeAlias = asyncio.Future[float]  # resolves to the time at which it got its slot
+_REGION: Final = object()  # key of the throttle that holds for all tenants
+_SWEEP = 60.0  # seconds between two removals of throttles that are not needed any more
+_SILENT = 1.0  # seconds without an answer that count as a failure, where the caller leaves at the deadline
 
 
 class _TenantQueue:
-    """One tenant's waiters. Every other place goes to whoever came last: a single call does not wait
-    behind a bulk, and nobody waits for ever ("adaptive LIFO": B. Maurer, "Fail at Scale", ACM Queue 2015).
+    """The waiting requests of one tenant.
+
+    Slots go alternately to the newest and to the oldest request: a single call does not wait behind a bulk,
+    and no request waits for ever ("adaptive LIFO": B. Maurer, "Fail at Scale", ACM Queue 2015).
     """
 
     __slots__ = ("_last", "soonest", "waiters")
 
     def __init__(self) -> None:
         self.waiters: OrderedDict[_Waiter, Deadline] = OrderedDict()
-        self.soonest = inf  # no deadline is before it
+        self.soonest = inf  # lower bound of the deadlines
         self._last = True
 
     def add(self, waiter: _Waiter, deadline: Deadline) -> None:
@@ -53,49 +55,52 @@ class _TenantQueue:
 
 
 class RequestQueue:
-    """At most so many requests in flight; tenants take turns; each goes as fast as the service lets it.
+    """Limits the requests in flight to one region, and shares them out fairly.
+
+    A request needs a slot to be sent. Slots go to the tenants by round robin; a tenant that got a 429 gets
+    them no faster than its throttle allows.
 
     Args:
         name: the region, or `iam`.
-        places: how many requests may be in flight.
-        circuit: whether anything is sent at all.
+        slots: how many requests may be in flight.
+        circuit: the region's circuit breaker; while it is open, no request is sent.
     """
 
-    def __init__(self, name: str, places: int, circuit: CircuitBreaker) -> None:
+    def __init__(self, name: str, slots: int, circuit: CircuitBreaker) -> None:
         self._name = name
-        self._places = places
-        self._free = places
+        self._slots = slots
+        self._free = slots
         self._circuit = circuit
         self._traffic = Traffic()
         self._queues: dict[Hashable, _TenantQueue] = {}
-        self._turns: OrderedDict[Hashable, None] = OrderedDict()  # of those that may send, as far as is known
-        self._alarms: list[tuple[float, int, Hashable]] = []  # when the others may; a heap
-        self._numbers = count()  # tenants need no order
-        self._gates: dict[Hashable, Throttle] = {}
+        self._ready: OrderedDict[Hashable, None] = OrderedDict()  # tenants that may send; for the round robin
+        self._delayed: list[tuple[float, int, Hashable]] = []  # the others, by when they may send; a heap
+        self._numbers = count()  # breaks ties in the heap, as tenants need not be comparable
+        self._throttles: dict[Hashable, Throttle] = {}
         self._swept = -inf
         self._timer: asyncio.TimerHandle | None = None
 
     def slot(
         self, tenant: Hashable, deadline: Deadline, about: Hashable | None = None, *, repeated: bool = False
     ) -> "Slot":
-        """Return the context in which one request is sent.
+        """Return the context in which one request is sent; entering it waits for a slot.
 
         Args:
-            tenant: whose, and to which instance: what the service's rate limits are about.
-            deadline: when it has to have been answered.
-            about: what is asked, if that alone may be what fails.
-            repeated: whether it repeats another, for the statistics.
+            tenant: the credential and instance, for which the service's rate limits hold.
+            deadline: returns when the answer has to be there.
+            about: the document that is asked for, if a failure may be that document's alone.
+            repeated: whether the request is a retry, for the statistics.
         """
         return Slot(self, tenant, deadline, about, repeated)
 
     def stats(self) -> RegionStats:
-        """Return what was sent until now."""
+        """Return the counts of all requests that have ended."""
         return self._traffic.stats(self._name, self._circuit.state)
 
     def close(self) -> None:
-        """End the waiting; who waited gets `ClientClosed`."""
+        """Raise `ClientClosed` in all requests that wait for a slot."""
         queues, self._queues = self._queues, {}
-        self._turns.clear()
+        self._ready.clear()
         for queue in queues.values():
             for waiter in queue.waiters:
                 if not waiter.done():
@@ -104,13 +109,13 @@ class RequestQueue:
             self._timer.cancel()
 
     async def enter(self, tenant: Hashable, deadline: Deadline) -> tuple[float, bool]:
-        """Wait for a place; return the time, and whether this is the circuit's probe."""
+        """Wait for a slot; return the time, and whether this request is the circuit breaker's probe."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if self._gates and now > self._swept + _SWEEP:
+        if self._throttles and now > self._swept + _SWEEP:
             self._sweep(now)
         self._check(tenant, now, deadline)
-        if self._free and not self._queues and not self._gates:
+        if self._free and not self._queues and not self._throttles:
             self._free -= 1
         else:
             now = await self._wait(tenant, deadline, loop)
@@ -125,70 +130,76 @@ class RequestQueue:
             raise
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Give the slot back."""
         self._free += 1
         if self._queues:
             self._dispatch()
 
-    def answered(self, turn: "Slot", status: int, retry_after: float | None) -> None:
-        """Note an answer."""
+    def answered(self, slot: "Slot", status: int, retry_after: float | None) -> None:
+        """Note an answer: its status, and the seconds of its `Retry-After`, if any."""
         now = asyncio.get_running_loop().time()
-        self._traffic.count(str(status), now - turn.sent, repeated=turn.repeated)
+        self._traffic.count(str(status), now - slot.sent, repeated=slot.repeated)
         if status < 500:
             self._circuit.succeeded()
         else:
-            self._broke(turn, now, turn.about)
+            self._broke(slot, now, slot.about)
             if status == 503 and retry_after:
-                self._gate(_REGION, now).hold(now, retry_after)
-                self._refuse_in_vain(list(self._queues), now)
+                self._throttle(_REGION, now).hold(now, retry_after)
+                self._refuse_hopeless(list(self._queues), now)
         if status == 429:
-            self._gate(turn.tenant, now).refused(now, turn.sent, retry_after)
-            self._refuse_in_vain([turn.tenant], now)
-        elif (gate := self._gates.get(turn.tenant)) is not None:
-            gate.answered(now)
+            self._throttle(slot.tenant, now).refused(now, slot.sent, retry_after)
+            self._refuse_hopeless([slot.tenant], now)
+        elif (throttle := self._throttles.get(slot.tenant)) is not None:
+            throttle.answered(now)
 
-    def failed(self, turn: "Slot", error: QRBackendsError, *, own: bool = False) -> None:
-        """Note that no complete answer came, and why; of the account's own the region is not to blame."""
+    def failed(self, slot: "Slot", error: QRBackendsError, *, own: bool = False) -> None:
+        """Note that no complete answer came.
+
+        Args:
+            slot: the request's.
+            error: why no answer came.
+            own: whether the account's own settings are the cause, so that the region did not fail.
+        """
         now = asyncio.get_running_loop().time()
-        self._traffic.count(type(error).__name__, now - turn.sent, repeated=turn.repeated)
+        self._traffic.count(type(error).__name__, now - slot.sent, repeated=slot.repeated)
         if own:
-            self._circuit.abandoned(turn.probe)
+            self._circuit.abandoned(slot.probe)
         elif isinstance(error, BodyTooLarge):
             self._circuit.succeeded()  # it did answer
         else:
-            about = turn.about if isinstance(error, BodyDamaged) else None
-            self._broke(turn, now, about, isinstance(error, Timeout))
+            about = slot.about if isinstance(error, BodyDamaged) else None
+            self._broke(slot, now, about, isinstance(error, Timeout))
 
-    def left(self, turn: "Slot") -> None:
-        """Note that nobody waits for the answer any more."""
+    def left(self, slot: "Slot") -> None:
+        """Note that the caller left before the answer came."""
         now = asyncio.get_running_loop().time()
-        self._traffic.count("abandoned", now - turn.sent, repeated=turn.repeated)
-        if now >= turn.deadline() and now - turn.sent >= _IN_VAIN:
-            self._broke(turn, now, None, True)
+        self._traffic.count("abandoned", now - slot.sent, repeated=slot.repeated)
+        if now >= slot.deadline() and now - slot.sent >= _SILENT:
+            self._broke(slot, now, None, True)
         else:
-            self._circuit.abandoned(turn.probe)
+            self._circuit.abandoned(slot.probe)
 
-    def _broke(self, turn: "Slot", now: float, about: Hashable | None, in_vain: bool = False) -> None:
-        self._circuit.failed(now, turn.sent, turn.probe, about, in_vain=in_vain)
+    def _broke(self, slot: "Slot", now: float, about: Hashable | None, timed_out: bool = False) -> None:
+        self._circuit.failed(now, slot.sent, slot.probe, about, timed_out=timed_out)
         if self._circuit.refusal(now):
-            self._refuse_in_vain(list(self._queues), now)
+            self._refuse_hopeless(list(self._queues), now)
 
     # --- waiting
 
     async def _wait(self, tenant: Hashable, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> float:
-        """Wait for a place, and return when it came."""
+        """Wait for a slot, and return the time at which it came."""
         waiter: _Waiter = loop.create_future()
         queue = self._queues.get(tenant)
         if queue is None:
             queue = self._queues[tenant] = _TenantQueue()
-            self._turns[tenant] = None
+            self._ready[tenant] = None
         queue.add(waiter, deadline)
         self._dispatch()
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.leave()  # the place came at the same moment
+                self.leave()  # the slot came at the same moment
             else:
                 self._forget(tenant, waiter)
             raise
@@ -199,21 +210,21 @@ class RequestQueue:
             queue.waiters.pop(waiter, None)
             if not queue.waiters:
                 del self._queues[tenant]
-                self._turns.pop(tenant, None)
+                self._ready.pop(tenant, None)
 
     def _check(self, tenant: Hashable, now: float, deadline: Deadline) -> None:
         if refusal := self._refusal(tenant, now, deadline):
             raise refusal
 
     def _refusal(self, tenant: Hashable, now: float, deadline: Deadline) -> QRBackendsError | None:
-        """Return why it would be in vain to wait, or None if it would not."""
+        """Return why no slot can come before the deadline, or None if one can."""
         if refusal := self._circuit.refusal(now):
             return refusal
-        for key in (tenant, _REGION) if self._gates else ():
-            gate = self._gates.get(key)
-            if gate is None or gate.held_until <= now or gate.held_until < deadline():
+        for key in (tenant, _REGION) if self._throttles else ():
+            throttle = self._throttles.get(key)
+            if throttle is None or throttle.held_until <= now or throttle.held_until < deadline():
                 continue
-            wait = gate.held_until - now
+            wait = throttle.held_until - now
             if key is _REGION:
                 return CircuitOpen(f"{self._name} has asked for a pause, which ends in {wait:.1f} s", wait)
             held = HeldBack(f"the service has asked to wait for {wait:.1f} s more, so nothing was sent", 429)
@@ -221,8 +232,8 @@ class RequestQueue:
             return held
         return None
 
-    def _refuse_in_vain(self, tenants: list[Hashable], now: float) -> None:
-        """Tell those at once who would only wait in vain now."""
+    def _refuse_hopeless(self, tenants: list[Hashable], now: float) -> None:
+        """Refuse the waiting requests that can get no slot before their deadlines."""
         is_open = self._circuit.refusal(now) is not None
         for tenant in tenants:
             queue = self._queues.get(tenant)
@@ -236,111 +247,118 @@ class RequestQueue:
                         waiter.set_exception(refusal)
             queue.soonest = min((deadline() for deadline in queue.waiters.values()), default=inf)
 
-    # --- gates
+    # --- throttles
 
-    def _gate(self, key: Hashable, now: float) -> Throttle:
-        gate = self._gates.get(key)
-        if gate is None:
-            gate = self._gates[key] = Throttle(now, self._places)
-        return gate
+    def _throttle(self, key: Hashable, now: float) -> Throttle:
+        throttle = self._throttles.get(key)
+        if throttle is None:
+            throttle = self._throttles[key] = Throttle(now, self._slots)
+        return throttle
 
     def _sweep(self, now: float) -> None:
-        """Remove what holds nobody back any more."""
+        """Remove the throttles that are not needed any more."""
         self._swept = now
-        self._gates = {key: gate for key, gate in self._gates.items() if not gate.is_over(now)}
+        self._throttles = {
+            key: throttle for key, throttle in self._throttles.items() if not throttle.is_over(now)
+        }
 
     def _held_until(self, tenant: Hashable) -> float:
-        """Return when the pauses end, or ended, that hold for a tenant."""
-        gates = (self._gates.get(key) for key in (_REGION, tenant))
-        return max((gate.held_until for gate in gates if gate is not None), default=-inf)
+        """Return when the last pause of a tenant ends, or ended."""
+        throttles = (self._throttles.get(key) for key in (_REGION, tenant))
+        return max((throttle.held_until for throttle in throttles if throttle is not None), default=-inf)
 
     def _ready_at(self, tenant: Hashable, now: float) -> float:
-        """Return when a tenant may send."""
-        gates = (self._gates.get(key) for key in (_REGION, tenant))
-        return max((gate.ready_at(now) for gate in gates if gate is not None), default=now)
+        """Return when a tenant may send its next request."""
+        throttles = (self._throttles.get(key) for key in (_REGION, tenant))
+        return max((throttle.ready_at(now) for throttle in throttles if throttle is not None), default=now)
 
-    # --- turns
+    # --- slots
 
     def _dispatch(self) -> None:
-        """Give the free places to those whose turn it is, and come back when the next may go."""
+        """Give the free slots to tenants that may send, and set a timer for the next that may."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
-        while self._alarms and self._alarms[0][0] <= now:
-            tenant = heapq.heappop(self._alarms)[2]
+        while self._delayed and self._delayed[0][0] <= now:
+            tenant = heapq.heappop(self._delayed)[2]
             if tenant in self._queues:
-                self._turns.setdefault(tenant)
-        while self._free and self._turns:
-            tenant = next(iter(self._turns))
-            ready = self._ready_at(tenant, now) if self._gates else now
+                self._ready.setdefault(tenant)
+        while self._free and self._ready:
+            tenant = next(iter(self._ready))
+            ready = self._ready_at(tenant, now) if self._throttles else now
             if ready > now:
-                del self._turns[tenant]
-                heapq.heappush(self._alarms, (ready, next(self._numbers), tenant))
+                del self._ready[tenant]
+                heapq.heappush(self._delayed, (ready, next(self._numbers), tenant))
             else:
                 self._give(tenant, now)
-        if self._free and self._alarms:
-            self._timer = loop.call_at(self._alarms[0][0], self._dispatch)
+        if self._free and self._delayed:
+            self._timer = loop.call_at(self._delayed[0][0], self._dispatch)
 
     def _give(self, tenant: Hashable, now: float) -> None:
         queue = self._queues[tenant]
         waiter = queue.pop()
         if queue.waiters:
-            self._turns.move_to_end(tenant)
+            self._ready.move_to_end(tenant)
         else:
-            del self._queues[tenant], self._turns[tenant]
-        if waiter.done():  # cancelled, and not awake yet
+            del self._queues[tenant], self._ready[tenant]
+        if waiter.done():  # cancelled, and its task has not run since
             return
-        for key in (_REGION, tenant) if self._gates else ():
-            gate = self._gates.get(key)
-            if gate is not None:
-                gate.take()
+        for key in (_REGION, tenant) if self._throttles else ():
+            throttle = self._throttles.get(key)
+            if throttle is not None:
+                throttle.take()
         self._free -= 1
         waiter.set_result(now)
 
 
 class Slot:
-    """One request's time in a lane; what becomes of it is told with `answered` or `failed`.
+    """One request's slot; its outcome is noted with `answered` or `failed`, or else counts as abandoned.
 
     Attributes:
-        tenant: whose it is.
-        deadline: when it has to have been answered.
-        about: what is asked.
-        repeated: whether it repeats another.
-        sent: when its place came.
-        probe: whether it is the circuit's.
+        tenant: the tenant that sends the request.
+        deadline: returns when the answer has to be there.
+        about: the document that is asked for, or None.
+        repeated: whether the request is a retry.
+        sent: when the slot came, in the event loop's time.
+        probe: whether the request is the circuit breaker's probe.
     """
 
-    __slots__ = ("_lane", "_told", "about", "deadline", "probe", "repeated", "sent", "tenant")
+    __slots__ = ("_noted", "_queue", "about", "deadline", "probe", "repeated", "sent", "tenant")
 
     def __init__(
-        self, lane: RequestQueue, tenant: Hashable, deadline: Deadline, about: Hashable | None, repeated: bool
+        self,
+        queue: RequestQueue,
+        tenant: Hashable,
+        deadline: Deadline,
+        about: Hashable | None,
+        repeated: bool,
     ) -> None:
-        self._lane = lane
-        self._told = False
+        self._queue = queue
+        self._noted = False
         self.tenant = tenant
         self.deadline = deadline
         self.about = about
         self.repeated = repeated
 
     async def __aenter__(self) -> Self:
-        self.sent, self.probe = await self._lane.enter(self.tenant, self.deadline)
+        self.sent, self.probe = await self._queue.enter(self.tenant, self.deadline)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._told:
-            self._lane.left(self)
-        self._lane.leave()
+        if not self._noted:
+            self._queue.left(self)
+        self._queue.leave()
 
     def answered(self, status: int, retry_after: float | None) -> None:
-        """Tell that an answer came."""
-        self._told = True
-        self._lane.answered(self, status, retry_after)
+        """Note the answer's status, and the seconds of its `Retry-After`, if any."""
+        self._noted = True
+        self._queue.answered(self, status, retry_after)
 
     def failed(self, error: QRBackendsError, *, own: bool = False) -> None:
-        """Tell that none came, and why; of what is the account's own the region is not to blame."""
-        self._told = True
-        self._lane.failed(self, error, own=own)
+        """Note why no answer came; `own` if the account's own settings are the cause."""
+        self._noted = True
+        self._queue.failed(self, error, own=own)

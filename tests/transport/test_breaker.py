@@ -1,4 +1,4 @@
-"""When a region is left alone, and when it is asked again."""
+"""When the circuit breaker opens, and when it lets requests pass again."""
 
 import pytest
 
@@ -28,13 +28,13 @@ def test_failures_in_a_row_open_it_and_an_answer_in_between_does_not() -> None:
     assert circuit.enter(1.0) is False
 
 
-def test_open_it_tells_when_it_is_asked_again() -> None:
+def test_while_open_it_says_when_requests_pass_again() -> None:
     circuit = opened()
     assert refused(circuit, 100.0) == 2.0
     assert refused(circuit, 101.5) == 0.5
 
 
-def test_one_probe_finds_out() -> None:
+def test_one_probe_at_a_time() -> None:
     circuit = opened()
     assert circuit.enter(102.0) is True
     assert refused(circuit, 102.0) == 1.0, "soon, and not at once"
@@ -51,14 +51,14 @@ def test_pauses_grow_up_to_the_longest() -> None:
         circuit.failed(now, now, circuit.enter(now))
 
 
-def test_a_probe_whose_caller_left_makes_room_for_another() -> None:
+def test_another_probe_follows_one_whose_caller_left() -> None:
     circuit = opened()
     probe = circuit.enter(102.0)
     circuit.abandoned(probe)
     assert circuit.enter(102.0) is True
 
 
-def test_what_was_under_way_when_it_opened_counts_only_if_it_succeeds() -> None:
+def test_requests_sent_before_it_opened_count_only_if_they_succeed() -> None:
     circuit = opened()
     circuit.failed(101.0, 99.0, False)
     circuit.abandoned(False)
@@ -67,7 +67,7 @@ def test_what_was_under_way_when_it_opened_counts_only_if_it_succeeds() -> None:
     assert circuit.enter(101.0) is False
 
 
-def test_a_moments_trouble_is_one_failure_however_many_it_strikes() -> None:
+def test_failures_of_requests_in_flight_together_are_one() -> None:
     circuit = CircuitBreaker("eu-de", failures=3, rest=8.0)
     for number in range(50):
         circuit.failed(1.0 + number / 100, 0.9, False)
@@ -79,10 +79,10 @@ def test_a_moments_trouble_is_one_failure_however_many_it_strikes() -> None:
     assert refused(circuit, 4.0) == 2.0
 
 
-def test_those_who_waited_in_vain_count_each() -> None:
+def test_timeouts_count_each() -> None:
     circuit = CircuitBreaker("eu-de", failures=3, rest=8.0)
     for _ in range(3):
-        circuit.failed(15.0, 0.0, False, in_vain=True)
+        circuit.failed(15.0, 0.0, False, timed_out=True)
     assert refused(circuit, 15.0) == 2.0
 
 

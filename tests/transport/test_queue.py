@@ -1,4 +1,4 @@
-"""Whose turn it is."""
+"""Which request gets the next slot, and when."""
 
 import asyncio
 from random import Random
@@ -20,10 +20,10 @@ def far() -> float:
 
 
 class Worker:
-    """Takes turns, and notes in which order they came."""
+    """Sends requests, and notes in which order they got their slots."""
 
-    def __init__(self, places: int = 1, failures: int = 3) -> None:
-        self.queue = RequestQueue("eu-de", places, CircuitBreaker("eu-de", failures, 30.0))
+    def __init__(self, slots: int = 1, failures: int = 3) -> None:
+        self.queue = RequestQueue("eu-de", slots, CircuitBreaker("eu-de", failures, 30.0))
         self.served: list[str] = []
         self.go = asyncio.Event()
 
@@ -40,7 +40,7 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        return not self.queue._queues and self.queue._free == self.queue._places
+        return not self.queue._queues and self.queue._free == self.queue._slots
 
 
 async def ended(*tasks: asyncio.Task[None]) -> None:
@@ -59,12 +59,12 @@ async def test_a_single_call_does_not_wait_behind_thousands(count: int) -> None:
     worker.go.set()
     await ended(*bulk, single)
     assert worker.served.index("single") <= 2
-    assert worker.served.index("bulk 1") <= 3, "nobody waits for ever"
+    assert worker.served.index("bulk 1") <= 3, "no request waits for ever"
     assert len(worker.served) == count + 1
     assert worker.idle
 
 
-async def test_tenants_take_turns() -> None:
+async def test_slots_go_to_tenants_in_turn() -> None:
     worker = Worker()
     tasks = [worker.start(tenant, tenant) for tenant in ("many",) * 50 + ("few",) * 3]
     await asyncio.sleep(0)
@@ -74,10 +74,10 @@ async def test_tenants_take_turns() -> None:
     assert worker.idle
 
 
-async def test_whoever_leaves_at_any_moment_takes_no_place_along() -> None:
+async def test_a_caller_who_leaves_at_any_moment_keeps_no_slot() -> None:
     random = Random(0)
     for _ in range(50):
-        worker = Worker(places=3)
+        worker = Worker(slots=3)
         tasks = [worker.start("x", random.choice("ab")) for _ in range(20)]
         worker.go.set()
         for task in tasks:
@@ -114,7 +114,7 @@ async def test_a_held_tenant_is_refused_at_once_and_another_is_not() -> None:
     assert worker.idle
 
 
-async def test_a_held_tenant_waits_its_time_and_goes_on() -> None:
+async def test_a_held_tenant_waits_and_goes_on() -> None:
     worker = Worker()
     worker.go.set()
     await worker.work("x", status=429, wait=0.01)
@@ -135,7 +135,7 @@ async def test_503_with_a_pause_holds_the_region() -> None:
     assert 30.0 < caught.value.retry_after <= 40.0
 
 
-async def test_whoever_waits_when_it_opens_is_told_at_once() -> None:
+async def test_those_who_wait_are_refused_at_once_when_the_circuit_opens() -> None:
     worker = Worker(failures=1)
     tasks = [worker.start("x", status=500)] + [worker.start("y") for _ in range(20)]
     await until(lambda: len(worker.served) == 1)
@@ -167,7 +167,7 @@ async def test_4xx_never_count_and_neither_do_callers_who_leave() -> None:
 @pytest.mark.parametrize(
     ("status", "tenant", "expected"), [(429, "one", HeldBack), (503, "another", CircuitOpen)]
 )
-async def test_who_waits_already_is_refused_at_once_where_a_pause_outlasts_the_deadline(
+async def test_those_who_wait_are_refused_at_once_where_a_pause_outlasts_the_deadline(
     status: int, tenant: str, expected: type[Exception]
 ) -> None:
     worker = Worker()
@@ -191,12 +191,12 @@ async def test_who_waits_already_is_refused_at_once_where_a_pause_outlasts_the_d
     assert worker.idle
 
 
-async def test_who_waits_already_is_told_when_the_region_is_left_alone() -> None:
+async def test_those_who_wait_are_refused_at_once_while_the_slot_is_still_taken() -> None:
     worker = Worker(failures=1)
     async with worker.queue.slot("one", far) as slot:
         waiting = [worker.start("y", tenant) for tenant in ("one", "two") for _ in range(5)]
         await asyncio.sleep(0)
         slot.failed(ConnectError("refused"))
-        outcomes = await asyncio.gather(*waiting, return_exceptions=True)  # while the place is still taken
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [CircuitOpen] * 10
     assert worker.idle
