@@ -1,27 +1,21 @@
 """2,000 calls at once against a rate limit: ours, and each call alone. Full load against several limits."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from math import prod
+from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import Final, NamedTuple
-from unittest.mock import patch
 
 from qrbackends import Client, Limits, RateLimited
 from qrbackends.emulator import Delay, Emulator, RateLimit, SyntheticFleet
 from qrbackends.emulator.faults import Fault
-from qrbackends.transport import queue
-from qrbackends.transport.throttle import Throttle
 
-from .aimd import Aimd
 from .bare import bare_session, get, instance_of
 from .clock import run_at_once
 
 REGION = "us-east"
 LIMIT = RateLimit(rate=50.0, burst=10, retry_after=1)
 ATTEMPTS = 6  # the official client sends a request again five times, and keeps Retry-After
-CONTESTANTS: Final = {"CUBIC": Throttle, "AIMD": Aimd}
-LATENCY = 0.02  # seconds that each answer takes
+LATENCY = 0.02  # seconds that each answer other than a 429 takes
 
 
 class Outcome(NamedTuple):
@@ -145,9 +139,7 @@ async def under_load(case: Case, seconds: float) -> Load:
             for limit in case.limits():
                 emulator.clear_faults()
                 faults.append(emulator.fault(limit, resource="status", times=None))
-                emulator.fault(
-                    Delay(LATENCY), resource="status", times=None
-                )  # of what the limit lets through
+                emulator.fault(Delay(LATENCY), resource="status", times=None)
                 await asyncio.sleep(part)
 
         began = clock()
@@ -161,38 +153,17 @@ async def under_load(case: Case, seconds: float) -> Load:
     return Load(took, seconds / took, refused, refused / requests, worst, failed)
 
 
-def side_by_side(rounds: int, seconds: float) -> str:
-    """Measure the contestants in turn, and return the table of their medians."""
-    found: dict[tuple[str, Case], list[Load]] = {}
-    order = list(CONTESTANTS.items())
-    for number in range(rounds):
-        begin = number % len(order)
-        for name, throttle in order[begin:] + order[:begin]:
-            with patch.object(queue, "Throttle", throttle):
-                for case in CASES:
-                    found.setdefault((name, case), []).append(run_at_once(under_load(case, seconds)))
-    medians = {key: middle(loads) for key, loads in found.items()}
+def full_load(rounds: int, seconds: float) -> str:
+    """Measure all cases, and return the table of their medians."""
     lines = [f"storm: {seconds:g} s of full load, {rounds} rounds"]
-    base, *_ = CONTESTANTS
     for case in CASES:
-        lines.append(f"  {case}")
-        for name in CONTESTANTS:
-            load, ours = medians[name, case], medians[base, case]
-            speed = f"{load.seconds:6.1f} s, {load.share:.2f} of the limit"
-            waste = f"{load.refused:4.0f} times 429, {load.wasted:5.1%} of all requests"
-            wait = f"worst wait {load.worst:5.1f} s   {load.failed:2.0f} failed"
-            lines.append(f"    {name:<12} {speed}   {waste}   {wait}   {load.seconds / ours.seconds:5.2f} x")
-    for name in CONTESTANTS:
-        ratios = [medians[name, case].seconds / medians[base, case].seconds for case in CASES]
-        refused, reference = (sum(medians[one, case].refused for case in CASES) for one in (name, base))
-        mean = prod(ratios) ** (1 / len(ratios))
-        lines.append(f"  {name:<14} time {mean:.3f} x (geometric mean)   429s {refused / reference:.3f} x")
+        loads = [run_at_once(under_load(case, seconds)) for _ in range(rounds)]
+        load = Load(*map(median, zip(*loads, strict=True)))
+        speed = f"{load.seconds:6.1f} s, {load.share:.2f} of the limit"
+        waste = f"{load.refused:4.0f} times 429, {load.wasted:5.1%} of all requests"
+        wait = f"worst wait {load.worst:5.1f} s   {load.failed:2.0f} failed"
+        lines.append(f"  {case!s:<64} {speed}   {waste}   {wait}")
     return "\n".join(lines)
-
-
-def middle(loads: Iterable[Load]) -> Load:
-    """Return the median of each figure."""
-    return Load(*map(median, zip(*loads, strict=True)))
 
 
 def run(rounds: int) -> list[str]:
@@ -205,4 +176,4 @@ def run(rounds: int) -> list[str]:
         shares = f"{outcome.succeeded / calls:7.1%} succeeded   {outcome.refused / calls:6.1%} saw a 429"
         speed = f"{rate:5.1f} per second, {rate / LIMIT.rate:.2f} of the limit"
         lines.append(f"  {name:<24} {shares}   {outcome.requests:6} requests   {speed}")
-    return ["\n".join(lines), side_by_side(3, 30.0) if long else side_by_side(1, 3.0)]
+    return ["\n".join(lines), full_load(3, 30.0) if long else full_load(1, 3.0)]
