@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     )
     from .fleet.changes import Change
     from .fleet.history import Gap, History, Window
-    from .fleet.monitor import Calibration, Failure, Known, Monitor, News
-    from .fleet.snapshot import Item, Snapshot
+    from .fleet.monitor import Calibration, InstanceFailure, Monitor, MonitoredBackend, MonitorEvent
+    from .fleet.snapshot import Snapshot, SnapshotItem
     from .models import (
         Backend,
         BackendConfiguration,
@@ -141,7 +141,6 @@ __all__ = [
     "ConnectTimeout",
     "ConnectionLost",
     "DecodeError",
-    "Failure",
     "Fetched",
     "FileStore",
     "Forbidden",
@@ -149,16 +148,16 @@ __all__ = [
     "HeldBack",
     "History",
     "Instance",
+    "InstanceFailure",
     "InstanceSearch",
     "InstanceUnavailable",
     "InvalidRequest",
-    "Item",
-    "Known",
     "Limits",
     "Locked",
     "Memory",
     "Monitor",
-    "News",
+    "MonitorEvent",
+    "MonitoredBackend",
     "NotFound",
     "QRBackendsError",
     "RateLimited",
@@ -176,6 +175,7 @@ __all__ = [
     "ServiceUnavailable",
     "SessionPool",
     "Snapshot",
+    "SnapshotItem",
     "Store",
     "StoreStats",
     "TLSError",

@@ -25,7 +25,7 @@ from .cache.stores.sealed import Shared
 from .errors import InvalidRequest
 from .fleet.directory import Directory
 from .fleet.history import History
-from .fleet.ranking import Key, Test, Wanted, least_busy, rank
+from .fleet.ranking import BackendTest, RankKey, Wanted, least_busy, rank
 from .fleet.snapshot import Progress, Snapshot, Where
 from .fleet.watch import Until, Watch, Watcher
 from .models import (
@@ -318,7 +318,7 @@ class Client:
         min_qubits: int | None = None,
         operational: bool | None = True,
         simulator: bool | None = False,
-        where: Test | None = None,
+        where: BackendTest | None = None,
         timeout: float | None = None,
     ) -> Backend:
         """Return the backend with the fewest jobs waiting, from the list alone; of two, the first by name.
@@ -340,13 +340,13 @@ class Client:
 
     async def rank(
         self,
-        by: str | Key = "queue",
+        by: str | RankKey = "queue",
         *,
         reverse: bool = False,
         min_qubits: int | None = None,
         operational: bool | None = True,
         simulator: bool | None = False,
-        where: Test | None = None,
+        where: BackendTest | None = None,
         timeout: float | None = None,
     ) -> tuple[Backend, ...]:
         """Return the backends that are wanted, best first, from the list alone; unknown values come last.

@@ -1,4 +1,4 @@
-"""What changed in the fleet: what was told of it, held against what there is."""
+"""Changes in the fleet: the differences between what a consumer was last given and what is known now."""
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
@@ -12,26 +12,26 @@ from ..models import Backend, BackendList
 Kind: TypeAlias = Literal[
     "present", "appeared", "disappeared", "status", "queue", "recalibrated", "failed", "recovered"
 ]
-Key: TypeAlias = tuple[str | None, str]
-"""An instance's CRN, and a backend's name."""
+ListedName: TypeAlias = tuple[str | None, str]
+"""The CRN of an instance, and the name of a backend that it lists."""
 
 
 class Change(Struct, frozen=True):
-    """Something that happened to a backend, or to an instance's list.
+    """A change of one backend, or of whether an instance can be listed.
 
     Attributes:
-        kind: `present` tells what there is when the watching begins; `appeared` and `disappeared`;
-            `status`: online, paused or offline, or its reason, and perhaps the queue as well; `queue`: only
-            the number of jobs waiting; `recalibrated`; `failed` and `recovered`: whether an instance can
-            be listed.
-        at: when it was seen.
+        kind: `present`: the backend was there when the watch began; `appeared` and `disappeared`: the list
+            gained or lost it; `status`: its state or the reason for it changed, and perhaps its queue as
+            well; `queue`: only the number of waiting jobs changed; `recalibrated`: it has a new calibration;
+            `failed` and `recovered`: the instance cannot be listed, or can be listed again.
+        at: when this client saw the change.
         backend: the backend's name; None for `failed` and `recovered`.
         region: the region.
         instance: the instance's CRN; None where not even the instances could be looked up.
-        before: the entry in the list that was told last, or None.
-        after: the entry as it is now, or None.
+        before: the list's entry that was reported last, or None.
+        after: the list's entry as it is now, or None.
         calibrated_at: the date of the new calibration, for `recalibrated`.
-        error: why, for `failed`.
+        error: the error, for `failed`.
     """
 
     kind: Kind
@@ -45,19 +45,19 @@ class Change(Struct, frozen=True):
     error: QRBackendsError | None = None
 
 
-class State:
-    """What was seen of the fleet, or told of it."""
+class FleetState:
+    """The backends, errors and calibration dates that are known, or that were reported to one consumer."""
 
     def __init__(self) -> None:
         self.at = datetime.min
-        self.backends: dict[Key, Backend] = {}
+        self.backends: dict[ListedName, Backend] = {}
         self.failing: dict[str | None, QRBackendsError] = {}  # by the instance's CRN
-        self.calibrated: dict[Key, datetime] = {}
+        self.calibrated: dict[ListedName, datetime] = {}
 
     def listed(
         self, answers: dict[str, BackendList | QRBackendsError], instances: Collection[str], at: datetime
     ) -> None:
-        """Take new lists; backends of instances that did not give theirs stay as they were."""
+        """Store new lists; the backends of an instance whose list is missing stay as they were."""
         good = {crn: answer for crn, answer in answers.items() if isinstance(answer, BackendList)}
         bad = {crn: answer for crn, answer in answers.items() if isinstance(answer, QRBackendsError)}
         late = {crn: error for crn, error in self.failing.items() if crn in instances and crn not in good}
@@ -68,51 +68,58 @@ class State:
         self.at = at
 
     def unlisted(self, error: QRBackendsError, at: datetime) -> None:
-        """Take that not even the instances could be looked up."""
+        """Store that the instances could not be looked up: every known instance fails with `error`."""
         self.failing = dict.fromkeys([crn for crn, _ in self.backends] or [None], error)
         self.at = at
 
 
 def differences(
-    told: State, state: State, wants: Callable[[str], bool], threshold: int, first: bool, detail: bool
+    reported: FleetState,
+    state: FleetState,
+    wants: Callable[[str], bool],
+    threshold: int,
+    first: bool,
+    detail: bool,
 ) -> Iterator[Change]:
-    """Yield what is to be told, each as it is when it is asked for, and note it as told.
+    """Yield the changes from `reported` to `state`, and add each to `reported` as it is yielded.
 
     Args:
-        told: what was told until now.
-        state: what there is.
-        wants: whether a backend of a name is watched.
-        threshold: by how many jobs a queue has to change.
-        first: whether nothing was told yet.
-        detail: whether new calibrations are told.
+        reported: what the consumer was given until now.
+        state: what is known now.
+        wants: returns whether the consumer watches the backend of a name.
+        threshold: the number of jobs by which a queue has to change.
+        first: whether the consumer was given nothing yet.
+        detail: whether the consumer wants new calibrations.
     """
-    for instance in {**told.failing, **state.failing}:
-        yield from _of_instance(told, state, instance)
-    for key in {**told.backends, **state.backends}:
+    for instance in {**reported.failing, **state.failing}:
+        yield from _of_instance(reported, state, instance)
+    for key in {**reported.backends, **state.backends}:
         if wants(key[1]):
-            yield from _of_backend(told, state, key, threshold, first)
+            yield from _of_backend(reported, state, key, threshold, first)
             if detail:
-                yield from _of_calibration(told, state, key)
+                yield from _of_calibration(reported, state, key)
 
 
-def _of_backend(told: State, state: State, key: Key, threshold: int, first: bool) -> Iterator[Change]:
-    before, after = told.backends.get(key), state.backends.get(key)
+def _of_backend(
+    reported: FleetState, state: FleetState, key: ListedName, threshold: int, first: bool
+) -> Iterator[Change]:
+    before, after = reported.backends.get(key), state.backends.get(key)
     one = after or before
     kind = kind_of(before, after, threshold, first)
     if kind is None or one is None:
         return
     if after is None:
-        del told.backends[key]
+        del reported.backends[key]
     else:
-        told.backends[key] = after
+        reported.backends[key] = after
     yield Change(kind, state.at, one.name, one.region, one.instance, before, after)
 
 
-def _of_calibration(told: State, state: State, key: Key) -> Iterator[Change]:
-    now, known, one = state.calibrated.get(key), told.calibrated.get(key), state.backends.get(key)
+def _of_calibration(reported: FleetState, state: FleetState, key: ListedName) -> Iterator[Change]:
+    now, known, one = state.calibrated.get(key), reported.calibrated.get(key), state.backends.get(key)
     if now is None or (known is not None and now <= known):
         return
-    told.calibrated[key] = now
+    reported.calibrated[key] = now
     if known is not None and one is not None:
         yield Change(
             "recalibrated", state.at, one.name, one.region, one.instance, after=one, calibrated_at=now
@@ -122,7 +129,7 @@ def _of_calibration(told: State, state: State, key: Key) -> Iterator[Change]:
 def kind_of(
     before: Backend | None, after: Backend | None, threshold: int = 1, first: bool = False
 ) -> Kind | None:
-    """Return what became of a backend, or None if nothing that is told; arguments as for `differences`."""
+    """Return the kind of a backend's change, or None if it is not reported; arguments as `differences`."""
     if before is None:
         return None if after is None else "present" if first else "appeared"
     if after is None:
@@ -132,14 +139,14 @@ def kind_of(
     return "queue" if abs(before.queue_length - after.queue_length) >= threshold else None
 
 
-def _of_instance(told: State, state: State, crn: str | None) -> Iterator[Change]:
-    before, error = told.failing.get(crn), state.failing.get(crn)
+def _of_instance(reported: FleetState, state: FleetState, crn: str | None) -> Iterator[Change]:
+    before, error = reported.failing.get(crn), state.failing.get(crn)
     region = _region(crn) or (error or before or QRBackendsError("")).region
     if error is not None and before is None:
-        told.failing[crn] = error
+        reported.failing[crn] = error
         yield Change("failed", state.at, None, region, crn, error=error)
     elif error is None and before is not None:
-        del told.failing[crn]
+        del reported.failing[crn]
         yield Change("recovered", state.at, None, region, crn)
 
 

@@ -1,4 +1,4 @@
-"""The last known fleet: its lists and the figures of its calibrations, kept up to date in the background."""
+"""The last known fleet: its lists and the summaries of its calibrations, renewed in the background."""
 
 import asyncio
 import logging
@@ -23,15 +23,15 @@ from .watch import Watch
 
 logger = logging.getLogger("qrbackends.monitor")
 
-Place: TypeAlias = tuple[str | None, str]
-"""A region and a backend's name: what a backend is known by, whichever of the instances lists it."""
+RegionalName: TypeAlias = tuple[str | None, str]
+"""A region and a backend's name: they identify a backend, whichever instance lists it."""
 
-Listener: TypeAlias = "Callable[[News], None]"
+Listener: TypeAlias = "Callable[[MonitorEvent], None]"
 
-_CALIBRATIONS = 60.0  # seconds between two looks; the cache decides whether the service is asked
-_AT_ONCE = 8  # calibrations that are asked for at a time
-_PAUSE = 60.0  # seconds before a service that refused the account is asked again
-_SAMPLES = 60  # of each queue's length
+_CALIBRATIONS = 60.0  # seconds between two rounds; the cache decides whether a request is sent
+_AT_ONCE = 8  # calibrations that are requested at the same time
+_PAUSE = 60.0  # seconds until the next attempt after the account was refused
+_SAMPLES = 60  # lengths of its queue that are kept for each backend
 
 
 class Calibration(Struct, frozen=True):
@@ -55,8 +55,8 @@ class Calibration(Struct, frozen=True):
     faulty_gates: int = 0
 
 
-class Known(Struct, frozen=True):
-    """What is known of a backend.
+class MonitoredBackend(Struct, frozen=True):
+    """The newest data of a backend.
 
     Attributes:
         backend: its entry in the list.
@@ -67,62 +67,68 @@ class Known(Struct, frozen=True):
     calibration: Calibration | None = None
 
 
-class Failure(NamedTuple):
-    """Why nothing new comes from an instance, and since when."""
+class InstanceFailure(NamedTuple):
+    """An instance that cannot be listed.
+
+    Attributes:
+        region: its region.
+        since: when it failed; where its list is an old one from the cache, when that was fetched.
+        error: the error.
+    """
 
     region: str | None
     since: datetime
     error: QRBackendsError
 
 
-class News(Struct, frozen=True):
-    """Something that changed.
+class MonitorEvent(Struct, frozen=True):
+    """A change of a monitored backend, or of whether an instance can be listed.
 
     Attributes:
         kind: as for `Change`, or `calibrated`: the figures of a calibration came, the first or new ones.
-        at: when it was seen.
-        region: where.
+        at: when the monitor saw it.
+        region: the region.
         name: the backend's name; None for `failed` and `recovered`.
-        before: what was known before, or None.
-        after: what is known now, or None.
-        error: why, for `failed`.
+        before: the data before the change, or None.
+        after: the data after the change, or None.
+        error: the error, for `failed`.
     """
 
     kind: Kind | Literal["calibrated"]
     at: datetime
     region: str | None
     name: str | None = None
-    before: Known | None = None
-    after: Known | None = None
+    before: MonitoredBackend | None = None
+    after: MonitoredBackend | None = None
     error: QRBackendsError | None = None
 
 
 class Source(Protocol):
-    """What a monitor asks: a `Client`, or anything with its two methods."""
+    """The two methods of `Client` that a monitor calls."""
 
     async def fetch(self, request: Request, *, instance: str | None = None) -> Fetched[Any]:
         """Return the answer to a request."""
         ...
 
     def watch(self, interval: float) -> Watch:
-        """Return the changes in the fleet as they happen."""
+        """Return an async iterable of the changes in the fleet."""
         ...
 
 
 class Monitor:
-    """Keeps the last known fleet while it is open, by one watch and a look at each backend's calibration.
+    """Keeps the last known fleet while it is open: one watch of the lists, and each backend's calibration.
 
-    A backend that several instances list is there once. What an instance told last stays when it fails;
-    `failures` says so. The client is not closed with it.
+    A backend that several instances list is kept once. The backends of an instance that fails stay as they
+    were, and `failures` has the instance. Closing the monitor does not close the client.
 
     Args:
-        client: asks.
+        client: sends the requests.
         interval: seconds between two polls of the lists.
-        sleep: waits so many seconds.
-        now: the time.
+        sleep: waits for a number of seconds.
+        now: returns the current time.
 
     Raises:
-        InvalidRequest: `interval` is no number of seconds.
+        InvalidRequest: `interval` is not a number of seconds.
     """
 
     def __init__(
@@ -137,32 +143,32 @@ class Monitor:
         self._watch = client.watch(interval)
         self._sleep = sleep
         self._now = now
-        self._entries: dict[Place, dict[str | None, Backend]] = {}  # by the instance that lists it, too
-        self._documents: dict[Place, BackendProperties] = {}
-        self._queues: dict[Place, deque[tuple[float, int]]] = {}
+        self._entries: dict[RegionalName, dict[str | None, Backend]] = {}  # then by the instance's CRN
+        self._documents: dict[RegionalName, BackendProperties] = {}
+        self._queues: dict[RegionalName, deque[tuple[float, int]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wanted = asyncio.Event()  # calibrations of backends that are new
-        self.fleet: dict[Place, Known] = {}
-        """Every backend, as it was last."""
-        self.failures: dict[str | None, Failure] = {}
-        """By the CRN of the instance; under None where not even the instances could be looked up."""
+        self._wanted = asyncio.Event()  # set when calibrations have to be fetched
+        self.fleet: dict[RegionalName, MonitoredBackend] = {}
+        """The newest data of every backend."""
+        self.failures: dict[str | None, InstanceFailure] = {}
+        """The failing instances by CRN; the key is None where not even the instances could be looked up."""
         self.listeners: set[Listener] = set()
-        """Called with each change; they must not raise."""
+        """Functions that are called with each event; they must not raise."""
         self.ended = asyncio.Event()
-        """Set when nothing more will come: the monitor, or its client, was closed."""
+        """Set when the monitor or its client was closed."""
 
-    def queue_history(self, place: Place) -> tuple[tuple[float, int], ...]:
-        """Return how long a backend's queue was: Unix seconds and jobs, each time that it changed."""
-        return tuple(self._queues.get(place, ()))
+    def queue_history(self, key: RegionalName) -> tuple[tuple[float, int], ...]:
+        """Return the length of a backend's queue over time: Unix seconds and jobs at each change."""
+        return tuple(self._queues.get(key, ()))
 
     def start(self) -> None:
-        """Begin, in a context of its own; `async with` does it."""
+        """Start the background tasks, in a context of their own; `async with` does it."""
         if not self._tasks:
             self._begin(self._follow)
             self._begin(self._calibrate)
 
     async def aclose(self) -> None:
-        """Stop; what is known stays readable."""
+        """Stop the background tasks; the fleet stays readable."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -192,7 +198,7 @@ class Monitor:
             except (ClientClosed, WrongEventLoop):
                 self.ended.set()
                 return
-            except Exception:  # a mistake of ours must not freeze boards and exporters in silence
+            except Exception:  # after a programming error boards and exporters must not stop without a word
                 logger.exception("the fleet could not be followed; it is tried again")
                 await self._sleep(_PAUSE)
 
@@ -203,40 +209,40 @@ class Monitor:
             try:
                 async with self._watch as changes:
                     async for change in changes:
-                        self._take(change)
+                        self._apply(change)
             except (ClientClosed, WrongEventLoop):
                 raise
-            except QRBackendsError as error:  # a refused key, perhaps; a service lives on
-                self.failures.clear()  # the new watch tells of them anew
+            except QRBackendsError as error:  # perhaps a refused key, which may be valid again later
+                self.failures.clear()  # the next watch reports them again
                 self._failed(Change("failed", self._now(), error=error))
             await self._sleep(_PAUSE)
 
-    def _take(self, change: Change) -> None:
+    def _apply(self, change: Change) -> None:
         if change.kind == "failed":
             self._failed(change)
         elif change.kind == "recovered":
             self.failures.pop(change.instance, None)
-            self._tell(News("recovered", change.at, change.region))
-            self._show_again(change.instance, change.at)
+            self._notify(MonitorEvent("recovered", change.at, change.region))
+            self._update_shared(change.instance, change.at)
             self._begin(partial(self._reconcile, change.instance))
         elif change.backend is not None:
             if self.failures.pop(None, None):
-                self._tell(News("recovered", change.at, None))
+                self._notify(MonitorEvent("recovered", change.at, None))
                 self._begin(partial(self._reconcile, None))
-            place = (change.region, change.backend)
-            self._put(change.instance, place, change.after)
-            self._show(place, change.at, first=change.kind == "present")
+            key = (change.region, change.backend)
+            self._put(change.instance, key, change.after)
+            self._update(key, change.at, first=change.kind == "present")
 
     def _failed(self, change: Change) -> None:
         error = change.error or QRBackendsError("it failed")
-        self.failures[change.instance] = Failure(change.region, change.at, error)
-        self._tell(News("failed", change.at, change.region, error=error))
-        self._show_again(change.instance, change.at)
+        self.failures[change.instance] = InstanceFailure(change.region, change.at, error)
+        self._notify(MonitorEvent("failed", change.at, change.region, error=error))
+        self._update_shared(change.instance, change.at)
         if change.instance is not None and not any(change.instance in one for one in self._entries.values()):
             self._begin(partial(self._recall, change.instance))
 
     async def _recall(self, crn: str) -> None:
-        """Take an instance's old list, if the cache has one, as none has come since we began."""
+        """Use an instance's old list from the cache, as it could not be listed since the monitor started."""
         try:
             listed = await self._client.fetch(Request("backends"), instance=crn)
         except (ClientClosed, WrongEventLoop):
@@ -247,12 +253,12 @@ class Monitor:
             at = self._now() - timedelta(seconds=listed.age)
             self.failures[crn] = self.failures[crn]._replace(since=at)
             for backend in listed.value:
-                place = (backend.region, backend.name)
-                self._put(crn, place, backend)
-                self._show(place, at, first=True)
+                key = (backend.region, backend.name)
+                self._put(crn, key, backend)
+                self._update(key, at, first=True)
 
     async def _reconcile(self, crn: str | None) -> None:
-        """Forget what is not listed any more: a watch tells of what is gone only if it has told of it."""
+        """Remove backends that are no longer listed: a watch reports only those that it listed before."""
         try:
             listed = (await self._client.fetch(Request("backends"), instance=crn)).value
         except (ClientClosed, WrongEventLoop):
@@ -261,62 +267,62 @@ class Monitor:
             return
         there = {(one.instance, one.region, one.name) for one in listed}
         silent = {error.instance for error in listed.errors}
-        for place, listing in tuple(self._entries.items()):
+        for key, listing in tuple(self._entries.items()):
             for instance in tuple(listing):
                 answered = instance == crn if crn is not None else instance not in silent
-                if answered and (instance, *place) not in there:
-                    self._put(instance, place, None)
-                    self._show(place, self._now(), first=False)
+                if answered and (instance, *key) not in there:
+                    self._put(instance, key, None)
+                    self._update(key, self._now(), first=False)
 
-    def _put(self, crn: str | None, place: Place, backend: Backend | None) -> None:
-        listing = self._entries.setdefault(place, {})
+    def _put(self, crn: str | None, key: RegionalName, backend: Backend | None) -> None:
+        listing = self._entries.setdefault(key, {})
         if backend is not None:
             listing[crn] = backend
         else:
             listing.pop(crn, None)
             if not listing:
-                del self._entries[place]
+                del self._entries[key]
 
-    def _show_again(self, crn: str | None, at: datetime) -> None:
-        """Show what others list, too: it may be known by another from now on."""
-        for place, listing in tuple(self._entries.items()):
+    def _update_shared(self, crn: str | None, at: datetime) -> None:
+        """Choose again the instance of each backend that this instance and others list."""
+        for key, listing in tuple(self._entries.items()):
             if crn in listing and len(listing) > 1:
-                self._show(place, at, first=False)
+                self._update(key, at, first=False)
 
-    def _show(self, place: Place, at: datetime, *, first: bool) -> None:
-        """Know a backend by the first instance that lists it now; where none does, by one that did."""
-        listing = self._entries.get(place, {})
+    def _update(self, key: RegionalName, at: datetime, *, first: bool) -> None:
+        """Update a backend from the first instance that lists it now, or from a failing one that did."""
+        listing = self._entries.get(key, {})
         crn = min(listing, key=self.failures.__contains__, default=None)
-        before, after = self.fleet.get(place), listing.get(crn)
+        before, after = self.fleet.get(key), listing.get(crn)
         if after is None:
             if before is not None:
-                del self.fleet[place]
-                self._documents.pop(place, None)
-                self._queues.pop(place, None)
-                self._tell(News("disappeared", at, *place, before))
+                del self.fleet[key]
+                self._documents.pop(key, None)
+                self._queues.pop(key, None)
+                self._notify(MonitorEvent("disappeared", at, *key, before))
             return
-        known = self.fleet[place] = replace(before, backend=after) if before else Known(after)
-        samples = self._queues.setdefault(place, deque(maxlen=_SAMPLES))
+        known = self.fleet[key] = replace(before, backend=after) if before else MonitoredBackend(after)
+        samples = self._queues.setdefault(key, deque(maxlen=_SAMPLES))
         if not samples or samples[-1][1] != after.queue_length:
             samples.append((at.timestamp(), after.queue_length))
         if before is None:
             self._wanted.set()
         kind = kind_of(before.backend if before else None, after, first=first)
         if kind is not None:
-            self._tell(News(kind, at, *place, before, known))
+            self._notify(MonitorEvent(kind, at, *key, before, known))
 
-    def _tell(self, news: News) -> None:
+    def _notify(self, event: MonitorEvent) -> None:
         for listener in tuple(self.listeners):
-            listener(news)
+            listener(event)
 
     # --- calibrations
 
     async def _calibrate(self) -> None:
-        places = asyncio.Semaphore(_AT_ONCE)
+        limit = asyncio.Semaphore(_AT_ONCE)
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            await asyncio.gather(*(self._calibration(place, places) for place in tuple(self.fleet)))
+            await asyncio.gather(*(self._calibration(key, limit) for key in tuple(self.fleet)))
             waiting = asyncio.ensure_future(self._wanted.wait())
             resting = asyncio.ensure_future(self._sleep(_CALIBRATIONS))
             try:
@@ -326,27 +332,27 @@ class Monitor:
                 resting.cancel()
             self._wanted.set()
 
-    async def _calibration(self, place: Place, places: asyncio.Semaphore) -> None:
-        async with places:
-            known = self.fleet.get(place)
+    async def _calibration(self, key: RegionalName, limit: asyncio.Semaphore) -> None:
+        async with limit:
+            known = self.fleet.get(key)
             if known is None:
                 return
             request = Request("properties", known.backend.name)
             try:
                 properties = (await self._client.fetch(request, instance=known.backend.instance)).value
-                if properties is self._documents.get(place):
+                if properties is self._documents.get(key):
                     return
                 calibration = _at_a_glance(properties)
             except (ClientClosed, WrongEventLoop):
                 raise
-            except QRBackendsError:  # simulators and new backends have none; of all it is asked again
+            except QRBackendsError:  # simulators and new backends have none; the next round asks again
                 return
-        before = self.fleet.get(place)
+        before = self.fleet.get(key)
         if before is not None:
-            self._documents[place] = properties
-            after = self.fleet[place] = replace(before, calibration=calibration)
+            self._documents[key] = properties
+            after = self.fleet[key] = replace(before, calibration=calibration)
             if before.calibration != calibration:
-                self._tell(News("calibrated", self._now(), *place, before, after))
+                self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))
 
 
 def _at_a_glance(properties: BackendProperties) -> Calibration:

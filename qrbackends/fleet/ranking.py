@@ -12,12 +12,12 @@ from ..errors import InstanceUnavailable, InvalidRequest, NotFound
 from ..models import Backend, BackendList, Metric, TwoQubitMetric
 from ..protocol.requests import Request
 
-Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
-"""`Client.fetch`, or what stands in for it: takes the request, and `timeout=`."""
+Fetch: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
+"""`Client.fetch`, or a function like it: takes the request, and `timeout=`."""
 
-Test: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
+BackendTest: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 Value: TypeAlias = float | None
-Key: TypeAlias = Callable[[Backend], Value | Awaitable[Value]]
+RankKey: TypeAlias = Callable[[Backend], Value | Awaitable[Value]]
 
 _AT_ONCE = 32  # questions of the caller's own that may be under way
 
@@ -64,7 +64,7 @@ class Wanted:
     min_qubits: int | None = None
     operational: bool | None = True
     simulator: bool | None = False
-    where: Test | None = None
+    where: BackendTest | None = None
 
     def fits(self, backend: Backend) -> bool:
         """Return whether the list alone says so; `where` is not asked."""
@@ -79,14 +79,14 @@ class Wanted:
         return self.where is None or bool(await _said(self.where(backend)))
 
 
-async def least_busy(ask: Ask, wanted: Wanted, timeout: float | None = None) -> Backend:
+async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None) -> Backend:
     """Return the backend that is wanted and has the fewest jobs waiting; of two, the first by name.
 
     Raises:
         NotFound: there is none.
         InstanceUnavailable: there is none in the lists that came, and not all came.
     """
-    listed: BackendList = (await ask(Request("backends"), timeout=timeout)).value
+    listed: BackendList = (await fetch(Request("backends"), timeout=timeout)).value
     for backend in sorted(filter(wanted.fits, listed), key=lambda one: (one.queue_length, one.name)):
         if await wanted.accepts(backend):
             return backend
@@ -100,12 +100,12 @@ async def least_busy(ask: Ask, wanted: Wanted, timeout: float | None = None) -> 
 
 
 async def rank(
-    ask: Ask, by: str | Key, wanted: Wanted, *, reverse: bool = False, timeout: float | None = None
+    fetch: Fetch, by: str | RankKey, wanted: Wanted, *, reverse: bool = False, timeout: float | None = None
 ) -> tuple[Backend, ...]:
     """Return the backends that are wanted, best first; those without the value last, in order of names.
 
     Args:
-        ask: answers requests.
+        fetch: answers requests, as `Client.fetch` does.
         by: one of `KEYS`, or a callable, plain or async, whose smallest value is the best.
         wanted: what they have to be.
         reverse: whether the worst come first; those without the value come last in either case.
@@ -114,11 +114,11 @@ async def rank(
     Raises:
         InvalidRequest: there is no such key.
     """
-    key: Key | None = KEYS.get(by) if isinstance(by, str) else by
+    key: RankKey | None = KEYS.get(by) if isinstance(by, str) else by
     if key is None:
         raise InvalidRequest(f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables")
     fields = ("wait_time_seconds",) if by == "wait_time" else ()
-    listed: BackendList = (await ask(Request("backends", fields=fields), timeout=timeout)).value
+    listed: BackendList = (await fetch(Request("backends", fields=fields), timeout=timeout)).value
     fitting = [one for one in listed if wanted.fits(one)]
     chosen = [one for one, said in await _of_each(fitting, wanted.accepts) if said]
     values = await _of_each(chosen, key)

@@ -14,18 +14,18 @@ from ..errors import InvalidRequest, QRBackendsError
 from ..models import Backend, BackendList
 from ..protocol.requests import Request, Resource
 
-Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
-"""`Client.fetch`, or what stands in for it: takes the request and `instance=`."""
+Fetch: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
+"""`Client.fetch`, or a function like it: takes the request and `instance=`."""
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Told after each item: how many are done, and how many there are."""
+"""Called after each item with the number of finished items and the number of all."""
 
 Where: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 
 _RESOURCES = tuple(name for name in get_args(Resource) if name != "backends")
 
 
-class Item(Struct, frozen=True):
+class SnapshotItem(Struct, frozen=True):
     """One document of one backend, or why there is none.
 
     Attributes:
@@ -42,7 +42,7 @@ class Item(Struct, frozen=True):
 
 
 class Snapshot:
-    """Documents of every backend, over all regions at once; an async iterable of `Item`.
+    """Documents of every backend, over all regions at once; an async iterable of `SnapshotItem`.
 
     What fails is an item like the others. No more is asked than is taken: at most `width` requests per region
     are under way or wait to be taken, so that memory stays the same however many backends there are. Each
@@ -52,10 +52,10 @@ class Snapshot:
         errors: one for each instance that could not be listed, once the list has come.
 
     Args:
-        ask: answers requests.
+        fetch: answers requests, as `Client.fetch` does.
         resources: which documents.
         where: a test of the list's entries, plain or async; left out, all of them.
-        progress: told after each item.
+        progress: called after each item.
         width: see above.
 
     Raises:
@@ -64,7 +64,7 @@ class Snapshot:
 
     def __init__(
         self,
-        ask: Ask,
+        fetch: Fetch,
         resources: Iterable[Resource],
         where: Where | None = None,
         progress: Progress | None = None,
@@ -75,24 +75,24 @@ class Snapshot:
         if not names or not set(names) <= set(_RESOURCES):
             raise InvalidRequest(f"resources have to be some of: {', '.join(_RESOURCES)}")
         self.errors: tuple[QRBackendsError, ...] = ()
-        self._ask = ask
+        self._fetch = fetch
         self._resources = cast("tuple[Resource, ...]", names)
         self._where = where
         self._progress = progress
         self._width = width
 
-    def __aiter__(self) -> AsyncGenerator[Item, None]:
+    def __aiter__(self) -> AsyncGenerator[SnapshotItem, None]:
         return self._items()
 
-    async def collect(self) -> dict[str, dict[str, Item]]:
+    async def collect(self) -> dict[str, dict[str, SnapshotItem]]:
         """Return all items, by backend and resource. Of two backends of one name, the last is kept."""
-        found: dict[str, dict[str, Item]] = defaultdict(dict)
+        found: dict[str, dict[str, SnapshotItem]] = defaultdict(dict)
         async for item in self:
             found[item.backend.name][item.resource] = item
         return dict(found)
 
-    async def _items(self) -> AsyncGenerator[Item, None]:
-        listed: BackendList = (await self._ask(Request("backends"))).value
+    async def _items(self) -> AsyncGenerator[SnapshotItem, None]:
+        listed: BackendList = (await self._fetch(Request("backends"))).value
         self.errors = listed.errors
         questions: dict[str | None, Iterator[tuple[Backend, Resource]]] = {}
         total = 0
@@ -100,8 +100,8 @@ class Snapshot:
             questions[region] = iter(product(backends, self._resources))
             total += len(backends) * len(self._resources)
         # Plain tasks, which the `finally` ends: nothing of anyio may be held open across a yield.
-        under_way: set[asyncio.Task[Item]] = set()
-        ended: asyncio.Queue[asyncio.Task[Item]] = asyncio.Queue()
+        under_way: set[asyncio.Task[SnapshotItem]] = set()
+        ended: asyncio.Queue[asyncio.Task[SnapshotItem]] = asyncio.Queue()
 
         def begin(region: str | None, count: int) -> None:
             for question in islice(questions[region], count):
@@ -134,9 +134,9 @@ class Snapshot:
                 regions[backend.region].append(backend)
         return regions
 
-    async def _item(self, backend: Backend, resource: Resource) -> Item:
+    async def _item(self, backend: Backend, resource: Resource) -> SnapshotItem:
         try:
-            fetched = await self._ask(Request(resource, backend.name), instance=backend.instance)
+            fetched = await self._fetch(Request(resource, backend.name), instance=backend.instance)
         except QRBackendsError as error:
-            return Item(backend, resource, error=error)
-        return Item(backend, resource, fetched.value)
+            return SnapshotItem(backend, resource, error=error)
+        return SnapshotItem(backend, resource, fetched.value)

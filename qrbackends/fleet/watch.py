@@ -1,4 +1,4 @@
-"""What changes in the fleet: one poll of the lists for all who watch."""
+"""Watches of the fleet: one poll of the lists serves every subscription."""
 
 import asyncio
 import inspect
@@ -18,39 +18,39 @@ from ..cache.entry import Fetched
 from ..errors import AccountError, ClientClosed, InvalidRequest, QRBackendsError, Timeout, WrongEventLoop
 from ..models import Backend, BackendList
 from ..protocol.requests import Request
-from .changes import Change, State, differences
+from .changes import Change, FleetState, differences
 
-Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
-"""`Client.fetch`, or what stands in for it: takes the request, `instance=`, `refresh=` and `max_age=`."""
+Fetch: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
+"""`Client.fetch`, or a function like it: takes the request, `instance=`, `refresh=` and `max_age=`."""
 
 Until: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 
-_JITTER = 0.1  # of the interval: how far the polls of processes that begin together lie apart
-_YOUNG = 0.9  # of the interval: a list that another process asked for is as good if it is no older
-_AT_ONCE = 32  # calibrations that are asked for at a time
-_PATIENCE = 5.0  # seconds at most that a poll waits for an instance; who is later is told of with the next
-_FINAL = (AccountError, ClientClosed, WrongEventLoop)  # what asking again will not mend
+_JITTER = 0.1  # of the interval: the greatest random delay of the second poll, and of all after it
+_YOUNG = 0.9  # of the interval: the greatest age of a list that another process fetched
+_AT_ONCE = 32  # calibrations that are requested at the same time
+_PATIENCE = 5.0  # seconds at most that a poll waits for an instance; a later list goes with the next poll
+_FINAL = (AccountError, ClientClosed, WrongEventLoop)  # a repeated request would fail in the same way
 
 
-class _Seat:
-    """One who watches, while they do.
+class _Subscription:
+    """One consumer of a watcher's polls.
 
     Attributes:
-        interval: how often they want to be told.
-        names: the backends that they watch, or None for all.
-        detail: whether they want to know of calibrations.
-        news: set when there is something new.
-        end: why there is nothing more to come.
+        interval: seconds between two reports to the consumer.
+        names: the backends that the consumer watches, or None for all.
+        detail: whether the consumer wants new calibrations.
+        changed: set when the fleet's state may have changed.
+        end: the error that ended the subscription, or None.
     """
 
     def __init__(self, interval: float, names: frozenset[str] | None, detail: bool) -> None:
         self.interval = interval
         self.names = names
         self.detail = detail
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
         self.end: Exception | None = None
-        self.polled = -math.inf  # the poll that they were told of last
-        self.calibrations = 0  # likewise
+        self.polled = -math.inf  # when the poll began that was reported last
+        self.calibrations = 0  # rounds of calibrations that were reported
 
     def wants(self, name: str) -> bool:
         """Return whether a backend of this name is watched."""
@@ -58,28 +58,28 @@ class _Seat:
 
 
 class Watcher:
-    """Polls the lists for all who watch, as often as the most eager of them wants.
+    """Polls the lists for all subscriptions, at the shortest of their intervals.
 
-    Polls lie on a grid; one that takes longer than an interval leaves out what it overran. The grid is moved
-    by a random part of an interval, so that processes that begin together do not ask together; those that
-    share a store take what one of them has asked for, and poll at the same moments from then on, when the
-    store's lease picks the one who asks. An instance whose list does not come holds up no other: it is told
-    of when it comes.
+    Polls begin at multiples of the interval; a poll that takes longer skips the ones that it overlaps. After
+    the first poll these moments are moved by a random part of an interval, so that processes that start
+    together do not send their requests together. Processes that share a store use the list that one of them
+    fetched and poll at the same moments from then on; the store's lease chooses the one that sends the
+    request. An instance that does not answer delays no other: its list is reported when it arrives.
 
     Args:
-        ask: answers requests.
-        instances: gives the account's instances.
-        check: raises what keeps anybody from watching here and now.
-        shared: whether answers are shared with other processes, of which one polls then for all.
-        clock: seconds, of a steady clock.
-        sleep: waits so many seconds.
-        now: the time.
-        draw: gives random numbers from 0 to 1.
+        fetch: answers requests, as `Client.fetch` does.
+        instances: returns the account's instances.
+        check: raises an error where nobody may subscribe, such as after closing or in another event loop.
+        shared: whether answers are shared with other processes, so that one of them polls for all.
+        clock: returns the seconds of a monotonic clock.
+        sleep: waits for a number of seconds.
+        now: returns the current time.
+        draw: returns a random number from 0 to 1.
     """
 
     def __init__(
         self,
-        ask: Ask,
+        fetch: Fetch,
         instances: Callable[[], Awaitable[Sequence[Instance]]],
         *,
         check: Callable[[], None] = lambda: None,
@@ -89,19 +89,19 @@ class Watcher:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._state = State()
-        self._polled_at = -math.inf  # when the last poll began that has ended
-        self._calibrations = 0  # how often they were asked for
-        self._ask = ask
+        self._state = FleetState()
+        self._polled_at = -math.inf  # when the last finished poll began
+        self._calibrations = 0  # finished rounds of calibrations
+        self._fetch = fetch
         self._instances = instances
         self._check = check
         self._shared = shared
-        self._behind = 0.0  # seconds that the last poll's oldest list was old
+        self._behind = 0.0  # age in seconds of the oldest list of the last poll
         self._clock = clock
         self._sleep = sleep
         self._now = now
         self._draw = draw
-        self._seats: set[_Seat] = set()
+        self._subscriptions: set[_Subscription] = set()
         self._crns: Sequence[str] = ()
         self._lists: dict[str, asyncio.Task[BackendList]] = {}  # under way, by CRN
         self._task: asyncio.Task[None] | None = None
@@ -116,10 +116,10 @@ class Watcher:
         *,
         detail: bool = False,
     ) -> "Watch":
-        """Return the changes, to be iterated.
+        """Return an async iterable of the changes.
 
         Raises:
-            InvalidRequest: one of the arguments makes no sense.
+            InvalidRequest: an argument has the wrong type, or is out of its range.
         """
         _check_seconds("interval", interval)
         if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 1:
@@ -129,31 +129,31 @@ class Watcher:
         return Watch(self, interval, None if backends is None else frozenset(backends), threshold, detail)
 
     async def wait_for(self, name: str, until: Until, timeout: float | None, interval: float) -> Backend:
-        """Return a backend's entry in the list as soon as `until` is true of it.
+        """Return a backend's entry in the list as soon as `until` returns true for it.
 
         Raises:
-            Timeout: it was not, within `timeout` seconds.
-            InvalidRequest: `timeout` or `interval` makes no sense.
+            Timeout: that did not happen within `timeout` seconds.
+            InvalidRequest: `timeout` or `interval` is not a number of seconds.
         """
         _check_seconds("interval", interval)
         if timeout is not None:
             _check_seconds("timeout", timeout)
         with anyio.move_on_after(timeout):
-            async with self.seated(_Seat(interval, frozenset([name]), False)) as seat:
+            async with self.subscribed(_Subscription(interval, frozenset([name]), False)) as subscription:
                 while True:
-                    state = await self.look(seat)
+                    state = await self.look(subscription)
                     for (crn, known), backend in state.backends.items():
-                        # Of an instance that fails it is known what was, and not what is.
-                        if known == name and crn not in state.failing and await _said(until(backend)):
+                        # The entries of an instance that fails are old.
+                        if known == name and crn not in state.failing and await _awaited(until(backend)):
                             return backend
         raise Timeout(f"what was waited for did not happen within {timeout:g} s").about(backend=name)
 
     async def wait_for_recalibration(self, name: str, timeout: float | None, interval: float) -> datetime:
-        """Return the date of a backend's next calibration, as soon as it is there.
+        """Wait for a backend's next calibration, and return its date.
 
         Raises:
-            Timeout: it was not, within `timeout` seconds.
-            InvalidRequest: `timeout` or `interval` makes no sense.
+            Timeout: there was none within `timeout` seconds.
+            InvalidRequest: `timeout` or `interval` is not a number of seconds.
         """
         if timeout is not None:
             _check_seconds("timeout", timeout)
@@ -165,55 +165,55 @@ class Watcher:
         raise Timeout(f"there was no new calibration within {timeout:g} s").about(backend=name)
 
     async def aclose(self) -> None:
-        """End the watching; who watches gets `ClientClosed`."""
+        """Stop polling; every subscription ends with `ClientClosed`."""
         self._end(ClientClosed("the client was closed"))
         await self._stop()
 
     @asynccontextmanager
-    async def seated(self, seat: _Seat) -> AsyncGenerator[_Seat, None]:
-        """Poll for one more, and in the end for one less; without any, not at all."""
+    async def subscribed(self, subscription: _Subscription) -> AsyncGenerator[_Subscription, None]:
+        """Keep a subscription while the context is open; polls run while there is a subscription."""
         self._check()
-        self._seats.add(seat)
+        self._subscriptions.add(subscription)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._poll_on(), context=Context())
         elif self._rest is not None:
             self._rest.cancel()  # the next poll may have to be sooner
-        # What was seen before is news if it is no older than what they ask for.
-        seat.polled = self._clock() - 2 * seat.interval + self._interval() / 2
-        seat.calibrations = self._calibrations
+        # A poll that is no older than the interval is reported at once.
+        subscription.polled = self._clock() - 2 * subscription.interval + self._interval() / 2
+        subscription.calibrations = self._calibrations
         try:
-            yield seat
+            yield subscription
         finally:
-            self._seats.discard(seat)
-            if not self._seats:
+            self._subscriptions.discard(subscription)
+            if not self._subscriptions:
                 await self._stop()
 
-    async def look(self, seat: _Seat) -> State:
-        """Return what there is, as soon as it is time and there is something new.
+    async def look(self, subscription: _Subscription) -> FleetState:
+        """Return the fleet's state at the subscription's next report.
 
         Raises:
-            QRBackendsError: there is nothing more to come.
+            QRBackendsError: the subscription has ended.
         """
-        while seat.end is None and not self._has_news(seat):
-            seat.news.clear()
-            await seat.news.wait()
-        if isinstance(seat.end, QRBackendsError):
-            raise seat.end.again()
-        if seat.end is not None:
-            raise seat.end
-        seat.polled, seat.calibrations = self._polled_at, self._calibrations
+        while subscription.end is None and not self._has_changed(subscription):
+            subscription.changed.clear()
+            await subscription.changed.wait()
+        if isinstance(subscription.end, QRBackendsError):
+            raise subscription.end.again()
+        if subscription.end is not None:
+            raise subscription.end
+        subscription.polled, subscription.calibrations = self._polled_at, self._calibrations
         return self._state
 
-    def _has_news(self, seat: _Seat) -> bool:
-        # Of the polls, which are as frequent as the most eager wants, the nearest one to each interval.
-        due = self._polled_at - seat.polled >= seat.interval - self._interval() / 2
-        return due or (seat.detail and self._calibrations > seat.calibrations)
+    def _has_changed(self, subscription: _Subscription) -> bool:
+        # Polls may be more frequent than this interval; the one nearest to its end is reported.
+        due = self._polled_at - subscription.polled >= subscription.interval - self._interval() / 2
+        return due or (subscription.detail and self._calibrations > subscription.calibrations)
 
     async def _stop(self) -> None:
         tasks = {task for task in (self._task, self._calibrating, *self._lists.values()) if task is not None}
         self._task = self._calibrating = None
-        # It would be old when somebody comes; a new one, as somebody may still read this one.
-        self._state, self._polled_at, self._lists = State(), -math.inf, {}
+        # A later subscription must not see this state; it is replaced, as a consumer may still read it.
+        self._state, self._polled_at, self._lists = FleetState(), -math.inf, {}
         for task in tasks:
             task.cancel()
             task.add_done_callback(_seen)
@@ -221,18 +221,18 @@ class Watcher:
             await asyncio.wait(tasks)
 
     def _end(self, error: Exception) -> None:
-        """Tell all who watch that there is nothing more to come; whoever comes now begins anew."""
-        seats, self._seats = self._seats, set()
-        for seat in seats:
-            seat.end = error
-            seat.news.set()
+        """End all subscriptions with an error; a new subscription starts from nothing."""
+        subscriptions, self._subscriptions = self._subscriptions, set()
+        for subscription in subscriptions:
+            subscription.end = error
+            subscription.changed.set()
 
     # --- polling
 
     async def _poll_on(self) -> None:
         try:
             await self._keep_polling()
-        except Exception as error:  # it ends the watching, and is told to those who watch
+        except Exception as error:  # every subscription raises it
             self._task = None
             self._end(error)
 
@@ -247,29 +247,29 @@ class Watcher:
                 continue
             await self._poll(now)
             interval = self._interval()
-            if self._behind:  # another process polled: from now on at the same moment as we
+            if self._behind:  # another process polled: from now on we poll at the same moments
                 grid, moved = now - self._behind, True
             elif not moved:
                 grid, moved = grid + _JITTER * interval * self._draw(), True
             due = grid + interval * max(1, math.floor((self._clock() - grid) / interval) + 1)
 
     async def _rested(self, seconds: float) -> bool:
-        """Wait, and return whether for so long: someone may come who wants a poll sooner."""
+        """Wait, and return True if the time passed, False if a new subscription needs a poll sooner."""
         self._rest = rest = asyncio.ensure_future(self._sleep(seconds))
         try:
             while not rest.done():
                 await asyncio.wait({rest, *self._lists.values()}, return_when=asyncio.FIRST_COMPLETED)
-                self._state.listed(self._collected(), self._crns, self._now())  # what came late
+                self._state.listed(self._collected(), self._crns, self._now())  # late lists
         finally:
             self._rest = None
             rest.cancel()  # this task may have been cancelled itself
         return not rest.cancelled()
 
     def _interval(self) -> float:
-        return min((seat.interval for seat in self._seats), default=math.inf)
+        return min((subscription.interval for subscription in self._subscriptions), default=math.inf)
 
     async def _poll(self, began: float) -> None:
-        """Ask for the lists, and tell; then for the calibrations that somebody watches."""
+        """Fetch the lists and wake the subscriptions; then fetch the calibrations that are watched."""
         try:
             self._crns = [instance.crn for instance in await self._instances()]
         except _FINAL:
@@ -283,19 +283,19 @@ class Watcher:
                 wanted = [
                     one
                     for (crn, name), one in self._state.backends.items()
-                    if crn in answers and any(s.detail and s.wants(name) for s in self._seats)
+                    if crn in answers and any(s.detail and s.wants(name) for s in self._subscriptions)
                 ]
                 if wanted:
                     self._calibrating = asyncio.ensure_future(self._calibrate(wanted))
         self._polled_at = began
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        for seat in self._seats:
-            seat.news.set()
+    def _notify(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.changed.set()
 
     async def _listed(self) -> dict[str, BackendList | QRBackendsError]:
-        """Return each instance's list or error; those that take too long come with a later poll."""
+        """Return each instance's list or error; an instance that takes too long is left to a later poll."""
         self._behind = 0.0
         for crn in self._lists.keys() - set(self._crns):
             self._lists.pop(crn).cancel()
@@ -311,7 +311,7 @@ class Watcher:
         return self._collected()
 
     def _collected(self) -> dict[str, BackendList | QRBackendsError]:
-        """Return what came, and wait for it no more."""
+        """Return the lists and errors that have arrived, and forget their tasks."""
         answers: dict[str, BackendList | QRBackendsError] = {}
         for crn, task in [(crn, task) for crn, task in self._lists.items() if task.done()]:
             del self._lists[crn]
@@ -322,7 +322,7 @@ class Watcher:
         return answers
 
     async def _list(self, crn: str) -> BackendList:
-        listed = await self._ask(Request("backends"), instance=crn, **self._how())
+        listed = await self._fetch(Request("backends"), instance=crn, **self._how())
         if listed.source != "origin":
             self._behind = max(self._behind, listed.age)
         backends: BackendList = listed.value
@@ -332,21 +332,21 @@ class Watcher:
         return {"max_age": _YOUNG * self._interval()} if self._shared else {"refresh": True}
 
     async def _calibrate(self, backends: Iterable[Backend]) -> None:
-        places = asyncio.Semaphore(_AT_ONCE)
+        limit = asyncio.Semaphore(_AT_ONCE)
         try:
-            await asyncio.gather(*(self._calibration(one, places) for one in backends))
-        except Exception as error:  # it ends the watching, and is told to those who watch
+            await asyncio.gather(*(self._calibration(one, limit) for one in backends))
+        except Exception as error:  # every subscription raises it
             self._end(error)
             return
         self._calibrations += 1
-        self._tell()
+        self._notify()
 
-    async def _calibration(self, backend: Backend, places: asyncio.Semaphore) -> None:
+    async def _calibration(self, backend: Backend, limit: asyncio.Semaphore) -> None:
         state = self._state
         request = Request("properties", backend.name)
-        async with places:
+        async with limit:
             try:
-                properties = (await self._ask(request, instance=backend.instance, **self._how())).value
+                properties = (await self._fetch(request, instance=backend.instance, **self._how())).value
             except _FINAL:
                 raise
             except QRBackendsError:
@@ -355,10 +355,10 @@ class Watcher:
 
 
 class Watch:
-    """Changes as one consumer sees them: an async iterable, which `async with` ends at once.
+    """The changes for one consumer: an async iterable, which `async with` ends at once.
 
-    Nothing is queued: when the consumer asks, what was seen last is compared with what it was told last.
-    Who is slow misses what was undone meanwhile, and nothing else. Whoever iterates once more begins anew.
+    Changes are not queued: at each report the newest state is compared with the one that was reported last.
+    A slow consumer misses only changes that were undone in the meantime. Each iteration starts from nothing.
     """
 
     def __init__(
@@ -384,17 +384,20 @@ class Watch:
         await self._open.pop().aclose()
 
     async def _iterate(self) -> AsyncGenerator[Change, None]:
-        told, first = State(), True
-        async with self._watcher.seated(_Seat(self._interval, self._names, self._detail)) as seat:
+        reported, first = FleetState(), True
+        wanted = _Subscription(self._interval, self._names, self._detail)
+        async with self._watcher.subscribed(wanted) as subscription:
             while True:
-                state = await self._watcher.look(seat)
-                for change in differences(told, state, seat.wants, self._threshold, first, self._detail):
+                state = await self._watcher.look(subscription)
+                for change in differences(
+                    reported, state, subscription.wants, self._threshold, first, self._detail
+                ):
                     yield change
                 first = False
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
-    """Look at an error that is nobody's any more."""
+    """Retrieve the exception of a task that nobody awaits, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()
 
@@ -404,5 +407,5 @@ def _check_seconds(name: str, value: float) -> None:
         raise InvalidRequest(f"{name} has to be a number of seconds greater than zero")
 
 
-async def _said(answer: Any) -> Any:
+async def _awaited(answer: Any) -> Any:
     return await answer if inspect.isawaitable(answer) else answer

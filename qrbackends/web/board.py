@@ -19,7 +19,7 @@ from ..accounts.urls import is_loopback
 from ..cache.entry import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
-from ..fleet.monitor import Known
+from ..fleet.monitor import MonitoredBackend
 from ..models import Backend, BackendConfiguration, BackendProperties
 from .api import api_routes
 from .devicemap import FIGURES, By, device_map
@@ -72,7 +72,9 @@ class _Board:
             except QRBackendsError as error:
                 problem = problem_of(error)
         rows = [
-            Known(one, known[one.region, one.name].calibration if (one.region, one.name) in known else None)
+            MonitoredBackend(
+                one, known[one.region, one.name].calibration if (one.region, one.name) in known else None
+            )
             for one in (listed.value if listed else ())
         ]
         return page(

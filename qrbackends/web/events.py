@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..client import Client
 from ..errors import ClientClosed
-from ..fleet.monitor import Calibration, Known, Monitor, News
+from ..fleet.monitor import Calibration, Monitor, MonitoredBackend, MonitorEvent
 from .encoding import Listed, listed
 from .problems import problem_of
 
@@ -74,7 +74,7 @@ class Trouble(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
-    """What changed; fields as `qrbackends.News` has them."""
+    """What changed; fields as `qrbackends.MonitorEvent` has them."""
 
     kind: str
     at: datetime
@@ -120,7 +120,7 @@ class Hub:
         self._log: deque[bytes] = deque(maxlen=pace.log)
         self._count = 0  # of events, those that left the log included
         self._epoch = ""  # of another worker, or another life of this one, nothing is known
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._state: tuple[tuple[int, int], bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._used_at = 0.0
@@ -174,29 +174,29 @@ class Hub:
         return at if self._count - len(self._log) <= at <= self._count else None
 
     async def _waited(self) -> bool:
-        """Wait for news; return False where there are none for a heart-beat's time."""
+        """Wait for an event; return False if there is none within the time of a heart-beat."""
         with anyio.move_on_after(self.pace.beat):
-            await self._news.wait()
+            await self._changed.wait()
             return True
         return False
 
-    def _take(self, news: News) -> None:
+    def _take(self, event: MonitorEvent) -> None:
         self._count += 1
         found = Event(
-            kind=news.kind,
-            at=news.at,
-            region=news.region,
-            name=news.name,
-            before=_shown(news.before),
-            after=_shown(news.after),
-            detail=problem_of(news.error).detail if news.error else None,
+            kind=event.kind,
+            at=event.at,
+            region=event.region,
+            name=event.name,
+            before=_shown(event.before),
+            after=_shown(event.after),
+            detail=problem_of(event.error).detail if event.error else None,
         )
         self._log.append(_event("change", found, self._id()))
         self._wake_readers()
 
     def _wake_readers(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _id(self) -> str:
         return f"{self._epoch}-{self._count}"
@@ -300,7 +300,7 @@ def _aborted(scope: Scope) -> bool:
     return False
 
 
-def _shown(known: Known | None) -> Shown | None:
+def _shown(known: MonitoredBackend | None) -> Shown | None:
     return None if known is None else Shown(listed(known.backend), known.calibration)
 
 

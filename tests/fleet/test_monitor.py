@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from qrbackends import CachePolicy, Client, Limits, Monitor, News, RedisStore, RetryPolicy
+from qrbackends import CachePolicy, Client, Limits, Monitor, MonitorEvent, RedisStore, RetryPolicy
 from qrbackends.emulator import Emulator, Status
 
 from ..waiting import until
@@ -36,9 +36,9 @@ class Pauses:
 async def test_it_knows_every_backend_and_the_figures_of_its_calibration(
     emulator: Emulator, client: Client
 ) -> None:
-    news: list[News] = []
+    events: list[MonitorEvent] = []
     async with Monitor(client, interval=0.05) as monitor:
-        monitor.listeners.add(news.append)
+        monitor.listeners.add(events.append)
         await until(lambda: len(monitor.fleet) == len(emulator.backends()))
         await until(lambda: all(known.calibration for known in monitor.fleet.values()))
         for (region, name), known in monitor.fleet.items():
@@ -56,7 +56,7 @@ async def test_it_knows_every_backend_and_the_figures_of_its_calibration(
         emulator.set_backend(name, hidden=True)
         await until(lambda: place not in monitor.fleet)
     assert monitor.ended.is_set()
-    kinds = [one.kind for one in news if one.name == name and one.kind != "queue"]
+    kinds = [one.kind for one in events if one.name == name and one.kind != "queue"]
     assert kinds[0] in ("present", "appeared")  # with the first poll, or a list that came late
     assert kinds[1] == "calibrated"
     assert "status" in kinds
@@ -67,7 +67,7 @@ async def test_a_failing_region_keeps_what_was_known_and_says_so(emulator: Emula
     kinds: list[tuple[str, str | None]] = []
     async with Monitor(client, interval=0.05) as monitor:
         await until(lambda: len(monitor.fleet) == len(emulator.backends()))
-        monitor.listeners.add(lambda news: kinds.append((news.kind, news.region)))
+        monitor.listeners.add(lambda event: kinds.append((event.kind, event.region)))
         before = datetime.now(UTC)
         await emulator.stop_region("eu-de")
         await until(lambda: bool(monitor.failures))
@@ -106,18 +106,18 @@ async def test_what_the_cache_kept_is_shown_when_the_service_is_down_from_the_st
 
 
 async def test_a_backend_that_two_instances_list_is_there_once() -> None:
-    news: list[News] = []
+    events: list[MonitorEvent] = []
     async with (
         Emulator(regions=("us-east",), instances=2) as emulator,
         Client(emulator.account()) as client,
         Monitor(client, interval=0.05) as monitor,
     ):
-        monitor.listeners.add(news.append)
+        monitor.listeners.add(events.append)
         await until(lambda: len(monitor.fleet) == len(emulator.backends()))
         name = emulator.backends()[0]
         emulator.set_backend(name, hidden=True)
         await until(lambda: ("us-east", name) not in monitor.fleet)
-    kinds = [one.kind for one in news if one.name == name and one.kind not in ("calibrated", "queue")]
+    kinds = [one.kind for one in events if one.name == name and one.kind not in ("calibrated", "queue")]
     assert kinds in (["present", "disappeared"], ["appeared", "disappeared"])
 
 
@@ -147,7 +147,7 @@ async def test_it_ends_with_its_client(emulator: Emulator) -> None:
 async def test_a_new_calibration_is_told() -> None:
     hour = [1_750_000_000.0]
     pauses = Pauses()
-    news: list[News] = []
+    events: list[MonitorEvent] = []
     async with (
         Emulator(regions=("us-east",), clock=lambda: hour[0]) as emulator,
         Client(emulator.account(), cache=CachePolicy(properties=0)) as client,
@@ -155,13 +155,13 @@ async def test_a_new_calibration_is_told() -> None:
     ):
         await until(lambda: len(monitor.fleet) == len(emulator.backends()))
         await until(lambda: all(known.calibration for known in monitor.fleet.values()))
-        monitor.listeners.add(news.append)
+        monitor.listeners.add(events.append)
         hour[0] += 3600
         emulator.expire_tokens()
         await until(lambda: bool(pauses.waiting))
         pauses.end()
-        await until(lambda: sum(one.kind == "calibrated" for one in news) == len(emulator.backends()))
-    for one in news:
+        await until(lambda: sum(one.kind == "calibrated" for one in events) == len(emulator.backends()))
+    for one in events:
         if one.kind == "calibrated":
             assert one.before is not None
             assert one.after is not None
@@ -199,7 +199,7 @@ async def test_a_mistake_of_a_listener_does_not_end_it(
 ) -> None:
     pauses = Pauses()
 
-    def mistaken(news: News) -> None:
+    def mistaken(event: MonitorEvent) -> None:
         monitor.listeners.clear()
         raise ZeroDivisionError("a mistake")
 

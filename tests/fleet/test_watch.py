@@ -557,7 +557,7 @@ async def test_an_older_calibration_is_no_news() -> None:
     await close.close()
 
 
-async def test_slow_calibrations_hold_up_no_news() -> None:
+async def test_slow_calibrations_delay_no_change() -> None:
     world = World()
     world.put("a")
     asked = asyncio.Event()
@@ -568,7 +568,7 @@ async def test_slow_calibrations_hold_up_no_news() -> None:
             await asyncio.Event().wait()
         return await world.ask(request, **options)
 
-    world.watcher._ask = ask
+    world.watcher._fetch = ask
     close = Consumer(world, detail=True)
     await close.take()
     assert asked.is_set()
@@ -708,7 +708,7 @@ async def test_however_it_ends_nothing_is_left(way: str) -> None:
     del task, outcome
     gc.collect()
     await until(lambda: asyncio.all_tasks() <= before)
-    assert not world.watcher._seats
+    assert not world.watcher._subscriptions
 
 
 # --- figures

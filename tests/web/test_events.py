@@ -15,7 +15,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from qrbackends import Client, Limits, News, RedisStore, RetryPolicy
+from qrbackends import Client, Limits, MonitorEvent, RedisStore, RetryPolicy
 from qrbackends.emulator import Emulator
 from qrbackends.web import Pace, api_app
 from qrbackends.web import events as module
@@ -165,7 +165,7 @@ async def test_without_readers_nothing_is_asked_after_a_while(
         response, stream = await started(web, url)
         await anext(stream)
         response.close()
-        await until(lambda: not client._watcher._seats)
+        await until(lambda: not client._watcher._subscriptions)
         response, stream = await started(web, url)
         assert (await first_whole(stream, len(emulator.backends()))).keys() == set(emulator.backends())
         response.close()
@@ -370,7 +370,7 @@ async def test_what_happens_during_a_heart_beat_is_not_lost(emulator: Emulator, 
     told = hub._count
 
     async def quiet() -> bool:
-        hub._take(News("failed", datetime.now(UTC), "us-east"))
+        hub._take(MonitorEvent("failed", datetime.now(UTC), "us-east"))
         return False
 
     hub._waited = quiet  # type: ignore[method-assign]
