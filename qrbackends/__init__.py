@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     )
     from .fleet.changes import Change
     from .fleet.history import Gap, History, Window
-    from .fleet.monitor import Calibration, InstanceFailure, Monitor, MonitoredBackend, MonitorEvent
+    from .fleet.monitor import InstanceFailure, Monitor, MonitoredBackend, MonitorEvent
     from .fleet.snapshot import Snapshot, SnapshotItem
     from .models import (
         Backend,
@@ -129,7 +129,6 @@ __all__ = [
     "BodyTooLarge",
     "CachePolicy",
     "CacheStats",
-    "Calibration",
     "CalibrationLookupError",
     "Change",
     "CircuitOpen",

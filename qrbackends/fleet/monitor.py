@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias
+from weakref import ref
 
 import anyio
 from msgspec import Struct
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 
 from ..cache.entry import Fetched
 from ..errors import ClientClosed, QRBackendsError, WrongEventLoop
-from ..models import Backend, BackendProperties
+from ..models import Backend, BackendProperties, BackendSummary, summary
 from ..protocol.requests import Request
 from .changes import Change, Kind, kind_of
 from .watch import Watch
@@ -34,37 +35,17 @@ _PAUSE = 60.0  # seconds until the next attempt after the account was refused
 _SAMPLES = 60  # lengths of its queue that are kept for each backend
 
 
-class Calibration(Struct, frozen=True):
-    """A calibration at a glance: medians over what works, in SI units; None for what is not known.
-
-    Attributes:
-        calibrated_at: when the properties were last updated.
-        t1, t2: in seconds.
-        readout_error, two_qubit_error: probabilities; the latter is the native two-qubit gate's.
-        two_qubit_gate: which that is.
-        faulty_qubits, faulty_gates: how many do not work.
-    """
-
-    calibrated_at: datetime
-    t1: float | None = None
-    t2: float | None = None
-    readout_error: float | None = None
-    two_qubit_error: float | None = None
-    two_qubit_gate: str | None = None
-    faulty_qubits: int = 0
-    faulty_gates: int = 0
-
-
 class MonitoredBackend(Struct, frozen=True):
     """The newest data of a backend.
 
     Attributes:
         backend: its entry in the list.
-        calibration: its newest calibration, or None where it has none, or none came yet.
+        calibration: the summary of its newest calibration, without its age, which grows; None where there is
+            no calibration, or none was fetched yet.
     """
 
     backend: Backend
-    calibration: Calibration | None = None
+    calibration: BackendSummary | None = None
 
 
 class InstanceFailure(NamedTuple):
@@ -85,7 +66,7 @@ class MonitorEvent(Struct, frozen=True):
     """A change of a monitored backend, or of whether an instance can be listed.
 
     Attributes:
-        kind: as for `Change`, or `calibrated`: the figures of a calibration came, the first or new ones.
+        kind: as for `Change`, or `calibrated`: the summary of the first or of a new calibration is there.
         at: when the monitor saw it.
         region: the region.
         name: the backend's name; None for `failed` and `recovered`.
@@ -144,7 +125,7 @@ class Monitor:
         self._sleep = sleep
         self._now = now
         self._entries: dict[RegionalName, dict[str | None, Backend]] = {}  # then by the instance's CRN
-        self._documents: dict[RegionalName, BackendProperties] = {}
+        self._summarized: dict[RegionalName, ref[BackendProperties]] = {}  # the cache keeps the documents
         self._queues: dict[RegionalName, deque[tuple[float, int]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()  # set when calibrations have to be fetched
@@ -297,7 +278,7 @@ class Monitor:
         if after is None:
             if before is not None:
                 del self.fleet[key]
-                self._documents.pop(key, None)
+                self._summarized.pop(key, None)
                 self._queues.pop(key, None)
                 self._notify(MonitorEvent("disappeared", at, *key, before))
             return
@@ -340,29 +321,17 @@ class Monitor:
             request = Request("properties", known.backend.name)
             try:
                 properties = (await self._client.fetch(request, instance=known.backend.instance)).value
-                if properties is self._documents.get(key):
+                last = self._summarized.get(key)
+                if last is not None and properties is last():
                     return
-                calibration = _at_a_glance(properties)
+                calibration = replace(summary(properties=properties), calibration_age=None)
             except (ClientClosed, WrongEventLoop):
                 raise
             except QRBackendsError:  # simulators and new backends have none; the next round asks again
                 return
         before = self.fleet.get(key)
         if before is not None:
-            self._documents[key] = properties
+            self._summarized[key] = ref(properties)
             after = self.fleet[key] = replace(before, calibration=calibration)
             if before.calibration != calibration:
                 self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))
-
-
-def _at_a_glance(properties: BackendProperties) -> Calibration:
-    return Calibration(
-        calibrated_at=properties.last_update_date,
-        t1=properties.median_t1(),
-        t2=properties.median_t2(),
-        readout_error=properties.median_readout_error(),
-        two_qubit_error=properties.median_two_qubit_error(),
-        two_qubit_gate=properties.native_entangler,
-        faulty_qubits=len(properties.faulty_qubits()),
-        faulty_gates=len(properties.faulty_gates()),
-    )

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from ..cache.stats import ClientStats, ResourceStats
 from ..client import Client
-from ..fleet.monitor import Calibration, Monitor
-from ..models import Backend
+from ..fleet.monitor import Monitor
+from ..models import Backend, BackendSummary, median_of
 from ..transport.traffic import BOUNDS
 
 try:
@@ -24,17 +24,21 @@ except ImportError as error:
 _STATES = ("online", "paused", "offline")
 _RESOURCES = ("backends", "configuration", "properties", "status", "defaults")
 
-_FIGURES: tuple[tuple[str, str, Callable[[Calibration], float | None]], ...] = (
-    ("t1_seconds", "The median T1 of the working qubits.", lambda one: one.t1),
-    ("t2_seconds", "The median T2 of the working qubits.", lambda one: one.t2),
-    ("readout_error_ratio", "The median readout error of the working qubits.", lambda one: one.readout_error),
+_FIGURES: tuple[tuple[str, str, Callable[[BackendSummary], float | None]], ...] = (
+    ("t1_seconds", "The median T1 of the working qubits.", lambda one: median_of(one.t1)),
+    ("t2_seconds", "The median T2 of the working qubits.", lambda one: median_of(one.t2)),
+    (
+        "readout_error_ratio",
+        "The median readout error of the working qubits.",
+        lambda one: median_of(one.readout_error),
+    ),
     (
         "two_qubit_error_ratio",
         "The median error of the native two-qubit gate, where it works.",
-        lambda one: one.two_qubit_error,
+        lambda one: median_of(one.two_qubit_error),
     ),
-    ("faulty_qubits", "How many qubits do not work.", lambda one: one.faulty_qubits),
-    ("faulty_gates", "How many gates do not work.", lambda one: one.faulty_gates),
+    ("faulty_qubits", "How many qubits do not work.", lambda one: len(one.faulty_qubits)),
+    ("faulty_gates", "How many gates do not work.", lambda one: len(one.faulty_gates)),
 )
 
 
@@ -99,8 +103,9 @@ class Collector(_Base):
             "qrbackends_backend_calibration_age_seconds", "How long ago it was calibrated.", labels=labels
         )
         for place, calibration in calibrations:
-            when.add_metric(place, calibration.calibrated_at.timestamp())
-            age.add_metric(place, (self._now() - calibration.calibrated_at).total_seconds())
+            if (at := calibration.calibrated_at) is not None:
+                when.add_metric(place, at.timestamp())
+                age.add_metric(place, (self._now() - at).total_seconds())
         yield from (when, age)
         yield _up(monitor)
 

@@ -29,7 +29,7 @@ from .defaults import BackendDefaults
 from .json_object import JSONObject
 from .properties import BackendProperties, GateProperties, Nduv, QubitList
 from .status import BackendStatus
-from .summary import BackendSummary, FaultyGate, GateSummary, Spread, summary
+from .summary import BackendSummary, FaultyGate, GateSummary, Spread, median_of, summary
 
 __all__ = [
     "Backend",
@@ -60,5 +60,6 @@ __all__ = [
     "TwoQubitMetric",
     "UChannelLO",
     "WaitTime",
+    "median_of",
     "summary",
 ]

@@ -1,6 +1,6 @@
 """Calibrated properties: what was measured of each qubit and gate, when, and how good it is."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
@@ -116,7 +116,10 @@ class GateProperties(Struct, frozen=True, gc=False, omit_defaults=True):
 
     def parameter(self, name: str) -> Nduv | None:
         """Return the measured value called `name`, such as `gate_error`, or None; of two, the last."""
-        return next((nduv for nduv in reversed(self.parameters) if nduv.name == name), None)
+        for nduv in reversed(self.parameters):  # a loop, as it is called thousands of times for a summary
+            if nduv.name == name:
+                return nduv
+        return None
 
     @property
     def operational(self) -> bool:
@@ -246,9 +249,31 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         """Return the numbers of the qubits that do not work."""
         return tuple(qubit for qubit in self._qubits if not self.is_qubit_operational(qubit))
 
+    def working_qubits(self) -> tuple[int, ...]:
+        """Return the numbers of the qubits that work."""
+        return tuple(qubit for qubit in self._qubits if self.is_qubit_operational(qubit))
+
     def faulty_gates(self) -> tuple[GateProperties, ...]:
         """Return the gates that do not work, by their own flag; those on faulty qubits are not added."""
         return tuple(gate for gate in self.gates if not gate.operational)
+
+    def working_gates(self, gate: str) -> tuple[GateProperties, ...]:
+        """Return the entries of `gate` that work; those on faulty qubits are left out.
+
+        Raises:
+            UnknownGate: the device has no such gate.
+        """
+        faulty = set(self.faulty_qubits())
+        return tuple(
+            properties
+            for on, properties in self._by_qubits(gate).items()
+            if properties.operational and faulty.isdisjoint(on)
+        )
+
+    @property
+    def gate_names(self) -> tuple[str, ...]:
+        """The names of the gates, in the document's order."""
+        return tuple(self._gates)
 
     @property
     def native_entangler(self) -> str | None:
@@ -287,7 +312,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         Raises:
             UnknownGate: the device has no such gate.
         """
-        return _median((_si(g.parameter("gate_error")) for g in self._working(gate)), below=1.0)
+        return _median((_si(g.parameter("gate_error")) for g in self.working_gates(gate)), below=1.0)
 
     def median_gate_length(self, gate: str) -> float | None:
         """Return the median duration of `gate` in seconds over the device, faulty elements left out.
@@ -295,7 +320,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         Raises:
             UnknownGate: the device has no such gate.
         """
-        return _median(_si(g.parameter("gate_length")) for g in self._working(gate))
+        return _median(_si(g.parameter("gate_length")) for g in self.working_gates(gate))
 
     def median_two_qubit_error(self) -> float | None:
         """Return the median error of the native two-qubit gate, or None if the device has none.
@@ -326,16 +351,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
     def _qubit_median(
         self, accessor: Callable[[int], float | None], below: float = float("inf")
     ) -> float | None:
-        working = (qubit for qubit in self._qubits if self.is_qubit_operational(qubit))
-        return _median(map(accessor, working), below)
-
-    def _working(self, gate: str) -> Iterator[GateProperties]:
-        faulty = set(self.faulty_qubits())
-        return (
-            properties
-            for on, properties in self._by_qubits(gate).items()
-            if properties.operational and faulty.isdisjoint(on)
-        )
+        return _median(map(accessor, self.working_qubits()), below)
 
 
 def _si(nduv: Nduv | None) -> float | None:

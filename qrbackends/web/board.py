@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import anyio
 from anyio import to_thread
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +21,7 @@ from ..cache.entry import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
 from ..fleet.monitor import MonitoredBackend
-from ..models import Backend, BackendConfiguration, BackendProperties
+from ..models import Backend, BackendConfiguration, BackendProperties, summary
 from .api import api_routes
 from .devicemap import FIGURES, By, device_map
 from .events import Pace
@@ -72,9 +73,7 @@ class _Board:
             except QRBackendsError as error:
                 problem = problem_of(error)
         rows = [
-            MonitoredBackend(
-                one, known[one.region, one.name].calibration if (one.region, one.name) in known else None
-            )
+            replace(known.get((one.region, one.name)) or MonitoredBackend(one), backend=one)
             for one in (listed.value if listed else ())
         ]
         return page(
@@ -111,8 +110,7 @@ class _Board:
             "backend.html",
             request,
             backend=found,
-            properties=properties,
-            configuration=configuration,
+            found=summary(configuration, properties, listed=found),
             drawing=drawing,
             missing=missing,
             by=by,

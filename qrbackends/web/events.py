@@ -21,12 +21,14 @@ from weakref import ref
 import anyio
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..client import Client
 from ..errors import ClientClosed
-from ..fleet.monitor import Calibration, Monitor, MonitoredBackend, MonitorEvent
+from ..fleet.monitor import Monitor, MonitoredBackend, MonitorEvent
+from ..models import BackendSummary
 from .encoding import Listed, listed
 from .problems import problem_of
 
@@ -59,10 +61,13 @@ class Pace:
 
 
 class Shown(Struct, frozen=True, omit_defaults=True):
-    """A backend: its entry in the list, and its calibration at a glance."""
+    """A backend: its entry in the list, and the summary of its calibration.
+
+    Of the gates the summary has the native two-qubit gate only, as each event holds it.
+    """
 
     backend: Listed
-    calibration: Calibration | None = None
+    calibration: BackendSummary | None = None
 
 
 class Trouble(Struct, frozen=True):
@@ -187,8 +192,8 @@ class Hub:
             at=event.at,
             region=event.region,
             name=event.name,
-            before=_shown(event.before),
-            after=_shown(event.after),
+            before=_shown(event.before) if event.before else None,
+            after=_shown(event.after) if event.after else None,
             detail=problem_of(event.error).detail if event.error else None,
         )
         self._log.append(_event("change", found, self._id()))
@@ -229,7 +234,7 @@ def state_of(monitor: Monitor, interval: float) -> FullState:
     return FullState(
         at=datetime.now(UTC),
         interval=interval,
-        backends=tuple(Shown(listed(one.backend), one.calibration) for one in monitor.fleet.values()),
+        backends=tuple(map(_shown, monitor.fleet.values())),
         troubles=tuple(
             Trouble(one.region, one.since, problem_of(one.error).detail) for one in monitor.failures.values()
         ),
@@ -300,8 +305,12 @@ def _aborted(scope: Scope) -> bool:
     return False
 
 
-def _shown(known: MonitoredBackend | None) -> Shown | None:
-    return None if known is None else Shown(listed(known.backend), known.calibration)
+def _shown(known: MonitoredBackend) -> Shown:
+    calibration = known.calibration
+    if calibration is not None:
+        native = tuple(gate for gate in calibration.gates if gate.gate == calibration.two_qubit_gate)
+        calibration = replace(calibration, gates=native)
+    return Shown(listed(known.backend), calibration)
 
 
 def _event(name: str, data: Any, number: str | None = None) -> bytes:

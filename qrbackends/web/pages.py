@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from ..analysis.formatting import probability, scaled
+from ..models import median_of
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -31,7 +32,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(probability=probability, micro=partial(scaled, scale=1e6))
+    environment.filters.update(median=median_of, probability=probability, micro=partial(scaled, scale=1e6))
     return environment
 
 

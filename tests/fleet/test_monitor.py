@@ -1,18 +1,39 @@
 """The last known fleet, against the emulator over real sockets."""
 
 import asyncio
+import gc
 from datetime import UTC, datetime
+from weakref import ref
 
 import pytest
+from msgspec.structs import replace
 
-from qrbackends import CachePolicy, Client, Limits, Monitor, MonitorEvent, RedisStore, RetryPolicy
+from qrbackends import (
+    CachePolicy,
+    Client,
+    Limits,
+    Monitor,
+    MonitoredBackend,
+    MonitorEvent,
+    RedisStore,
+    RetryPolicy,
+    summary,
+)
 from qrbackends.emulator import Emulator, Status
+from qrbackends.models import median_of
 
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
 
 QUICK = {"retry": RetryPolicy(attempts=1), "limits": Limits(failures=10**9)}
+
+
+def calibrated_at(known: MonitoredBackend | None) -> datetime:
+    assert known is not None
+    assert known.calibration is not None
+    assert known.calibration.calibrated_at is not None
+    return known.calibration.calibrated_at
 
 
 class Pauses:
@@ -45,8 +66,9 @@ async def test_it_knows_every_backend_and_the_figures_of_its_calibration(
             properties = await client.properties(name)
             assert (known.backend.name, known.backend.region) == (name, region)
             assert known.calibration is not None
-            assert known.calibration.t1 == properties.median_t1()
-            assert known.calibration.two_qubit_error == properties.median_two_qubit_error()
+            assert median_of(known.calibration.t1) == properties.median_t1()
+            assert median_of(known.calibration.two_qubit_error) == properties.median_two_qubit_error()
+            assert known.calibration == replace(summary(properties=properties), calibration_age=None)
             assert known.calibration.calibrated_at == properties.last_update_date
         name = emulator.backends()[0]
         emulator.set_backend(name, status="paused", reason="lunch", queue_length=7)
@@ -61,6 +83,19 @@ async def test_it_knows_every_backend_and_the_figures_of_its_calibration(
     assert kinds[1] == "calibrated"
     assert "status" in kinds
     assert kinds[-1] == "disappeared"
+
+
+async def test_it_keeps_no_document(emulator: Emulator, client: Client) -> None:
+    async with Monitor(client, interval=3600) as monitor:
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        await until(lambda: all(known.calibration for known in monitor.fleet.values()))
+        asked = len(emulator.requests)
+        documents = [ref(await client.properties(name)) for name in emulator.backends()]
+        assert len(emulator.requests) == asked, "these are the documents that the monitor has read"
+        assert all(document() is not None for document in documents)
+        await client.invalidate()
+        gc.collect()
+        assert all(document() is None for document in documents)
 
 
 async def test_a_failing_region_keeps_what_was_known_and_says_so(emulator: Emulator, client: Client) -> None:
@@ -163,11 +198,7 @@ async def test_a_new_calibration_is_told() -> None:
         await until(lambda: sum(one.kind == "calibrated" for one in events) == len(emulator.backends()))
     for one in events:
         if one.kind == "calibrated":
-            assert one.before is not None
-            assert one.after is not None
-            assert one.before.calibration is not None
-            assert one.after.calibration is not None
-            assert one.after.calibration.calibrated_at > one.before.calibration.calibrated_at
+            assert calibrated_at(one.after) > calibrated_at(one.before)
 
 
 async def test_what_is_gone_when_an_instance_recovers_is_forgotten(

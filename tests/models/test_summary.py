@@ -1,6 +1,6 @@
 """A backend at a glance: what the documents say, and nothing of what is faulty."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import median
 
 import msgspec
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from qrbackends import BackendStatus, BackendSummary, InvalidRequest, summary
 from qrbackends.models import (
     Backend,
+    Clops,
     DeviceStatus,
     FaultyGate,
     Metric,
@@ -17,6 +18,7 @@ from qrbackends.models import (
     PerformanceMetrics,
     ProcessorType,
     Spread,
+    median_of,
 )
 
 from ..snapshots import BOTH, real
@@ -113,6 +115,65 @@ def test_with_the_configuration_alone_the_rest_is_not_known() -> None:
     listed = Backend("x", DeviceStatus("online"), 0, processor_type=ProcessorType("Heron", "2"))
     assert summary(replace(configuration, processor_type=None), listed=listed).processor == "Heron r2"
     assert "t1" not in msgspec.to_builtins(found)
+
+
+def test_with_the_properties_alone_the_size_is_theirs() -> None:
+    configuration, properties = real("boston")
+    found = summary(properties=properties)
+    whole = summary(configuration, properties)
+    assert (found.backend_name, found.backend_version, found.qubits) == ("ibm_boston", "1.0.4", 156)
+    assert (found.t1, found.gates, found.two_qubit_gate) == (whole.t1, whole.gates, whole.two_qubit_gate)
+    assert (found.processor, found.basis_gates, found.operational) == (None, (), None)
+
+
+def test_with_the_lists_entry_alone_state_and_place_are_known() -> None:
+    status, processor = DeviceStatus("paused", "lunch"), ProcessorType("Heron", "2")
+    listed = Backend(
+        "x", status, 3, qubits=5, clops=Clops("hardware", 7), processor_type=processor, region="eu-de"
+    )
+    found = summary(listed=replace(listed, instance="crn:1"))
+    assert (found.backend_name, found.backend_version, found.qubits) == ("x", None, 5)
+    assert (found.operational, found.status, found.reason, found.queue_length) == (
+        False,
+        "paused",
+        "lunch",
+        3,
+    )
+    assert (found.region, found.instance, found.clops) == ("eu-de", "crn:1", 7)
+    assert (found.processor, found.calibrated_at, found.two_qubit_error) == ("Heron r2", None, None)
+
+
+def test_the_status_goes_before_the_list_and_the_configuration_before_all() -> None:
+    configuration, properties = real("boston")
+    listed = Backend("x", DeviceStatus("paused", "lunch"), 3, qubits=5, clops=Clops("hardware", 7))
+    found = summary(properties=properties, listed=listed)
+    assert (found.backend_name, found.qubits, found.status) == ("x", 5, "paused")
+    found = summary(configuration, properties, BackendStatus(1, True, backend_version="9"), listed=listed)
+    assert (found.backend_name, found.qubits) == ("ibm_boston", configuration.n_qubits)
+    assert (found.operational, found.status, found.reason, found.queue_length) == (True, None, None, 1)
+    assert found.backend_version == configuration.backend_version
+    assert summary(None, None, BackendStatus(1, backend_version="9"), listed=listed).backend_version == "9"
+    assert summary(replace(configuration, clops=8), listed=listed).clops == 8
+    assert summary(replace(configuration, clops=None), listed=listed).clops == 7
+
+
+@pytest.mark.parametrize("status", [None, BackendStatus(12, True)])
+def test_without_a_name_there_is_no_summary(status: BackendStatus | None) -> None:
+    with pytest.raises(InvalidRequest, match="needs a configuration, properties or the list's entry"):
+        summary(status=status)
+
+
+def test_a_clock_that_is_behind_makes_no_age_negative() -> None:
+    _, properties = real("armonk")
+    assert summary(properties=properties, now=datetime(2000, 1, 1, tzinfo=UTC)).calibration_age == 0.0
+
+
+def test_the_two_qubit_error_is_the_native_gates() -> None:
+    _, properties = real("boston")
+    found = summary(properties=properties)
+    assert median_of(found.two_qubit_error) == properties.median_two_qubit_error()
+    assert found.two_qubit_error == found.gates[0].error
+    assert median_of(replace(found, two_qubit_gate=None).two_qubit_error) is None
 
 
 def test_a_spread_of_one_value_is_that_value() -> None:

@@ -13,6 +13,7 @@ from starlette.routing import Mount
 
 import qrbackends.web
 from qrbackends import BackendProperties, Client, Limits, RetryPolicy
+from qrbackends.analysis.formatting import probability, scaled
 from qrbackends.emulator import Emulator
 from qrbackends.web import Pace, board_app, lifespan
 from qrbackends.web.devicemap import FIGURES, By, device_map
@@ -95,6 +96,9 @@ async def test_a_backends_page_has_its_device_map(
         assert sum(tag == "line" for tag, _ in page.tags) == len(pairs)
         assert len({attributes["fill"] for attributes in circles}) > 1
         assert FIGURES[by].title in page.text
+        properties = await client.properties(name)
+        assert f"T1{scaled(properties.median_t1(), 1e6)} µs" in page.text
+        assert f"Two-qubit error{probability(properties.median_two_qubit_error())}" in page.text
 
 
 async def test_what_is_not_there_is_404_and_costs_nothing(

@@ -80,6 +80,10 @@ async def test_a_reader_gets_the_state_and_then_each_change(
         if name not in fleet:
             break
     assert "crn:" not in str(fleet)
+    for one in fleet.values():
+        (gate,) = one["calibration"]["gates"]
+        assert gate["gate"] == one["calibration"]["two_qubit_gate"]
+        assert "calibration_age" not in one["calibration"], "the reader counts it from calibrated_at"
     response.close()
 
 
