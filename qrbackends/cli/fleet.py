@@ -1,20 +1,18 @@
-"""`qrbackends fleet`: every backend of every region, and how good each is."""
+"""`qrbackends fleet`: every backend of every region, with the medians of its calibration."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 import anyio
 import click
-from msgspec.structs import replace
 
 from ..analysis.formatting import DASH, probability, scaled
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
-from ..models import Backend
+from ..models import Backend, median_of, summary
 from ..transport.pool import Limits
 from .options import Source, SourceCommand, source_options
-from .rows import SORTS, Row, Wanted, calibrated, in_order, row_of
+from .rows import SORTS, Row, Wanted, in_order, json_of
 from .screen import Bar, Cell, Column, print_table, progress_bar, status_cell
 from .text import age, echo_json, warn, whole
 
@@ -73,15 +71,15 @@ def fleet(
     rows = in_order(rows, sort, reverse)
     if as_json:
         source.announce()
-        echo_json(rows)
+        echo_json([json_of(row) for row in rows])
     else:
-        print_table(source.title("fleet"), _COLUMNS, map(_cells, rows), _summary(rows))
+        print_table(source.title("fleet"), _COLUMNS, map(_cells, rows), _totals(rows))
     for problem in problems:
         warn(problem)
 
 
 async def _load(source: Source, wanted: Wanted) -> tuple[list[Row], list[str]]:
-    """Return the rows, and one line for each part that could not be read."""
+    """Return the rows, and one line for each list or calibration that could not be read."""
     with progress_bar("Listing backends") as bar:
         async with source.client() as client:
             listed = await client.backends()
@@ -94,60 +92,60 @@ async def _load(source: Source, wanted: Wanted) -> tuple[list[Row], list[str]]:
 async def _read(client: Client, backends: Iterable[Backend], bar: Bar) -> tuple[list[Row], list[str]]:
     rows: list[Row] = []
     problems: list[str] = []
-    # As many at a time as the client lets out to a region: a call's deadline begins with the call, and a
-    # backend that waits here for its turn loses none of it.
-    places: dict[str | None, anyio.CapacityLimiter] = {}
+    # As many calls at a time as the client sends requests to a region: a call's deadline begins with the
+    # call, so that a backend must not begin to wait before its request can be sent.
+    limiters: dict[str | None, anyio.CapacityLimiter] = {}
 
-    async def read(backend: Backend, place: anyio.CapacityLimiter) -> None:
-        row = row_of(backend)
+    async def read(backend: Backend, limiter: anyio.CapacityLimiter) -> None:
         try:
-            async with place:
+            async with limiter:
                 properties = await client.properties(backend.name, instance=backend.instance)
-            row = calibrated(row, properties, datetime.now(UTC))
+            row = Row(summary(properties=properties, listed=backend))
         except QRBackendsError as error:
-            row = replace(row, error=str(error))
-            if not isinstance(error, NotFound):  # simulators and new backends have none
+            row = Row(summary(listed=backend), str(error))
+            if not isinstance(error, NotFound):  # simulators and new backends have no properties
                 problems.append(str(error))
         rows.append(row)
         bar.step()
 
     async with anyio.create_task_group() as group:
         for backend in backends:
-            if backend.region not in places:
-                places[backend.region] = anyio.CapacityLimiter(Limits().per_region)
-            group.start_soon(read, backend, places[backend.region])
+            if backend.region not in limiters:
+                limiters[backend.region] = anyio.CapacityLimiter(Limits().per_region)
+            group.start_soon(read, backend, limiters[backend.region])
     return rows, sorted(problems)
 
 
 def _cells(row: Row) -> list[Cell]:
-    faulty = row.faulty_qubits, row.faulty_gates
+    found = row.found
+    faulty = found.faulty_qubits, found.faulty_gates
     return [
-        row.name,
-        row.region or DASH,
-        status_cell(row.status),
-        whole(row.queue_length),
-        whole(row.qubits),
-        row.processor or DASH,
-        whole(row.clops),
-        scaled(row.t1_median_s, 1e6),
-        scaled(row.t2_median_s, 1e6),
-        probability(row.readout_error_median),
-        probability(row.two_qubit_error_median),
-        row.two_qubit_gate or DASH,
-        age(row.calibration_age_s),
-        *(whole(None if parts is None else len(parts)) for parts in faulty),
-        row.reason or DASH,
+        found.backend_name,
+        found.region or DASH,
+        status_cell(found.status or DASH),
+        whole(found.queue_length),
+        whole(found.qubits),
+        found.processor or DASH,
+        whole(found.clops),
+        scaled(median_of(found.t1), 1e6),
+        scaled(median_of(found.t2), 1e6),
+        probability(median_of(found.readout_error)),
+        probability(median_of(found.two_qubit_error)),
+        found.two_qubit_gate or DASH,
+        age(found.calibration_age),
+        *(whole(None if found.calibrated_at is None else len(parts)) for parts in faulty),
+        found.reason or DASH,
     ]
 
 
-def _summary(rows: Sequence[Row]) -> str:
+def _totals(rows: Sequence[Row]) -> str:
     if not rows:
         return "No backend matches."
-    regions = {row.region for row in rows}
-    online = sum(row.status == "online" for row in rows)
+    regions = {row.found.region for row in rows}
+    online = sum(row.found.operational is True for row in rows)
     return (
         f"{_count(len(rows), 'backend')} in {_count(len(regions), 'region')}, {online} online, "
-        f"{sum(row.queue_length for row in rows):,} jobs waiting."
+        f"{sum(row.found.queue_length or 0 for row in rows):,} jobs waiting."
     )
 
 
