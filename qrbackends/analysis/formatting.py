@@ -1,11 +1,11 @@
-"""Figures as people read them."""
+"""Numbers as text: SI values in a smaller unit, and error probabilities."""
 
 DASH = "–"
-"""What stands for a value that is not known."""
+"""The text for an unknown value."""
 
 
 def scaled(value: float | None, scale: float, digits: int = 1) -> str:
-    """Return an SI value in a smaller unit: `scale` of them make one."""
+    """Return an SI value as text in a unit of which `scale` make one SI unit."""
     return DASH if value is None else f"{value * scale:.{digits}f}"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float64]
 
-Place: TypeAlias = tuple[float, float]
+Coordinate: TypeAlias = tuple[float, float]
 
 Pair: TypeAlias = tuple[int, int]
 """Two coupled qubits, the lower number first."""
@@ -22,7 +22,7 @@ Pair: TypeAlias = tuple[int, int]
 _STEPS = 300  # of the majorization, which converges long before
 
 
-def coordinates(configuration: BackendConfiguration) -> tuple[Place, ...]:
+def coordinates(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
     """Return each qubit's place as (column, row), rows counted downward, neighbours about 1 apart.
 
     Where the service sends `coords`, they are these, moved so that the smallest column and row are 0. Else
@@ -61,13 +61,13 @@ def pair_errors(properties: BackendProperties) -> tuple[dict[Pair, float], set[P
     return errors, broken - errors.keys()
 
 
-def _to_origin(places: Iterable[Place]) -> tuple[Place, ...]:
+def _to_origin(places: Iterable[Coordinate]) -> tuple[Coordinate, ...]:
     found = tuple(places)
     left, top = (min((place[axis] for place in found), default=0.0) for axis in (0, 1))
     return tuple((column - left, row - top) for column, row in found)
 
 
-def _computed(configuration: BackendConfiguration) -> tuple[Place, ...]:
+def _computed(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
     """Lay out each connected part by itself, one beside the other."""
     try:
         import rustworkx as rx
@@ -78,7 +78,7 @@ def _computed(configuration: BackendConfiguration) -> tuple[Place, ...]:
     graph = rx.PyGraph(multigraph=False)
     graph.add_nodes_from(range(configuration.n_qubits))
     graph.add_edges_from_no_data([pair for pair in _pairs(configuration) if max(pair) < len(graph)])
-    places: dict[int, Place] = {}
+    places: dict[int, Coordinate] = {}
     right = 0.0
     for part in sorted(map(sorted, rx.connected_components(graph)), key=lambda part: (-len(part), part)):
         laid = _to_origin(_laid_out(rx.distance_matrix(graph.subgraph(part))))
@@ -94,7 +94,7 @@ def _pairs(configuration: BackendConfiguration) -> set[tuple[int, int]]:
     return {(min(pair), max(pair)) for pair in known if len(pair) == 2}
 
 
-def _laid_out(hops: "Floats") -> list[Place]:
+def _laid_out(hops: "Floats") -> list[Coordinate]:
     """Return places for a connected graph, of which the distances in couplings are given."""
     import numpy as np
 

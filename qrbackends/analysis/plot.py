@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from ..errors import InvalidRequest
 from ..fleet.history import Gap
 from ..models import Backend, BackendConfiguration, BackendProperties
-from .layout import Place, coordinates, pair_errors
+from .layout import Coordinate, coordinates, pair_errors
 
 try:
     from matplotlib import colormaps
@@ -180,7 +180,7 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
 # --- parts of a map
 
 
-def _draw_qubits(axes: Any, places: Sequence[Place], properties: BackendProperties, inch: float) -> Any:
+def _draw_qubits(axes: Any, places: Sequence[Coordinate], properties: BackendProperties, inch: float) -> Any:
     """Draw the qubits, and return the scale of their colours, if any is known."""
     faulty = set(properties.faulty_qubits())
     measured = range(min(len(places), len(properties.qubits)))
@@ -214,7 +214,7 @@ def _draw_qubits(axes: Any, places: Sequence[Place], properties: BackendProperti
 
 def _draw_couplings(
     axes: Any,
-    places: Sequence[Place],
+    places: Sequence[Coordinate],
     configuration: BackendConfiguration,
     properties: BackendProperties,
 ) -> Any:

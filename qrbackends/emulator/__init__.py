@@ -3,7 +3,7 @@
 async with Emulator(fleet="snapshots") as emulator, Client(emulator.account()) as client: ...
 """
 
-from .emulated_instances import Plan, ServiceInstance
+from .emulated_instances import EmulatedInstance, Plan
 from .faults import (
     Action,
     Bomb,
@@ -20,7 +20,7 @@ from .faults import (
     Truncate,
 )
 from .fleets import Device, Fleet, SnapshotFleet, SnapshotsMissing
-from .log import Request
+from .log import LoggedRequest
 from .server import Emulator
 from .synthetic import SyntheticFleet
 from .threaded import ThreadedEmulator
@@ -31,18 +31,18 @@ __all__ = [
     "Delay",
     "Device",
     "Drip",
+    "EmulatedInstance",
     "Emulator",
     "Endless",
     "Fault",
     "Fleet",
     "Garbage",
     "Hold",
+    "LoggedRequest",
     "Plan",
     "RateLimit",
     "Redirect",
-    "Request",
     "Reset",
-    "ServiceInstance",
     "SnapshotFleet",
     "SnapshotsMissing",
     "Status",

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
-from .emulated_instances import PLANS, ServiceInstance
+from .emulated_instances import PLANS, EmulatedInstance
 from .tokens import Issuer
 from .wire import Answer, Call, Errors, Refused, json_answer
 
@@ -27,7 +27,7 @@ class CloudService:
 
     region = "cloud"
 
-    def __init__(self, issuer: Issuer, instances: Sequence[ServiceInstance], errors: Errors) -> None:
+    def __init__(self, issuer: Issuer, instances: Sequence[EmulatedInstance], errors: Errors) -> None:
         self._issuer = issuer
         self._instances = instances
         self._errors = errors
@@ -112,7 +112,7 @@ class CloudService:
         return json_answer(entry)
 
 
-def _item(instance: ServiceInstance, fields: Any) -> dict[str, Any]:
+def _item(instance: EmulatedInstance, fields: Any) -> dict[str, Any]:
     """One instance as Global Search lists it; it always sends the CRN."""
     extensions = {"allocation": {"backends": ["*"]}} if instance.usable else {}
     item = {

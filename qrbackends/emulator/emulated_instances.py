@@ -17,7 +17,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceInstance:
+class EmulatedInstance:
     """A service instance as Global Search knows it."""
 
     crn: str
@@ -40,7 +40,7 @@ PLANS = tuple(
 )
 
 
-def make_instances(seed: str, regions: Sequence[str], count: int, unusable: int) -> list[ServiceInstance]:
+def make_instances(seed: str, regions: Sequence[str], count: int, unusable: int) -> list[EmulatedInstance]:
     """Return `count` usable and `unusable` other instances for each region."""
     account = hashlib.sha256(f"{seed}/account".encode()).hexdigest()[:32]
     made = []
@@ -48,7 +48,7 @@ def make_instances(seed: str, regions: Sequence[str], count: int, unusable: int)
         for region in regions:
             guid = as_uuid(hashlib.sha256(f"{seed}/instance/{region}/{number}".encode()).hexdigest())
             made.append(
-                ServiceInstance(
+                EmulatedInstance(
                     crn=f"crn:v1:bluemix:public:quantum-computing:{region}:a/{account}:{guid}::",
                     name=f"emulated-{region}-{number + 1}",
                     region=region,

@@ -1,4 +1,4 @@
-"""The door of every port: the Host check, the log, the faults, and the way from an answer to its socket."""
+"""Requests to a port of the emulator: check the Host header, log, apply faults, and send the answer."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from aiohttp import web
 
 from . import faults as kinds
 from .faults import Action, Fault, Faults, gzip_bomb
-from .log import Request, RequestLog
+from .log import LoggedRequest, RequestLog
 from .wire import Answer, Call, Document, Errors, Refused, split_target
 
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds
@@ -35,8 +35,8 @@ class Service(Protocol):
         ...
 
 
-class Gate:
-    """A handler for aiohttp's low-level server.
+class Handler:
+    """Handles the requests to one port; `aiohttp.web.Server` calls it.
 
     Args:
         service: what answers.
@@ -72,8 +72,8 @@ class Gate:
         # aiohttp wants a response even where the connection is gone; it is never sent
         return web.Response() if response is None else response
 
-    def _record(self, call: Call, resource: str | None, backend: str | None, path_qs: str) -> Request:
-        return Request(
+    def _record(self, call: Call, resource: str | None, backend: str | None, path_qs: str) -> LoggedRequest:
+        return LoggedRequest(
             region=self._service.region,
             resource=resource,
             backend=backend,

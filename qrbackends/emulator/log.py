@@ -11,7 +11,7 @@ The counts stay exact; those of still more backends are counted without their na
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LoggedRequest:
     """One request that arrived.
 
     Attributes:
@@ -42,12 +42,12 @@ class RequestLog:
     """The requests in the order of their arrival."""
 
     def __init__(self) -> None:
-        self._records: dict[int, Request] = {}
+        self._records: dict[int, LoggedRequest] = {}
         self._order: deque[int] = deque()
         self._counts: Counter[tuple[str | None, str | None, str]] = Counter()
         self._next = 0
 
-    def arrived(self, request: Request) -> int:
+    def arrived(self, request: LoggedRequest) -> int:
         """Add a request; return the number under which its answer is noted."""
         number = self._next
         self._next += 1
@@ -66,7 +66,7 @@ class RequestLog:
         if number in self._records:
             self._records[number] = replace(self._records[number], status=status)
 
-    def records(self) -> tuple[Request, ...]:
+    def records(self) -> tuple[LoggedRequest, ...]:
         """The last requests, oldest first."""
         return tuple(self._records.values())
 

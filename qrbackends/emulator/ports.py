@@ -8,7 +8,7 @@ from typing import TypeVar
 import anyio
 from aiohttp import web
 
-from .handler import Gate
+from .handler import Handler
 
 T = TypeVar("T")
 
@@ -27,17 +27,19 @@ class Port:
     Args:
         host: the address to bind.
         number: the port; 0 takes a free one.
-        make_gate: makes the handler, given what tells whether a Host header means this port.
+        make_handler: makes the handler, given what tells whether a Host header means this port.
 
     Raises:
         OSError: the port is taken, or the host is not this machine's; it names the address.
     """
 
-    def __init__(self, host: str, number: int, make_gate: Callable[[Callable[[str], bool]], Gate]) -> None:
+    def __init__(
+        self, host: str, number: int, make_handler: Callable[[Callable[[str], bool]], Handler]
+    ) -> None:
         self._host = host
         self._reserved: socket.socket | None = _bound(host, number)
         self.number: int = self._reserved.getsockname()[1]
-        self._gate = make_gate(self.is_own)
+        self._handler = make_handler(self.is_own)
         self._runner: web.ServerRunner | None = None
         self._changing = asyncio.Lock()
         self._closed = False
@@ -76,7 +78,7 @@ class Port:
                 raise RuntimeError("the emulator is closed")
             if self._runner is not None:
                 return
-            server = web.Server(self._gate, access_log=None, auto_decompress=False)
+            server = web.Server(self._handler, access_log=None, auto_decompress=False)
             runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
             await runner.setup()
             listening, self._reserved = self._reserved or _bound(self._host, self.number), None

@@ -12,12 +12,12 @@ from typing import Literal, Self
 
 from ..accounts.account import Account, Instance, InstanceSearch
 from .cloud import CloudService
-from .emulated_instances import ServiceInstance, make_instances
+from .emulated_instances import EmulatedInstance, make_instances
 from .faults import Action, Fault, Faults
 from .fleets import Fleet, SnapshotFleet
-from .handler import Gate, Service
+from .handler import Handler, Service
 from .library import Library
-from .log import Request, RequestLog
+from .log import LoggedRequest, RequestLog
 from .ports import Port, to_its_end
 from .queues import Queue
 from .service import BackendsService, Setting
@@ -99,7 +99,7 @@ class Emulator:
             services.append(CloudService(self._issuer, self._instances, self._errors))
             for offset, service in enumerate(services):
                 number = self._first_port + offset if self._first_port else 0
-                self._ports[service.region] = Port(self._host, number, partial(self._gate, service))
+                self._ports[service.region] = Port(self._host, number, partial(self._make_handler, service))
             for port in self._ports.values():
                 await port.start()
         except BaseException:
@@ -138,7 +138,7 @@ class Emulator:
         return self._issuer.keys
 
     @property
-    def instances(self) -> tuple[ServiceInstance, ...]:
+    def instances(self) -> tuple[EmulatedInstance, ...]:
         """All service instances, in the order of Global Search."""
         return tuple(self._instances)
 
@@ -167,7 +167,7 @@ class Emulator:
         )
 
     @property
-    def requests(self) -> tuple[Request, ...]:
+    def requests(self) -> tuple[LoggedRequest, ...]:
         """The requests since the last `reset_log()`, in the order of their arrival."""
         return self._log.records()
 
@@ -268,8 +268,8 @@ class Emulator:
             if outcome is not None:
                 raise outcome
 
-    def _gate(self, service: Service, is_own: Callable[[str], bool]) -> Gate:
-        return Gate(service, is_own, self._faults, self._log, self._errors)
+    def _make_handler(self, service: Service, is_own: Callable[[str], bool]) -> Handler:
+        return Handler(service, is_own, self._faults, self._log, self._errors)
 
     def _load_fleet(self) -> Fleet:
         match self._wanted:

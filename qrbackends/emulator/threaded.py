@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from ..accounts.account import Account, InstanceSearch
-from .emulated_instances import ServiceInstance
+from .emulated_instances import EmulatedInstance
 from .faults import Action, Fault
-from .log import Request
+from .log import LoggedRequest
 from .server import Emulator
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class ThreadedEmulator:
         return self._emulator.regions
 
     @property
-    def instances(self) -> tuple[ServiceInstance, ...]:
+    def instances(self) -> tuple[EmulatedInstance, ...]:
         """All service instances, in the order of Global Search."""
         return self._emulator.instances
 
@@ -62,7 +62,7 @@ class ThreadedEmulator:
         return self._emulator.api_keys
 
     @property
-    def requests(self) -> tuple[Request, ...]:
+    def requests(self) -> tuple[LoggedRequest, ...]:
         """The requests since the last `reset_log()`, in the order of their arrival."""
         return self._call(lambda: self._emulator.requests)
 

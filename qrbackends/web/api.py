@@ -21,7 +21,7 @@ from .events import Pace
 from .mounting import Hubs, Mountable, own_client
 from .openapi import document
 from .problems import problem_of
-from .visitors import Fleet
+from .visitors import VisitorCache
 
 
 def api_app(
@@ -48,12 +48,12 @@ def api_app(
         calibration_ids: the variants that they may ask for, with `?calibration_id=`.
     """
     return Mountable(
-        api_routes(Fleet(), Hubs(pace or Pace()), refresh, updated_before, calibration_ids), client
+        api_routes(VisitorCache(), Hubs(pace or Pace()), refresh, updated_before, calibration_ids), client
     )
 
 
 def api_routes(
-    fleet: Fleet,
+    cache: VisitorCache,
     hubs: Hubs,
     refresh: bool = False,
     updated_before: bool = False,
@@ -65,7 +65,7 @@ def api_routes(
 
     async def backends(request: Request) -> Response:
         asked.refuse(request)
-        found = await fleet.list(own_client(request))
+        found = await cache.list(own_client(request))
         if found.value not in lists:
             errors = [problem_of(error) for error in found.value.errors]
             devices = [listed(backend) for backend in found.value]
@@ -74,20 +74,20 @@ def api_routes(
 
     async def backend(request: Request) -> Response:
         asked.refuse(request)
-        found = await fleet.backend(own_client(request), request.path_params["id"])
+        found = await cache.backend(own_client(request), request.path_params["id"])
         return _answer(request, found, encoded(found.value))
 
     async def status(request: Request) -> Response:
         asked.refuse(request)
-        found = await fleet.backend(own_client(request), request.path_params["id"])
+        found = await cache.backend(own_client(request), request.path_params["id"])
         return _answer(request, found, encoded(status_of(found.value)))
 
     def documents(resource: Resource) -> Any:
         async def one(request: Request) -> Response:
             how = asked.of(request, resource)
             client = own_client(request)
-            backend = (await fleet.backend(client, request.path_params["id"])).value
-            found = await fleet.document(client, resource, backend, **how)
+            backend = (await cache.backend(client, request.path_params["id"])).value
+            found = await cache.document(client, resource, backend, **how)
             return _answer(request, found, encoded(found.value))
 
         return one
@@ -117,7 +117,7 @@ class _Parameters:
         self.calibration_ids = calibration_ids
 
     def of(self, request: Request, resource: Resource) -> dict[str, Any]:
-        """Return a request's parameters, as `Fleet.document` takes them.
+        """Return a request's parameters, as `VisitorCache.document` takes them.
 
         Raises:
             HTTPException: one of them is not for visitors, or not as it should be.

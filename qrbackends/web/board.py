@@ -28,7 +28,7 @@ from .events import Pace
 from .mounting import Hubs, Mountable, own_client
 from .pages import page
 from .problems import problem_of
-from .visitors import Fleet
+from .visitors import VisitorCache
 
 _FIRST = 2.0  # seconds that the page waits for the fleet; then it comes empty, and fills itself
 
@@ -58,7 +58,7 @@ def board_app(client: Client | None = None, *, pace: Pace | None = None) -> ASGI
 
 class _Board:
     def __init__(self, pace: Pace) -> None:
-        self.cached = Fleet()
+        self.cached = VisitorCache()
         self.hubs = Hubs(pace)
 
     async def fleet(self, request: Request) -> Response:

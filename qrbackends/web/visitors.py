@@ -27,7 +27,7 @@ class _Told(NamedTuple):
     until: float
 
 
-class Fleet:
+class VisitorCache:
     """What visitors get: lists and documents of known backends, out of the client's cache.
 
     However many of them ask, for whatever, the service is asked once per document and freshness period, and

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from qrbackends import BackendConfiguration
-from qrbackends.analysis.layout import Place, coordinates
+from qrbackends.analysis.layout import Coordinate, coordinates
 from qrbackends.emulator import SyntheticFleet
 
 from ..snapshots import BOTH, real
@@ -20,11 +20,11 @@ def pairs_of(configuration: BackendConfiguration) -> set[tuple[int, int]]:
     return {(min(pair), max(pair)) for pair in configuration.coupling_map or gates}
 
 
-def nearest(places: tuple[Place, ...]) -> float:
+def nearest(places: tuple[Coordinate, ...]) -> float:
     return min((math.dist(a, b) for at, a in enumerate(places) for b in places[:at]), default=1.0)
 
 
-def size(places: tuple[Place, ...]) -> tuple[float, float]:
+def size(places: tuple[Coordinate, ...]) -> tuple[float, float]:
     return max(column for column, _ in places), max(row for _, row in places)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from qrbackends.emulator import Emulator, ServiceInstance
+from qrbackends.emulator import EmulatedInstance, Emulator
 from qrbackends.emulator.fleets import wheel_directory
 
 from .background import in_background
@@ -136,7 +136,7 @@ def test_the_least_busy_backend_is_the_one_with_the_shortest_queue(service: Any,
     assert queues[least.name] <= min(queues.values()) + 4  # each has moved by at most 2 since
 
 
-def listed(emulator: Emulator, instance: ServiceInstance) -> Any:
+def listed(emulator: Emulator, instance: EmulatedInstance) -> Any:
     """The list, without the official client."""
     connection = HTTPConnection(urlsplit(emulator.url(instance.region)).netloc, timeout=10)
     headers = {
