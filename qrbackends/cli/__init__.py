@@ -10,14 +10,14 @@ import click
 
 from .._version import __version__
 from ..errors import InvalidRequest, QRBackendsError
-from .text import abandon_output, forgiving_output, tell
+from .text import abandon_output, failed, forgiving_output
 
 _FAILED = 1
 _USAGE = 2
 _SILENT = logging.NullHandler()
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
-_COMMANDS = {  # name: module, imported when the command is wanted, as rich takes its time
+_COMMANDS = {  # name: module, which is imported only for its command, as rich takes long to import
     "fleet": "fleet",
     "show": "show",
     "watch": "watch",
@@ -52,9 +52,9 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 failed (told in one line), 2 wrong usage, 130 interrupted. Where a part of "
-    "the answer is missing, what there is is shown, each failure is told in one line on stderr, and the exit "
-    "code is 0. QRBACKENDS_DEBUG=1 shows the traceback of an internal error. NO_COLOR is respected.",
+    epilog="Exit codes: 0 done, 1 failed (with one line on stderr), 2 wrong usage, 130 interrupted. Where "
+    "only a part of the answer is missing, the rest is shown, each failure gets one line on stderr, and "
+    "the exit code is 0. QRBACKENDS_DEBUG=1 shows the traceback of an internal error. NO_COLOR is respected.",
 )
 @click.version_option(__version__, message="qrbackends %(version)s")
 def cli() -> None:
@@ -66,13 +66,13 @@ def cli() -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; no traceback reaches the user.
+    """Run a command and return its exit code; the user sees no traceback.
 
     Args:
-        arguments: what follows the program's name; left out, the process's own.
+        arguments: the arguments after the program's name; by default those of the process.
     """
     forgiving_output()
-    # Without a handler, logging writes warnings to stderr, and tracebacks with them.
+    # Without a handler, logging writes warnings and tracebacks to stderr.
     logging.getLogger("asyncio").addHandler(_SILENT)
     logging.getLogger("aiohttp").addHandler(_SILENT)
     logging.getLogger("qrbackends").addHandler(_SILENT)
@@ -82,23 +82,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        return tell(error.format_message(), _FAILED)
+        return failed(error.format_message(), _FAILED)
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except InvalidRequest as error:
-        return tell(str(error), _USAGE)
+        return failed(str(error), _USAGE)
     except QRBackendsError as error:
-        return tell(str(error), _FAILED)
+        return failed(str(error), _FAILED)
     except OSError as error:
         abandon_output()
         about = f"{error.filename}: " if error.filename else ""
-        return tell(f"{about}{error.strerror or error}", _FAILED)
-    except Exception as error:  # the promise is: one line, whatever happens
-        if isinstance(error, ImportError) and "qrbackends[" in error.msg:  # it says which extra is missing
-            return tell(error.msg, _FAILED)
+        return failed(f"{about}{error.strerror or error}", _FAILED)
+    except Exception as error:  # users get one line for every failure
+        if isinstance(error, ImportError) and "qrbackends[" in error.msg:  # it names the missing extra
+            return failed(error.msg, _FAILED)
         if os.environ.get("QRBACKENDS_DEBUG"):
             traceback.print_exc()
-        return tell(
+        return failed(
             f"internal error, please report it ({type(error).__name__}: {error}); "
             "QRBACKENDS_DEBUG=1 shows where",
             _FAILED,

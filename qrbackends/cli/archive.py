@@ -24,7 +24,8 @@ _COLUMNS = (
 def archive() -> None:
     """Keep calibrations as Parquet files.
 
-    URL is a directory, or whatever fsspec knows, such as s3://bucket/prefix. It needs the extra `arrow`.
+    URL is a directory, or any URL that fsspec supports, such as s3://bucket/prefix. The command needs the
+    extra `arrow`.
     """
 
 
@@ -33,9 +34,12 @@ def archive() -> None:
 @click.argument("names", nargs=-1, metavar="[BACKEND]...")
 @source_options
 @click.option(
-    "--since", type=instant_of, metavar="TIME", help=f"From then on; left out, for the last {_DAYS} days."
+    "--since",
+    type=instant_of,
+    metavar="TIME",
+    help=f"The start of the range; by default {_DAYS} days before its end.",
 )
-@click.option("--until", type=instant_of, metavar="TIME", help="Before then; left out, until now.")
+@click.option("--until", type=instant_of, metavar="TIME", help="The end of the range; by default now.")
 @click.option("--calibration-id", metavar="ID", help="A named variant of the backends.")
 def sync(
     source: Source,
@@ -48,8 +52,8 @@ def sync(
 ) -> None:
     """Add the calibrations that are missing.
 
-    It can be stopped at any moment, and goes on where it was. What cannot be read is told, and read the next
-    time.
+    The command can be stopped at any moment; the next run continues there. Calibrations that cannot be read
+    are named on stderr, and read by the next run.
     """
     from ..analysis.archive import Archive, Progress, Synced
 
@@ -63,13 +67,13 @@ def sync(
                 bar.begin("Days archived", count * max(1, (end - begin).days))
                 done: dict[str, int] = {}
 
-                def told(progress: Progress) -> None:
+                def report(progress: Progress) -> None:
                     days = (progress.until - begin).days
                     for _ in range(days - done.get(progress.backend, 0)):
                         bar.step()
                     done[progress.backend] = days
 
-                how: dict[str, Any] = {"calibration_id": calibration_id, "progress": told}
+                how: dict[str, Any] = {"calibration_id": calibration_id, "progress": report}
                 return await Archive(url).sync(client, names or None, since=begin, until=end, **how)
 
     synced = asyncio.run(run())
@@ -90,7 +94,7 @@ def sync(
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
 def info(url: str, as_json: bool) -> None:
-    """Show what there is of each backend."""
+    """Show the number, size and dates of each backend's calibrations."""
     from ..analysis.archive import Archive
 
     held = Archive(url).info()
@@ -108,10 +112,16 @@ def info(url: str, as_json: bool) -> None:
 @archive.command()
 @click.argument("url")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--backend", "backends", multiple=True, metavar="BACKEND", help="Of this one only; repeatable.")
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Such as T1 or gate_error; repeatable.")
-@click.option("--since", type=instant_of, metavar="TIME", help="Calibrated then or later.")
-@click.option("--until", type=instant_of, metavar="TIME", help="Calibrated before.")
+@click.option("--backend", "backends", multiple=True, metavar="BACKEND", help="This one only; repeatable.")
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Such as T1 or gate_error; repeatable.",
+)
+@click.option("--since", type=instant_of, metavar="TIME", help="Only calibrations of this instant or later.")
+@click.option("--until", type=instant_of, metavar="TIME", help="Only calibrations before this instant.")
 def export(
     url: str,
     file: str,
@@ -120,7 +130,7 @@ def export(
     since: datetime | None,
     until: datetime | None,
 ) -> None:
-    """Write what matches into one file, .parquet or .csv."""
+    """Write the selected values into one file, .parquet or .csv."""
     from ..analysis.archive import Archive
 
     try:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def board(serving: Serving) -> None:
     """Serve a live page that shows the fleet.
 
-    It shows every backend of every region to browsers, until Ctrl-C. It needs the extra `web`. Only this
-    machine can reach it unless --host says otherwise. Below /api the fleet is there as JSON.
+    Browsers see every backend of every region, until Ctrl-C. The command needs the extra `web`. Only this
+    machine can reach the page, unless --host names another address. The fleet as JSON is below /api.
     """
     from ..web import Pace, board_app
 

@@ -22,7 +22,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 
 def _ask(path: Path, question: Callable[[FileStore], Awaitable[T]], none: T) -> T:
-    """Return what the file says, or `none` where there is no file; nothing is made to ask it."""
+    """Return the answer of the cache's file, or `none` where there is no file; no file is created."""
 
     async def ask() -> T:
         async with FileStore(path) as store:
@@ -35,14 +35,14 @@ def _ask(path: Path, question: Callable[[FileStore], Awaitable[T]], none: T) -> 
 def cache() -> None:
     """Show or empty the answers kept between runs.
 
-    They are in one file that only you can read; --no-cache lets a command do without it.
+    They are in one file that only you can read; a command with --no-cache does not use it.
     """
 
 
 @cache.command()
 @_json
 def info(as_json: bool) -> None:
-    """Show how much is kept, and where."""
+    """Show the file, and the number and size of its answers."""
     path = cache_path()
     kept = _ask(path, FileStore.info, FileInfo(str(path)))
     if as_json:
@@ -63,9 +63,9 @@ def info(as_json: bool) -> None:
 @cache.command()
 @_json
 def clear(as_json: bool) -> None:
-    """Remove everything that is kept.
+    """Remove all answers.
 
-    Programs that run meanwhile go on, and keep what they fetch from then on.
+    Programs that are running are not disturbed, and store the answers that they fetch later.
     """
     path = cache_path()
     removed = _ask(path, FileStore.clear, 0)

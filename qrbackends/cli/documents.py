@@ -20,12 +20,12 @@ _backend = click.argument("backend_id", metavar="ID")
 _calibration = click.option("--calibration-id", metavar="NAME", help="A named variant of the backend.")
 
 
-def _ask(source: Source, question: Callable[[Client], Awaitable[T]]) -> T:
-    async def ask() -> T:
+def _fetched(source: Source, fetch: Callable[[Client], Awaitable[T]]) -> T:
+    async def fetched() -> T:
         async with source.client() as client:
-            return await question(client)
+            return await fetch(client)
 
-    return asyncio.run(ask())
+    return asyncio.run(fetched())
 
 
 @click.command(cls=SourceCommand)
@@ -34,11 +34,11 @@ def _ask(source: Source, question: Callable[[Client], Awaitable[T]]) -> T:
 def backends(source: Source, as_json: bool, wait_times: bool) -> None:
     """List the backends of all instances.
 
-    The figures are those of the list itself; `fleet` reads the calibrations. An instance that cannot be
-    listed is told in one line on stderr and hides nothing else; the exit code is 1 only when none could be.
+    The errors are those of the list itself; `fleet` reads the calibrations. Each instance that cannot be
+    listed gets one line on stderr; the exit code is 1 only when no instance could be listed.
     """
     fields = ("wait_time_seconds",) if wait_times else ()
-    listed = _ask(source, lambda client: client.backends(fields=fields))
+    listed = _fetched(source, lambda client: client.backends(fields=fields))
     if as_json:
         source.announce()
         echo_json(BackendsResponse(tuple(listed)))
@@ -54,11 +54,13 @@ def backends(source: Source, as_json: bool, wait_times: bool) -> None:
 @_backend
 @_calibration
 def configuration(source: Source, as_json: bool, backend_id: str, calibration_id: str | None) -> None:
-    """Show what a backend can do.
+    """Show a backend's configuration.
 
     Its gates, couplings, limits and timing.
     """
-    document = _ask(source, lambda client: client.configuration(backend_id, calibration_id=calibration_id))
+    document = _fetched(
+        source, lambda client: client.configuration(backend_id, calibration_id=calibration_id)
+    )
     if as_json:
         source.announce()
         echo_json(document)
@@ -76,7 +78,7 @@ def configuration(source: Source, as_json: bool, backend_id: str, calibration_id
     metavar="INSTANT",
     help="The newest calibration before this instant: ISO 8601 with an offset, such as 2026-04-17T12:00:00Z.",
 )
-@click.option("--summary", is_flag=True, help="The device's figures only, not each qubit's.")
+@click.option("--summary", is_flag=True, help="Only the values of the whole device, without the qubits.")
 def properties(
     source: Source,
     as_json: bool,
@@ -87,9 +89,9 @@ def properties(
 ) -> None:
     """Show a backend's calibration.
 
-    The device's medians, its gates, and each qubit's figures. A dash stands for what was not measured.
+    The device's medians, its gates, and the values of each qubit. A dash stands for an unmeasured value.
     """
-    document = _ask(
+    document = _fetched(
         source,
         lambda client: client.properties(
             backend_id, calibration_id=calibration_id, updated_before=updated_before
@@ -113,8 +115,8 @@ def properties(
 @source_options
 @_backend
 def status(source: Source, as_json: bool, backend_id: str) -> None:
-    """Show whether a backend is up, and its queue."""
-    document = _ask(source, lambda client: client.status(backend_id))
+    """Show whether a backend is operational, and its queue."""
+    document = _fetched(source, lambda client: client.status(backend_id))
     if as_json:
         source.announce()
         echo_json(document)
@@ -128,9 +130,9 @@ def status(source: Source, as_json: bool, backend_id: str) -> None:
 def defaults(source: Source, as_json: bool, backend_id: str) -> None:
     """Show a backend's pulse-level defaults.
 
-    The service has withdrawn most of them: it answers 404, or an empty object.
+    The service has withdrawn most of them: it sends 404, or an empty object.
     """
-    document = _ask(source, lambda client: client.defaults(backend_id))
+    document = _fetched(source, lambda client: client.defaults(backend_id))
     if as_json:
         source.announce()
         echo_json(document.to_dict())

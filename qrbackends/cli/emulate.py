@@ -1,4 +1,4 @@
-"""`qrbackends emulate`: the whole service on this machine, until it is told to end."""
+"""`qrbackends emulate`: the emulated service on this machine, until SIGINT or SIGTERM."""
 
 import asyncio
 import re
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _LAST_PORT = 65535
-_CLOUD = "cloud"  # the emulator's own name for IAM and the like
+_CLOUD = "cloud"  # the emulator's name for IAM, Global Search and Global Catalog
 
 
 def regions_of(text: str) -> tuple[str, ...]:
-    """Return the regions of a list with commas."""
+    """Return the regions in a text that separates them by commas."""
     regions = tuple(part.strip() for part in text.split(","))
     for region in regions:
         if not _REGION.fullmatch(region) or region == _CLOUD:
@@ -36,7 +36,7 @@ def regions_of(text: str) -> tuple[str, ...]:
 
 
 def fleet_of(text: str) -> str | Path:
-    """Return one of the emulator's own fleets, or a directory."""
+    """Return the name of one of the emulator's own fleets, or the path of a directory."""
     if text in FLEETS:
         return text
     if not Path(text).is_dir():
@@ -60,24 +60,26 @@ def fleet_of(text: str) -> str | Path:
     type=click.IntRange(0, _LAST_PORT),
     default=0,
     metavar="N",
-    help="The first port; the regions take consecutive ones, IAM and the like the next. Left out, free ones.",
+    help="The first port; the regions and then IAM take consecutive ports. By default free ports.",
 )
-@click.option("--seed", default="0", show_default=True, help="Keys, CRNs, queues and made-up data follow it.")
+@click.option(
+    "--seed", default="0", show_default=True, help="Keys, CRNs, queues and made-up data are computed from it."
+)
 @click.option(
     "--regions",
     type=regions_of,
     metavar="A,B",
     default="us-east,eu-de",
     show_default=True,
-    help="The regions; the backends go to them in turn.",
+    help="The regions; the backends are distributed over them in turn.",
 )
 def emulate(
     as_json: bool, fleet: str | Path, host: str, port: int, seed: str, regions: tuple[str, ...]
 ) -> None:
     """Run the emulated service on this machine.
 
-    It prints its addresses, its throw-away key and instances, and what to paste to use them, and runs until
-    Ctrl-C or SIGTERM, its normal end with exit code 0.
+    It prints its addresses, a throw-away key, its instances and code that uses them, and runs until Ctrl-C or
+    SIGTERM; then the exit code is 0.
     """
     from ..emulator import Emulator, SnapshotsMissing  # imported here, as --help runs without it
 
@@ -94,11 +96,11 @@ def emulate(
         if as_json:
             echo_json(addresses)
         else:
-            click.echo(_told(addresses))
+            click.echo(_text(addresses))
 
     async def serve() -> None:
         async with Emulator(fleet, regions, seed, host=host, port=port) as emulator:
-            await _until_told(lambda: announce(emulator))
+            await _until_signal(lambda: announce(emulator))
 
     try:
         asyncio.run(serve())
@@ -108,8 +110,8 @@ def emulate(
         raise click.ClickException(f"{fleet}: a file is not as it should be: {error}") from None
 
 
-async def _until_told(announce: Callable[[], None]) -> None:
-    """Announce, and return at SIGINT or SIGTERM; a signal that follows the announcement is not missed."""
+async def _until_signal(announce: Callable[[], None]) -> None:
+    """Announce, and wait for SIGINT or SIGTERM; signals are caught before the announcement."""
     with _signals() as signals:
         announce()
         await anext(signals)
@@ -136,7 +138,7 @@ def _addresses(emulator: "Emulator", fleet: str, host: str) -> dict[str, Any]:
     }
 
 
-def _told(addresses: dict[str, Any]) -> str:
+def _text(addresses: dict[str, Any]) -> str:
     instances = addresses["instances"]
     account = "\n".join(
         f"        Instance({instance['crn']!r}, url={instance['url']!r})," for instance in instances

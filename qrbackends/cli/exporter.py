@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 @source_options
 @serving_options(port=9580)
 def exporter(serving: Serving) -> None:
-    """Serve the fleet's figures to Prometheus.
+    """Serve metrics of the fleet to Prometheus.
 
-    They are at /metrics, until Ctrl-C. It needs the extras `metrics` and `web`. Scrapes ask the service for
-    nothing: they get what is known.
+    They are at /metrics, until Ctrl-C. The command needs the extras `metrics` and `web`. A scrape sends no
+    request to the service: it gets the last known data.
     """
-    from ..interop.prometheus import Collector  # first, as it says what is missing
+    from ..interop.prometheus import Collector  # first, as its error names the missing extra
 
     from prometheus_client import CollectorRegistry, make_asgi_app  # isort: skip
 

@@ -43,11 +43,11 @@ _COLUMNS = (
     type=click.Choice(tuple(SORTS)),
     default="name",
     show_default=True,
-    help="The least first; what is not known is last.",
+    help="In ascending order; unknown values are last.",
 )
-@click.option("--reverse", is_flag=True, help="The greatest first; what is not known stays last.")
+@click.option("--reverse", is_flag=True, help="In descending order; unknown values are still last.")
 @click.option("--min-qubits", type=click.IntRange(min=0), metavar="N", help="At least so many qubits.")
-@click.option("--online", is_flag=True, help="Only what takes and runs jobs now.")
+@click.option("--online", is_flag=True, help="Only backends that take and run jobs now.")
 @click.option("--name", metavar="GLOB", help="Only backends whose name matches, such as 'ibm_b*'.")
 def fleet(
     source: Source,
@@ -58,14 +58,14 @@ def fleet(
     online: bool,
     name: str | None,
 ) -> None:
-    """Show every backend of every region, and how good it is.
+    """Show all backends of all regions, with their errors.
 
-    T1 and T2 are medians over the working qubits, readout and 2q err are medians of error probabilities, 2q
-    being the native two-qubit gate; age is the calibration's. A dash stands for what is not known.
+    T1 and T2 are medians over the working qubits; readout and 2q err are medians of error probabilities, the
+    latter of the native two-qubit gate; age is the age of the calibration. A dash stands for an unknown
+    value.
 
-    An instance or calibration that cannot be read is told in one line on stderr and hides nothing else; the
-    exit code is 1 only when no instance could be listed. A backend that several instances share is shown
-    once.
+    Each instance or calibration that cannot be read gets one line on stderr; the exit code is 1 only when no
+    instance could be listed. A backend that several instances share is shown once.
     """
     rows, problems = asyncio.run(_load(source, Wanted(name, min_qubits, online)))
     rows = in_order(rows, sort, reverse)

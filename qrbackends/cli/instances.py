@@ -16,7 +16,7 @@ from .text import echo_json
 def instances(source: Source, as_json: bool) -> None:
     """List the service instances of the account.
 
-    Their names, plans and tags, in the order in which they are asked.
+    Their names, plans and tags, in the order in which the client prefers them.
     """
     found = asyncio.run(_instances(source))
     if as_json:

@@ -1,4 +1,4 @@
-"""The backend with the fewest jobs waiting."""
+"""`qrbackends least-busy`: the backend with the fewest waiting jobs."""
 
 import asyncio
 
@@ -15,11 +15,11 @@ from .text import echo_json
 @source_options
 @click.option("--min-qubits", type=click.IntRange(min=0), metavar="N", help="At least so many qubits.")
 def least_busy(source: Source, as_json: bool, min_qubits: int | None) -> None:
-    """Show the backend with the fewest jobs waiting.
+    """Show the backend with the fewest waiting jobs.
 
-    Of the quantum computers that are online; `--min-qubits` says how large it has to be.
+    Only quantum computers that are online count; `--min-qubits` also asks for a size.
 
-    The exit code is 1 where there is none.
+    The exit code is 1 where there is no such backend.
     """
     found = asyncio.run(_least_busy(source, min_qubits))
     if as_json:

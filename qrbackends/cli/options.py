@@ -1,4 +1,4 @@
-"""The options that most commands share, and the client that they lead to."""
+"""The options that most commands share, and the client that is opened with them."""
 
 import errno
 import functools
@@ -27,12 +27,12 @@ FLEETS: Final = ("snapshots", "synthetic")
 """The emulated fleets."""
 
 
-# What a person reads is as it is now, or an error: no old answers.
+# People at a terminal get current data or an error, never an old answer.
 _CURRENT: Final = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
 
 
 def cache_path() -> Path:
-    """Return the file of the answers that are kept between runs."""
+    """Return the path of the file that keeps answers between runs."""
     try:
         return platformdirs.user_cache_path("qrbackends") / "answers.sqlite"
     except RuntimeError as error:
@@ -41,7 +41,7 @@ def cache_path() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the data comes from: an account, narrowed by options, or the embedded emulator."""
+    """The source of the data: an account, restricted by options, or the embedded emulator."""
 
     account: str | None = None
     account_file: str | None = None
@@ -51,19 +51,19 @@ class Source:
     cache: bool = True
 
     def title(self, what: str) -> str:
-        """Return a title for `what`; emulated data says so."""
+        """Return a title for `what`, which marks emulated data."""
         if self.emulator is not None:
             return f"Emulated {what} ({self.emulator})"
         return what[:1].upper() + what[1:]
 
     def announce(self) -> None:
-        """Say on stderr that data is emulated; for output that cannot say it itself."""
+        """Write on stderr that the data is emulated, for output that has no place for it."""
         if self.emulator is not None:
             click.echo(f"Emulated data ({self.emulator}), not from IBM's service.", err=True)
 
     @asynccontextmanager
     async def client(self, policy: CachePolicy = _CURRENT) -> AsyncIterator[Client]:
-        """Open a client; with an emulator, that too, and without one, the answers of earlier runs."""
+        """Open a client, with the emulator or with the file that keeps answers between runs."""
         async with AsyncExitStack() as stack:
             if self.emulator is None:
                 account = self._narrowed(self._load())
@@ -76,7 +76,7 @@ class Source:
     def _load(self) -> Account:
         saved = self.account is not None or self.account_file is not None
         file = Path(self.account_file or DEFAULT_PATH)
-        with suppress(RuntimeError):  # the home directory of nobody
+        with suppress(RuntimeError):  # the user has no home directory
             file = file.expanduser()
         if (saved or not os.environ.get("QISKIT_IBM_TOKEN")) and not file.exists():
             raise AccountError(
@@ -88,7 +88,7 @@ class Source:
         return load_account(self.account, self.account_file, instance=named)
 
     def _narrowed(self, account: Account) -> Account:
-        if not account.instances:  # they are looked up, those that are wanted
+        if not account.instances:  # the client looks them up, in these regions only
             return replace(
                 account, search=replace(account.search, regions=self.regions or account.search.regions)
             )
@@ -123,7 +123,7 @@ async def _emulated(fleet: str, instance: Instance | str | None, stack: AsyncExi
 
 
 async def _kept(stack: AsyncExitStack) -> FileStore | None:
-    """Open the answers of earlier runs; without them, a command only takes longer."""
+    """Open the file that keeps answers between runs; where that fails, warn and go on without it."""
     try:
         store = await stack.enter_async_context(FileStore(cache_path()))
         await store.open()
@@ -144,7 +144,7 @@ def _client(account: Account, policy: CachePolicy = _CURRENT, store: FileStore |
 
 
 def instance_of(text: str) -> Instance | str:
-    """Return the instance of a CRN, or the name that it is."""
+    """Return an instance for a CRN; return any other text as it is, the name of an instance."""
     try:
         return Instance(text) if text.startswith("crn:") else text
     except AccountError as error:
@@ -152,7 +152,7 @@ def instance_of(text: str) -> Instance | str:
 
 
 def instant_of(text: str) -> datetime:
-    """Return the instant that ISO 8601 text with an offset names."""
+    """Return the instant of an ISO 8601 text, which needs a UTC offset."""
     try:
         when = datetime.fromisoformat(text)
         if when.tzinfo is not None:
@@ -165,7 +165,7 @@ def instant_of(text: str) -> datetime:
 
 
 class SourceCommand(click.Command):
-    """A command with an `--emulator` whose value is optional, even before the name of a backend."""
+    """A command whose option `--emulator` needs no value, even before the name of a backend."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments."""
@@ -173,7 +173,7 @@ class SourceCommand(click.Command):
 
 
 def _explicit(args: Sequence[str]) -> Iterator[str]:
-    """Yield the arguments; an `--emulator` that no fleet follows gets the first one as its value."""
+    """Yield the arguments; where no fleet follows `--emulator`, it gets the first fleet as its value."""
     end = args.index("--") if "--" in args else len(args)
     for place, argument in enumerate(args):
         alone = argument == "--emulator" and place < end and args[place + 1 : place + 2] != []
@@ -190,7 +190,7 @@ _OPTIONS = (
         type=click.Choice(FLEETS),
         is_flag=False,
         flag_value=FLEETS[0],
-        help="Use the embedded emulator: recorded calibrations (snapshots, if nothing is said) or made-up "
+        help="Use the embedded emulator: recorded calibrations (snapshots, the default) or made-up "
         "ones (synthetic). Environment and saved accounts are ignored.",
     ),
     click.option("--account", metavar="NAME", help="The saved account of this name."),

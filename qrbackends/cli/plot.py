@@ -1,4 +1,4 @@
-"""`qrbackends plot`: devices, their history, and the fleet as pictures."""
+"""`qrbackends plot`: pictures of devices, of their history, and of the fleet."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _KINDS = (".png", ".svg", ".pdf")
-_MOMENTS = 60  # in a history, unless it is said
+_MOMENTS = 60  # calibrations in a history without --every
 
 
 def _file(_: click.Context, __: click.Parameter, value: str) -> Path:
@@ -73,18 +73,27 @@ def error_map(source: Source, as_json: bool, backend: str, output: Path, dpi: in
     type=click.Choice(["t1", "t2", "readout_error", "two_qubit_error"]),
     default="t1",
     show_default=True,
-    help="What is drawn: the median, and the quartiles around it.",
+    help="The value of which the median and the quartiles are drawn.",
 )
 @click.option(
-    "--qubit", "qubits", multiple=True, type=click.IntRange(min=0), help="Drawn singly, too; repeatable."
+    "--qubit",
+    "qubits",
+    multiple=True,
+    type=click.IntRange(min=0),
+    help="Draw this qubit's own line, too; repeatable.",
 )
-@click.option("--since", type=instant_of, metavar="TIME", help="From then on; left out, for the last 7 days.")
-@click.option("--until", type=instant_of, metavar="TIME", help="Before then; left out, until now.")
+@click.option(
+    "--since",
+    type=instant_of,
+    metavar="TIME",
+    help="The start of the range; by default 7 days before its end.",
+)
+@click.option("--until", type=instant_of, metavar="TIME", help="The end of the range; by default now.")
 @click.option(
     "--every",
     type=click.FloatRange(min=1 / 60),
     metavar="HOURS",
-    help=f"One calibration for each so many hours; left out, about {_MOMENTS} in all; 0.02 for every one.",
+    help=f"One calibration per this many hours; by default about {_MOMENTS} in all; 0.02 draws every one.",
 )
 @_output
 @_dpi
@@ -100,7 +109,7 @@ def history(
     output: Path,
     dpi: int,
 ) -> None:
-    """Draw how a device went."""
+    """Draw a device's calibrations over time."""
     end = until or datetime.now(UTC)
     begin = since or end - timedelta(days=7)
     step = (end - begin) / _MOMENTS if every is None else timedelta(hours=every)
@@ -145,7 +154,7 @@ def _draw(
             return await draw(client)
 
     figure = asyncio.run(run())
-    if source.emulator is not None:  # the picture goes its own way
+    if source.emulator is not None:  # the picture may be shown without the command
         said = f"Emulated data ({source.emulator}), not from IBM's service"
         figure.text(0.005, 0.005, said, fontsize=7, color="#d55e00")
     figure.savefig(output, dpi=dpi)

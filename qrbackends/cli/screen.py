@@ -15,8 +15,8 @@ from rich.text import Text
 
 from .text import clean
 
-_GAPS = (2, 1)  # blanks between columns: wide if what has to be shown leaves room, narrow otherwise
-_PIPED = 10_000  # columns: what is read by a program is never cut or wrapped
+_GAPS = (2, 1)  # blanks between columns: two if the columns of rank 0 leave room, otherwise one
+_PIPED = 10_000  # columns of output that is no terminal, so that no line is cut or wrapped
 _STATUS_STYLES = {"online": "green", "paused": "yellow", "offline": "red"}
 
 Cell: TypeAlias = str | Text
@@ -28,8 +28,8 @@ class Column(NamedTuple):
     Attributes:
         header: its title.
         right: whether it is aligned to the right, as numbers are.
-        rank: its place in the queue for what room there is; those of rank 0 come first, and are left out
-            from the right where not even they fit.
+        rank: its priority on a narrow screen: columns with low ranks are shown first. Of those with rank 0
+            the rightmost are left out where they do not all fit.
     """
 
     header: str
@@ -52,7 +52,7 @@ def make_console(stderr: bool = False) -> Console:
 
 
 def status_cell(name: str) -> Text:
-    """Return a status in its colour; nothing else on the screen has one."""
+    """Return a status as text in its colour."""
     return Text(clean(name), style=_STATUS_STYLES.get(name, ""))
 
 
@@ -64,7 +64,7 @@ def print_table(
     Args:
         title: the line above it.
         columns: all columns.
-        rows: their cells; they come from the network, and are shown as they are.
+        rows: the cells of each row; they come from the network, and are shown as plain text.
         note: the line below it.
     """
     console = make_console()
@@ -74,18 +74,18 @@ def print_table(
 def table_of(
     title: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], note: str, width: int
 ) -> Group:
-    """Return what `print_table` prints on a screen of so many columns."""
+    """Return the table of `print_table` for a screen that is `width` characters wide."""
     cells = [[_text(cell) for cell in row] for row in rows]
     shown, gap = _fitting(columns, cells, width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
-    for place in shown:
-        column = columns[place]
+    for index in shown:
+        column = columns[index]
         table.add_column(
             column.header, justify="right" if column.right else "left", no_wrap=True, overflow="ellipsis"
         )
     for row in cells:
-        table.add_row(*(row[place] for place in shown))
-    hidden = [column.header for place, column in enumerate(columns) if place not in shown]
+        table.add_row(*(row[index] for index in shown))
+    hidden = [column.header for index, column in enumerate(columns) if index not in shown]
     notes = [note] if note else []
     if hidden:
         notes.append(f"Not shown for lack of room: {', '.join(hidden)}.")
@@ -94,7 +94,7 @@ def table_of(
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, Cell]]) -> None:
-    """Print names and values, one a line."""
+    """Print names and values, one pair a line."""
     console = make_console()
     grid = Table.grid(padding=(0, _GAPS[0], 0, 0))
     grid.add_column(no_wrap=True, style="dim")
@@ -110,22 +110,22 @@ def _text(cell: Cell) -> Text:
 
 
 def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[Text]], room: int) -> tuple[list[int], int]:
-    """Return the places of the columns to show, and the gap between them."""
+    """Return the indices of the columns to show, and the number of blanks between them."""
     widths = [
-        max([cell_len(column.header), *(row[place].cell_len for row in rows)])
-        for place, column in enumerate(columns)
+        max([cell_len(column.header), *(row[index].cell_len for row in rows)])
+        for index, column in enumerate(columns)
     ]
-    shown = [place for place, column in enumerate(columns) if column.rank == 0]
+    shown = [index for index, column in enumerate(columns) if column.rank == 0]
     wide, narrow = _GAPS
-    while len(shown) > 1 and sum(widths[place] + narrow for place in shown) - narrow > room:
-        shown.pop()  # a number that is cut is worse than none
-    used = sum(widths[place] for place in shown)
+    while len(shown) > 1 and sum(widths[index] + narrow for index in shown) - narrow > room:
+        shown.pop()  # a cut number would be misread
+    used = sum(widths[index] for index in shown)
     gap = wide if used + (len(shown) - 1) * wide <= room else narrow
     used += (len(shown) - 1) * gap
-    for place in sorted(range(len(columns)), key=lambda place: columns[place].rank):
-        if columns[place].rank and used + gap + widths[place] <= room:
-            shown.append(place)
-            used += gap + widths[place]
+    for index in sorted(range(len(columns)), key=lambda index: columns[index].rank):
+        if columns[index].rank and used + gap + widths[index] <= room:
+            shown.append(index)
+            used += gap + widths[index]
     return sorted(shown), gap
 
 
@@ -137,7 +137,7 @@ class Bar:
         self._task = progress.add_task(what, total=None)
 
     def begin(self, what: str, total: int) -> None:
-        """Begin with something new, of `total` steps."""
+        """Start a new bar of `total` steps, described by `what`."""
         self._progress.reset(self._task, description=what, total=total)
 
     def step(self) -> None:
@@ -147,7 +147,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Bar]:
-    """Show progress on stderr, at first of `what` and without a number of steps, and remove it at the end."""
+    """Show a progress bar on stderr, described by `what` and without a total, and remove it at the end."""
     console = make_console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}", markup=False),
@@ -159,6 +159,6 @@ def progress_bar(what: str) -> Iterator[Bar]:
         redirect_stderr=False,
     )
     bar = Bar(progress, what)
-    # One that is disabled still writes an empty line at its end in rich 14.0; one not begun writes nothing.
+    # In rich 14.0 a disabled bar writes an empty line at its end; a bar that was not started writes nothing.
     with progress if console.is_interactive and sys.stderr.isatty() else nullcontext():
         yield bar

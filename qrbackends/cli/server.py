@@ -1,4 +1,4 @@
-"""What the commands share that serve something until they are told to end."""
+"""The common part of the commands that serve an app: their options, and the server itself."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _VARIABLE = "QRBACKENDS_WEB_TOKEN"
-_LEAST = 16  # characters of a token
+_LEAST = 16  # the least number of characters of a token
 
 _OPTIONS = (
     click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at."),
@@ -30,12 +30,12 @@ _OPTIONS = (
         "hosts",
         multiple=True,
         metavar="NAME",
-        help="A name under which it may be called; addresses and localhost always may. Repeatable.",
+        help="A name that is allowed as Host; addresses and localhost always are. Repeatable.",
     ),
     click.option(
         "--with-token",
         is_flag=True,
-        help=f"Demand a token: that in {_VARIABLE}, or a new one, which is shown.",
+        help=f"Demand a token: the one in {_VARIABLE}, or a new one, which is shown.",
     ),
     click.option(
         "--interval",
@@ -43,14 +43,14 @@ _OPTIONS = (
         default=30.0,
         show_default=True,
         metavar="SECONDS",
-        help="How often the lists are asked for, one request per instance.",
+        help="Seconds between two polls of the lists, each of one request per instance.",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How something is served."""
+    """The values of the options of a serving command."""
 
     source: Source
     as_json: bool
@@ -90,11 +90,11 @@ def serve_app(
     """Serve an app with a client until SIGINT or SIGTERM.
 
     Args:
-        serving: how.
-        app: makes the app, and in the end closes what belongs to it.
-        what: it is, for the person who started it.
-        path: where it is.
-        login: whether a token can be shown at a page.
+        serving: the values of the options.
+        app: returns a context that opens the app, and closes it at the end.
+        what: what the app shows, for the line on the screen.
+        path: the path of the app's first page.
+        login: whether the app has a log-in page for the token.
     """
     from ..web import Guard, serve
 
@@ -109,7 +109,7 @@ def serve_app(
             serving.source.announce()
             echo_json(shown)
             return
-        if login and "token" in shown:  # what follows # is sent to no server
+        if login and "token" in shown:  # browsers do not send the part after #
             link = f"{link}#token={shown.pop('token')}"
         click.echo(f"{serving.source.title(what)} at {link}")
         if "token" in shown:
@@ -125,7 +125,7 @@ def serve_app(
 
 
 def _token(wanted: bool) -> tuple[Secret | None, bool]:
-    """Return the token to demand, and whether it is a new one, which has to be shown."""
+    """Return the token to demand, or None, and whether it is new and has to be shown."""
     if not wanted:
         return None, False
     given = os.environ.get(_VARIABLE, "")

@@ -1,4 +1,4 @@
-"""A backend at a glance."""
+"""`qrbackends show`: the summary of one backend."""
 
 import asyncio
 
@@ -18,10 +18,10 @@ from .text import echo_json, warn
 @source_options
 @click.argument("backend_id", metavar="ID")
 def show(source: Source, as_json: bool, backend_id: str) -> None:
-    """Show a backend at a glance.
+    """Show the summary of a backend.
 
-    Its processor, status and calibration; the median, the best and the worst of T1, T2, readout and gate
-    errors, and where they are; and what is faulty.
+    Its processor, status and calibration; the median, best and worst value of T1, T2, readout and gate
+    errors, with their qubits; and the faulty qubits and gates.
     """
     found = asyncio.run(_summary(source, backend_id))
     if as_json:
@@ -34,7 +34,7 @@ def show(source: Source, as_json: bool, backend_id: str) -> None:
 
 
 async def _summary(source: Source, backend_id: str) -> BackendSummary:
-    """Ask for all that is told of a backend, at once."""
+    """Fetch all documents of a backend concurrently, and return their summary."""
     async with source.client() as client:
         configuration, properties, status, listed = await asyncio.gather(
             client.configuration(backend_id),
@@ -48,12 +48,12 @@ async def _summary(source: Source, backend_id: str) -> BackendSummary:
 async def _calibrated(client: Client, backend_id: str) -> BackendProperties | None:
     try:
         return await client.properties(backend_id)
-    except NotFound:  # a simulator has none; what does not exist at all has no configuration either
+    except NotFound:  # a simulator has none; a backend that does not exist fails for its configuration
         return None
 
 
 async def _listed(client: Client, backend_id: str) -> Backend | None:
-    """Return its entry in the list, which tells what no other document does; without it, less is shown."""
+    """Return the list's entry of a backend; where the list fails, warn and return None."""
     try:
         return next((one for one in await client.backends() if one.name == backend_id), None)
     except QRBackendsError as error:

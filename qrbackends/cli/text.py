@@ -1,4 +1,4 @@
-"""Lines, numbers and JSON for people and programs; nothing here needs rich."""
+"""Lines, numbers and JSON on the terminal, without rich."""
 
 import codecs
 import io
@@ -19,23 +19,23 @@ _CONTROLS = re.compile(rb"\x7f|\xc2[\x80-\x9f]")  # DEL and C1 in UTF-8; JSON it
 
 
 def clean(text: str) -> str:
-    """Return `text` on one line and without anything that a terminal would obey.
+    """Return `text`, which comes from the network, on one line and without terminal control codes.
 
-    It comes from the network. Control, format and bidirectional characters and surrogates become U+FFFD.
+    Control, format and bidirectional characters and surrogates become U+FFFD.
     """
     line = " ".join(text.split())
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
-def tell(message: str, code: int) -> int:
-    """Write one line on stderr that tells why the command failed, and return `code`."""
-    with suppress(OSError):  # nobody reads it
+def failed(message: str, code: int) -> int:
+    """Write the reason of a failure as one line on stderr, and return `code`."""
+    with suppress(OSError):  # stderr is closed
         click.echo(f"Error: {clean(message)}", err=True)
     return code
 
 
 def warn(message: str) -> None:
-    """Write one line on stderr about what does not stop the command."""
+    """Write a failure that does not stop the command as one line on stderr."""
     click.echo(f"Warning: {clean(message)}", err=True)
 
 
@@ -46,19 +46,19 @@ def echo_json(value: Any) -> None:
 
 
 def forgiving_output() -> None:
-    """Let no character fail for stdout's encoding: `µs` becomes `us` where it has no µ."""
+    """Replace characters that stdout's encoding lacks: `µs` becomes `us` where it has no µ."""
     codecs.register_error("qrbackends", _plain)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="qrbackends")
 
 
 def abandon_output() -> None:
-    """Give up what stdout holds and cannot write; Python would try again at its end, and exit with 120."""
+    """Discard stdout's unwritten data; Python would try to write it at exit, and exit with 120."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except (OSError, ValueError):  # a ValueError where it is closed already
-        with suppress(OSError, ValueError):  # what is no file is not written at Python's end either
+    except (OSError, ValueError):  # a ValueError where stdout is closed
+        with suppress(OSError, ValueError):  # without a descriptor Python does not write at exit
             descriptor = sys.stdout.fileno()
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, descriptor)
@@ -80,7 +80,7 @@ def whole(number: float | str | None) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """Return how long ago something was: `12 min`, `3 h`, `5 d`, `2.1 y`."""
+    """Return an age in seconds as text: `12 min`, `3 h`, `5 d`, `2.1 y`."""
     if seconds is None:
         return DASH
     if seconds >= _YEAR:

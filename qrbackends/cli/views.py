@@ -1,4 +1,4 @@
-"""The documents as people read them: facts and tables."""
+"""The documents as lists of facts and as tables for the terminal."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from .text import age, clean, whole
 
 Fact = tuple[str, Cell]
 
-_SOME = 24  # of a longer list only so many are shown
+_SOME = 24  # items of a longer list that are shown
 
 BACKENDS = (
     Column("backend"),
@@ -122,7 +122,7 @@ def backend(entry: Backend, wait_times: bool) -> list[Cell]:
 
 
 def configuration(document: BackendConfiguration) -> list[Fact]:
-    """Return the key facts of a configuration; those that were not sent are left out."""
+    """Return the main facts of a configuration; values that were not sent are left out."""
     delays = document.rep_delay_range
     facts = {
         "backend": document.backend_name,
@@ -150,7 +150,7 @@ def configuration(document: BackendConfiguration) -> list[Fact]:
 
 
 def properties(document: BackendProperties, now: datetime) -> list[Fact]:
-    """Return the figures of a device: its medians, and what is out of order."""
+    """Return the facts of a calibration: the device's medians, and its faulty qubits and gates."""
     when = document.last_update_date
     faulty_gates = [_on(gate.gate, gate.on) for gate in document.faulty_gates()]
     frequency, anharmonicity = document.median_frequency(), document.median_anharmonicity()
@@ -209,7 +209,7 @@ def qubits(document: BackendProperties) -> list[Sequence[Cell]]:
 
 
 def status(document: BackendStatus) -> list[Fact]:
-    """Return a status, fact by fact."""
+    """Return the facts of a status."""
     return [
         ("operational", Text("yes", "green") if document.operational else Text("no", "red")),
         ("status", document.status or DASH),
@@ -220,7 +220,7 @@ def status(document: BackendStatus) -> list[Fact]:
 
 
 def summary(found: BackendSummary) -> list[Fact]:
-    """Return what is not a figure of a backend at a glance; what is not known is left out."""
+    """Return the facts of a summary other than the figures of its calibration; unknown ones are left out."""
     when, layered = found.calibrated_at, found.two_qubit_error_layered
     facts: dict[str, Cell | None] = {
         "processor": found.processor,
@@ -273,7 +273,7 @@ def _on(gate: str, qubits: Iterable[int]) -> str:
 
 
 def defaults(document: BackendDefaults) -> list[Fact]:
-    """Return what pulse-level defaults there are, and how much of each."""
+    """Return the names of the pulse-level defaults, with their sizes."""
     facts: list[Fact] = [(name, _size(value)) for name, value in document.items()]
     return facts or [("", "None: the service answered with an empty object.")]
 

@@ -1,4 +1,4 @@
-"""What changes in the fleet, as it happens."""
+"""`qrbackends watch`: the changes in the fleet as they happen."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ from .options import Source, SourceCommand, source_options
 from .screen import Cell, Column, make_console, status_cell, table_of
 from .text import clean, echo_json, warn, whole
 
-_REDRAWN = 0.1  # seconds between two drawings: changes come in swarms
+_REDRAWN = 0.1  # seconds between two drawings, as many changes come at once
 _COLUMNS = (
     Column("backend"),
     Column("region", rank=2),
@@ -30,9 +30,9 @@ _COLUMNS = (
     Column("recalibrated", rank=3),
     Column("reason", rank=5),
 )
-_Row: TypeAlias = tuple[Backend, Change | None, Change | None]  # what moved it last, and recalibrated it
+_Row: TypeAlias = tuple[Backend, Change | None, Change | None]  # last change, recalibration
 
-_AROUND = 8  # lines of the screen that are not backends: title, header, note and the like
+_AROUND = 8  # lines of the screen for the title, the header, the notes and the prompt
 
 
 @click.command(cls=SourceCommand)
@@ -44,7 +44,7 @@ _AROUND = 8  # lines of the screen that are not backends: title, header, note an
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often to ask, one request per instance.",
+    help="Seconds between two polls, each of one request per instance.",
 )
 @click.option(
     "--threshold",
@@ -52,16 +52,19 @@ _AROUND = 8  # lines of the screen that are not backends: title, header, note an
     default=1,
     show_default=True,
     metavar="JOBS",
-    help="By how many jobs a queue has to change to be told.",
+    help="The number of jobs by which a queue has to change to be shown.",
 )
-@click.option("--detail", is_flag=True, help="Tell new calibrations, too: a request per backend each time.")
+@click.option(
+    "--detail", is_flag=True, help="Show new calibrations, too: one more request per backend and poll."
+)
 def watch(
     source: Source, as_json: bool, names: tuple[str, ...], interval: float, threshold: int, detail: bool
 ) -> None:
-    """Show what changes in the fleet, until Ctrl-C.
+    """Show the changes in the fleet, until Ctrl-C.
 
-    On a terminal, a table that is kept up to date; elsewhere a line for each change; with --json an object
-    for each. It begins with what there is. Instances that fail are told, and asked again.
+    A terminal shows a table that is kept up to date; a pipe gets a line for each change, and with --json an
+    object. The backends that are there at the start come first. An instance that fails is shown, and asked
+    again.
     """
     console = make_console()
     if as_json:
@@ -82,14 +85,14 @@ async def _watch(
         if names:
             listed = await client.backends()
             for name in sorted(names - {backend.name for backend in listed}):
-                warn(f"no instance lists {name} now; it is told when one does")
+                warn(f"no instance lists {name} now; it is shown when one does")
         wanted = names or None
         async with client.watch(interval, wanted, threshold=threshold, detail=detail) as changes:
             await shown.show(changes)
 
 
 class Lines:
-    """Each change by itself, as soon as it is seen."""
+    """Writes each change at once, on a line of its own."""
 
     def __init__(self, echo: Callable[[Change], None]) -> None:
         self._echo = echo
@@ -104,8 +107,8 @@ class Board:
     """A table that redraws in place.
 
     Args:
-        console: where to.
-        title: the line above it.
+        console: the terminal.
+        title: the line above the table.
         detail: whether calibrations are watched, too.
     """
 
@@ -118,7 +121,7 @@ class Board:
         self._dirty = asyncio.Event()
 
     async def show(self, changes: AsyncIterator[Change]) -> None:
-        """Draw what there is until there are no more changes."""
+        """Draw the table, and redraw it after each change, until there are no more changes."""
         with Live(self, console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._redraw, live)
@@ -135,7 +138,7 @@ class Board:
             live.refresh()
 
     def take(self, change: Change) -> None:
-        """Take a change into what is drawn."""
+        """Update the rows with a change."""
         key = change.instance, change.backend
         if change.kind == "failed":
             self._failing[change.instance] = change.error
@@ -152,7 +155,7 @@ class Board:
             self._rows[key] = change.after, moved, calibrated
 
     def __rich__(self) -> Group:
-        """Return what is drawn now; of more backends than fit, those that changed last."""
+        """Return the table; where not all backends fit, it has those that changed last."""
         room = max(1, self._console.height - _AROUND - len(self._failing))
         rows = sorted(self._rows.values(), key=_latest_first)
         notes = [_summary(backend for backend, _, _ in rows)]
@@ -204,16 +207,16 @@ def _summary(backends: Iterable[Backend]) -> str:
 
 def _echo_object(change: Change) -> None:
     error = None if change.error is None else str(change.error)
-    told = {name: getattr(change, name) for name in change.__struct_fields__}
-    echo_json(told | {"error": error})
+    values = {name: getattr(change, name) for name in change.__struct_fields__}
+    echo_json(values | {"error": error})
 
 
 def _echo_line(change: Change) -> None:
     where = f"{change.backend} ({change.region})" if change.backend else change.instance or "the service"
-    click.echo(clean(f"{change.at:%Y-%m-%dT%H:%M:%SZ} {where}: {_told(change)}"))
+    click.echo(clean(f"{change.at:%Y-%m-%dT%H:%M:%SZ} {where}: {_described(change)}"))
 
 
-def _told(change: Change) -> str:
+def _described(change: Change) -> str:
     before, after = change.before, change.after
     match change.kind:
         case "failed":

@@ -1,1 +1,4 @@
-"""Other libraries' views of what the service sends; each module needs the extra of its name."""
+"""The service's data in the types of other libraries: Qiskit and prometheus-client.
+
+Each module needs the extra that brings its library.
+"""

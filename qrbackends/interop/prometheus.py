@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, of the fleet and of the client. It needs the extra `metrics`.
+"""Prometheus metrics of the fleet and of the client. The module needs the extra `metrics`.
 
     REGISTRY.register(Collector(client, monitor))
 
@@ -34,21 +34,21 @@ _FIGURES: tuple[tuple[str, str, Callable[[BackendSummary], float | None]], ...] 
     ),
     (
         "two_qubit_error_ratio",
-        "The median error of the native two-qubit gate, where it works.",
+        "The median error of the native two-qubit gate, over the pairs on which it works.",
         lambda one: median_of(one.two_qubit_error),
     ),
-    ("faulty_qubits", "How many qubits do not work.", lambda one: len(one.faulty_qubits)),
-    ("faulty_gates", "How many gates do not work.", lambda one: len(one.faulty_gates)),
+    ("faulty_qubits", "Number of qubits that do not work.", lambda one: len(one.faulty_qubits)),
+    ("faulty_gates", "Number of gates that do not work.", lambda one: len(one.faulty_gates)),
 )
 
 
 class Collector(_Base):
-    """What a client did, and the last known fleet, as they are at each scrape; nothing is asked for.
+    """The client's statistics and the last known fleet, read at each scrape; a scrape sends no request.
 
     Args:
-        client: whose statistics.
-        monitor: keeps the fleet; left out, there are the client's statistics only.
-        now: the time, from which a calibration's age follows.
+        client: the client whose statistics are shown.
+        monitor: keeps the fleet; without a monitor only the client's statistics are shown.
+        now: returns the current time, from which a calibration's age is computed.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Collector(_Base):
         self._now = now
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics."""
+        """Yield all metrics, with their values at this moment."""
         stats = self._client.stats()
         yield from _of_cache(stats)
         yield from _of_regions(stats)
@@ -71,41 +71,47 @@ class Collector(_Base):
             yield from self._of_fleet(self._monitor)
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: names are those of the first scrape."""
+        """Return nothing, so that a registry does not scrape when the collector is registered."""
         return ()
 
     def _of_fleet(self, monitor: Monitor) -> Iterator[Metric]:
         labels = ("backend", "region")
         known = [((one.backend.name, one.backend.region or ""), one) for one in tuple(monitor.fleet.values())]
-        queue = GaugeMetricFamily("qrbackends_backend_queue_jobs", "Jobs waiting.", labels=labels)
-        qubits = GaugeMetricFamily("qrbackends_backend_qubits", "How many qubits it has.", labels=labels)
-        state = GaugeMetricFamily(
-            "qrbackends_backend_state", "1 for the state that it is in.", labels=(*labels, "state")
+        queue = GaugeMetricFamily("qrbackends_backend_queue_jobs", "Waiting jobs.", labels=labels)
+        qubits = GaugeMetricFamily(
+            "qrbackends_backend_qubits", "Number of qubits of the backend.", labels=labels
         )
-        for place, one in known:
-            queue.add_metric(place, one.backend.queue_length)
+        state = GaugeMetricFamily(
+            "qrbackends_backend_state",
+            "1 for the current state of the backend, 0 for the others.",
+            labels=(*labels, "state"),
+        )
+        for key, one in known:
+            queue.add_metric(key, one.backend.queue_length)
             if one.backend.qubits is not None:
-                qubits.add_metric(place, one.backend.qubits)
+                qubits.add_metric(key, one.backend.qubits)
             for name, holds in _states(one.backend):
-                state.add_metric((*place, name), holds)
+                state.add_metric((*key, name), holds)
         yield from (queue, qubits, state)
-        calibrations = [(place, one.calibration) for place, one in known if one.calibration is not None]
+        calibrations = [(key, one.calibration) for key, one in known if one.calibration is not None]
         for name, text, figure in _FIGURES:
             family = GaugeMetricFamily(f"qrbackends_backend_{name}", text, labels=labels)
-            for place, calibration in calibrations:
+            for key, calibration in calibrations:
                 if (value := figure(calibration)) is not None:
-                    family.add_metric(place, value)
+                    family.add_metric(key, value)
             yield family
         when = GaugeMetricFamily(
-            "qrbackends_backend_calibration_timestamp_seconds", "When it was calibrated.", labels=labels
+            "qrbackends_backend_calibration_timestamp_seconds",
+            "Time of the last calibration, in Unix seconds.",
+            labels=labels,
         )
         age = GaugeMetricFamily(
-            "qrbackends_backend_calibration_age_seconds", "How long ago it was calibrated.", labels=labels
+            "qrbackends_backend_calibration_age_seconds", "Time since the last calibration.", labels=labels
         )
-        for place, calibration in calibrations:
+        for key, calibration in calibrations:
             if (at := calibration.calibrated_at) is not None:
-                when.add_metric(place, at.timestamp())
-                age.add_metric(place, (self._now() - at).total_seconds())
+                when.add_metric(key, at.timestamp())
+                age.add_metric(key, (self._now() - at).total_seconds())
         yield from (when, age)
         yield _up(monitor)
 
@@ -117,11 +123,11 @@ def _states(backend: Backend) -> Iterator[tuple[str, int]]:
 
 
 def _up(monitor: Monitor) -> Metric:
-    """Return whether each region's list came: where it did not, what is known of its backends is old."""
+    """Return 1 for each region whose last list request succeeded, and 0 where its data is old."""
     failing = {failure.region or "" for failure in tuple(monitor.failures.values())}
     regions = {region or "" for region, _ in tuple(monitor.fleet)} | failing
     family = GaugeMetricFamily(
-        "qrbackends_region_up", "Whether its list came when it was asked for last.", labels=("region",)
+        "qrbackends_region_up", "1 if the region's last list request succeeded, else 0.", labels=("region",)
     )
     for region in sorted(regions):
         family.add_metric((region,), int(region not in failing and "" not in failing))
@@ -131,14 +137,14 @@ def _up(monitor: Monitor) -> Metric:
 def _of_cache(stats: ClientStats) -> Iterator[Metric]:
     answers = CounterMetricFamily(
         "qrbackends_cache_answers",
-        "Questions, by what answered them.",
+        "Calls of the client, by how the cache answered.",
         labels=("resource", "result"),
     )
     refreshes = CounterMetricFamily(
-        "qrbackends_cache_refreshes", "Renewals that were begun in the background.", labels=("resource",)
+        "qrbackends_cache_refreshes", "Background renewals of cached answers.", labels=("resource",)
     )
     failures = CounterMetricFamily(
-        "qrbackends_cache_refresh_failures", "Those of them that failed.", labels=("resource",)
+        "qrbackends_cache_refresh_failures", "Background renewals that failed.", labels=("resource",)
     )
     for resource in _RESOURCES:
         counts: ResourceStats = getattr(stats, resource)
@@ -152,12 +158,16 @@ def _of_cache(stats: ClientStats) -> Iterator[Metric]:
         refreshes.add_metric((resource,), counts.refreshes)
         failures.add_metric((resource,), counts.failures)
     yield from (answers, refreshes, failures)
-    yield GaugeMetricFamily("qrbackends_cache_size_bytes", "What answers in memory take.", stats.bytes)
-    yield GaugeMetricFamily("qrbackends_cache_entries", "Answers in memory.", stats.entries)
-    yield CounterMetricFamily("qrbackends_cache_evictions", "Answers that left for others.", stats.evictions)
+    yield GaugeMetricFamily("qrbackends_cache_size_bytes", "Memory that the cached answers use.", stats.bytes)
+    yield GaugeMetricFamily("qrbackends_cache_entries", "Number of cached answers in memory.", stats.entries)
+    yield CounterMetricFamily(
+        "qrbackends_cache_evictions",
+        "Cached answers that were removed to make room for others.",
+        stats.evictions,
+    )
     if stats.store is not None:
         store = CounterMetricFamily(
-            "qrbackends_store_operations", "What became of the shared tier's.", labels=("result",)
+            "qrbackends_store_operations", "Operations of the shared store, by result.", labels=("result",)
         )
         for result in ("hits", "misses", "rejected", "errors", "writes"):
             store.add_metric((result,), getattr(stats.store, result))
@@ -166,14 +176,20 @@ def _of_cache(stats: ClientStats) -> Iterator[Metric]:
 
 def _of_regions(stats: ClientStats) -> Iterator[Metric]:
     requests = CounterMetricFamily(
-        "qrbackends_requests", "Requests, by how they ended.", labels=("region", "outcome")
+        "qrbackends_requests",
+        "Requests to the service, by HTTP status or error.",
+        labels=("region", "outcome"),
     )
-    retries = CounterMetricFamily("qrbackends_retries", "Requests that repeated others.", labels=("region",))
+    retries = CounterMetricFamily(
+        "qrbackends_retries", "Requests that repeated a failed one.", labels=("region",)
+    )
     seconds = HistogramMetricFamily(
-        "qrbackends_request_duration_seconds", "How long requests took.", labels=("region",)
+        "qrbackends_request_duration_seconds", "Duration of requests.", labels=("region",)
     )
     circuit = GaugeMetricFamily(
-        "qrbackends_circuit_state", "1 for the state of the region's circuit.", labels=("region", "state")
+        "qrbackends_circuit_state",
+        "1 for the current state of the region's circuit breaker, 0 for the others.",
+        labels=("region", "state"),
     )
     for one in stats.regions:
         for outcome, number in sorted(one.outcomes.items()):

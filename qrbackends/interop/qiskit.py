@@ -1,6 +1,6 @@
-"""Qiskit's view of a backend: its transpiler target, and a read-only `BackendV2` around it.
+"""A backend in Qiskit's types: its transpiler target, and a read-only `BackendV2` with that target.
 
-Needs Qiskit 2.3 or newer (`pip install "qrbackends[qiskit]"`), and not the official client.
+The module needs Qiskit 2.3 or newer (`pip install "qrbackends[qiskit]"`), and not the official client.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from ..models import BackendConfiguration, BackendProperties
 from ..models.properties import Nduv
 
 Qubits: TypeAlias = tuple[int, ...]
-Places: TypeAlias = dict[Qubits, InstructionProperties | None] | None  # None: anywhere
+Places: TypeAlias = dict[Qubits, InstructionProperties | None] | None  # None: on all qubits
 
 _NON_UNITARY = ("measure", "reset", "delay")
 _CONTROL_FLOW = {
@@ -53,8 +53,8 @@ _CONTROL_FLOW = {
     "switch_case": SwitchCaseOp,
     "while_loop": WhileLoopOp,
 }
-_VIRTUAL = (RZGate, PhaseGate, U1Gate, Delay)  # their parameter is a phase of later pulses, or a wait
-_ANGLES = {"rzz": [(0.0, math.pi / 2)]}  # radians, in which IBM calibrates it
+_VIRTUAL = (RZGate, PhaseGate, U1Gate, Delay)  # their parameter shifts the phase of later pulses, or waits
+_ANGLES = {"rzz": [(0.0, math.pi / 2)]}  # in radians: the range that IBM calibrates
 
 
 def to_target(
@@ -66,25 +66,25 @@ def to_target(
     filter_faulty: bool = True,
     custom_name_mapping: Mapping[str, Instruction] | None = None,
 ) -> Target:
-    """Return what the transpiler has to know of a backend, as the official client's converter does.
+    """Return a backend's transpiler target, the same one as the official client's converter returns.
 
-    Durations are in seconds, errors are probabilities. Where a gate's angle is bounded, as that of `rzz` is
-    (0 to π/2), the wrapper that folds other angles is registered with Qiskit, unless one is there.
+    Durations are in seconds, errors are probabilities. The angle of `rzz` is bounded (0 to π/2); the wrapper
+    that folds other angles into this range is registered with Qiskit, unless Qiskit has one already.
 
     Args:
-        configuration: what the backend can do.
-        properties: how well; without them everything is taken for faultless and without duration.
-        include_control_flow: whether `if_else` and the like are offered.
-        include_fractional_gates: whether gates are offered that take an angle which is more than a phase,
-            such as `rx` and `rzz`. IBM's compiler does not take them together with control flow.
+        configuration: gives the instructions, the couplings and the timing.
+        properties: give errors and durations; without them the target has none, and nothing is faulty.
+        include_control_flow: whether the target has `if_else` and the other control-flow instructions.
+        include_fractional_gates: whether the target has gates whose angle is more than a phase, such as `rx`
+            and `rzz`. IBM's compiler does not accept them together with control flow.
         filter_faulty: whether faulty qubits and gates are left out.
-        custom_name_mapping: instructions by names that Qiskit does not know, or means otherwise.
+        custom_name_mapping: instructions for names that Qiskit does not know, or uses for something else.
 
     Warns:
-        RuntimeWarning: a basis gate is not known and left out.
+        RuntimeWarning: Qiskit does not know a basis gate, and the target lacks it.
 
     Raises:
-        DecodeError: a unit, or a gate's qubit, is none that is known, or the documents do not fit each other.
+        DecodeError: a unit or a gate's qubit cannot be read, or the documents contradict each other.
     """
     known = get_standard_gate_name_mapping() | dict(custom_name_mapping or {})
     if not include_fractional_gates:
@@ -107,7 +107,7 @@ def to_target(
         _register_rzz()
     try:
         return _filled(_empty_target(configuration, properties), operations, places)
-    except QiskitError as error:  # such as a gate of two qubits on three
+    except QiskitError as error:  # for example a two-qubit gate on three qubits
         problem = f"the documents of {configuration.backend_name} do not fit each other: {error.message:.200}"
     raise DecodeError(problem).about(backend=configuration.backend_name)
 
@@ -129,7 +129,7 @@ def _supported(configuration: BackendConfiguration) -> tuple[str, ...]:
 def _operations(
     configuration: BackendConfiguration, known: Mapping[str, Instruction], unwanted: Container[str]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the names and instructions that the basis and the supported instructions stand for."""
+    """Yield the name and the instruction of each basis gate and each other supported instruction."""
     gates = {gate.name: gate for gate in configuration.gates}
     others = CONTROL_FLOW_OP_NAMES.union(_NON_UNITARY)
     supported = (name for name in _supported(configuration) if name in others)
@@ -178,11 +178,11 @@ def _coupled(configuration: BackendConfiguration, name: str) -> Places:
 def _calibrate(
     places: dict[str, Places], properties: BackendProperties, faulty: set[int], filter_faulty: bool
 ) -> None:
-    """Fill in the gates' errors and durations, and take out what is faulty."""
+    """Add the gates' errors and durations to `places`, and remove faulty gates."""
     rows = {(gate.gate, gate.on): gate for gate in properties.gates if gate.gate in places}
     for (name, on), gate in rows.items():
         found = places[name]
-        if found is None:  # it is told where it is, so that it is not everywhere
+        if found is None:  # the properties name its qubits, so that it is not on all of them
             found = places[name] = {}
         if filter_faulty and not (gate.operational and faulty.isdisjoint(on)):
             found.pop(on, None)
@@ -193,7 +193,7 @@ def _calibrate(
 def _readouts(
     configuration: BackendConfiguration, properties: BackendProperties, faulty: set[int]
 ) -> dict[Qubits, InstructionProperties | None]:
-    """Return what was measured of each qubit's readout, which is told with the qubit and not as a gate."""
+    """Return error and duration of each qubit's readout, which the service sends with the qubit."""
     found: dict[Qubits, InstructionProperties | None] = {
         (qubit,): None for qubit in range(configuration.n_qubits) if qubit not in faulty
     }
@@ -231,7 +231,7 @@ def _qubits(configuration: BackendConfiguration, properties: BackendProperties) 
 
 
 def _register_rzz() -> None:
-    """Tell Qiskit how to fold the angle of `rzz`, unless somebody has; it has no other way to ask."""
+    """Register the wrapper that folds the angle of `rzz`, unless Qiskit has one; only a trial shows that."""
     try:
         _WRAPPERS.substitute_angle_bounds("rzz", [0.0], [])
     except KeyError:
@@ -264,12 +264,12 @@ def _fold_rzz(angles: Sequence[float], qubits: object) -> DAGCircuit:
     return dag
 
 
-class ReadOnlyBackend(BackendV2):  # type: ignore[misc]  # Qiskit's types are not looked at
-    """A backend as the transpiler and its tools take it. It runs nothing.
+class ReadOnlyBackend(BackendV2):  # type: ignore[misc]  # mypy does not follow Qiskit's imports
+    """A `BackendV2` for the transpiler and its tools. It cannot run jobs.
 
     Attributes:
-        configuration: what it was made of.
-        properties: what it was made of, or None.
+        configuration: the configuration that it was made from.
+        properties: the properties that it was made from, or None.
     """
 
     def __init__(
@@ -287,12 +287,12 @@ class ReadOnlyBackend(BackendV2):  # type: ignore[misc]  # Qiskit's types are no
 
     @property
     def target(self) -> Target:
-        """What the transpiler has to know."""
+        """The transpiler target."""
         return self._target
 
     @property
     def max_circuits(self) -> int | None:
-        """How many circuits one job may hold, where the service says so."""
+        """The greatest number of circuits in one job, or None where the service does not send it."""
         return self.configuration.max_experiments
 
     @property
@@ -320,11 +320,11 @@ class ReadOnlyBackend(BackendV2):  # type: ignore[misc]  # Qiskit's types are no
 def backend(
     configuration: BackendConfiguration, properties: BackendProperties | None = None, **options: Any
 ) -> ReadOnlyBackend:
-    """Return a read-only `BackendV2`, such as `transpile` and preset pass managers take.
+    """Return a read-only `BackendV2`, for `transpile` and the preset pass managers.
 
     Args:
-        configuration: what the backend can do.
-        properties: how well, or None.
+        configuration: gives the instructions, the couplings and the timing.
+        properties: give errors and durations, or None.
         options: as for `to_target`.
 
     Raises:
@@ -343,18 +343,18 @@ async def target(
     timeout: float | None = None,
     **options: Any,
 ) -> Target:
-    """Return a backend's target, from its configuration and properties, which are fetched concurrently.
+    """Fetch a backend's configuration and properties concurrently, and return its target.
 
-    It is built in a thread, as it takes some ten milliseconds for a large device. A simulator, which has no
-    properties, is taken for faultless.
+    The target is built in a thread, as that takes some ten milliseconds for a large device. A simulator has
+    no properties; its target has no errors.
 
     Args:
-        client: whom to ask.
+        client: fetches the documents.
         name: the backend's name.
-        calibration_id: which variant of both, such as `extra_gates`.
-        updated_before: the properties as they were then.
-        instance: the instance to ask, or its CRN; left out, the one that lists it.
-        timeout: seconds for the fetching; left out, the client's limit.
+        calibration_id: the variant of both documents, such as `extra_gates`.
+        updated_before: asks for the newest properties before this instant.
+        instance: the instance to ask, or its CRN; by default the one that lists the backend.
+        timeout: seconds for the requests; by default the client's limit.
         options: as for `to_target`.
 
     Raises:

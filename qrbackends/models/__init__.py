@@ -1,7 +1,7 @@
-"""What the service sends, as frozen msgspec structs.
+"""The service's documents as frozen msgspec structs, and the summary of a backend.
 
-Fields hold the wire's value in the wire's unit, so that a document decodes from and encodes back to the
-service's JSON (null and absent are the same). Accessors are in SI units: seconds, hertz, probabilities.
+Fields hold the values and units as sent, so that a document decodes from the service's JSON and encodes back
+to it (null and absent are the same). Accessors return SI units: seconds, hertz, probabilities.
 """
 
 from .backend import (

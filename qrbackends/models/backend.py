@@ -1,4 +1,4 @@
-"""The list of backends: what `GET /backends` sends."""
+"""The list of backends: the body of `GET /backends`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
@@ -9,7 +9,7 @@ from ..errors import QRBackendsError
 
 
 class Clops(Struct, frozen=True, gc=False):
-    """Circuit layer operations per second, with how they were measured: `virtual` or `hardware`."""
+    """Circuit layer operations per second, and the kind of measurement: `virtual` or `hardware`."""
 
     type: str
     value: int | str
@@ -28,21 +28,21 @@ class ProcessorType(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class DeviceStatus(Struct, frozen=True, gc=False, omit_defaults=True):
-    """`online`, `paused` or `offline`, and why."""
+    """The state of a backend, `online`, `paused` or `offline`, and the reason for it."""
 
     name: str
     reason: str | None = None
 
 
 class Metric(Struct, frozen=True, gc=False, omit_defaults=True):
-    """A figure of the whole device: a probability, as the unit is empty."""
+    """An error of the whole device: a probability; the unit on the wire is empty."""
 
     value: float
     unit: str | None = None
 
 
 class TwoQubitMetric(Struct, frozen=True, gc=False, omit_defaults=True):
-    """The best two-qubit gate of the device, and where it is."""
+    """The error of the device's best two-qubit gate, a probability, and its qubits."""
 
     value: float
     gate: str
@@ -71,9 +71,9 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
     """An entry of the list: a quantum computer or simulator that an instance can use.
 
     Attributes:
-        queue_length: jobs waiting.
-        qubits: how many it has.
-        wait_time_seconds: sent when `fields=["wait_time_seconds"]` was asked for.
+        queue_length: the number of waiting jobs.
+        qubits: the number of qubits.
+        wait_time_seconds: the jobs' waiting times; sent only for `fields=["wait_time_seconds"]`.
         region: the region that lists it; filled in by the client.
         instance: the CRN of the instance that lists it; filled in by the client.
     """
@@ -87,13 +87,13 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
     processor_type: ProcessorType | None = None
     performance_metrics: PerformanceMetrics | None = None
     wait_time_seconds: WaitTime | None = None
-    # Named apart on the wire, so that nothing the service may send one day is taken for the client's word.
+    # A name of our own on the wire: a field that the service may add later must not be read as these.
     region: str | None = field(name="qrbackends_region", default=None)
     instance: str | None = field(name="qrbackends_instance", default=None)
 
     @property
     def online(self) -> bool:
-        """Whether it takes and runs jobs now."""
+        """Whether the backend takes and runs jobs now."""
         return self.status.name == "online"
 
 
@@ -107,7 +107,7 @@ class BackendList(Sequence[Backend]):
     """The backends of one or more instances, in order of the instances; immutable.
 
     Attributes:
-        errors: one error for each instance that could not be listed; empty when the list is whole.
+        errors: one error for each instance that could not be listed; empty when the list is complete.
     """
 
     __slots__ = ("__weakref__", "_backends", "errors")

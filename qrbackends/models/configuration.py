@@ -1,4 +1,4 @@
-"""What a backend can do: its gates, couplings, limits and timing."""
+"""The configuration of a backend: its gates, couplings, limits and timing."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ from .times import aware
 
 
 class GateConfig(Struct, frozen=True, gc=False, omit_defaults=True):
-    """A gate of the backend: its parameters' names, its OpenQASM definition, and where it exists."""
+    """A gate of the backend: its parameters' names, its OpenQASM definition, and the qubits that have it."""
 
     name: str
     parameters: tuple[str, ...] | None = None
@@ -46,7 +46,7 @@ class TimingConstraints(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class ComplexNumber(Struct, frozen=True, gc=False):
-    """A complex number as the contract writes it; the service sends a bare `[re, im]`."""
+    """A complex number in the contract's form; the service itself sends `[re, im]`."""
 
     number: tuple[float, float]
 
@@ -65,7 +65,7 @@ class UChannelLO(Struct, frozen=True, gc=False):
 
 
 class Hamiltonian(Struct, frozen=True, gc=False, omit_defaults=True):
-    """The device's Hamiltonian, where it is still sent."""
+    """The device's Hamiltonian, which the service sends for some devices only."""
 
     h_latex: str | None = None
     description: str | None = None
@@ -100,8 +100,8 @@ class Hamiltonian(Struct, frozen=True, gc=False, omit_defaults=True):
 class BackendConfiguration(Struct, frozen=True, dict=True, weakref=True, omit_defaults=True):
     """The body of `GET /backends/{id}/configuration`.
 
-    Fields hold the wire's values; where the wire's unit is implicit, the field's name carries it
-    (`dt_ns`). Properties without such an ending are SI. What the service did not send is None.
+    Fields hold the values as sent; where the wire's unit is implicit, the field's name has it (`dt_ns`).
+    Properties without such an ending are in SI units. A field that the service did not send is None.
     """
 
     backend_name: str
@@ -195,11 +195,11 @@ class BackendConfiguration(Struct, frozen=True, dict=True, weakref=True, omit_de
 
     @property
     def channels(self) -> JSONObject | None:
-        """The pulse channels: what each operates on, and its purpose and type. Decoded at each access."""
+        """The pulse channels: the qubits, purpose and type of each. Decoded at each access."""
         return read_only(self.channels_json)
 
     def raw_parts(self) -> tuple[Raw, ...]:
-        """Return the parts that are kept as they were sent, and decoded when they are asked for."""
+        """Return the parts that are kept as undecoded JSON, and decoded at each access."""
         of = self.hamiltonian
         return (self.channels_json, *((of.vars_json, of.osc_json, of.qub_json) if of else ()))
 
@@ -215,12 +215,12 @@ class BackendConfiguration(Struct, frozen=True, dict=True, weakref=True, omit_de
 
     @property
     def default_rep_delay(self) -> float | None:
-        """The delay between programs unless another is asked for, in seconds."""
+        """The default delay between two programs, in seconds."""
         return None if self.default_rep_delay_us is None else self.default_rep_delay_us / 1e6
 
     @property
     def rep_delay_range(self) -> tuple[float, ...] | None:
-        """The least and the greatest delay between programs, in seconds."""
+        """The shortest and the longest delay between two programs, in seconds."""
         return None if self.rep_delay_range_us is None else tuple(us / 1e6 for us in self.rep_delay_range_us)
 
     @property

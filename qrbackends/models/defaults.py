@@ -1,12 +1,12 @@
-"""Pulse-level defaults, which the contract leaves open."""
+"""Pulse-level defaults, whose fields the contract does not define."""
 
 from .json_object import JSONObject
 
 
 class BackendDefaults(JSONObject):
-    """The body of `GET /backends/{id}/defaults`: a read-only mapping, immutable all the way down.
+    """The body of `GET /backends/{id}/defaults`: a read-only mapping whose values are immutable.
 
-    Pulse-level defaults are withdrawn on the live service: most backends answer 404 or an empty object.
+    The service has withdrawn pulse-level defaults: for most backends it sends 404 or an empty object.
     """
 
     __slots__ = ()

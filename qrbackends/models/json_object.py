@@ -1,4 +1,4 @@
-"""Objects that the contract leaves open, as read-only mappings."""
+"""JSON objects whose fields the contract does not define, as read-only mappings."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,9 +9,9 @@ from ..errors import DecodeError
 
 
 class JSONObject(Mapping[str, Any]):
-    """A read-only mapping whose values are immutable all the way down.
+    """A read-only mapping in which all values, nested ones included, are immutable.
 
-    Arrays are tuples and objects are `JSONObject`s, so that it can be shared between tasks.
+    Arrays are tuples and objects are `JSONObject`s, so that tasks can share it.
     """
 
     __slots__ = ("_items",)
@@ -35,7 +35,7 @@ class JSONObject(Mapping[str, Any]):
         return f"{type(self).__name__}({self._items!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a plain copy, of dicts and lists, such as JSON encoders take."""
+        """Return a copy made of dicts and lists, as JSON encoders need it."""
         return {key: thaw(value) for key, value in self._items.items()}
 
 
@@ -58,10 +58,10 @@ def thaw(value: Any) -> Any:
 
 
 def object_or_null(raw: msgspec.Raw, name: str) -> msgspec.Raw:
-    """Return an own copy of `raw`, so that it does not keep the whole response alive.
+    """Return a copy of `raw`, as `raw` itself would keep the whole response in memory.
 
     Raises:
-        ValueError: it is neither an object nor null; msgspec adds the path of what holds the field `name`.
+        ValueError: `raw` is neither an object nor null; msgspec adds the path of the field `name`.
     """
     if bytes(memoryview(raw)[:1]) not in (b"", b"{", b"n"):
         raise ValueError(f"Expected `object` in {name}")
@@ -72,7 +72,7 @@ def read_only(raw: msgspec.Raw) -> JSONObject | None:
     """Return the object in `raw` as a read-only mapping, or None where it is absent or null.
 
     Raises:
-        DecodeError: it is nested too deeply.
+        DecodeError: the object is damaged or nested too deeply.
     """
     try:
         value = msgspec.json.decode(raw) if memoryview(raw) else None

@@ -1,4 +1,4 @@
-"""Calibrated properties: what was measured of each qubit and gate, when, and how good it is."""
+"""Calibrated properties: the values measured for each qubit and gate, with their dates and units."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -16,8 +16,10 @@ from .times import aware
 Qubits: TypeAlias = int | Iterable[int]
 
 NATIVE_ENTANGLERS = ("cz", "ecr", "cx")
-"""Two-qubit gates that IBM's devices implement natively, newest first. A device that also reports `rzz`,
-or both `ecr` and `cx`, is judged by the first of these that it has."""
+"""Two-qubit gates that IBM's devices implement natively, newest first.
+
+A device's two-qubit error is that of the first of them that it has, also where it reports `rzz`, or both
+`ecr` and `cx`."""
 
 # Dividing by a power of ten keeps the last digit right where multiplying by its inverse does not.
 _PREFIXES = {
@@ -52,7 +54,7 @@ class Nduv(Struct, frozen=True, gc=False):
         """The value in SI: seconds, hertz, or a plain number where the unit is empty.
 
         Raises:
-            DecodeError: the unit is none that this package knows.
+            DecodeError: this package does not know the unit.
         """
         multiplier, divisor, _ = self._scale
         return self.value * multiplier / divisor
@@ -62,7 +64,7 @@ class Nduv(Struct, frozen=True, gc=False):
         """The unit of `si`: `s`, `Hz` or empty.
 
         Raises:
-            DecodeError: the unit is none that this package knows.
+            DecodeError: this package does not know the unit.
         """
         return self._scale[2]
 
@@ -88,11 +90,12 @@ class Nduv(Struct, frozen=True, gc=False):
 
 
 class GateProperties(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What was measured of one gate on one set of qubits.
+    """The measured values of one gate on one set of qubits.
 
     Attributes:
         gate: the gate's name, such as `cz`.
-        qubits: as sent: numbers, or (so the contract) numbers as text; `on` has numbers.
+        qubits: the qubits as sent: numbers, or text that holds numbers, which the contract allows; `on`
+            has them as numbers.
         name: the service's name for the pair, such as `cz0_1`.
     """
 
@@ -115,7 +118,7 @@ class GateProperties(Struct, frozen=True, gc=False, omit_defaults=True):
         raise DecodeError(problem, text=str(self.qubits)[:200])
 
     def parameter(self, name: str) -> Nduv | None:
-        """Return the measured value called `name`, such as `gate_error`, or None; of two, the last."""
+        """Return the last measured value called `name`, such as `gate_error`, or None."""
         for nduv in reversed(self.parameters):  # a loop, as it is called thousands of times for a summary
             if nduv.name == name:
                 return nduv
@@ -123,7 +126,7 @@ class GateProperties(Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def operational(self) -> bool:
-        """Whether the device can run it; true where nothing is said, as the service means it."""
+        """Whether the device can run the gate; true where the service sends no `operational` flag."""
         flag = self.parameter("operational")
         return flag is None or bool(flag.value)
 
@@ -138,9 +141,9 @@ class QubitList(Struct, frozen=True, gc=False):
 class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defaults=True):
     """The body of `GET /backends/{id}/properties`: one calibration of one backend.
 
-    Accessors take qubit numbers, answer in SI units, and give None where the device does not report the
-    value. `qubit_property` and `gate_property` give the value as sent, with the date it was measured.
-    The first look-up builds an index; all others are O(1).
+    Accessors take qubit numbers and return SI units, or None where the device does not report the value.
+    `qubit_property` and `gate_property` return the value as sent, with the date of its measurement. The
+    first look-up builds an index; all others are O(1).
     """
 
     backend_name: str
@@ -162,12 +165,12 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
     def _gates(self) -> Mapping[str, Mapping[tuple[int, ...], GateProperties]]:
         index: dict[str, dict[tuple[int, ...], GateProperties]] = {}
         for gate in self.gates:
-            with suppress(DecodeError):  # it cannot be asked for, and must not hide the others
+            with suppress(DecodeError):  # no caller can name such a gate; the others stay usable
                 index.setdefault(gate.gate, {})[gate.on] = gate
         return index
 
     def qubit_property(self, qubit: int, name: str) -> Nduv | None:
-        """Return what was measured of `qubit` under `name`, such as `T1`, or None if it was not.
+        """Return the measured value `name` of `qubit`, such as `T1`, or None if it was not measured.
 
         Raises:
             UnknownQubit: the device has no such qubit.
@@ -175,7 +178,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         return self._qubit(qubit).get(name)
 
     def gate_properties(self, gate: str, qubits: Qubits) -> GateProperties:
-        """Return all that was measured of `gate` on `qubits`, whose order matters.
+        """Return all measured values of `gate` on `qubits`; the order of the qubits matters.
 
         Raises:
             UnknownGate: the device has no such gate, or not on these qubits.
@@ -189,7 +192,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         raise UnknownGate(problem).about(backend=self.backend_name)
 
     def gate_property(self, gate: str, qubits: Qubits, name: str) -> Nduv | None:
-        """Return what was measured of `gate` on `qubits` under `name`, such as `gate_error`, or None.
+        """Return the measured value `name` of `gate` on `qubits`, such as `gate_error`, or None.
 
         Raises:
             UnknownGate: the device has no such gate, or not on these qubits.
@@ -229,7 +232,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         return self._qubit_value(qubit, "prob_meas1_prep0")
 
     def gate_error(self, gate: str, qubits: Qubits) -> float | None:
-        """Return the gate's error probability; 1 and more mark a gate that is out of order."""
+        """Return the gate's error probability; a value of 1 or more marks a gate that does not work."""
         return _si(self.gate_property(gate, qubits, "gate_error"))
 
     def gate_length(self, gate: str, qubits: Qubits) -> float | None:
@@ -237,12 +240,12 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         return _si(self.gate_property(gate, qubits, "gate_length"))
 
     def is_qubit_operational(self, qubit: int) -> bool:
-        """Return whether the qubit works; true where nothing is said, as the service means it."""
+        """Return whether the qubit works; true where the service sends no `operational` flag."""
         flag = self.qubit_property(qubit, "operational")
         return flag is None or bool(flag.value)
 
     def is_gate_operational(self, gate: str, qubits: Qubits) -> bool:
-        """Return whether the gate works there; true where nothing is said, as the service means it."""
+        """Return whether the gate works on `qubits`; true where the service sends no `operational` flag."""
         return self.gate_properties(gate, qubits).operational
 
     def faulty_qubits(self) -> tuple[int, ...]:
@@ -254,7 +257,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         return tuple(qubit for qubit in self._qubits if self.is_qubit_operational(qubit))
 
     def faulty_gates(self) -> tuple[GateProperties, ...]:
-        """Return the gates that do not work, by their own flag; those on faulty qubits are not added."""
+        """Return the gates whose own flag says that they do not work; a faulty qubit alone adds no gate."""
         return tuple(gate for gate in self.gates if not gate.operational)
 
     def working_gates(self, gate: str) -> tuple[GateProperties, ...]:
@@ -297,7 +300,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         return self._qubit_median(self.anharmonicity)
 
     def median_readout_error(self) -> float | None:
-        """Return the median readout error over the working qubits, without those of 1 and more."""
+        """Return the median readout error over the working qubits; values of 1 and more are left out."""
         return self._qubit_median(self.readout_error, below=1.0)
 
     def median_readout_length(self) -> float | None:

@@ -7,7 +7,7 @@ class BackendStatus(Struct, frozen=True, gc=False, omit_defaults=True):
     """The body of `GET /backends/{id}/status`.
 
     Attributes:
-        queue_length: jobs waiting; the wire calls it `length_queue`.
+        queue_length: the number of waiting jobs; `length_queue` on the wire.
         state: whether the backend is operational.
         status: the state's name, such as `active`.
         message: a description of the state.
@@ -21,5 +21,5 @@ class BackendStatus(Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def operational(self) -> bool:
-        """Whether the backend is operational; a state that was not sent counts as not."""
+        """Whether the backend is operational; false where no state was sent."""
         return bool(self.state)

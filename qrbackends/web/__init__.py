@@ -1,10 +1,10 @@
-"""Inside async web apps: FastAPI, Starlette, aiohttp.web.
+"""Support for async web apps: FastAPI, Starlette, aiohttp.web.
 
-`lifespan` opens a client with a Starlette or FastAPI app, and `client_ctx` with one of aiohttp.web's; neither
-needs anything besides the framework. `api_app` and `board_app` are ASGI apps to mount or to serve; they need
-the extra `web`: starlette, jinja2 and uvicorn.
+`lifespan` opens a client with a Starlette or FastAPI app, and `client_ctx` with an aiohttp.web app; both need
+only the framework. `api_app` and `board_app` are ASGI apps to mount or to serve; they need the extra `web`:
+starlette, jinja2 and uvicorn.
 
-Names are imported when they are first asked for, so that users of one framework need no other.
+Each name is imported at its first use, so that users of one framework need no other.
 """
 
 TYPE_CHECKING = False

@@ -1,4 +1,4 @@
-"""aiohttp.web: a client in the app's cleanup context, and our errors as problems."""
+"""aiohttp.web: a client in the app's cleanup context, and errors as problem details."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +16,7 @@ from .problems import problem_of
 logger = logging.getLogger("qrbackends.web")
 
 CLIENT = web.AppKey("CLIENT", Client)
-"""The key under which an app holds its client: `request.app[CLIENT]`."""
+"""The key of an app's client: `request.app[CLIENT]`."""
 
 
 def client_ctx(
@@ -26,13 +26,14 @@ def client_ctx(
     store: StoreOption = None,
     **options: Unpack[OptionsBesideStore],
 ) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return a context for `app.cleanup_ctx`, which opens the client `app[CLIENT]`, and closes it.
+    """Return a context for `app.cleanup_ctx` that opens the client `app[CLIENT]`, and closes it at the end.
 
     Args:
-        account: left out, the one that `Client.from_account` finds when the app starts.
-        require: whether starting fails when no instance can be listed.
-        store: a tier that is shared with other workers, or what makes one; it is closed with the client.
-        options: as for `Client`; a `pool` is closed with it, too.
+        account: by default the one that `Client.from_account` finds when the app starts.
+        require: whether the start of the app fails when no instance can be listed.
+        store: a store that is shared with other workers, or a function that returns one; it is closed with
+            the client.
+        options: as for `Client`; a `pool` is closed with the client, too.
     """
 
     async def context(app: web.Application) -> AsyncIterator[None]:
@@ -44,7 +45,7 @@ def client_ctx(
 
 
 def json_response(value: Any, *, status: int = 200) -> web.Response:
-    """Return JSON of any of this package's documents; large ones are encoded once."""
+    """Return a JSON response for any of this package's documents; large documents are encoded once."""
     return web.Response(body=encode(value), status=status, content_type="application/json")
 
 
@@ -52,11 +53,11 @@ def json_response(value: Any, *, status: int = 200) -> web.Response:
 async def problem_middleware(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer our errors with problems, as RFC 9457 writes them."""
+    """Answer a `QRBackendsError` with problem details (RFC 9457)."""
     try:
         return await handler(request)
     except QRBackendsError as error:
         found = problem_of(error)
-        if found.status >= 500:  # the answer says little; the log says all
+        if found.status >= 500:  # the answer has no details; the log has them
             logger.warning("%s: %s", type(error).__name__, error)
     return web.Response(body=encode(found), status=found.status, headers=found.headers)

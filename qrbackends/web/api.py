@@ -1,4 +1,4 @@
-"""The cached fleet as JSON, read-only: an ASGI app to mount, or to serve."""
+"""A read-only JSON API of the cached fleet: an ASGI app to mount, or to serve."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -35,17 +35,17 @@ def api_app(
     """Return an app that serves the cached fleet as JSON, and its changes as server-sent events.
 
     `/backends`, `/backends/{id}` and, below that, `/properties`, `/configuration` and `/status`; `/events`;
-    `/openapi.json`. Answers carry `Age`, `ETag` and `Cache-Control` as the cache knows them. Visitors cannot
-    cost the account more than one request per document and freshness period: backends that no list has are
-    not asked for, and a status is what the list says. Nothing tells of the account. Who may ask is the host
-    app's business.
+    `/openapi.json`. Answers carry `Age`, `ETag` and `Cache-Control` with the cache's values. However many
+    visitors there are, the service gets at most one request per document and freshness period: the app sends
+    no request for a backend that no list has, and takes a status from the list. No answer holds data of the
+    account. The app authenticates nobody; that is left to the host app.
 
     Args:
-        client: left out, that of the host app's `lifespan`.
+        client: the client; by default that of the host app's `lifespan`.
         pace: how events are sent.
-        refresh: whether visitors may have the service asked, with `?refresh=true`.
-        updated_before: whether they may ask for old calibrations, with `?updated_before=` and an instant.
-        calibration_ids: the variants that they may ask for, with `?calibration_id=`.
+        refresh: whether `?refresh=true` makes the client ask the service.
+        updated_before: whether visitors may ask for old calibrations, with `?updated_before=` and an instant.
+        calibration_ids: the variants that visitors may ask for, with `?calibration_id=`.
     """
     return Mountable(
         api_routes(VisitorCache(), Hubs(pace or Pace()), refresh, updated_before, calibration_ids), client
@@ -109,7 +109,7 @@ def api_routes(
 
 
 class _Parameters:
-    """What visitors may ask for beside the newest."""
+    """The query parameters that visitors may use."""
 
     def __init__(self, refresh: bool, updated_before: bool, calibration_ids: frozenset[str]) -> None:
         self._refresh = refresh
@@ -117,10 +117,10 @@ class _Parameters:
         self.calibration_ids = calibration_ids
 
     def of(self, request: Request, resource: Resource) -> dict[str, Any]:
-        """Return a request's parameters, as `VisitorCache.document` takes them.
+        """Return a request's parameters as arguments of `VisitorCache.document`.
 
         Raises:
-            HTTPException: one of them is not for visitors, or not as it should be.
+            HTTPException: visitors may not use a parameter, or its value is malformed.
         """
         query = request.query_params
         how: dict[str, Any] = {}
@@ -139,10 +139,10 @@ class _Parameters:
         return how
 
     def refuse(self, request: Request) -> None:
-        """Refuse all of them.
+        """Refuse a request that has any of the parameters.
 
         Raises:
-            HTTPException: there is one.
+            HTTPException: the request has one.
         """
         for name in ("refresh", "updated_before", "calibration_id"):
             if name in request.query_params:
@@ -164,12 +164,12 @@ def _instant(text: str) -> datetime:
 
 
 def _answer(request: Request, found: Fetched[Any] | None, content: Encoded) -> Response:
-    """Return JSON with what the cache knows of its age, or 304 where the visitor has it already."""
+    """Return a JSON response with the headers of its age, or 304 where the visitor has the same content."""
     headers = {"ETag": content.etag, "X-Content-Type-Options": "nosniff"}
     if found is None:
         headers["Cache-Control"] = "private, max-age=3600"
     else:
-        # Counted from the service's own answer, as Age is: RFC 9111, sections 4.2.1 and 5.1.
+        # Like Age, max-age is counted from the service's own answer: RFC 9111, sections 4.2.1 and 5.1.
         headers["Age"] = str(int(found.age))
         fresh = f"max-age={int(found.age + found.fresh_for)}" if found.fresh_for >= 1 else "no-cache"
         headers["Cache-Control"] = f"private, {fresh}"
@@ -179,6 +179,6 @@ def _answer(request: Request, found: Fetched[Any] | None, content: Encoded) -> R
 
 
 def _has(sent: str, etag: str) -> bool:
-    """Return whether an `If-None-Match` names the tag; weakly, as RFC 9110, section 13.1.2, says."""
+    """Return whether an `If-None-Match` header names the tag, by RFC 9110's weak comparison (13.1.2)."""
     tags = {tag.strip().removeprefix("W/") for tag in sent.split(",")}
     return "*" in tags or etag.removeprefix("W/") in tags

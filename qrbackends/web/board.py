@@ -30,20 +30,20 @@ from .pages import page
 from .problems import problem_of
 from .visitors import VisitorCache
 
-_FIRST = 2.0  # seconds that the page waits for the fleet; then it comes empty, and fills itself
+_FIRST = 2.0  # seconds that a page waits for the list; then it is sent empty, and its script fills it
 
 
 def board_app(client: Client | None = None, *, pace: Pace | None = None) -> ASGIApp:
-    """Return an app that shows the fleet to people, live; `api_app` is in it under `/api`.
+    """Return an app with live pages of the fleet; it has `api_app` under `/api`.
 
-    One page shows every backend of every region, and one for each backend its device map. Pages work
-    without scripts, too, as they were when they were asked for. Everything comes from the app itself, under a
-    strict Content-Security-Policy. Old data, and data that is not from IBM's service, says so. Who may look
-    is the host app's business.
+    One page shows every backend of every region, and each backend has a page with its device map. Without
+    scripts the pages work, too, but are not updated. Everything is served by the app itself, under a strict
+    Content-Security-Policy. The pages mark old data, and data that is not from IBM's service. The app
+    authenticates nobody; that is left to the host app.
 
     Args:
-        client: left out, that of the host app's `lifespan`.
-        pace: how changes are sent.
+        client: the client; by default that of the host app's `lifespan`.
+        pace: how events are sent.
     """
     board = _Board(pace or Pace())
     routes = [
@@ -62,7 +62,7 @@ class _Board:
         self.hubs = Hubs(pace)
 
     async def fleet(self, request: Request) -> Response:
-        """Show every backend, as far as it is known by now."""
+        """Return the page of all backends, with the calibrations that have been fetched so far."""
         client = own_client(request)
         known = self.hubs.of(client).wake().fleet
         listed: Fetched[Any] | None = None
@@ -86,7 +86,7 @@ class _Board:
         )
 
     async def backend(self, request: Request) -> Response:
-        """Show one backend, with its device map."""
+        """Return the page of one backend, with its device map."""
         client = own_client(request)
         self.hubs.of(client).wake()
         region, name = request.path_params["region"], request.path_params["id"]
@@ -123,7 +123,7 @@ class _Board:
     async def _documents(
         self, client: Client, backend: Backend
     ) -> tuple[BackendConfiguration | None, BackendProperties | None, float | None, Any]:
-        """Return configuration and properties as far as there are any, how old they are if they are stale."""
+        """Return configuration and properties, the age in seconds of stale ones, and the last problem."""
         found: dict[str, Any] = {}
         age, problem = None, None
         for resource in ("configuration", "properties"):
@@ -140,7 +140,7 @@ class _Board:
 
 
 async def _is_emulated(client: Client) -> bool:
-    """Return whether an instance is on this machine, where IBM's service is not."""
+    """Return whether an instance is on the loopback interface, and so an emulator's."""
     try:
         instances = await client.instances(timeout=_FIRST)
     except QRBackendsError:

@@ -1,4 +1,4 @@
-"""A device as a drawing: qubits and couplings in their places, in colours that tell how good they are."""
+"""A drawing of a device: its qubits and couplings at their coordinates, coloured by their errors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,12 +12,12 @@ from ..models import BackendConfiguration, BackendProperties
 
 By: TypeAlias = Literal["readout", "t1", "t2"]
 
-_PITCH = 40.0  # units of the drawing between two neighbours
+_PITCH = 40.0  # distance of two neighbours, in units of the drawing
 _MARGIN = 30.0
 _RADIUS = 13.0
 _UNKNOWN = "#9aa0a6"
-# Anchors of cividis, which those with impaired colour vision see as others do: J. Nuñez, C. Anderton and
-# R. Renslow, PLoS ONE 13(7), 2018. Dark is bad and light is good, whatever is shown.
+# Six colours of the map cividis, which looks the same with impaired colour vision: J. Nuñez, C. Anderton and
+# R. Renslow, PLoS ONE 13(7), 2018. Dark is bad and light is good for every figure.
 _CIVIDIS: Final = (
     (0, 34, 78),
     (53, 69, 108),
@@ -29,12 +29,12 @@ _CIVIDIS: Final = (
 
 
 class Scale(NamedTuple):
-    """What colours mean.
+    """The legend of the colours.
 
     Attributes:
-        title: of what is shown, with its unit.
-        worst, middle, best: the ends of the scale, and the median, which is in its middle, as text.
-        colors: from the worst to the best; each stands for as many values as any other.
+        title: the figure and its unit.
+        worst, middle, best: the worst value, the median and the best value, as text.
+        colors: the colours from the worst to the best value; each is used for the same number of values.
     """
 
     title: str
@@ -81,7 +81,7 @@ class DeviceMap(NamedTuple):
 
 
 class _Figure(NamedTuple):
-    """A figure that colours can tell."""
+    """A figure by which qubits can be coloured."""
 
     title: str
     of: Callable[[BackendProperties, int], float | None]
@@ -94,20 +94,20 @@ FIGURES: Final[Mapping[By, _Figure]] = {
     "t1": _Figure("T1, µs", BackendProperties.t1, partial(scaled, scale=1e6), True),
     "t2": _Figure("T2, µs", BackendProperties.t2, partial(scaled, scale=1e6), True),
 }
-"""What qubits can be coloured by."""
+"""The figures by which qubits can be coloured."""
 
 
 def device_map(configuration: BackendConfiguration, properties: BackendProperties, by: By) -> DeviceMap:
     """Return a device's drawing.
 
     Args:
-        configuration: where its qubits are, and which are coupled.
-        properties: how good they are.
-        by: what qubits are coloured by; couplings are by the error of the native two-qubit gate.
+        configuration: gives the coordinates and the couplings.
+        properties: give the errors.
+        by: the figure that colours the qubits; couplings are coloured by the native two-qubit gate's error.
 
     Raises:
-        ImportError: the places have to be computed, and rustworkx is not installed.
-        DecodeError: a unit in the properties is not known.
+        ImportError: the coordinates have to be computed, and rustworkx is not installed.
+        DecodeError: a unit in the properties cannot be read.
     """
     places = [
         (_MARGIN + _PITCH * column, _MARGIN + _PITCH * row) for column, row in coordinates(configuration)
@@ -116,7 +116,7 @@ def device_map(configuration: BackendConfiguration, properties: BackendPropertie
     faulty = set(properties.faulty_qubits())
     measured = range(min(len(places), len(properties.qubits)))
     values = {qubit: value for qubit in measured if (value := figure.of(properties, qubit)) is not None}
-    most = 1.0 if by == "readout" else inf  # an error of 1 marks what does not work
+    most = 1.0 if by == "readout" else inf  # an error of 1 marks a qubit that does not work
     good = {qubit: value for qubit, value in values.items() if qubit not in faulty and value < most}
     scale, color = _scaled(list(good.values()), figure.title, figure.show, high_is_good=figure.high_is_good)
     qubits = tuple(
@@ -139,7 +139,7 @@ def device_map(configuration: BackendConfiguration, properties: BackendPropertie
 def _couplings(
     configuration: BackendConfiguration, properties: BackendProperties, places: Sequence[tuple[float, float]]
 ) -> tuple[tuple[Coupling, ...], Scale | None]:
-    """Return each pair once, by the better of its two directions."""
+    """Return each coupled pair once, with the lower error of its two directions."""
     errors, broken = pair_errors(properties)
     known = [pair for pair in configuration.coupling_map or () if len(pair) == 2]
     pairs = {(min(pair), max(pair)) for pair in known} | {*errors}
@@ -162,7 +162,10 @@ def _couplings(
 def _scaled(
     values: Sequence[float], title: str, show: Callable[[float], str], *, high_is_good: bool
 ) -> tuple[Scale | None, Callable[[float | None], str]]:
-    """Return what colours mean, and the colour of a value: by rank, as one outlier would hide the rest."""
+    """Return the legend, and a function from a value to its colour.
+
+    The colour follows the value's rank: on a linear scale one outlier would leave the others one colour.
+    """
     known = sorted(values, reverse=not high_is_good)
     if not known:
         return None, lambda _: _UNKNOWN
@@ -173,7 +176,7 @@ def _scaled(
 
 
 def _color(part: float) -> str:
-    """Return the colour at a place from 0, bad, to 1, good."""
+    """Return the colour for a rank from 0, the worst, to 1, the best."""
     place = min(max(part, 0.0), 1.0) * (len(_CIVIDIS) - 1)
     below = min(int(place), len(_CIVIDIS) - 2)
     mixed = (
@@ -184,6 +187,6 @@ def _color(part: float) -> str:
 
 
 def _ink(color: str) -> str:
-    """Return black or white, whichever is read better on a colour: by its luma (ITU-R BT.601)."""
+    """Return black or white, whichever is easier to read on `color`, by its luma (ITU-R BT.601)."""
     red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 127 else "#ffffff"

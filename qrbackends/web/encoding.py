@@ -1,4 +1,4 @@
-"""Documents as JSON, each encoded once. No framework."""
+"""Documents as JSON; large ones are encoded once. The module needs no web framework."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ from ..models import (
 )
 from ..models.backend import Clops, DeviceStatus, PerformanceMetrics, ProcessorType, WaitTime
 
-_TAG = 12  # bytes of a digest: two documents with the same tag will not be seen
+_TAG = 12  # bytes of the digest in an entity tag, enough to make equal tags practically impossible
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """An entry of the list, as the contract has it, with its region."""
+    """An entry of the list with the contract's fields and the region."""
 
     name: str
     region: str | None
@@ -36,19 +36,19 @@ class Listed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 def listed(backend: Backend) -> Listed:
-    """Return an entry of the list without what tells of the account."""
+    """Return an entry of the list without the CRN of its instance, which holds the account's id."""
     return Listed(*(getattr(backend, name) for name in Listed.__struct_fields__))
 
 
 def status_of(backend: Backend) -> BackendStatus:
-    """Return the status that an entry of the list tells."""
+    """Return a backend's status, made from its entry in the list."""
     return BackendStatus(
         backend.queue_length, state=backend.online, status=backend.status.name, message=backend.status.reason
     )
 
 
 class Encoded(NamedTuple):
-    """JSON, and its entity tag: a weak one, as who is in between may compress it."""
+    """JSON and its entity tag, a weak one, as a proxy may compress the body."""
 
     body: bytes
     etag: str
@@ -59,19 +59,19 @@ _encoder = msgspec.json.Encoder(enc_hook=lambda value: _plain(value))
 
 
 def encode(value: Any) -> bytes:
-    """Return JSON for any of this package's documents, or for what `msgspec` takes.
+    """Return JSON for any of this package's documents, or for any value that `msgspec` can encode.
 
-    Configurations and properties are immutable and large: each is encoded once, for as long as it lives. A
-    `Backend`, alone or in a list, is written without the CRN of its instance, which holds the account's id.
+    Configurations and properties are large and immutable: each object is encoded once. A `Backend`, alone or
+    in a list, is written without the CRN of its instance, which holds the account's id.
 
     Raises:
-        TypeError: it is nothing that can be encoded.
+        TypeError: the value cannot be encoded.
     """
     return encoded(value).body
 
 
 def encoded(value: Any) -> Encoded:
-    """Return JSON with its entity tag; large documents are encoded once."""
+    """Return a value as JSON with its entity tag; large documents are encoded once."""
     if isinstance(value, Backend):
         return tagged(_encoder.encode(listed(value)))
     if not isinstance(value, _LARGE):
@@ -84,7 +84,7 @@ def encoded(value: Any) -> Encoded:
 
 
 def tagged(body: bytes) -> Encoded:
-    """Return JSON with its entity tag."""
+    """Return `body` with its entity tag."""
     return Encoded(body, f'W/"{hashlib.blake2b(body, digest_size=_TAG).hexdigest()}"')
 
 

@@ -1,7 +1,7 @@
-"""What changes in the fleet, as server-sent events, for any number of readers of one watch.
+"""Changes in the fleet as server-sent events: one monitor for any number of readers.
 
-Nothing is queued for a reader: all of them read from one log of the latest events, at their own pace. Who
-falls behind it gets the full state instead, and who does not even take that in time is dropped.
+No reader has a queue: all read one log of the latest events, at their own pace. A reader that falls behind
+the log gets the full state instead, and a reader that does not accept a piece in time is dropped.
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
@@ -33,10 +33,10 @@ from .encoding import Listed, listed
 from .problems import problem_of
 
 TRANSPORT: Final = "qrbackends.transport"
-"""Where a request's scope holds its connection, if the server lets it be seen."""
+"""The key of a request's scope under which its connection is, if the server exposes it."""
 
-_AT_ONCE: Final = 128  # events in a piece, so that who is behind holds little
-_ENDING: Final = 0.5  # seconds between two looks at whether the server is shutting down
+_AT_ONCE: Final = 128  # events in one piece, so that a slow reader holds little memory
+_ENDING: Final = 0.5  # seconds between two checks of whether the server is shutting down
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class Pace:
     """How events are sent.
 
     Args:
-        interval: seconds between two polls of the lists, one for all readers.
-        beat: seconds after which a reader who got nothing gets a heart-beat.
-        patience: seconds that a reader may take for one piece; who takes longer is dropped.
-        linger: seconds for which the watch goes on without readers.
-        log: events that are kept for readers who come back.
-        readers: at the same time, at most.
+        interval: seconds between two polls of the lists, which serve all readers.
+        beat: seconds without an event after which a reader gets a heart-beat.
+        patience: seconds in which a reader has to accept one piece, or is dropped.
+        linger: seconds for which the monitor runs on without readers.
+        log: the number of events that are kept for readers that reconnect.
+        readers: the greatest number of readers at the same time.
     """
 
     interval: float = 30.0
@@ -71,7 +71,7 @@ class Shown(Struct, frozen=True, omit_defaults=True):
 
 
 class Trouble(Struct, frozen=True):
-    """A region that tells nothing new, since when, and why."""
+    """A region that cannot be listed: since when, and the error."""
 
     region: str | None
     since: datetime
@@ -79,7 +79,7 @@ class Trouble(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
-    """What changed; fields as `qrbackends.MonitorEvent` has them."""
+    """A change; the fields are those of `qrbackends.MonitorEvent`."""
 
     kind: str
     at: datetime
@@ -91,14 +91,15 @@ class Event(Struct, frozen=True, omit_defaults=True):
 
 
 class FullState(Struct, frozen=True):
-    """Everything that is known: what a reader begins with.
+    """The whole fleet: the first event that a reader gets.
 
     Attributes:
-        at: when it was put together.
+        at: when the event was made.
         interval: seconds between two polls.
-        backends: all of them.
-        troubles: what is old, and why.
-        queues: of each backend, by region and name: Unix seconds and jobs, each time that it changed.
+        backends: all backends.
+        troubles: the regions whose data is old, with the errors.
+        queues: for each backend its region, its name and the length of its queue over time: Unix seconds and
+            jobs at each change.
     """
 
     at: datetime
@@ -109,10 +110,10 @@ class FullState(Struct, frozen=True):
 
 
 class Hub:
-    """One watch, and the log of what it told, for all readers of one client's events.
+    """One monitor and the log of its events, for all readers of one client's events.
 
     Args:
-        client: watches.
+        client: the client that the monitor uses.
         pace: how events are sent.
     """
 
@@ -121,20 +122,20 @@ class Hub:
         self.readers = 0
         self.dropped = 0
         self.monitor: Monitor | None = None
-        self._client = ref(client)  # hubs are kept by their clients, and must not keep them
+        self._client = ref(client)  # a hub lives as long as its client, and must not keep the client alive
         self._log: deque[bytes] = deque(maxlen=pace.log)
-        self._count = 0  # of events, those that left the log included
-        self._epoch = ""  # of another worker, or another life of this one, nothing is known
+        self._count = 0  # all events so far, also those that have left the log
+        self._epoch = ""  # names this run of the monitor: ids of another worker or run are not known here
         self._changed = asyncio.Event()
         self._state: tuple[tuple[int, int], bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._used_at = 0.0
 
     def wake(self) -> Monitor:
-        """Return the monitor, which runs from now on for as long as somebody looks."""
+        """Return the monitor, started if it was not running; it runs while there are readers."""
         self._used_at = asyncio.get_running_loop().time()
         if self.monitor is None:
-            # What happened while nobody looked is not known: ids of before are another life's.
+            # Changes before this moment were not logged, so that ids from before are not valid.
             self._epoch, self._count, self._state = secrets.token_hex(6), 0, None
             self._log.clear()
             client = self._client()
@@ -147,9 +148,9 @@ class Hub:
         return self.monitor
 
     async def read(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
-        """Yield events: those after `last_id` if they are known, and otherwise the full state first.
+        """Yield the events after `last_id`, or the full state first where the log does not hold them.
 
-        Ends when the client is closed, or the server shuts down.
+        The stream ends when the client is closed, or the server shuts down.
         """
         monitor = self.wake()
         at = self._position(last_id)
@@ -166,12 +167,12 @@ class Hub:
                 yield _event("beat", {"at": datetime.now(UTC)})
 
     async def until_end(self) -> None:
-        """Return when the streams end."""
+        """Wait until the streams end."""
         if self.monitor is not None:
             await self.monitor.ended.wait()
 
     def _position(self, last_id: str | None) -> int | None:
-        """Return how many events a reader knows, or None where that is not known."""
+        """Return the number of events that a reader has, or None where `last_id` does not say it."""
         epoch, _, number = (last_id or "").partition("-")
         if epoch != self._epoch or not (number.isascii() and number.isdecimal() and len(number) < 20):
             return None
@@ -208,12 +209,12 @@ class Hub:
 
     def _full_state(self, monitor: Monitor) -> bytes:
         key = self._count, int(asyncio.get_running_loop().time())
-        if self._state is None or self._state[0] != key:  # the same for all who come in this second
+        if self._state is None or self._state[0] != key:  # all readers of one second get the same
             self._state = key, _event("state", state_of(monitor, self.pace.interval), self._id())
         return self._state[1]
 
     async def _keep(self, monitor: Monitor) -> None:
-        """End the streams when the server shuts down, and the watch when nobody has looked for long."""
+        """End the streams when the server shuts down, and the monitor when there was no reader for long."""
         clock = asyncio.get_running_loop().time
         try:
             while not monitor.ended.is_set() and not _server_is_ending():
@@ -230,7 +231,7 @@ class Hub:
 
 
 def state_of(monitor: Monitor, interval: float) -> FullState:
-    """Return everything that is known."""
+    """Return the whole fleet as the monitor has it."""
     return FullState(
         at=datetime.now(UTC),
         interval=interval,
@@ -243,7 +244,7 @@ def state_of(monitor: Monitor, interval: float) -> FullState:
 
 
 class EventStream(Response):
-    """A stream of a hub's events to one reader."""
+    """A response that streams a hub's events to one reader."""
 
     media_type = "text/event-stream"
 
@@ -254,7 +255,7 @@ class EventStream(Response):
         self._last_id = last_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the reader leaves, the server ends, or the reader takes too long."""
+        """Send events until the reader leaves, the server shuts down, or the reader takes too long."""
         hub = self._hub
         hub.readers += 1
         try:
@@ -262,13 +263,13 @@ class EventStream(Response):
                 group.start_soon(_until_left, receive, group.cancel_scope.cancel)
                 taken = await self._send(send, head=scope["method"] == "HEAD")
                 if not taken and not _aborted(scope):
-                    await hub.until_end()  # its connection holds what it did not take: it keeps its place
+                    await hub.until_end()  # its connection still holds unsent data: it counts as a reader
                 group.cancel_scope.cancel()
         finally:
             hub.readers -= 1
 
     async def _send(self, send: Send, *, head: bool) -> bool:
-        """Send all that there is, and return whether the reader took it."""
+        """Send the whole stream, and return whether the reader accepted all of it."""
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         if not await self._sent(send, start):
             return False
@@ -282,7 +283,7 @@ class EventStream(Response):
         return await self._sent(send, {"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _sent(self, send: Send, message: dict[str, Any]) -> bool:
-        """Send, and return whether the reader took it in time."""
+        """Send one message, and return whether the reader accepted it in time."""
         with anyio.move_on_after(self._hub.pace.patience):
             await send(message)
             return True
@@ -297,7 +298,10 @@ async def _until_left(receive: Receive, left: Callable[[], None]) -> None:
 
 
 def _aborted(scope: Scope) -> bool:
-    """Cut a connection that takes nothing, and return whether it could be: ASGI has no word for it."""
+    """Abort a connection whose reader accepts nothing, and return whether that was possible.
+
+    ASGI has no message for it, so that the server's transport is used.
+    """
     transport = scope.get(TRANSPORT)
     if isinstance(transport, asyncio.WriteTransport):
         transport.abort()
@@ -315,11 +319,11 @@ def _shown(known: MonitoredBackend) -> Shown:
 
 def _event(name: str, data: Any, number: str | None = None) -> bytes:
     head = f"id: {number}\n" if number else ""
-    # JSON in one line: what a backend's name or reason holds cannot end the event.
+    # The JSON has no line breaks, so that no text of a backend can end the event.
     return f"{head}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
 
 
 def _server_is_ending() -> bool:
-    """Return whether the uvicorn that runs us shuts down, which it tells no app before its streams end."""
+    """Return whether the uvicorn that runs this app shuts down; it informs no app before streams end."""
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(server, "should_exit", False) is True

@@ -1,4 +1,4 @@
-"""Who may talk to a stand-alone server: by the name it is called, and with a token where one is demanded."""
+"""Access to a stand-alone server: checks of the Host header, and of a token where one is demanded."""
 
 import hashlib
 import hmac
@@ -19,23 +19,23 @@ from .responses import ProblemResponse
 
 COOKIE = "qrbackends_session"
 LOGIN = "/login"
-_OPEN = "/static/"  # files that anybody can read where this package is published
+_OPEN = "/static/"  # the package's own files, which are public
 _MAX_FORM = 4096  # bytes
 _SESSION = b"qrbackends/session/v1"
 
 
 class Guard:
-    """An ASGI app around another, which lets only those through who may talk to it.
+    """An ASGI app that wraps another one and checks each request.
 
-    A page of another site cannot read it by a name that it lets point to this machine (DNS rebinding): names
-    have to be in `hosts`; addresses and `localhost` are what they are.
+    The Host header has to be an address, `localhost` or one of `hosts`. So no web page can read the server
+    through a name of its own that it points to this machine (DNS rebinding).
 
     Args:
-        app: what is guarded.
-        token: what has to be shown as `Authorization: Bearer`, or exchanged at the log-in page for a cookie
-            that no script can read and no other site can send; None lets everybody through.
-        hosts: names under which the server may be called.
-        login: whether there is a log-in page, which needs the board's files.
+        app: the wrapped app.
+        token: the token that requests need as `Authorization: Bearer`, or that the log-in page exchanges for
+            a cookie, which no script can read and no other site can send; None allows all requests.
+        hosts: the names that are allowed as Host.
+        login: whether there is a log-in page; it needs the board's files.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Guard:
         self._login = login and token is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let through, or answer."""
+        """Pass a request to the app, or answer it with an error or the log-in page."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
@@ -90,7 +90,7 @@ class Guard:
         return _same(request.cookies.get(COOKIE, ""), _session(token))
 
     async def _logged_in(self, request: Request) -> Response:
-        """Exchange the token for a cookie; what the cookie holds does not tell the token."""
+        """Exchange the token for a cookie; the token cannot be computed from the cookie."""
         if request.method != "POST" or self._token is None:
             return page("login.html", request)
         body = b""

@@ -1,4 +1,4 @@
-"""What the apps of this package share that are mounted into another, or served alone."""
+"""The common base of this package's ASGI apps: the client that they use, and the hubs of its events."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -22,11 +22,11 @@ _OWN = "qrbackends.client"
 
 
 class Mountable:
-    """An ASGI app that uses the client it is given, or that of the app into which it is mounted.
+    """An ASGI app that uses a given client, or the client of the app into which it is mounted.
 
     Args:
-        routes: what it serves.
-        client: None for that of the host app's `lifespan`.
+        routes: the app's routes.
+        client: the client; None for that of the host app's `lifespan`.
     """
 
     def __init__(self, routes: Sequence[BaseRoute], client: Client | None) -> None:
@@ -37,24 +37,24 @@ class Mountable:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http":  # noted now: the app below puts itself where the host app is
+        if scope["type"] == "http":  # stored now, as the inner app replaces the host app in the scope
             scope = {**scope, _OWN: self._client or client_of(scope), TRANSPORT: _transport(send)}
         await self._app(scope, receive, send)
 
 
 def _transport(send: Send) -> Any:
-    """Return the connection of a request, where nothing is between uvicorn and the app."""
+    """Return the transport of a request's connection, or None where a middleware hides uvicorn's."""
     return getattr(getattr(send, "__self__", None), "transport", None)
 
 
 def own_client(request: Request) -> Client:
-    """Return the client with which a mountable app answers."""
+    """Return the client that a mountable app uses for a request."""
     client: Client = request.scope[_OWN]
     return client
 
 
 class Hubs:
-    """The hub of each client that an app serves."""
+    """The hubs of an app, one for each client."""
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace

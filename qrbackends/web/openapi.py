@@ -1,4 +1,4 @@
-"""The API's own contract, out of the structs that it sends."""
+"""The OpenAPI document of the JSON API, made from the structs that it sends."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from .encoding import Listed
 from .events import Event, FullState
 from .problems import MEDIA_TYPE, Problem
 
-# Its open objects have no schema in ours; the contract of the service itself describes it.
+# Parts of a configuration have no schema here; the contract of the service describes them.
 _CONFIGURATION = {
     "type": "object",
     "description": "As GET /backends/{id}/configuration of IBM's Backends API sends it.",
@@ -23,7 +23,7 @@ _TYPES = (Listed, BackendStatus, BackendProperties, Problem, Event, FullState)
 def document(
     base: str, refresh: bool, updated_before: bool, calibration_ids: Sequence[str]
 ) -> dict[str, Any]:
-    """Return an app's OpenAPI 3.1 document; parameters that visitors may not use are not in it."""
+    """Return an app's OpenAPI 3.1 document, without the parameters that visitors may not use."""
     refs, components = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
     schemas = dict(zip(_TYPES, refs, strict=True))
     extra = []
@@ -52,7 +52,7 @@ def document(
             "/backends": _path("Every backend.", listing, schemas[Problem], []),
             "/backends/{id}": _path("A backend's entry.", schemas[Listed], schemas[Problem], name),
             "/backends/{id}/status": _path(
-                "Its status, as the list tells it.", schemas[BackendStatus], schemas[Problem], name
+                "Its status, taken from the list.", schemas[BackendStatus], schemas[Problem], name
             ),
             "/backends/{id}/configuration": _path(
                 "What it can do.", _CONFIGURATION, schemas[Problem], [*name, *extra]
@@ -86,7 +86,7 @@ def _path(
             "parameters": list(parameters),
             "responses": {
                 "200": {"description": "It.", "content": {"application/json": {"schema": schema}}},
-                "304": {"description": "The visitor has it already."},
+                "304": {"description": "The visitor has the same content."},
                 "default": {"description": "A problem.", "content": {MEDIA_TYPE: {"schema": problem}}},
             },
         }

@@ -1,4 +1,4 @@
-"""A client that opens and closes with an ASGI app. No framework: the protocol is all it takes."""
+"""A client that is opened and closed with an ASGI app of any framework."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -9,21 +9,21 @@ from ..cache.stores.base import Store
 from ..client import Client, OptionsBesideStore
 
 KEY = "qrbackends"
-"""The name under which an app's state holds the client."""
+"""The name of the client in an app's state."""
 
 
 StoreOption: TypeAlias = Store | Callable[[], Store] | None
-"""A store, or what makes one."""
+"""A store, or a function that returns one."""
 
 
 @asynccontextmanager
 async def opened(
     account: Account | None, require: bool, store: StoreOption, options: OptionsBesideStore
 ) -> AsyncIterator[Client]:
-    """Open a client, and in the end close it, and the store and the pool that it was given.
+    """Open a client; at the end close it, and the store and the pool that it was given.
 
     Raises:
-        AccountError: no account is given, and none is found.
+        AccountError: no account was given or found.
         QRBackendsError: with `require`: no instance could be listed.
     """
     async with AsyncExitStack() as stack:
@@ -50,8 +50,8 @@ def lifespan(
 ) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
     """Return a lifespan for a Starlette or FastAPI app: `FastAPI(lifespan=lifespan())`.
 
-    The client is there as `client_of(request)`, as FastAPI's `ClientDep`, and for the apps of this package
-    that are mounted. In an app with a lifespan of its own:
+    The client is available as `client_of(request)`, as FastAPI's `ClientDep`, and to the mounted apps of
+    this package. In an app with a lifespan of its own:
 
         @asynccontextmanager
         async def mine(app):
@@ -59,19 +59,19 @@ def lifespan(
                 yield {**state, "db": db}
 
     Args:
-        account: left out, the one that `Client.from_account` finds when the app starts.
-        require: whether starting fails when no instance can be listed; otherwise the app starts, and its
-            answers are problems until the service is back.
-        store: a tier that is shared with other workers, or what makes one, as an app needs that is started
-            more than once in a process; it is closed with the client.
-        options: as for `Client`; a `pool` is closed with it, too.
+        account: by default the one that `Client.from_account` finds when the app starts.
+        require: whether the start of the app fails when no instance can be listed; otherwise the app starts,
+            and answers with errors until the service can be reached.
+        store: a store that is shared with other workers, or a function that returns one, which is needed
+            where the app is started more than once in a process; it is closed with the client.
+        options: as for `Client`; a `pool` is closed with the client, too.
     """
 
     @asynccontextmanager
     async def with_client(app: Any) -> AsyncGenerator[dict[str, Any], None]:
         async with opened(account, require, store, options) as client:
             state = getattr(app, "state", None)
-            if state is not None:  # whoever forgets to yield what we yield still finds it
+            if state is not None:  # for an app whose own lifespan does not yield this state
                 setattr(state, KEY, client)
             yield {KEY: client}
 
@@ -79,10 +79,10 @@ def lifespan(
 
 
 def client_of(request: Any) -> Client:
-    """Return the client of the app that a request, or its ASGI scope, came to.
+    """Return the client of the app that handles a request, given the request or its ASGI scope.
 
     Raises:
-        RuntimeError: the app has none.
+        RuntimeError: the app has no client.
     """
     scope: Mapping[str, Any] = (
         request if isinstance(request, Mapping) and "type" in request else request.scope

@@ -1,4 +1,4 @@
-"""HTML pages: everything in them is escaped, and nothing in them comes from another host."""
+"""HTML pages: all values are escaped, and nothing is loaded from another host."""
 
 from functools import cache, partial
 from typing import Any
@@ -37,7 +37,7 @@ def _templates() -> Environment:
 
 
 def page(template: str, request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """Return a page; `base` in its template is the path under which the app is mounted."""
+    """Return a page; in its template `base` is the path at which the app is mounted."""
     base = request.scope.get("root_path", "").rstrip("/")
     text = _templates().get_template(template).render({"refused": False} | values, base=base)
     return HTMLResponse(text, status, headers=_HEADERS)

@@ -1,4 +1,4 @@
-"""Our errors as HTTP answers: RFC 9457 problem details. No framework."""
+"""Errors as HTTP answers: RFC 9457 problem details. The module needs no web framework."""
 
 import math
 from http import HTTPStatus
@@ -23,7 +23,7 @@ from ..errors import (
 
 MEDIA_TYPE = "application/problem+json"
 
-# The first that fits. The texts are ours: what the service says may hold traces, CRNs and accounts.
+# The first match counts. The texts are our own, as the service's may hold traces, CRNs and accounts.
 _MEANINGS: tuple[tuple[tuple[type[QRBackendsError], ...], HTTPStatus, str], ...] = (
     (
         (NotFound, CalibrationLookupError),
@@ -42,19 +42,19 @@ _MEANINGS: tuple[tuple[tuple[type[QRBackendsError], ...], HTTPStatus, str], ...]
     ((WrongEventLoop,), HTTPStatus.INTERNAL_SERVER_ERROR, "This application is not set up as it should be."),
     ((QRBackendsError,), HTTPStatus.BAD_GATEWAY, "The service failed, or refused to answer."),
 )
-_MASKED = 1.0  # seconds to wait where nobody says how long
+_MASKED = 1.0  # seconds of Retry-After where the error has none
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
-    """A problem as RFC 9457 writes it, without anything that tells of the account.
+    """Problem details (RFC 9457) without any data of the account.
 
     Attributes:
-        title: what its status means.
+        title: the phrase of the HTTP status.
         status: the HTTP status.
-        detail: what went wrong.
-        backend: the backend that was asked for, or None.
-        region: where, or None.
-        retry_after: seconds to wait before asking again, or None; also the header `Retry-After`.
+        detail: a sentence about the error.
+        backend: the requested backend, or None.
+        region: its region, or None.
+        retry_after: seconds until the next attempt, or None; also sent as the header `Retry-After`.
     """
 
     title: str
@@ -66,16 +66,16 @@ class Problem(Struct, frozen=True, omit_defaults=True):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of the answer, its type among them."""
+        """The headers of the answer, the content type included."""
         headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
         return headers if self.retry_after is None else headers | {"Retry-After": str(self.retry_after)}
 
 
 def problem_of(error: QRBackendsError) -> Problem:
-    """Return the answer to give for an error.
+    """Return the problem details for an error.
 
-    404 for what is not there, 400 for a question that makes no sense, 429 and 503 with the seconds to wait,
-    504 for timeouts, 502 for all else that the service, or the way to it, did.
+    The status is 404 for an unknown backend or document, 400 for an invalid request, 429 and 503 with the
+    seconds to wait, 504 for a timeout, and 502 for all other failures of the service or the network.
     """
     status, detail = next((status, text) for types, status, text in _MEANINGS if isinstance(error, types))
     wait = None
@@ -85,5 +85,5 @@ def problem_of(error: QRBackendsError) -> Problem:
 
 
 def problem(status: HTTPStatus, detail: str, *, retry_after: int | None = None) -> Problem:
-    """Return a problem of our own."""
+    """Return the problem details for a status and a sentence."""
     return Problem(status.phrase, status.value, detail, retry_after=retry_after)

@@ -1,4 +1,4 @@
-"""Starlette's answers, which are FastAPI's, too."""
+"""Responses and exception handlers for Starlette and FastAPI."""
 
 import logging
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ logger = logging.getLogger("qrbackends.web")
 
 
 class MsgspecResponse(Response):
-    """JSON of any of this package's documents, or of what `msgspec` takes; units are those of the wire.
+    """A JSON response for any of this package's documents, or any value that `msgspec` can encode.
 
-    Configurations and properties are encoded once, however often they are sent.
+    Units are those of the wire. Configurations and properties are encoded once, however often they are sent.
     """
 
     media_type = "application/json"
@@ -28,7 +28,7 @@ class MsgspecResponse(Response):
 
 
 class ProblemResponse(Response):
-    """A problem, as RFC 9457 writes it."""
+    """A response with problem details (RFC 9457)."""
 
     def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(encode(problem), problem.status, {**problem.headers, **(headers or {})})
@@ -38,10 +38,13 @@ async def _problem(_: Request, error: Exception) -> Response:
     if not isinstance(error, QRBackendsError):
         raise error
     found = problem_of(error)
-    if found.status >= 500:  # the answer says little; the log says all
+    if found.status >= 500:  # the answer has no details; the log has them
         logger.warning("%s: %s", type(error).__name__, error)
     return ProblemResponse(found)
 
 
 exception_handlers: dict[Any, Any] = {QRBackendsError: _problem}
-"""For `FastAPI(exception_handlers=…)` and `Starlette(exception_handlers=…)`: our errors as problems."""
+"""Answers a `QRBackendsError` with problem details.
+
+For `FastAPI(exception_handlers=…)` and `Starlette(exception_handlers=…)`.
+"""

@@ -1,4 +1,4 @@
-"""Stand-alone servers: uvicorn, until it is told to end."""
+"""Stand-alone servers: uvicorn until SIGINT or SIGTERM."""
 
 import signal
 import socket
@@ -8,26 +8,26 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-_PATIENCE = 60_000  # ms: a connection on which nothing is taken for so long is given up by the system
-_ENDING = 5  # seconds for answers that are under way when it is told to end
+_PATIENCE = 60_000  # milliseconds after which the system closes a connection that accepts no data
+_ENDING = 5  # seconds that running answers have to finish after the signal
 
 
 class _Server(uvicorn.Server):
-    """A server that tells when it listens, and ends with 0 when it is told to end."""
+    """A uvicorn server that calls a function once it listens, and lets its process exit with 0."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and tell."""
+        """Start to listen, and announce it."""
         await super().startup(sockets)
         if self.started:
             self._announce()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Take signals for a request to end; they are not raised again."""
+        """Shut down at SIGINT or SIGTERM; unlike uvicorn's own method, do not raise the signal again."""
         handlers = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -43,10 +43,10 @@ async def serve(app: ASGIApp, host: str, port: int, announce: Callable[[str], No
         app: an ASGI app; its lifespan is not run.
         host: the address to listen at.
         port: 0 for a free one.
-        announce: told the base URL once it listens.
+        announce: called with the base URL once the server listens.
 
     Raises:
-        OSError: the address cannot be had.
+        OSError: the server cannot listen at the address.
     """
     with _listening(host, port) as listener:
         name, number = listener.getsockname()[:2]

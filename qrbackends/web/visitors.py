@@ -1,4 +1,4 @@
-"""The cached fleet as visitors may see it: they choose among what is known, and cost the account nothing."""
+"""The cached fleet for visitors of web apps, whose requests must not use up the account's rate limit."""
 
 import time
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from ..errors import InstanceUnavailable, NotFound, QRBackendsError
 from ..models import Backend, BackendList
 from ..protocol.requests import Request, Resource
 
-_PAUSE = 5.0  # seconds for which everybody is told what the last one was told, where nothing is fresh
-_KEPT = 4096  # answers of that kind for one client; there are but few documents of each known backend
-_LONGEST = 500  # characters of a name that a problem repeats
+_PAUSE = 5.0  # seconds for which an answer without freshness, or an error, is repeated to all visitors
+_KEPT = 4096  # repeated answers for one client; each known backend has only a few documents
+_LONGEST = 500  # characters of an unknown backend's name that an error repeats
 
 
-class _Told(NamedTuple):
-    """What a visitor was told, and until when others are told the same."""
+class _Answer(NamedTuple):
+    """An answer or error, the time of it, and the time until which other visitors get the same."""
 
     found: Fetched[Any] | QRBackendsError
     at: float
@@ -28,24 +28,26 @@ class _Told(NamedTuple):
 
 
 class VisitorCache:
-    """What visitors get: lists and documents of known backends, out of the client's cache.
+    """Gives visitors the lists and documents of listed backends from the client's cache.
 
-    However many of them ask, for whatever, the service is asked once per document and freshness period, and
-    where nothing stays fresh, or while it fails, once in 5 seconds.
+    However many visitors there are, the service gets one request per document and freshness period, or one in
+    5 seconds where an answer has no freshness or the service fails.
 
     Args:
-        clock: seconds, of a steady clock.
+        clock: returns the seconds of a monotonic clock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: WeakKeyDictionary[Client, dict[tuple[Request, str | None], _Told]] = WeakKeyDictionary()
+        self._answers: WeakKeyDictionary[Client, dict[tuple[Request, str | None], _Answer]] = (
+            WeakKeyDictionary()
+        )
 
     async def list(self, client: Client) -> Fetched[BackendList]:
-        """Return every backend, those that several instances list once.
+        """Return every backend; one that several instances list is returned once.
 
         Raises:
-            QRBackendsError: nothing is known, and the service cannot be asked.
+            QRBackendsError: no list is cached, and the service cannot be asked.
         """
         return await self._fetch(client, Request("backends"), None)
 
@@ -53,9 +55,9 @@ class VisitorCache:
         """Return a backend's entry in the list.
 
         Raises:
-            NotFound: no list has it; the service was not asked for it.
-            InstanceUnavailable: no list that came has it, and not all came.
-            QRBackendsError: nothing is known, and the service cannot be asked.
+            NotFound: no list has it; no request is sent for it.
+            InstanceUnavailable: no list has it, and some instances could not be listed.
+            QRBackendsError: no list is cached, and the service cannot be asked.
         """
         fleet = await self.list(client)
         for backend in fleet.value:
@@ -80,8 +82,8 @@ class VisitorCache:
         """Return a document of a backend that a list has.
 
         Raises:
-            NotFound: it has no such document.
-            QRBackendsError: it is not known, and the service cannot be asked.
+            NotFound: the backend has no such document.
+            QRBackendsError: the document is not cached, and the service cannot be asked.
         """
         request = Request(resource, backend.name, calibration_id, updated_before)
         return await self._fetch(client, request, backend.instance, refresh=refresh)
@@ -89,27 +91,27 @@ class VisitorCache:
     async def _fetch(
         self, client: Client, request: Request, instance: str | None, *, refresh: bool = False
     ) -> Fetched[Any]:
-        known = self._told.setdefault(client, {})
-        told = known.get((request, instance))
-        if told is not None and self._clock() < told.until:
-            if isinstance(told.found, QRBackendsError):
-                raise told.found.again()
+        known = self._answers.setdefault(client, {})
+        last = known.get((request, instance))
+        if last is not None and self._clock() < last.until:
+            if isinstance(last.found, QRBackendsError):
+                raise last.found.again()
             if not refresh:
-                return self._aged(told.found, told.at)
+                return self._aged(last.found, last.at)
         if len(known) >= _KEPT:
             known.clear()
         try:
             found = await client.fetch(request, instance=instance, refresh=refresh)
         except QRBackendsError as error:
-            now = self._clock()  # without the traceback, whose frames would be kept with it
-            known[request, instance] = _Told(error.again(), now, now + _PAUSE)
+            now = self._clock()  # again() has no traceback, which would keep its frames in memory
+            known[request, instance] = _Answer(error.again(), now, now + _PAUSE)
             raise
         if isinstance(found.value, BackendList):
             found = replace(found, value=_unique(found.value))
         now, lasting = self._clock(), _lasting(found)
         if lasting:
-            known[request, instance] = _Told(found, now, now + lasting)
-        else:  # the cache keeps it, within its bounds
+            known[request, instance] = _Answer(found, now, now + lasting)
+        else:  # the cache keeps the answer, within its limit of memory
             known.pop((request, instance), None)
         return found
 
@@ -119,15 +121,15 @@ class VisitorCache:
 
 
 def _lasting(found: Fetched[Any]) -> float:
-    """Return for how many seconds visitors are told the same without asking the cache."""
-    if not found.fresh_for:  # it is not kept, or there is nothing better
+    """Return the seconds for which visitors get this answer without a look into the cache."""
+    if not found.fresh_for:  # it is not cached, or it is stale
         return _PAUSE
-    if isinstance(found.value, BackendList):  # which is put together anew each time
+    if isinstance(found.value, BackendList):  # the client merges the lists anew at each call
         return min(found.fresh_for, _PAUSE) if found.value.errors else found.fresh_for
     return 0.0
 
 
 def _unique(backends: BackendList) -> BackendList:
-    """Return a list in which those that several instances list are once."""
+    """Return the list with each backend once, also where several instances list it."""
     found = {(one.region, one.name): one for one in reversed(backends)}
     return BackendList(reversed(found.values()), backends.errors)

@@ -137,7 +137,7 @@ def test_nobody_who_reads_stderr_is_no_failure(monkeypatch: pytest.MonkeyPatch) 
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stderr", Broken())
-    assert text.tell("something", 1) == 1
+    assert text.failed("something", 1) == 1
 
 
 class Wrapped:

@@ -184,7 +184,7 @@ def test_piped_it_writes_lines_and_with_json_objects() -> None:
     assert code == 130
     assert err.decode().splitlines() == [
         "Emulated data (synthetic), not from IBM's service.",
-        "Warning: no instance lists nowhere now; it is told when one does",
+        "Warning: no instance lists nowhere now; it is shown when one does",
     ]
     first = json.loads(seen.splitlines()[0])
     assert (first["kind"], first["backend"]) == ("present", "synthetic_falcon_27")
