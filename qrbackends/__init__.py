@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .cache.memory import Memory
     from .cache.policy import CachePolicy
     from .cache.stats import CacheStats, ClientStats, ResourceStats
-    from .cache.stores.base import Store
+    from .cache.stores.base import LeasingStore, Store
     from .cache.stores.file import FileStore
     from .cache.stores.redis import RedisStore
     from .cache.stores.sealed import StoreStats
@@ -151,6 +151,7 @@ __all__ = [
     "InstanceSearch",
     "InstanceUnavailable",
     "InvalidRequest",
+    "LeasingStore",
     "Limits",
     "Locked",
     "Memory",

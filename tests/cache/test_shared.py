@@ -24,6 +24,7 @@ from qrbackends import (
     Account,
     CachePolicy,
     Client,
+    FileStore,
     Forbidden,
     Instance,
     Memory,
@@ -31,6 +32,7 @@ from qrbackends import (
     RedisStore,
     Request,
     Secret,
+    Store,
 )
 from qrbackends.accounts.scope import Scopes
 from qrbackends.cache.stores import sealed as shared_tier
@@ -76,7 +78,7 @@ def wall() -> Clock:
     return Clock(1_790_000_000.0)
 
 
-def worker_of(emulator: Emulator, store: RedisStore, wall: Clock, key: int = 0) -> Client:
+def worker_of(emulator: Emulator, store: Store, wall: Clock, key: int = 0) -> Client:
     """Return what stands for a worker: a client with a memory of its own."""
     client = Client(emulator.account(key), cache=POLICY, memory=Memory(clock=wall), store=store)
     tier(client)._clock = wall
@@ -392,6 +394,52 @@ async def test_every_call_is_answered_though_redis_dies_and_comes_back(
                     pass
 
 
+# --- clients that share a file
+
+
+async def test_clients_that_share_a_file_share_answers(
+    emulator: Emulator, tmp_path: Path, wall: Clock
+) -> None:
+    path = tmp_path / "answers.sqlite"
+    async with (
+        FileStore(path, clock=wall) as store,
+        FileStore(path, clock=wall) as same,
+        worker_of(emulator, store, wall) as one,
+        worker_of(emulator, same, wall) as other,
+    ):
+        held = emulator.fault(Hold(), resource="properties", times=2)
+        asking = [asyncio.create_task(client.fetch(ASKED)) for client in (one, other)]
+        await held.reached(2)  # neither waits for the other
+        held.release()
+        assert [given.source for given in await asyncio.gather(*asking)] == ["origin"] * 2
+        assert emulator.count("properties") == 2
+        wall.now += 100
+        async with worker_of(emulator, same, wall) as later:
+            given = await later.fetch(ASKED)
+            assert (given.source, given.age) == ("shared", 100)
+        stats = other.stats().store
+        assert stats is not None
+        assert (stats.writes, stats.errors) == (1, 0)
+
+
+async def test_what_is_being_fetched_is_not_stored_in_a_file_once_it_is_invalidated(
+    emulator: Emulator, tmp_path: Path, wall: Clock
+) -> None:
+    async with (
+        FileStore(tmp_path / "answers.sqlite", clock=wall) as store,
+        worker_of(emulator, store, wall) as client,
+    ):
+        held = emulator.fault(Hold(), resource="properties")
+        asking = asyncio.create_task(client.fetch(ASKED))
+        await held.reached()
+        await client.invalidate()
+        held.release()
+        assert (await asking).source == "origin"
+        assert (await store.info()).entries == 0
+        assert (await client.fetch(ASKED)).source == "origin"
+        assert (await store.info()).entries == 1
+
+
 # --- workers in processes of their own
 
 
@@ -466,7 +514,7 @@ async def workers(
     try:
         for key in keys:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-W", "error", "-m", "tests.cache.test_shared"),
+                *(sys.executable, "-W", "error", "-m", __name__),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 cwd=ROOT,

@@ -29,8 +29,7 @@ def keep(path: Path, **values: bytes) -> None:
     async def put() -> None:
         async with FileStore(path) as store:
             for place, (name, value) in enumerate(values.items(), 1):
-                assert await store.acquire("s", name, "o", 60)
-                assert await store.put("s", name, value, 10_000 * place, "o")
+                assert await store.put("s", name, value, 10_000 * place)
 
     asyncio.run(put())
 

@@ -1,52 +1,85 @@
-"""What a store is: bytes outside this process, for other workers or a later run."""
+"""What a store is: bytes outside this process, for other processes or a later run."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Store(Protocol):
-    """Bytes by scope and name, with a time to live and a lease, in a place that several processes share.
+    """Bytes by scope and name, each with a time to live, in a place that several processes may share.
 
-    A method raises an OSError (`ConnectionError` among them) where the place cannot be reached, and anything
-    else where this one operation failed. Scopes and names are printable ASCII.
+    Every method raises an OSError, for example a `ConnectionError`, if the place cannot be reached, and any
+    other exception if this one operation failed. Scopes and names are printable ASCII.
+
+    A client that fetches through a plain `Store` does not wait for another process that fetches the same
+    answer. After `delete`, an answer whose fetch began before is not written any more, but only within the
+    client that deletes. A `LeasingStore` does both among all processes.
     """
 
     @property
     def timeout(self) -> float:
-        """Seconds that one operation, other than `wait`, may take."""
+        """Seconds that one operation may take, `LeasingStore.wait` excepted."""
         ...
 
     async def get(self, scope: str, name: str) -> bytes | None:
-        """Return what is stored, or None where there is nothing, or nothing of this kind."""
+        """Return the value; None if there is none, or if what is there is not of this store's format."""
         ...
 
-    async def acquire(self, scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
-        """Take the lease for so many seconds, unless another owner holds it; by force, even then.
+    async def put(self, scope: str, name: str, value: bytes, ttl: float) -> bool:
+        """Store a value for `ttl` seconds, in place of an older one; return whether it was stored."""
+        ...
 
-        A lease that was taken while its taker was cancelled is released by the taker.
+    async def names(self, scope: str) -> Sequence[str]:
+        """Return the names that have a value; some of the values may have expired meanwhile."""
+        ...
+
+    async def delete(self, scope: str, names: Iterable[str]) -> None:
+        """Delete the values of these names; a name without a value is no error.
+
+        That includes the value of a `put` that was called on this object before, and has not returned.
+        """
+        ...
+
+
+@runtime_checkable
+class LeasingStore(Store, Protocol):
+    """A `Store` that also elects which process fetches a value, by leases; the others wait for it.
+
+    A lease belongs to an owner, a random text, and ends after some seconds unless its owner renews it. So
+    no process waits long for one that was killed.
+    """
+
+    async def acquire(self, scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
+        """Give the lease to `owner` for `lease` seconds, and return True; False if another owner has it.
+
+        With `force`, take it from another owner. If the caller is cancelled, it has to call `release`: the
+        lease may have been given.
         """
         ...
 
     async def renew(self, scope: str, name: str, owner: str, lease: float) -> bool:
-        """Prolong the lease; False where the owner does not hold it any more."""
+        """Let the lease end `lease` seconds from now; return False if `owner` does not have it any more."""
         ...
 
-    async def put(self, scope: str, name: str, value: bytes, ttl: float, owner: str) -> bool:
-        """Store for `ttl` seconds, end the lease and wake who waits; only return False if it is lost."""
+    async def put(self, scope: str, name: str, value: bytes, ttl: float, owner: str | None = None) -> bool:
+        """Store a value for `ttl` seconds; return whether it was stored.
+
+        With an `owner`: only if this owner has the lease, which ends and wakes those who wait. Without
+        the lease, nothing is changed. Without an `owner`: whoever has the lease, who keeps it.
+        """
         ...
 
     async def release(self, scope: str, name: str, owner: str) -> None:
-        """End the lease, where the owner still holds it, and wake who waits."""
+        """End the lease if `owner` has it, and wake those who wait."""
         ...
 
     async def wait(self, scope: str, name: str, timeout: float) -> None:
-        """Return when the lease has ended, one way or another, and after `timeout` seconds at the latest."""
+        """Return when nobody has the lease, and after `timeout` seconds at the latest."""
         ...
 
     async def names(self, scope: str) -> Sequence[str]:
-        """Return the names that have a value or a lease; some may have ended meanwhile."""
+        """Return the names that have a value or a lease; some of both may have ended meanwhile."""
         ...
 
     async def delete(self, scope: str, names: Iterable[str]) -> None:
-        """Delete values and leases, and wake who waits; a leader's `put` is refused from then on."""
+        """Delete values and leases, and wake those who wait; later puts by their owners are refused."""
         ...

@@ -15,40 +15,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-import anyio
 from msgspec import Struct
 
 T = TypeVar("T")
 
 _APPLICATION = 0x71726273  # "qrbs", in the header of the file
-_SCHEMA = 1
+_SCHEMA = 2
 _TABLES = (
     """CREATE TABLE answers (
         scope TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, size INTEGER NOT NULL,
         expires REAL NOT NULL, PRIMARY KEY (scope, name))""",
     "CREATE INDEX answers_by_expiry ON answers (expires, size)",
-    """CREATE TABLE leases (
-        scope TEXT NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL,
-        begun REAL NOT NULL, until REAL NOT NULL, PRIMARY KEY (scope, name))""",
 )
 _EVICT = """DELETE FROM answers WHERE rowid IN (
     SELECT rowid FROM (
         SELECT rowid, sum(size) OVER (ORDER BY expires DESC, rowid DESC ROWS UNBOUNDED PRECEDING) AS kept
         FROM answers)
     WHERE kept > ?)"""
-_TAKE = """INSERT INTO leases (scope, name, owner, begun, until) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (scope, name) DO UPDATE
-    SET owner = excluded.owner, begun = excluded.begun, until = excluded.until
-    WHERE owner = excluded.owner OR ?"""
-_NAMES = """SELECT name FROM answers WHERE scope = ? AND expires > ?
-    UNION SELECT name FROM leases WHERE scope = ? AND until > ?"""
-
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
 _BESIDE = ("-journal", "-wal", "-shm")  # SQLite's own files, named after the database
-_POLL = 0.05  # seconds
-_ADJUSTED = 1.0  # seconds by which a clock is set back in passing
 _creating = threading.Lock()
-_TROUBLE = {  # what SQLite calls it: (what the system does, what is said)
+_TROUBLE = {  # SQLite's code: the errno and the text of the OSError
     sqlite3.SQLITE_BUSY: (errno.ETIMEDOUT, "another process keeps the cache locked"),
     sqlite3.SQLITE_FULL: (errno.ENOSPC, "no room is left for the cache"),
     sqlite3.SQLITE_READONLY: (errno.EROFS, "the cache cannot be written"),
@@ -58,15 +45,15 @@ _TROUBLE = {  # what SQLite calls it: (what the system does, what is said)
 
 
 class FileInfo(Struct, frozen=True):
-    """What a store's file holds.
+    """How much a store's file holds.
 
     Attributes:
         path: the file.
-        entries: answers in it that have not expired.
+        entries: number of answers in it that have not expired.
         bytes: their size.
-        file_bytes: the size of the file, and of what SQLite keeps beside it.
-        next_expiry: when the first of them expires.
-        last_expiry: when all of them will have expired.
+        file_bytes: size of the file and of the files that SQLite keeps beside it, in bytes.
+        next_expiry: when the first of these answers expires; None if there are none.
+        last_expiry: when the last of them expires; None if there are none.
     """
 
     path: str
@@ -80,16 +67,21 @@ class FileInfo(Struct, frozen=True):
 class FileStore:
     """A `Store` in an SQLite database that the processes of one user on one machine share.
 
-    Nobody else can read the file. It is opened at the first use, in a thread of the store's own, and is
-    never deleted; a file there that is not a store's is refused and left as it is. Every method raises an
-    OSError where the file cannot be used.
+    Processes share answers, not fetches: two that ask for an unknown answer at once both fetch it. After
+    `delete` or `clear`, a client refuses the answers of its own fetches that began before, which is good
+    enough for a file; another process may still write an answer whose fetch began before.
+
+    Only its user can read the file. A thread of the store's own opens it at the first use. The file is
+    never deleted; a file at this path that is not a store's is refused and left as it is. Every method
+    raises an OSError if the file cannot be used.
 
     Args:
-        path: the file; it and its directory are made when they are missing. Not on a network file system:
-            SQLite's log does not work there.
-        max_bytes: how much is kept; beyond it, what expires soonest goes.
-        clock: Unix seconds, as the other processes count them, too.
-        timeout: seconds that an operation may take; half of it may be spent waiting for other processes.
+        path: the file; it and its directory are made if they are missing. It must not be on a network file
+            system: SQLite's write-ahead log does not work there.
+        max_bytes: bytes of values that are kept; beyond that, the values that expire soonest are deleted.
+        clock: Unix seconds, as in the other processes.
+        timeout: seconds that an operation may take; at most half of it is spent waiting for other
+            processes.
     """
 
     def __init__(
@@ -111,11 +103,11 @@ class FileStore:
         self._closed = False
 
     async def open(self) -> None:
-        """Open the file now; for those who want to know at once whether it can be used."""
+        """Open the file now, to learn at once whether it can be used."""
         await self._do(lambda _: None)
 
     async def get(self, scope: str, name: str) -> bytes | None:
-        """Return what is stored, or None."""
+        """Return the value, or None if there is none."""
         found = await self._do(
             lambda db: db.execute(
                 "SELECT value FROM answers WHERE scope = ? AND name = ? AND expires > ? "
@@ -126,100 +118,51 @@ class FileStore:
         value = found[0][0] if found else None
         return value if isinstance(value, bytes) else None
 
-    async def acquire(self, scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
-        """Take the lease for so many seconds, unless another owner holds it; by force, even then."""
+    async def put(self, scope: str, name: str, value: bytes, ttl: float) -> bool:
+        """Store a value for `ttl` seconds, in place of an older one; return whether it was stored.
 
-        def take(db: sqlite3.Connection) -> bool:
-            with _transaction(db):
-                now = self._clock()
-                _drop_expired(db, now)
-                return db.execute(_TAKE, (scope, name, owner, now, now + lease, force)).rowcount > 0
-
-        try:
-            return await self._do(take)
-        except asyncio.CancelledError:
-            # It may be taken all the same, by an owner that will never know: nobody should wait for that.
-            if not self._closed:
-                self._worker.submit(self._work, lambda db: _end_lease(db, scope, name, owner))
-            raise
-
-    async def renew(self, scope: str, name: str, owner: str, lease: float) -> bool:
-        """Prolong the lease; False where the owner does not hold it any more."""
-
-        def prolong(db: sqlite3.Connection) -> bool:
-            with _transaction(db):
-                now = self._clock()
-                renewed = db.execute(
-                    "UPDATE leases SET begun = ?, until = ? "
-                    "WHERE scope = ? AND name = ? AND owner = ? AND until > ?",
-                    (now, now + lease, scope, name, owner, now),
-                )
-                return renewed.rowcount > 0
-
-        return await self._do(prolong)
-
-    async def put(self, scope: str, name: str, value: bytes, ttl: float, owner: str) -> bool:
-        """Store for `ttl` seconds and end the lease; False, and nothing else, if it is lost.
-
-        A value beyond `max_bytes` is not stored; the lease ends, and False is returned.
+        A value of more than `max_bytes` is not stored; an older one stays.
         """
 
-        def store(db: sqlite3.Connection) -> bool:
+        def store(db: sqlite3.Connection) -> None:
             with _transaction(db):
                 now = self._clock()
                 _drop_expired(db, now)
-                if not _end_lease(db, scope, name, owner) or len(value) > self.max_bytes:
-                    return False
                 db.execute("DELETE FROM answers WHERE scope = ? AND name = ?", (scope, name))
                 _evict(db, self.max_bytes - len(value))
                 db.execute(
                     "INSERT INTO answers (scope, name, value, size, expires) VALUES (?, ?, ?, ?, ?)",
                     (scope, name, value, len(value), now + ttl),
                 )
-                return True
 
-        return await self._do(store)
-
-    async def release(self, scope: str, name: str, owner: str) -> None:
-        """End the lease, where the owner still holds it."""
-        await self._do(lambda db: _end_lease(db, scope, name, owner))
-
-    async def wait(self, scope: str, name: str, timeout: float) -> None:
-        """Return when the lease has ended, and after `timeout` seconds at the latest."""
-
-        def is_held(db: sqlite3.Connection) -> bool:
-            now = self._clock()
-            held = "SELECT 1 FROM leases WHERE scope = ? AND name = ? AND until > ? AND begun <= ?"
-            return bool(db.execute(held, (scope, name, now, now + _ADJUSTED)).fetchall())
-
-        with anyio.move_on_after(timeout):
-            # SQLite tells no other process that something has changed. A look takes less than 1 ms, and
-            # an answer of the service hundreds.
-            while await self._do(is_held):  # noqa: ASYNC110
-                await anyio.sleep(_POLL)
+        if len(value) > self.max_bytes:
+            return False
+        await self._do(store)
+        return True
 
     async def names(self, scope: str) -> Sequence[str]:
-        """Return the names that have a value or a lease."""
+        """Return the names that have a value."""
 
         def find(db: sqlite3.Connection) -> list[str]:
-            now = self._clock()
-            return [name for (name,) in db.execute(_NAMES, (scope, now, scope, now)).fetchall()]
+            found = db.execute(
+                "SELECT name FROM answers WHERE scope = ? AND expires > ?", (scope, self._clock())
+            )
+            return [name for (name,) in found.fetchall()]
 
         return await self._do(find)
 
     async def delete(self, scope: str, names: Iterable[str]) -> None:
-        """Delete values and leases; a leader's `put` is refused from then on."""
+        """Delete the values of these names, also those of a `put` that was called on this object before."""
         places = [(scope, name) for name in names]
 
         def drop(db: sqlite3.Connection) -> None:
             with _transaction(db):
                 db.executemany("DELETE FROM answers WHERE scope = ? AND name = ?", places)
-                db.executemany("DELETE FROM leases WHERE scope = ? AND name = ?", places)
 
         await self._do(drop)
 
     async def info(self) -> FileInfo:
-        """Return how much there is."""
+        """Return how much the file holds now."""
 
         def count(db: sqlite3.Connection) -> FileInfo:
             ((entries, size, first, last),) = db.execute(
@@ -234,14 +177,13 @@ class FileStore:
         return await self._do(count)
 
     async def clear(self) -> int:
-        """Delete all answers and leases of all scopes, and shrink the file; return how many answers."""
+        """Delete all answers of all scopes and shrink the file; return how many answers were deleted."""
 
         def empty(db: sqlite3.Connection) -> int:
             with _transaction(db):
                 _drop_expired(db, self._clock())
                 removed = db.execute("DELETE FROM answers").rowcount
-                db.execute("DELETE FROM leases")
-            with suppress(sqlite3.OperationalError):  # another process is at it: it shrinks another time
+            with suppress(sqlite3.OperationalError):  # another process uses it: it shrinks another time
                 db.execute("VACUUM")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             return removed
@@ -249,11 +191,11 @@ class FileStore:
         return await self._do(empty)
 
     async def aclose(self) -> None:
-        """Close the file once what has begun is done; what comes later fails. It may be called again."""
+        """Close the file when the operations called before are done; later ones fail. It may be repeated."""
         if self._closed:
             return
         self._closed = True
-        # It is closed even if this is cancelled: the cancellation reaches what is waited for and no more.
+        # A cancellation ends the waiting below, and not the closing itself.
         self._worker.submit(self._disconnect)
         closed = asyncio.get_running_loop().run_in_executor(self._worker, lambda: None)
         self._worker.shutdown(wait=False)
@@ -268,7 +210,7 @@ class FileStore:
         await self.aclose()
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Work in the worker. What is cancelled is not begun, or done to its end; never half of it."""
+        """Run an operation in the worker thread. If cancelled, it is done completely or not at all."""
         if self._closed:
             raise OSError(errno.EBADF, "the store is closed", str(self.path))
         return await asyncio.get_running_loop().run_in_executor(self._worker, self._work, work)
@@ -276,7 +218,7 @@ class FileStore:
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             if self._connection is not None and self._identity() != self._opened:
-                self._disconnect()  # somebody has removed the file
+                self._disconnect()  # another process has removed or replaced the file
             if self._connection is None:
                 self._connection = self._connect()
                 self._opened = self._identity()
@@ -290,7 +232,7 @@ class FileStore:
             raise trouble from error
 
     def _identity(self) -> tuple[int, int] | None:
-        """Return what tells the file from another one of this name, or None where there is none."""
+        """Return device and inode number of the file; None if there is no file."""
         try:
             status = self.path.stat()
         except OSError:
@@ -298,7 +240,7 @@ class FileStore:
         return status.st_dev, status.st_ino
 
     def _trouble(self, error: sqlite3.DatabaseError) -> OSError | None:
-        """Return what the file's trouble is; None where only this operation made no sense."""
+        """Return the error to raise if the file cannot be used; None if only this operation was wrong."""
         if not isinstance(error, sqlite3.OperationalError) and type(error) is not sqlite3.DatabaseError:
             return None
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest is detail
@@ -317,7 +259,7 @@ class FileStore:
         try:
             if not self._is_ours(db):
                 raise OSError(*_TROUBLE[sqlite3.SQLITE_NOTADB], str(self.path))
-            for file in self._files:  # only now: whose it was is known, and SQLite makes its own files alike
+            for file in self._files:  # only now, as it is known to be a store's
                 _make_private(file)
             self._prepare(db)
         except BaseException:  # whatever stops it: nobody else has the connection, to close it
@@ -336,8 +278,8 @@ class FileStore:
             if _number(db, "user_version") != _SCHEMA:
                 _make_tables(db)
             _drop_expired(db, self._clock())
-        # A log lets readers and a writer work at once, and no write waits for the disk. It stays so for
-        # ever; where another process is at it just now, or the file system cannot do it, it is not needed.
+        # With a write-ahead log, readers and a writer work at once, and no write waits for the disk. The
+        # file keeps this mode. If it cannot be set now, the store works without it.
         with suppress(sqlite3.OperationalError):
             db.execute("PRAGMA journal_mode = WAL").fetchall()
 
@@ -356,7 +298,7 @@ class FileStore:
 
 @contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Let no other process write meanwhile, and do all of it or nothing."""
+    """Lock out other writers, and do all of the statements or none."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -366,26 +308,19 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
             db.execute("ROLLBACK")
 
 
-def _end_lease(db: sqlite3.Connection, scope: str, name: str, owner: str) -> bool:
-    ended = db.execute("DELETE FROM leases WHERE scope = ? AND name = ? AND owner = ?", (scope, name, owner))
-    return ended.rowcount > 0
-
-
 def _drop_expired(db: sqlite3.Connection, now: float) -> None:
     db.execute("DELETE FROM answers WHERE expires <= ?", (now,))
-    # One that will only begin is of a time when the clock was wrong: nobody should wait until then.
-    db.execute("DELETE FROM leases WHERE until <= ? OR begun > ?", (now, now + _ADJUSTED))
 
 
 def _evict(db: sqlite3.Connection, room: int) -> None:
-    """Delete what expires soonest, until no more than `room` bytes are left."""
+    """Delete the values that expire soonest, until at most `room` bytes are left."""
     ((size,),) = db.execute("SELECT coalesce(sum(size), 0) FROM answers").fetchall()
     if size > room:
         db.execute(_EVICT, (room,))
 
 
 def _make_tables(db: sqlite3.Connection) -> None:
-    """Make the tables anew, instead of those of another version: it is a cache, and nothing is migrated."""
+    """Make empty tables in place of those of another version: a cache needs no migration."""
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
         if not name.startswith("sqlite_"):
             db.execute('DROP TABLE "{}"'.format(name.replace('"', '""')))
@@ -401,18 +336,18 @@ def _number(db: sqlite3.Connection, pragma: str) -> int:
 
 
 def _make_directory(path: Path) -> None:
-    """Make a directory and those above it, where they are missing, for this user only."""
+    """Make a directory and those above it if they are missing, for this user only."""
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):
         directory.mkdir(_PRIVATE_DIRECTORY, exist_ok=True)
 
 
 def _created(path: Path) -> bool:
-    """Make an empty file that nobody else can read; False where there is something already."""
-    with _creating:  # closing a file ends all locks of this process on it, another store's included
+    """Make an empty file that only this user can read; return False if there is a file already."""
+    with _creating:  # POSIX: closing a file ends all locks of this process on it, another store's too
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE_FILE)
-        except FileExistsError:  # a symbolic link that leads nowhere, too
+        except FileExistsError:  # also for a symbolic link without a target
             return False
         path.chmod(_PRIVATE_FILE)  # a umask may have taken too much
         os.close(descriptor)
@@ -420,7 +355,7 @@ def _created(path: Path) -> bool:
 
 
 def _check(path: Path) -> None:
-    """Refuse what somebody else may have put there."""
+    """Raise an OSError for a file that another user may have put there."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -444,5 +379,5 @@ def _instant(seconds: float | None) -> datetime | None:
         return None
     try:
         return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):  # for ever, or as good as that
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999: never
         return datetime.max.replace(tzinfo=UTC)

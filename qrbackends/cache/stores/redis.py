@@ -62,15 +62,18 @@ redis.call('PEXPIRE', lease, px)
 named(names, name, px)
 return 1
 """
-# The lease ends even where there is no room for the value: nobody has to wait for one that does not come.
+# The lease ends even if there is no room for the value: nobody has to wait for a value that does not come.
+# An empty owner stands for none.
 _PUT = f"""{_HOLDER}{_NAMED}
 local lease, names, value = KEYS[1], KEYS[2], KEYS[3]
 local owner, px, name = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-if holder(lease) ~= owner then return 0 end
+if owner ~= '' and holder(lease) ~= owner then return 0 end
 local stored = redis.pcall('SET', value, ARGV[4], 'PX', px)
 if not stored.err then named(names, name, px) end
-redis.call('DEL', lease)
-redis.pcall('PUBLISH', lease, '')
+if owner ~= '' then
+  redis.call('DEL', lease)
+  redis.pcall('PUBLISH', lease, '')
+end
 if stored.err then return stored end
 return 1
 """
@@ -107,7 +110,7 @@ end
 
 
 class RedisStore:
-    """A `Store` in Redis 6 or Valkey, or later versions of them.
+    """A `LeasingStore` in Redis 6 or Valkey, or later versions of them.
 
     It belongs to whoever makes it, who closes it after the clients that use it, and to the event loop in
     which it is first used. It connects when it is first needed, and again after a connection was lost.
@@ -156,10 +159,14 @@ class RedisStore:
         keys = (self._lease(scope, name), self._names(scope))
         return bool(await self._script(_RENEW, keys, owner, _milliseconds(lease), name))
 
-    async def put(self, scope: str, name: str, value: bytes, ttl: float, owner: str) -> bool:
-        """Store for `ttl` seconds, end the lease, wake who waits; False, and nothing else, if it is lost."""
+    async def put(self, scope: str, name: str, value: bytes, ttl: float, owner: str | None = None) -> bool:
+        """Store a value for `ttl` seconds; return whether it was stored.
+
+        With an `owner`: only if this owner has the lease, which ends and wakes those who wait. Without
+        the lease, nothing is changed. Without an `owner`: whoever has the lease, who keeps it.
+        """
         keys = (self._lease(scope, name), self._names(scope), self._value(scope, name))
-        return bool(await self._script(_PUT, keys, owner, _milliseconds(ttl), name, value))
+        return bool(await self._script(_PUT, keys, owner or "", _milliseconds(ttl), name, value))
 
     async def release(self, scope: str, name: str, owner: str) -> None:
         """End the lease, where the owner still holds it, and wake who waits."""

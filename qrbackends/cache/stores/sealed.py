@@ -1,4 +1,4 @@
-"""A store, made safe to use: sealed going in, believed in nothing coming out, and its trouble no caller's."""
+"""A store, made safe to use: values are authenticated, and errors of the store are logged, not raised."""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ import anyio
 from msgspec import Struct
 
 from ...accounts.scope import Scope
-from .base import Store
+from .base import LeasingStore, Store
 
 T = TypeVar("T")
 logger = logging.getLogger("qrbackends.store")
@@ -64,30 +64,36 @@ class StoreStats(Struct, frozen=True):
 
 
 class Shared:
-    """A store, made safe to use. None of its methods fails.
+    """A store, made safe to use: values are authenticated, and no method raises an error of the store.
+
+    With a `LeasingStore`, one worker fetches an answer and the others wait for it. With a plain `Store`,
+    whoever asks fetches. Then `delete`, and `lead` with `force`, refuse the older answers of the fetches
+    that began before through this object; those of other processes may still be written.
 
     Args:
         store: where the bytes are.
-        limit: bytes of an answer, once unpacked.
-        clock: Unix seconds, as other machines count them, too.
+        limit: bytes that an answer may have, decompressed.
+        clock: Unix seconds, as on the other machines.
     """
 
     def __init__(self, store: Store, limit: int, clock: Callable[[], float] = time.time) -> None:
         self._store = store
+        self._leasing = store if isinstance(store, LeasingStore) else None
         self._limit = limit
         self._clock = clock
         self._failed_at = -inf
         self._down = False
         self._told: set[str] = set()
         self._turns = anyio.CapacityLimiter(_AT_ONCE)
+        self._fetching: set[tuple[str, str, str]] = set()  # scope, name, owner; with a plain store only
         self.hits = self.misses = self.rejected = self.errors = self.writes = 0
 
     def stats(self) -> StoreStats:
-        """Return what it did until now."""
+        """Return the counts since this object was made."""
         return StoreStats(self.hits, self.misses, self.rejected, self.errors, self.writes)
 
     async def get(self, scope: Scope, name: str) -> Stored | None:
-        """Return the answer stored under this name, or None."""
+        """Return the answer stored under this name; None if there is none, or the store fails."""
         sealed = await self._attempt(lambda: self._store.get(scope.id, name), _FAILED)
         if sealed is None or sealed is _FAILED:
             self.misses += sealed is None
@@ -101,16 +107,23 @@ class Shared:
         return stored
 
     async def lead(self, scope: Scope, name: str, *, force: bool = False) -> "Lease | None":
-        """Return the right to fetch for everybody; None while another worker has it.
+        """Return the right to fetch an answer and to store it; None while another worker has it.
 
-        Where the store cannot say, everybody leads.
+        With a plain store, and while a store fails, every caller gets the right. With `force`, an answer
+        that another worker fetches now is not stored.
         """
         lease = Lease(self, scope, name, secrets.token_hex(16))
+        leasing = self._leasing
+        if leasing is None:
+            if force:
+                self._refuse(scope, [name])
+            self._fetching.add((scope.id, name, lease.owner))
+            return lease
         try:
             acquired = await self._attempt(
-                lambda: self._store.acquire(scope.id, name, lease.owner, LEASE, force=force), None
+                lambda: leasing.acquire(scope.id, name, lease.owner, LEASE, force=force), None
             )
-        except BaseException:  # cancelled: the store may have given it by now
+        except BaseException:  # cancelled: the store may have given the lease by now
             await lease.release()
             raise
         if acquired is False:
@@ -119,39 +132,68 @@ class Shared:
         return lease
 
     async def wait(self, scope: Scope, name: str) -> bool:
-        """Return when the worker that leads has answered, failed or died; False where that cannot be told."""
+        """Return True when the worker that leads has stored, failed or died; False if that cannot be known.
+
+        It waits for `LEASE` seconds at most. With a plain store, it returns False at once.
+        """
+        leasing = self._leasing
+        if leasing is None:
+            return False
 
         async def waited() -> bool:
-            await self._store.wait(scope.id, name, LEASE)
+            await leasing.wait(scope.id, name, LEASE)
             return True
 
         return await self._attempt(waited, False, LEASE)
 
     async def names(self, scope: Scope) -> Sequence[str]:
-        """Return the names in a scope."""
-        return await self._attempt(lambda: self._store.names(scope.id), ())
+        """Return the names that are stored in a scope, or fetched for it now."""
+        names: Sequence[str] = await self._attempt(lambda: self._store.names(scope.id), ())
+        fetching = {name for scope_id, name, _ in self._fetching if scope_id == scope.id}
+        return (*names, *fetching.difference(names)) if fetching else names
 
     async def delete(self, scope: Scope, names: Sequence[str]) -> None:
-        """Delete some names of a scope; what is being fetched for them is not stored."""
+        """Delete the answers of these names; those that are being fetched now are not stored."""
         if names:
+            self._refuse(scope, names)
             await self._attempt(lambda: self._store.delete(scope.id, names), None)
 
     async def renew(self, scope: Scope, name: str, owner: str) -> bool:
-        """Prolong a lease; False where it is lost. While the store cannot say, it is hoped for."""
-        return await self._attempt(lambda: self._store.renew(scope.id, name, owner, LEASE), True)
+        """Prolong a lease by `LEASE` seconds; return False if it is lost, True while the store fails."""
+        leasing = self._leasing
+        if leasing is None:
+            return (scope.id, name, owner) in self._fetching
+        return await self._attempt(lambda: leasing.renew(scope.id, name, owner, LEASE), True)
 
     async def put(self, scope: Scope, name: str, owner: str, body: bytes, ttl: float) -> bool:
-        """Store what a leader fetched, and end the lease; return whether that was done."""
+        """Store what the owner of a lease fetched, and end the lease; return whether it was stored."""
         fetched_at = self._clock()
         sealed = await _off_loop(len(body), lambda: self._seal(scope, name, body, fetched_at))
-        put = self._store.put
-        done = await self._attempt(lambda: put(scope.id, name, sealed, ttl, owner), False)
+        done = await self._attempt(lambda: self._put(scope.id, name, owner, sealed, ttl), False)
         self.writes += done
         return done
 
     async def release(self, scope: Scope, name: str, owner: str) -> None:
-        """End a lease."""
-        await self._attempt(lambda: self._store.release(scope.id, name, owner), None)
+        """End a lease, if its owner still has it."""
+        self._fetching.discard((scope.id, name, owner))
+        leasing = self._leasing
+        if leasing is not None:
+            await self._attempt(lambda: leasing.release(scope.id, name, owner), None)
+
+    async def _put(self, scope_id: str, name: str, owner: str, sealed: bytes, ttl: float) -> bool:
+        if self._leasing is not None:
+            return await self._leasing.put(scope_id, name, sealed, ttl, owner)
+        # Nothing is awaited between this check and the call, so no `delete` can come between them.
+        if (scope_id, name, owner) not in self._fetching:
+            return False
+        stored = await self._store.put(scope_id, name, sealed, ttl)
+        self._fetching.discard((scope_id, name, owner))
+        return stored
+
+    def _refuse(self, scope: Scope, names: Sequence[str]) -> None:
+        """Let no answer be stored under these names whose fetch has begun; with a plain store only."""
+        refused = {(scope.id, name) for name in names}
+        self._fetching = {place for place in self._fetching if place[:2] not in refused}
 
     async def _attempt(self, operation: Callable[[], Awaitable[T]], default: T, longer: float = 0.0) -> T:
         """Return what an operation returns, or the default where it fails or the store is left alone."""
@@ -212,7 +254,7 @@ class Shared:
 
 
 class Lease:
-    """The right to fetch one answer for all workers, renewed until it is put or released."""
+    """The right to fetch one answer and to store it for other workers, until `put` or `release`."""
 
     def __init__(self, shared: Shared, scope: Scope, name: str, owner: str) -> None:
         self.owner = owner
@@ -222,23 +264,23 @@ class Lease:
         self._ended = False
 
     def begin(self) -> None:
-        """Renew it from now on."""
+        """Renew the lease in the background from now on."""
         self._renewing = asyncio.create_task(self._renew())
 
     async def put(self, body: bytes, ttl: float) -> None:
-        """Store the answer for everybody, and end it; does neither where the lease was lost."""
+        """Store the answer for `ttl` seconds and end the lease; does neither if the lease was lost."""
         self._ended = await self._shared.put(*self._place, body, ttl)
         if self._ended:
-            await self._rest()
+            await self._stop_renewing()
 
     async def release(self) -> None:
-        """End it, if it has not ended already."""
+        """End the lease, if it has not ended."""
         with anyio.CancelScope(shield=True):
-            await self._rest()
+            await self._stop_renewing()
             if not self._ended:
                 await self._shared.release(*self._place)
 
-    async def _rest(self) -> None:
+    async def _stop_renewing(self) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait([self._renewing])

@@ -5,12 +5,10 @@
 import asyncio
 import errno
 import os
-import signal
 import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -24,7 +22,7 @@ from hypothesis import strategies as st
 
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
-from qrbackends.cache.stores.base import Store
+from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.file import FileInfo, FileStore
 from qrbackends.cache.stores.sealed import Shared
 
@@ -32,40 +30,25 @@ from ...waiting import until
 
 pytestmark = pytest.mark.anyio
 
-LEASE = 5.0
 BESIDE = ("-wal", "-shm", "-journal")
 
-# What each of several processes does: it counts up, under the lease, and notes that it is alone.
-COUNTING = """
-import asyncio, pathlib, sys
-from qrbackends.cache.stores.file import FileStore
-
-path, owner, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
-inside = pathlib.Path(path).with_name("inside")
-
-async def count():
-    for number in range(rounds):
-        async with FileStore(path, timeout=60) as store:
-            while not await store.acquire("s", "n", f"{owner}-{number}", 600):
-                await store.wait("s", "n", 600)
-            inside.touch(exist_ok=False)
-            known = int(await store.get("s", "n") or 0)
-            inside.unlink()
-            assert await store.put("s", "n", b"%d" % (known + 1), 600, f"{owner}-{number}")
-
-asyncio.run(count())
-"""
-
-HOLDING = """
+# What each of several processes does: it puts a name of its own and the name that all put, and reads that.
+WRITING = """
 import asyncio, sys
 from qrbackends.cache.stores.file import FileStore
 
-async def hold():
-    async with FileStore(sys.argv[1]) as store:
-        print(await store.acquire("s", "n", "killed", 600), flush=True)
-        await asyncio.Event().wait()
+path, owner, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
-asyncio.run(hold())
+async def write():
+    for number in range(rounds):
+        async with FileStore(path, timeout=60) as store:
+            assert await store.put("s", f"{owner}-{number}", owner.encode(), 600)
+            assert await store.put("s", "common", owner.encode() * 100_000, 600)
+            common = await store.get("s", "common")
+            assert common == common[:1] * 100_000, "one process's value, and whole"
+            await store.delete("s", [f"{owner}-{number - 1}"])
+
+asyncio.run(write())
 """
 
 LOCKING = """
@@ -142,12 +125,6 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-async def keep(store: FileStore, name: str, value: bytes, ttl: float = 60.0, scope: str = "s") -> bool:
-    """Put a value as a leader does."""
-    assert await store.acquire(scope, name, "o", LEASE)
-    return await store.put(scope, name, value, ttl, "o")
-
-
 async def refused(store: FileStore) -> OSError:
     """Return why a store cannot be used."""
     with pytest.raises(OSError) as raised:  # noqa: PT011
@@ -156,18 +133,19 @@ async def refused(store: FileStore) -> OSError:
     return raised.value
 
 
-# --- values and leases
+# --- values
 
 
 def test_it_is_a_store(path: Path) -> None:
     store: Store = FileStore(path)
     assert store.timeout == 2.0
+    assert not isinstance(store, LeasingStore)
 
 
 async def test_what_is_put_is_there_in_the_next_run(path: Path) -> None:
     async with FileStore(path) as first:
         assert await first.get("s", "n") is None
-        assert await keep(first, "n", b"\x00value")
+        assert await first.put("s", "n", b"\x00value", 60)
     async with FileStore(str(path)) as second:
         assert await second.get("s", "n") == b"\x00value"
         assert await second.get("s", "m") is None
@@ -180,12 +158,12 @@ async def test_a_relative_path_is_meant_where_one_is_now(
     monkeypatch.chdir(tmp_path)
     async with FileStore("a b?#%.sqlite") as store:
         monkeypatch.chdir("/")
-        assert await keep(store, "n", b"v")
+        assert await store.put("s", "n", b"v", 60)
     assert (tmp_path / "a b?#%.sqlite").exists()
 
 
 async def test_values_end(store: FileStore, clock: Clock) -> None:
-    assert await keep(store, "n", b"v", 60)
+    assert await store.put("s", "n", b"v", 60)
     clock.now += 59.9
     assert await store.get("s", "n") == b"v"
     clock.now += 0.1
@@ -193,113 +171,76 @@ async def test_values_end(store: FileStore, clock: Clock) -> None:
     assert await store.names("s") == []
 
 
-async def test_one_leads(store: FileStore) -> None:
-    assert await store.acquire("s", "n", "a", LEASE)
-    assert not await store.acquire("s", "n", "b", LEASE)
-    assert await store.acquire("s", "n", "a", LEASE), "it is its own"
-    assert await store.acquire("s", "m", "b", LEASE)
-    assert await store.acquire("t", "n", "b", LEASE)
+async def test_a_put_replaces_what_was_there(store: FileStore, clock: Clock) -> None:
+    assert await store.put("s", "n", b"old", 60)
+    assert await store.put("s", "n", b"new", 120)
+    clock.now += 60
+    assert await store.get("s", "n") == b"new"
+    assert (await store.info()).entries == 1
 
 
-async def test_a_lease_ends(store: FileStore, clock: Clock) -> None:
-    assert await store.acquire("s", "n", "a", LEASE)
-    clock.now += LEASE - 0.1
-    assert await store.renew("s", "n", "a", LEASE)
-    clock.now += LEASE - 0.1
-    assert not await store.acquire("s", "n", "b", LEASE)
-    clock.now += 0.1
-    assert not await store.renew("s", "n", "a", LEASE)
-    assert await store.acquire("s", "n", "b", LEASE)
-    assert not await store.renew("s", "n", "a", LEASE)
-
-
-async def test_a_put_without_the_lease_is_refused_and_changes_nothing(store: FileStore, clock: Clock) -> None:
-    assert await keep(store, "n", b"old")
-    assert not await store.put("s", "n", b"new", 60, "o"), "it has ended with the first"
-    assert await store.acquire("s", "n", "a", LEASE)
-    clock.now += LEASE
-    assert not await store.put("s", "n", b"new", 60, "a"), "it is over"
-    assert await store.acquire("s", "n", "b", LEASE)
-    assert await store.acquire("s", "n", "c", LEASE, force=True)
-    assert not await store.put("s", "n", b"new", 60, "b"), "another has it, by force"
-    assert await store.get("s", "n") == b"old"
-    assert await store.put("s", "n", b"newest", 60, "c")
-    assert await store.get("s", "n") == b"newest"
-
-
-async def test_a_put_after_a_delete_is_refused(store: FileStore) -> None:
+async def test_what_is_deleted_is_gone_and_the_rest_stays(store: FileStore) -> None:
     for name in ("n", "m"):
-        assert await keep(store, name, b"old")
-    assert await store.acquire("s", "n", "a", LEASE)
+        assert await store.put("s", name, b"v", 60)
+    assert await store.put("t", "n", b"v", 60)
     await store.delete("s", (name for name in ("n", "none such")))
-    assert not await store.put("s", "n", b"new", 60, "a")
+    assert await store.names("s") == ["m"]
     assert await store.get("s", "n") is None
-    assert await store.get("s", "m") == b"old"
+    assert await store.get("t", "n") == b"v"
 
 
-async def test_a_lease_is_released_by_its_owner_only(store: FileStore) -> None:
-    assert await store.acquire("s", "n", "a", LEASE)
-    await store.release("s", "n", "b")
-    assert not await store.acquire("s", "n", "b", LEASE)
-    await store.release("s", "n", "a")
-    assert await store.acquire("s", "n", "b", LEASE)
+async def test_a_delete_reaches_a_put_that_was_called_before(store: FileStore, start: Start) -> None:
+    await store.open()
+    process = start(LOCKING, store.path)
+    assert said(process) == "True\n"
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.put, "s", "n", b"v", 60)
+        group.start_soon(store.delete, "s", ["n"])
+        await until(lambda: store._worker._work_queue.qsize() == 1)  # the put waits for the lock
+        process.kill()
+        process.wait()
+    assert await store.get("s", "n") is None
 
 
-async def test_a_lease_of_a_time_when_the_clock_was_wrong_holds_nobody_up(
-    store: FileStore, clock: Clock
-) -> None:
-    clock.now += 86400
-    for name in ("n", "m"):
-        assert await store.acquire("s", name, "a", LEASE)
-    clock.now -= 86400
-    await store.wait("s", "n", 600)
-    assert await store.acquire("s", "n", "b", LEASE)
-    assert await store.renew("s", "n", "b", LEASE)
-    clock.now -= 0.5
-    assert not await store.acquire("s", "n", "c", LEASE), "clocks are set by so little all the time"
-
-
-async def test_names_are_those_of_values_and_leases(store: FileStore) -> None:
-    assert await keep(store, "value", b"v")
-    assert await keep(store, "both", b"v")
-    assert await store.acquire("s", "both", "o", LEASE)
-    assert await store.acquire("s", "lease", "o", LEASE)
-    assert await keep(store, "elsewhere", b"v", scope="t")
-    assert sorted(await store.names("s")) == ["both", "lease", "value"]
+async def test_names_are_those_of_values(store: FileStore) -> None:
+    assert await store.put("s", "one", b"v", 60)
+    assert await store.put("s", "two", b"v", 60)
+    assert await store.put("t", "elsewhere", b"v", 60)
+    assert sorted(await store.names("s")) == ["one", "two"]
 
 
 async def test_what_has_ended_is_removed(path: Path, clock: Clock) -> None:
-    def rows() -> tuple[int, int]:
+    def rows() -> int:
         with closing(sqlite3.connect(path)) as db:
-            counts = db.execute("SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM leases)")
-            answers, leases = counts.fetchone()
-            return answers, leases
+            (count,) = db.execute("SELECT count(*) FROM answers").fetchone()
+            assert isinstance(count, int)
+            return count
 
     async with FileStore(path, clock=clock) as store:
-        assert await keep(store, "n", b"v", 60)
-        assert await store.acquire("s", "m", "a", LEASE)
-        assert rows() == (1, 1)
+        for name in ("n", "m"):
+            assert await store.put("s", name, b"v", 60)
+        assert rows() == 2
         clock.now += 60
-        assert await store.acquire("s", "o", "a", LEASE)
-        assert rows() == (0, 1)
+        assert await store.put("s", "o", b"v", 60)
+        assert rows() == 1
     clock.now += 60
     async with FileStore(path, clock=clock) as store:
         await store.open()
-        assert rows() == (0, 0)
+        assert rows() == 0
 
 
 async def test_what_is_no_value_is_none(store: FileStore) -> None:
-    assert await keep(store, "n", b"v")
+    assert await store.put("s", "n", b"v", 60)
     with closing(sqlite3.connect(store.path)) as db, db:
         db.execute("UPDATE answers SET value = 'text'")
     assert await store.get("s", "n") is None
 
 
 async def test_what_makes_no_sense_is_not_the_files_trouble(store: FileStore) -> None:
-    assert await store.acquire("s", "n", "a", LEASE)
+    assert await store.put("s", "n", b"v", 60)
     with pytest.raises(sqlite3.IntegrityError):
-        await store.put("s", "n", b"v", float("nan"), "a")
-    assert await store.put("s", "n", b"v", 60, "a"), "and nothing of it was done"
+        await store.put("s", "n", b"new", float("nan"))
+    assert await store.get("s", "n") == b"v", "and nothing of it was done"
 
 
 @given(
@@ -316,7 +257,7 @@ def test_any_bytes_under_any_names(
         path = tmp_path_factory.mktemp("store") / "answers.sqlite"
         async with FileStore(path) as store:
             for (scope, name), value in values.items():
-                assert await keep(store, name, value, scope=scope)
+                assert await store.put(scope, name, value, 60)
             assert {place: await store.get(*place) for place in values} == values
             for scope in {scope for scope, _ in values}:
                 assert set(await store.names(scope)) == {n for s, n in values if s == scope}
@@ -332,31 +273,29 @@ def test_any_bytes_under_any_names(
 async def test_beyond_the_limit_what_ends_soonest_goes(path: Path, clock: Clock) -> None:
     async with FileStore(path, max_bytes=100, clock=clock) as store:
         for name, ttl in (("long", 300), ("short", 100), ("middle", 200)):
-            assert await keep(store, name, b"x" * 30, ttl)
-        assert await keep(store, "new", b"x" * 20, 1)
+            assert await store.put("s", name, b"x" * 30, ttl)
+        assert await store.put("s", "new", b"x" * 20, 1)
         assert sorted(await store.names("s")) == ["long", "middle", "new"], "what is new is wanted"
-        assert await keep(store, "middle", b"x" * 50, 200)
+        assert await store.put("s", "middle", b"x" * 50, 200)
         assert sorted(await store.names("s")) == ["long", "middle", "new"], "the old one makes room"
-        assert await keep(store, "all", b"x" * 100, 1)
+        assert await store.put("s", "all", b"x" * 100, 1)
         assert await store.names("s") == ["all"]
 
 
-async def test_a_value_beyond_the_limit_ends_the_lease_and_is_not_kept(path: Path) -> None:
+async def test_a_value_beyond_the_limit_is_not_kept(path: Path) -> None:
     async with FileStore(path, max_bytes=100) as store:
-        assert await keep(store, "other", b"v")
-        assert not await keep(store, "n", b"x" * 101)
+        assert await store.put("s", "other", b"v", 60)
+        assert not await store.put("s", "n", b"x" * 101, 60)
         assert await store.get("s", "n") is None
         assert await store.get("s", "other") == b"v"
-        assert await store.acquire("s", "n", "another", LEASE)
 
 
 async def test_info_and_clear(store: FileStore, clock: Clock) -> None:
     before = await store.info()
     assert (before.entries, before.bytes, before.next_expiry, before.last_expiry) == (0, 0, None, None)
-    assert await keep(store, "n", b"x" * 50_000, 60)
-    assert await keep(store, "m", b"x" * 50_000, float("inf"), scope="t")
-    assert await keep(store, "gone", b"x" * 50_000, 30)
-    assert await store.acquire("s", "n", "a", LEASE * 10)
+    assert await store.put("s", "n", b"x" * 50_000, 60)
+    assert await store.put("t", "m", b"x" * 50_000, float("inf"))
+    assert await store.put("s", "gone", b"x" * 50_000, 30)
     clock.now += 30
     info = await store.info()
     assert info == FileInfo(
@@ -369,14 +308,13 @@ async def test_info_and_clear(store: FileStore, clock: Clock) -> None:
     )
     assert await store.clear() == 2
     assert await store.clear() == 0
-    assert not await store.put("s", "n", b"late", 60, "a")
     after = await store.info()
     assert (after.entries, after.bytes) == (0, 0)
     assert after.file_bytes < 100_000
 
 
 async def test_clear_does_not_need_to_shrink_the_file(store: FileStore, clock: Clock) -> None:
-    assert await keep(store, "n", b"x" * 50_000, 60)
+    assert await store.put("s", "n", b"x" * 50_000, 60)
     with closing(sqlite3.connect(store.path)) as reader:
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM answers").fetchone() == (1,)
@@ -385,88 +323,49 @@ async def test_clear_does_not_need_to_shrink_the_file(store: FileStore, clock: C
     assert await store.get("s", "n") is None
 
 
-# --- waiting
-
-
-async def test_waiting_ends_with_the_lease(store: FileStore) -> None:
-    await store.wait("s", "n", 600)
-    assert await store.acquire("s", "n", "a", LEASE)
-    async with FileStore(store.path, clock=store._clock) as another, anyio.create_task_group() as group:
-        group.start_soon(another.wait, "s", "n", 600)
-        await until(lambda: another._connection is not None)
-        assert await store.put("s", "n", b"v", 60, "a")
-
-
-async def test_waiting_ends_when_the_lease_is_over(store: FileStore, clock: Clock) -> None:
-    assert await store.acquire("s", "n", "a", LEASE)
-    async with anyio.create_task_group() as group:
-        group.start_soon(store.wait, "s", "n", 600)
-        clock.now += LEASE
-
-
-async def test_waiting_ends_in_time(store: FileStore) -> None:
-    assert await store.acquire("s", "n", "a", LEASE)
-    await store.wait("s", "n", 0)
-    await store.wait("s", "n", 0.01)
-    assert not await store.acquire("s", "n", "b", LEASE)
-
-
 # --- several processes
 
 
-def test_of_many_processes_one_leads(start: Start, path: Path) -> None:
+async def test_many_processes_write_at_once(start: Start, path: Path) -> None:
     processes, rounds = 8, 6
-    started = [start(COUNTING, path, owner, rounds) for owner in range(processes)]
+    started = [start(WRITING, path, owner, rounds) for owner in range(processes)]
     for process in started:
         _, err = process.communicate()
         assert (process.returncode, err) == (0, "")
-    with closing(sqlite3.connect(path)) as db:
-        assert db.execute("SELECT value FROM answers").fetchall() == [(b"%d" % (processes * rounds),)]
-        assert db.execute("SELECT * FROM leases").fetchall() == []
-
-
-async def test_the_lease_of_a_process_that_was_killed_ends(start: Start, path: Path) -> None:
-    process = start(HOLDING, path)
-    assert said(process) == "True\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    now = time.time()
-    async with FileStore(path, clock=lambda: now) as store:
-        assert not await store.acquire("s", "n", "a", LEASE)
-        now += 601
-        await store.wait("s", "n", 600)
-        assert await store.acquire("s", "n", "a", LEASE)
-        assert await store.put("s", "n", b"v", 60, "a")
+    async with FileStore(path) as store:
+        kept = {name: await store.get("s", name) for name in await store.names("s")}
+    common = kept.pop("common")
+    assert common is not None
+    assert common == common[:1] * 100_000
+    assert kept == {f"{owner}-{rounds - 1}": b"%d" % owner for owner in range(processes)}
 
 
 async def test_a_process_that_is_killed_while_it_writes_leaves_the_file_whole(
     start: Start, store: FileStore, clock: Clock
 ) -> None:
-    assert await keep(store, "n", b"v")
+    assert await store.put("s", "n", b"v", 60)
     process = start(LOCKING, store.path)
     assert said(process) == "True\n"
-    assert await store.get("s", "n") == b"v", "reading needs nobody's leave"
+    assert await store.get("s", "n") == b"v", "readers do not wait for a writer"
     async with FileStore(store.path, clock=clock, timeout=0.02) as impatient:
         with pytest.raises(TimeoutError, match="another process keeps the cache locked"):
-            await impatient.acquire("s", "n", "a", LEASE)
+            await impatient.put("s", "m", b"v", 60)
     process.kill()
     process.wait()
-    assert await store.acquire("s", "n", "a", LEASE)
+    assert await store.put("s", "m", b"v", 60)
     assert await store.get("s", "n") == b"v"
 
 
 async def test_many_stores_of_one_process_share_a_file(path: Path) -> None:
-    won: list[str] = []
-
-    async def lead(owner: str) -> None:
+    async def put(number: int) -> None:
         async with FileStore(path, timeout=60) as store:
-            if await store.acquire("s", "n", owner, 600):
-                won.append(owner)
+            assert await store.put("s", str(number), b"v", 60)
 
     async with anyio.create_task_group() as group:
         for number in range(8):
-            group.start_soon(lead, str(number))
-    assert len(won) == 1
+            group.start_soon(put, number)
+    async with FileStore(path) as store:
+        assert sorted(await store.names("s")) == [str(number) for number in range(8)]
 
 
 # --- who may read it
@@ -476,7 +375,7 @@ async def test_many_stores_of_one_process_share_a_file(path: Path) -> None:
 async def test_nobody_else_can_read_it(tmp_path: Path) -> None:
     path = tmp_path / "made" / "too" / "answers.sqlite"
     async with FileStore(path) as store:
-        assert await keep(store, "n", b"v")
+        assert await store.put("s", "n", b"v", 60)
         files = sorted(file.name for file in path.parent.iterdir())
         assert files == ["answers.sqlite", "answers.sqlite-shm", "answers.sqlite-wal"]
         assert {rights(file) for file in path.parent.iterdir()} == {0o600}
@@ -508,7 +407,7 @@ async def test_the_strictest_umask_is_none_for_us(path: Path) -> None:
 
 async def test_what_others_could_read_is_tightened(path: Path) -> None:
     async with FileStore(path) as store:
-        assert await keep(store, "n", b"v")
+        assert await store.put("s", "n", b"v", 60)
         path.chmod(0o644)
         async with FileStore(path) as another:
             for end in ("-wal", "-shm"):
@@ -593,30 +492,31 @@ async def test_an_empty_file_is_nobodys(path: Path) -> None:
     path.parent.mkdir()
     path.touch(0o644)
     async with FileStore(path) as store:
-        assert await keep(store, "n", b"v")
+        assert await store.put("s", "n", b"v", 60)
     assert rights(path) == 0o600
 
 
 async def test_a_cache_of_another_version_is_made_anew(path: Path) -> None:
     async with FileStore(path) as store:
-        assert await keep(store, "n", b"v")
+        assert await store.put("s", "n", b"v", 60)
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("ALTER TABLE leases RENAME COLUMN owner TO holder")
+        db.execute("ALTER TABLE answers RENAME COLUMN value TO body")
+        db.execute("CREATE TABLE leases (scope, name, owner)")
         db.execute('CREATE TABLE "odd "" name" (number INTEGER PRIMARY KEY AUTOINCREMENT)')
         db.execute("PRAGMA user_version = 99")
     async with FileStore(path) as store:
         assert await store.names("s") == []
-        assert await keep(store, "n", b"new")
+        assert await store.put("s", "n", b"new", 60)
     async with FileStore(path) as store:
         assert await store.get("s", "n") == b"new"
     with closing(sqlite3.connect(path)) as db:
         tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
-    assert [name for (name,) in tables if not name.startswith("sqlite_")] == ["answers", "leases"]
+    assert [name for (name,) in tables if not name.startswith("sqlite_")] == ["answers"]
 
 
 async def test_a_damaged_file_is_told(path: Path) -> None:
     async with FileStore(path) as store:
-        assert await keep(store, "n", b"v" * 100_000)
+        assert await store.put("s", "n", b"v" * 100_000, 60)
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     async with FileStore(path) as store:
@@ -626,14 +526,13 @@ async def test_a_damaged_file_is_told(path: Path) -> None:
 
 
 async def test_a_full_disk_is_told_and_changes_nothing(store: FileStore) -> None:
-    assert await keep(store, "n", b"old")
-    assert await store.acquire("s", "n", "a", LEASE)
+    assert await store.put("s", "n", b"old", 60)
     await store._do(lambda db: db.execute("PRAGMA max_page_count = 20").fetchall())
     with pytest.raises(OSError, match="no room is left for the cache") as raised:
-        await store.put("s", "n", b"x" * 1_000_000, 60, "a")
+        await store.put("s", "n", b"x" * 1_000_000, 60)
     assert raised.value.errno == errno.ENOSPC
     assert await store.get("s", "n") == b"old"
-    assert await store.put("s", "n", b"new", 60, "a"), "the lease is still there"
+    assert await store.put("s", "n", b"new", 60)
 
 
 async def test_any_other_trouble_is_told(store: FileStore) -> None:
@@ -654,7 +553,7 @@ async def test_a_file_system_without_a_log_will_do(path: Path, monkeypatch: pyte
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=Plain, **options))
     async with FileStore(path) as store:
-        assert await keep(store, "n", b"v")
+        assert await store.put("s", "n", b"v", 60)
         assert await store.get("s", "n") == b"v"
         assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -664,7 +563,7 @@ async def test_what_could_not_be_opened_is_tried_again(path: Path) -> None:
     async with FileStore(path) as store:
         await refused(store)
         path.rmdir()
-        assert await keep(store, "n", b"v")
+        assert await store.put("s", "n", b"v", 60)
 
 
 # --- the end, and cancellation
@@ -672,14 +571,14 @@ async def test_what_could_not_be_opened_is_tried_again(path: Path) -> None:
 
 async def test_closing_twice_and_using_it_then(path: Path) -> None:
     store = FileStore(path)
-    assert await keep(store, "n", b"v")
+    assert await store.put("s", "n", b"v", 60)
     await store.aclose()
     await store.aclose()
     assert [file.name for file in path.parent.iterdir()] == [path.name], "the log is folded in"
     error = await refused(store)
     assert (error.errno, error.strerror) == (errno.EBADF, "the store is closed")
     with pytest.raises(OSError, match="the store is closed"):
-        await store.wait("s", "n", 1)
+        await store.put("s", "n", b"v", 60)
 
 
 async def test_closing_what_was_never_used_makes_no_file(path: Path) -> None:
@@ -689,22 +588,20 @@ async def test_closing_what_was_never_used_makes_no_file(path: Path) -> None:
 
 
 async def test_who_is_cancelled_leaves_it_usable(store: FileStore, start: Start) -> None:
-    assert await keep(store, "n", b"v")
+    assert await store.put("s", "n", b"v", 60)
     process = start(LOCKING, store.path)
     assert said(process) == "True\n"
     async with anyio.create_task_group() as group:
-        group.start_soon(store.acquire, "s", "n", "cancelled", 600)
-        group.start_soon(store.acquire, "s", "m", "not begun", 600)
+        group.start_soon(store.put, "s", "m", b"begun", 600)
+        group.start_soon(store.put, "s", "n", b"not begun", 600)
         group.start_soon(store.delete, "s", ["n"])
-        group.start_soon(store.wait, "s", "n", 600)
-        await until(lambda: store._worker._work_queue.qsize() >= 3)  # and one is being done
+        await until(lambda: store._worker._work_queue.qsize() >= 2)  # and one is being done
         group.cancel_scope.cancel()
     process.kill()
     process.wait()
     assert await store.get("s", "n") == b"v"
-    for name in ("n", "m"):
-        assert await store.acquire("s", name, "a", LEASE), "nobody waits for one who was cancelled"
-    assert await store.put("s", "n", b"new", 60, "a")
+    assert await store.get("s", "m") in (None, b"begun")
+    assert await store.put("s", "n", b"new", 60)
 
 
 async def test_closing_is_done_even_if_it_is_cancelled(path: Path) -> None:
@@ -720,57 +617,133 @@ async def test_who_is_cancelled_after_the_end_was_asked_for(store: FileStore, st
     await store.open()
     process = start(LOCKING, store.path)
     assert said(process) == "True\n"
-    acquiring = asyncio.create_task(store.acquire("s", "n", "a", LEASE))
+    putting = asyncio.create_task(store.put("s", "n", b"v", 60))
     await until(lambda: store._worker._work_queue.empty())
     async with anyio.create_task_group() as group:
         group.start_soon(store.aclose)
         await until(lambda: store._closed)
-        acquiring.cancel()
-        await asyncio.wait([acquiring])
+        putting.cancel()
+        await asyncio.wait([putting])
         process.kill()
-    assert acquiring.cancelled()
+    assert putting.cancelled()
 
 
 # --- behind `Shared`
 
+SCOPE = Scope("ab" * 32, INSTANCE, b"key")
+NAME = "/backends"
+
+
+async def stored(shared: Shared) -> bytes | None:
+    found = await shared.get(SCOPE, NAME)
+    return None if found is None else found.body
+
 
 async def test_a_round_trip_through_shared(path: Path) -> None:
-    scope = Scope("ab" * 32, INSTANCE, b"key")
     body = b'{"some": "answer"}' * 100
     async with FileStore(path) as first:
         shared = Shared(first, 10_000)
-        lease = await shared.lead(scope, "/backends")
+        lease = await shared.lead(SCOPE, NAME)
         assert lease is not None
-        assert await shared.lead(scope, "/backends") is None
         await lease.put(body, 60)
     async with FileStore(path) as second:
         shared = Shared(second, 10_000)
-        stored = await shared.get(scope, "/backends")
-        assert stored is not None
-        assert stored.body == body
-        assert await shared.get(Scope(scope.id, INSTANCE, b"another"), "/backends") is None
-        assert await shared.names(scope) == ["/backends"]
-        await shared.delete(scope, ["/backends"])
-        assert await shared.get(scope, "/backends") is None
+        assert await stored(shared) == body
+        assert await shared.get(Scope(SCOPE.id, INSTANCE, b"another"), NAME) is None
+        assert await shared.names(SCOPE) == [NAME]
+        await shared.delete(SCOPE, [NAME])
+        assert await stored(shared) is None
         assert shared.stats().rejected == 1
         assert shared.stats().errors == 0
+
+
+async def test_whoever_asks_fetches_and_nobody_waits(store: FileStore, path: Path) -> None:
+    async with FileStore(path, clock=store._clock) as another:
+        one, other = Shared(store, 100), Shared(another, 100)
+        first, second, third = [await shared.lead(SCOPE, NAME) for shared in (one, one, other)]
+        assert first is not None
+        assert second is not None
+        assert third is not None
+        assert not await one.wait(SCOPE, NAME)
+        assert not await other.wait(SCOPE, NAME)
+        for lease, body in ((third, b"3"), (first, b"1"), (second, b"2")):
+            await lease.put(body, 60)
+            await lease.release()
+            assert await stored(other) == body, "the last answer is kept"
+        assert (one.stats().writes, other.stats().writes) == (2, 1)
+
+
+@pytest.mark.parametrize("size", [1, 200_000])
+async def test_an_answer_that_was_asked_for_before_a_delete_is_not_stored(
+    store: FileStore, size: int
+) -> None:
+    shared = Shared(store, 2**20)
+    older = await shared.lead(SCOPE, NAME)
+    elsewhere = await shared.lead(SCOPE, "/other")
+    assert older is not None
+    assert elsewhere is not None
+    assert set(await shared.names(SCOPE)) == {NAME, "/other"}, "an invalidation has to find it"
+    assert await shared.names(Scope("cd" * 32, b"key")) == []
+    assert await shared.renew(SCOPE, NAME, older.owner)
+    await shared.delete(SCOPE, [NAME])
+    newer = await shared.lead(SCOPE, NAME)
+    assert newer is not None
+    assert not await shared.renew(SCOPE, NAME, older.owner)
+    await older.put(b"o" * size, 60)
+    await older.release()
+    assert await stored(shared) is None
+    await newer.put(b"n" * size, 60)
+    await older.put(b"o" * size, 60)
+    assert await stored(shared) == b"n" * size
+    await elsewhere.put(b"e", 60)
+    assert sorted(await shared.names(SCOPE)) == [NAME, "/other"]
+    assert shared.stats().writes == 2
+
+
+async def test_a_delete_while_an_answer_is_sealed_refuses_it(store: FileStore) -> None:
+    shared = Shared(store, 2**20)
+    lease = await shared.lead(SCOPE, NAME)
+    assert lease is not None
+    async with anyio.create_task_group() as group:
+        group.start_soon(lease.put, b"x" * 500_000, 60)  # sealed in a thread
+        group.start_soon(shared.delete, SCOPE, [NAME])
+    assert await stored(shared) is None
+
+
+async def test_a_refresh_refuses_the_answers_asked_for_before(store: FileStore) -> None:
+    shared = Shared(store, 100)
+    older = await shared.lead(SCOPE, NAME)
+    newer = await shared.lead(SCOPE, NAME, force=True)
+    assert older is not None
+    assert newer is not None
+    await newer.put(b"newer", 60)
+    await older.put(b"older", 60)
+    assert await stored(shared) == b"newer"
+
+
+async def test_a_released_lease_stores_nothing(store: FileStore) -> None:
+    shared = Shared(store, 100)
+    lease = await shared.lead(SCOPE, NAME)
+    assert lease is not None
+    await lease.release()
+    await lease.put(b"late", 60)
+    assert await stored(shared) is None
+    assert not await shared.names(SCOPE)
 
 
 async def test_shared_goes_on_without_a_file_that_cannot_be_used(path: Path) -> None:
     path.mkdir(parents=True)
     async with FileStore(path) as store:
         shared = Shared(store, 10_000)
-        assert await shared.get(Scope("ab" * 32, INSTANCE, b"key"), "/backends") is None
+        assert await stored(shared) is None
         assert shared.stats().errors == 1
 
 
 async def test_a_file_that_is_removed_meanwhile_is_made_anew(path: Path, store: FileStore) -> None:
-    assert await store.acquire("s", "n", "me", LEASE)
-    assert await store.put("s", "n", b"old", 100, "me")
+    assert await store.put("s", "n", b"old", 100)
     for file in path.parent.iterdir():
         file.unlink()
     assert await store.get("s", "n") is None
-    assert await store.acquire("s", "n", "me", LEASE)
-    assert await store.put("s", "n", b"new", 100, "me")
+    assert await store.put("s", "n", b"new", 100)
     assert path.exists()
     assert await store.get("s", "n") == b"new"

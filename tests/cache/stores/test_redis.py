@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
-from qrbackends.cache.stores.base import Store
+from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.redis import RedisStore
 from qrbackends.cache.stores.sealed import Shared
 
@@ -48,7 +48,7 @@ async def another(server: RedisServer, redis: Redis) -> AsyncIterator[RedisStore
         yield opened
 
 
-async def fill(store: Store, value: bytes = b"a", name: str = NAME) -> None:
+async def fill(store: LeasingStore, value: bytes = b"a", name: str = NAME) -> None:
     assert await store.acquire(SCOPE, name, "filler", LONG)
     assert await store.put(SCOPE, name, value, LONG, "filler")
 
@@ -94,9 +94,23 @@ def in_use(store: RedisStore) -> int:
 # --- values and leases
 
 
-async def test_it_is_a_store(store: RedisStore) -> None:
+async def test_it_is_a_store_with_leases(store: RedisStore) -> None:
     kept: Store = store
     assert kept.timeout == PATIENT
+    assert isinstance(kept, LeasingStore)
+
+
+async def test_a_put_without_an_owner_needs_no_lease_and_ends_none(
+    store: RedisStore, another: RedisStore
+) -> None:
+    assert await store.put(SCOPE, NAME, b"v", LONG)
+    assert await another.get(SCOPE, NAME) == b"v"
+    assert await store.names(SCOPE) == [NAME]
+    assert await store.acquire(SCOPE, NAME, "a", LONG)
+    assert await another.put(SCOPE, NAME, b"new", LONG)
+    assert not await another.acquire(SCOPE, NAME, "b", LONG)
+    assert await store.put(SCOPE, NAME, b"newest", LONG, "a")
+    assert await another.get(SCOPE, NAME) == b"newest"
 
 
 async def test_what_is_put_is_there_for_other_workers(store: RedisStore, another: RedisStore) -> None:
