@@ -25,8 +25,8 @@ from qrbackends import (
     NotFound,
     RetryPolicy,
 )
-from qrbackends.analysis import archive as module
 from qrbackends.analysis.archive import Archive
+from qrbackends.analysis.intervals import joined, missing
 from qrbackends.emulator import Emulator, Status, SyntheticFleet
 from qrbackends.models import Nduv
 from qrbackends.models.properties import GateProperties
@@ -318,21 +318,21 @@ def test_a_calibration_that_cannot_be_read_leaves_nothing_behind(archive: Archiv
     assert row["measured_at"] is None
 
 
-SPANS = st.lists(
+INTERVALS = st.lists(
     st.tuples(st.integers(0, 50), st.integers(1, 20)).map(lambda one: (one[0], one[0] + one[1])), max_size=8
 )
 
 
-@given(SPANS, st.integers(0, 60), st.integers(1, 40))
-def test_what_is_missing_is_the_rest(spans: list[tuple[int, int]], begin: int, length: int) -> None:
+@given(INTERVALS, st.integers(0, 60), st.integers(1, 40))
+def test_what_is_missing_is_the_rest(intervals: list[tuple[int, int]], begin: int, length: int) -> None:
     def at(hour: int) -> datetime:
         return NOW + hour * HOUR
 
-    covered = module._joined([(at(one), at(other)) for one, other in spans])
-    missing = list(module._missing((at(begin), at(begin + length)), covered))
+    covered = joined([(at(one), at(other)) for one, other in intervals])
+    rest = list(missing((at(begin), at(begin + length)), covered))
     for hour in range(begin, begin + length):
-        is_covered = any(one <= hour < other for one, other in spans)
-        assert is_covered != any(one <= at(hour) < other for one, other in missing)
+        is_covered = any(one <= hour < other for one, other in intervals)
+        assert is_covered != any(one <= at(hour) < other for one, other in rest)
 
 
 def test_without_pyarrow_it_says_what_to_install() -> None:

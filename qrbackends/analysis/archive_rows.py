@@ -1,0 +1,90 @@
+"""The rows of an archive: one for each measured value of a calibration, in SI units."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+from ..errors import DecodeError
+from ..models import BackendProperties
+from ..models.properties import Nduv
+from .arrow import pa
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("origin", pa.string(), nullable=False),
+        pa.field("calibration_id", pa.string(), nullable=False),
+        pa.field("calibrated_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("measured_at", pa.timestamp("us", tz="UTC")),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("gate", pa.string()),
+        pa.field("qubits", pa.list_(pa.field("item", pa.int32(), nullable=False)), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("unit", pa.string(), nullable=False),
+    ]
+)
+"""The columns of each file; `backend` and `month` are in its path. `kind` is `qubit`, `gate` or `general`."""
+
+_Row: TypeAlias = tuple[str, str | None, tuple[int, ...], Nduv]
+
+
+def table_of(properties: BackendProperties, origin: str, calibration_id: str) -> Any:
+    """Return a calibration as an Arrow table of `SCHEMA`.
+
+    Args:
+        properties: the calibration.
+        origin: which service it comes from.
+        calibration_id: the variant of the backend; empty for none.
+
+    Raises:
+        DecodeError: a unit is not known, or a qubit is not a number.
+    """
+    rows = list(_rows(properties))
+    count = len(rows)
+    kinds, gates, qubits, values = zip(*rows, strict=True) if rows else ((), (), (), ())
+    columns = [
+        [origin] * count,
+        [calibration_id] * count,
+        [properties.last_update_date] * count,
+        [_measured_at(value) for value in values],
+        kinds,
+        gates,
+        qubits,
+        [value.name for value in values],
+        [value.si for value in values],
+        [value.si_unit for value in values],
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def csv_schema(schema: Any) -> Any:
+    """Return a schema of rows with text in place of the list of qubits: CSV has no lists."""
+    return schema.set(schema.get_field_index("qubits"), pa.field("qubits", pa.string()))
+
+
+def csv_batch(batch: Any) -> Any:
+    """Return a record batch as `csv_schema` describes it: a gate's qubits are numbers with blanks between."""
+    index = batch.schema.get_field_index("qubits")
+    texts = [" ".join(map(str, qubits)) for qubits in batch.column(index).to_pylist()]
+    columns = [pa.array(texts) if number == index else column for number, column in enumerate(batch.columns)]
+    return pa.RecordBatch.from_arrays(columns, schema=csv_schema(batch.schema))
+
+
+def _rows(properties: BackendProperties) -> Iterator[_Row]:
+    for number, measured in enumerate(properties.qubits):
+        for value in measured:
+            yield "qubit", None, (number,), value
+    for gate in properties.gates:
+        for value in gate.parameters:
+            yield "gate", gate.gate, gate.on, value
+    for general in properties.general:
+        if not isinstance(general, str):
+            yield "general", None, (), general
+
+
+def _measured_at(value: Nduv) -> datetime | None:
+    try:
+        return value.measured_at
+    except DecodeError:  # some flags have no date
+        return None

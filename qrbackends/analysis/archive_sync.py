@@ -1,0 +1,134 @@
+"""Filling an archive: the calibrations that are missing are read from the service, and no others."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from ..client import Client
+from ..errors import (
+    AccountError,
+    ClientClosed,
+    Forbidden,
+    NotFound,
+    QRBackendsError,
+    Unauthorized,
+    WrongEventLoop,
+)
+from ..fleet.history import Gap
+from .archive_files import ArchiveFiles, Series
+from .intervals import Interval, missing
+
+_SETTLED = timedelta(hours=1)  # the service may add calibrations this long before a backend's newest one
+_AT_ONCE = 4  # backends
+
+
+class Progress(NamedTuple):
+    """How far a `sync` has come with one backend.
+
+    Attributes:
+        backend: its name.
+        until: the instant up to which its calibrations were read.
+        added: number of its calibrations that were added until now.
+    """
+
+    backend: str
+    until: datetime
+    added: int
+
+
+class Synced(Struct, frozen=True):
+    """What a `sync` did.
+
+    Attributes:
+        added: number of calibrations that were added, by backend.
+        gaps: intervals that could not be read, by backend; the next `sync` reads them.
+        errors: for each backend of which nothing could be read, the reason.
+    """
+
+    added: dict[str, int]
+    gaps: dict[str, tuple[Gap, ...]]
+    errors: dict[str, QRBackendsError]
+
+
+async def sync(
+    files: ArchiveFiles,
+    client: Client,
+    backends: Iterable[str] | None,
+    interval: Interval,
+    calibration_id: str | None,
+    progress: Callable[[Progress], None],
+) -> Synced:
+    """Add the calibrations of an interval that are missing, as `Archive.sync` describes."""
+    listed = {backend.name: backend for backend in reversed(await client.backends())}
+    names = list(listed) if backends is None else list(dict.fromkeys(backends))
+    origins = {one.instance.crn: one.instance.base_url for one in await client.instances()}
+    limit = asyncio.Semaphore(_AT_ONCE)
+    done: dict[str, _BackendSync] = {}
+
+    async def one(name: str) -> None:
+        backend = listed.get(name)
+        origin = origins.get(backend.instance or "", "") if backend else ""
+        done[name] = _BackendSync(files, client, Series(name, origin, calibration_id), progress)
+        async with limit:
+            await done[name].run(interval)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                group.create_task(one(name))
+    except ExceptionGroup as failed:  # the first one cancelled the others
+        raise failed.exceptions[0] from None
+    return Synced(
+        {name: done[name].added for name in names},
+        {name: tuple(done[name].gaps) for name in names if done[name].gaps},
+        {name: error for name in names if (error := done[name].error) is not None},
+    )
+
+
+class _BackendSync:
+    """Adds what is missing of one series, and counts it."""
+
+    def __init__(
+        self, files: ArchiveFiles, client: Client, series: Series, progress: Callable[[Progress], None]
+    ) -> None:
+        self.added = 0
+        self.gaps: list[Gap] = []
+        self.error: QRBackendsError | None = None
+        self._files = files
+        self._client = client
+        self._series = series
+        self._progress = progress
+
+    async def run(self, interval: Interval) -> None:
+        """Add what is missing in an interval; raise errors only if they concern the whole account."""
+        covered = await asyncio.to_thread(self._files.covered, self._series)
+        for part in missing(interval, covered):
+            try:
+                await self._read(part)
+            except NotFound:
+                if self._series.origin:  # it is listed, but was never calibrated, or has no such variant
+                    return
+                self.error = NotFound("no instance lists it", 404).about(backend=self._series.backend)
+            except (AccountError, ClientClosed, Forbidden, Unauthorized, WrongEventLoop):
+                raise
+            except QRBackendsError as error:
+                self.error = error
+
+    async def _read(self, interval: Interval) -> None:
+        backend, origin, calibration_id = self._series
+        history = self._client.history(backend, *interval, calibration_id=calibration_id)
+        async for window in history.windows():
+            for calibration in window.calibrations:
+                self.added += await asyncio.to_thread(self._files.add, calibration, origin, calibration_id)
+            if window.gap is not None:
+                self.gaps.append(window.gap)
+            settled = window.until
+            if history.newest is not None:
+                settled = min(settled, history.newest - _SETTLED)
+            begin = window.since if window.gap is None else window.gap.until
+            if begin < settled:
+                await asyncio.to_thread(self._files.cover, self._series, (begin, settled))
+            self._progress(Progress(backend, window.until, self.added))

@@ -1,0 +1,12 @@
+"""The parts of pyarrow that archives use, imported once, with an ImportError that names the extra."""
+
+try:
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+    import pyarrow.dataset as pa_dataset
+    import pyarrow.fs as pa_fs
+    import pyarrow.parquet as pa_parquet
+except ImportError as error:
+    raise ImportError('archives need pyarrow: pip install "qrbackends[arrow]"') from error
+
+__all__ = ["pa", "pa_csv", "pa_dataset", "pa_fs", "pa_parquet"]
