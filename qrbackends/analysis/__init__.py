@@ -1,5 +1,5 @@
-"""What calibrations tell: archives, drift, choosing qubits, layouts, tables and plots.
+"""What can be computed from calibrations: archives, comparisons, the best qubits, layouts, tables and plots.
 
-It works on decoded documents; only `archive` asks a client for them.
-Start with `qubits` or `archive`; each module names the extra that it needs.
+Its modules work on decoded documents; only `archive` uses a client. Start with `qubits` or `archive`. The
+docstring of each module names the extra that it needs.
 """

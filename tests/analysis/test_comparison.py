@@ -1,4 +1,4 @@
-"""What changed, and how steady a device is."""
+"""What changed, and how stable a device is."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qrbackends import BackendProperties, InvalidRequest
 from qrbackends.analysis.archive import Archive
-from qrbackends.analysis.drift import Element, drift, stability
+from qrbackends.analysis.comparison import Element, compare, stability
 from qrbackends.models import Nduv
 from qrbackends.models.properties import GateProperties
 
@@ -40,50 +40,50 @@ def device(
 def test_the_greatest_change_comes_first() -> None:
     before = device({0: 100.0, 1: 200.0}, {(0, 1): 0.01})
     after = device({0: 110.0, 1: 100.0}, {(0, 1): 0.012}, at=NOW + timedelta(hours=1))
-    found = drift(before, after)
-    assert [(one.gate, one.qubits, one.name) for one in found.shifts] == [
+    found = compare(before, after)
+    assert [(one.gate, one.qubits, one.name) for one in found.differences] == [
         (None, (1,), "T1"),
         ("cz", (0, 1), "gate_error"),
         (None, (0,), "T1"),
     ]
-    assert [one.change for one in found.shifts] == pytest.approx([-0.5, 0.2, 0.1])
-    assert [one.worse for one in found.shifts] == [True, True, False]
-    assert (found.shifts[0].before, found.shifts[0].after) == pytest.approx((200e-6, 100e-6))
+    assert [one.relative for one in found.differences] == pytest.approx([-0.5, 0.2, 0.1])
+    assert [one.worse for one in found.differences] == [True, True, False]
+    assert (found.differences[0].before, found.differences[0].after) == pytest.approx((200e-6, 100e-6))
     assert (found.before, found.after) == (before.last_update_date, after.last_update_date)
 
 
-def test_what_breaks_and_is_mended_is_told() -> None:
+def test_what_breaks_and_is_repaired_is_told() -> None:
     before = device({0: 1.0, 1: 1.0}, {(0, 1): 0.01, (1, 0): 1.0}, faulty=(0,))
     after = device({0: 1.0, 1: 1.0, 2: 1.0}, {(0, 1): 1.0, (1, 0): 0.01}, faulty=(1,))
-    found = drift(before, after)
+    found = compare(before, after)
     assert found.broken == (Element(None, (1,)), Element("cz", (0, 1)))
-    assert found.mended == (Element(None, (0,)), Element("cz", (1, 0)))
+    assert found.repaired == (Element(None, (0,)), Element("cz", (1, 0)))
     assert found.appeared == (Element(None, (2,)),)
     assert found.gone == ()
-    assert found.shifts == (), "an error of 1 is no figure"
-    back = drift(after, before)
-    assert (back.broken, back.mended, back.gone) == (found.mended, found.broken, found.appeared)
+    assert found.differences == (), "an error of 1 is not compared"
+    back = compare(after, before)
+    assert (back.broken, back.repaired, back.gone) == (found.repaired, found.broken, found.appeared)
 
 
-def test_two_devices_do_not_drift() -> None:
+def test_two_devices_cannot_be_compared() -> None:
     with pytest.raises(InvalidRequest, match="one device"):
-        drift(device({}, {}), device({}, {}, name="other"))
+        compare(device({}, {}), device({}, {}, name="other"))
 
 
 @given(st.lists(st.floats(1.0, 1000.0), min_size=1, max_size=8), st.data())
 def test_there_and_back_is_the_same(times: list[float], data: st.DataObject) -> None:
     others = [data.draw(st.floats(1.0, 1000.0)) for _ in times]
-    one, other = device(dict(enumerate(times)), {}), device(dict(enumerate(others)), {})
-    there = {shift.qubits: shift for shift in drift(one, other).shifts}
-    back = {shift.qubits: shift for shift in drift(other, one).shifts}
+    first, second = device(dict(enumerate(times)), {}), device(dict(enumerate(others)), {})
+    there = {one.qubits: one for one in compare(first, second).differences}
+    back = {one.qubits: one for one in compare(second, first).differences}
     assert there.keys() == back.keys()
-    for qubits, shift in there.items():
-        assert (1 + shift.change) * (1 + back[qubits].change) == pytest.approx(1.0)
-        assert shift.worse != back[qubits].worse
-    assert not drift(one, one).shifts
+    for qubits, difference in there.items():
+        assert (1 + difference.relative) * (1 + back[qubits].relative) == pytest.approx(1.0)
+        assert difference.worse != back[qubits].worse
+    assert not compare(first, first).differences
 
 
-def test_stability_is_median_and_spread_of_each_qubit(tmp_path: Path) -> None:
+def test_stability_is_median_and_quartiles_of_each_qubit(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     series = {0: [100.0, 101.0, 99.0, 100.0, 100.0], 1: [50.0, 150.0, 100.0, 70.0, 130.0]}
     for hour in range(5):
@@ -96,12 +96,12 @@ def test_stability_is_median_and_spread_of_each_qubit(tmp_path: Path) -> None:
     assert first.calibrations == 5
     assert first.median == pytest.approx(median(series[1]) * 1e-6)
     lower, _, upper = quantiles(series[1], n=4)
-    assert first.spread == pytest.approx((upper - lower) / median(series[1]))
+    assert first.relative_iqr == pytest.approx((upper - lower) / median(series[1]))
     assert (first.lowest, first.highest) == pytest.approx((50e-6, 150e-6))
     everything = stability(archive, "device", timedelta(days=30))
     assert {one.calibrations for one in everything} == {6}
     earlier = stability(archive, "device", timedelta(days=30), until=NOW)
-    assert [(one.calibrations, one.spread) for one in earlier] == [(1, 0.0), (1, 0.0)]
+    assert [(one.calibrations, one.relative_iqr) for one in earlier] == [(1, 0.0), (1, 0.0)]
 
 
 @pytest.mark.parametrize(("name", "window"), [("other", timedelta(days=1)), ("device", timedelta())])
