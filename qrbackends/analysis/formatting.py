@@ -1,11 +1,11 @@
-"""Numbers as text: SI values in a smaller unit, and error probabilities."""
+"""Numbers as texts for people."""
 
 DASH = "–"
-"""The text for an unknown value."""
+"""Shown in place of a value that is not known."""
 
 
 def scaled(value: float | None, scale: float, digits: int = 1) -> str:
-    """Return an SI value as text in a unit of which `scale` make one SI unit."""
+    """Return an SI value as text in a smaller unit, of which `scale` make one SI unit."""
     return DASH if value is None else f"{value * scale:.{digits}f}"
 
 

@@ -1,6 +1,7 @@
-"""Where each qubit is on the chip, for drawing it.
+"""The positions of qubits and the errors of their pairs, for drawing a chip.
 
-Where the service tells no places it needs rustworkx, as Qiskit does: `pip install "qrbackends[graph]"`.
+If the service sends no positions, they are computed; this needs rustworkx
+(`pip install "qrbackends[graph]"`).
 """
 
 from collections.abc import Iterable
@@ -15,27 +16,27 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.float64]
 
 Coordinate: TypeAlias = tuple[float, float]
+"""Column and row, in units of the distance between neighbours; rows are counted downward."""
 
 Pair: TypeAlias = tuple[int, int]
 """Two coupled qubits, the lower number first."""
 
-_STEPS = 300  # of the majorization, which converges long before
+_STEPS = 300  # at most, of the majorization; it converges sooner
 
 
 def coordinates(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
-    """Return each qubit's place as (column, row), rows counted downward, neighbours about 1 apart.
+    """Return each qubit's position; neighbours are about 1 apart, and the smallest column and row are 0.
 
-    Where the service sends `coords`, they are these, moved so that the smallest column and row are 0. Else
-    they are computed from the coupling map: distances on the page come as near as can be to the number of
-    couplings between two qubits (stress majorization with weights 1/d²: E. Gansner, Y. Koren and S. North,
-    "Graph Drawing by Stress Majorization", GD 2004), with the longer side across. The same device gives the
-    same places every time.
+    If the service sends `coords`, these are used. Otherwise the positions are computed from the coupling
+    map by stress majorization, with the weight 1/d² for two qubits that are d couplings apart (E. Gansner,
+    Y. Koren and S. North, "Graph Drawing by Stress Majorization", GD 2004); the longer side is horizontal.
+    The same device always has the same positions.
 
     Raises:
-        ImportError: they have to be computed, and rustworkx is not installed.
+        ImportError: the positions have to be computed, and rustworkx is not installed.
     """
     known = configuration.coords
-    if known and len(known) == configuration.n_qubits and all(len(place) == 2 for place in known):
+    if known and len(known) == configuration.n_qubits and all(len(one) == 2 for one in known):
         return _to_origin((float(column), float(row)) for column, row in known)
     return _computed(configuration)
 
@@ -43,10 +44,14 @@ def coordinates(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
 def pair_errors(properties: BackendProperties) -> tuple[dict[Pair, float], set[Pair]]:
     """Return the error of the native two-qubit gate on each pair, and the pairs on which it does not work.
 
-    Of a pair's two directions the better one counts; errors of 1 and more mark what does not work.
+    If a gate is given for both directions of a pair, the smaller error counts. An error of 1 or more marks
+    a gate that does not work.
+
+    Returns:
+        The errors, which are probabilities, and the pairs without a direction that works.
 
     Raises:
-        DecodeError: a unit, or a gate's qubit, is none that is known.
+        DecodeError: a unit is not known, or a gate's qubit is not a number.
     """
     errors: dict[Pair, float] = {}
     broken: set[Pair] = set()
@@ -61,30 +66,31 @@ def pair_errors(properties: BackendProperties) -> tuple[dict[Pair, float], set[P
     return errors, broken - errors.keys()
 
 
-def _to_origin(places: Iterable[Coordinate]) -> tuple[Coordinate, ...]:
-    found = tuple(places)
-    left, top = (min((place[axis] for place in found), default=0.0) for axis in (0, 1))
+def _to_origin(positions: Iterable[Coordinate]) -> tuple[Coordinate, ...]:
+    found = tuple(positions)
+    left, top = (min((position[axis] for position in found), default=0.0) for axis in (0, 1))
     return tuple((column - left, row - top) for column, row in found)
 
 
 def _computed(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
-    """Lay out each connected part by itself, one beside the other."""
+    """Return computed positions: each connected part is laid out by itself, and put beside the others."""
     try:
         import rustworkx as rx
     except ImportError as error:
         raise ImportError(
-            'the places of this device have to be computed, for which: pip install "qrbackends[graph]"'
+            "the positions of the qubits have to be computed, which needs rustworkx: "
+            'pip install "qrbackends[graph]"'
         ) from error
     graph = rx.PyGraph(multigraph=False)
     graph.add_nodes_from(range(configuration.n_qubits))
     graph.add_edges_from_no_data([pair for pair in _pairs(configuration) if max(pair) < len(graph)])
-    places: dict[int, Coordinate] = {}
+    positions: dict[int, Coordinate] = {}
     right = 0.0
     for part in sorted(map(sorted, rx.connected_components(graph)), key=lambda part: (-len(part), part)):
         laid = _to_origin(_laid_out(rx.distance_matrix(graph.subgraph(part))))
-        places.update(zip(part, ((column + right, row) for column, row in laid), strict=True))
+        positions.update(zip(part, ((column + right, row) for column, row in laid), strict=True))
         right += 1.0 + max(column for column, _ in laid)
-    return tuple(places[qubit] for qubit in range(configuration.n_qubits))
+    return tuple(positions[qubit] for qubit in range(configuration.n_qubits))
 
 
 def _pairs(configuration: BackendConfiguration) -> set[tuple[int, int]]:
@@ -95,7 +101,11 @@ def _pairs(configuration: BackendConfiguration) -> set[tuple[int, int]]:
 
 
 def _laid_out(hops: "Floats") -> list[Coordinate]:
-    """Return places for a connected graph, of which the distances in couplings are given."""
+    """Return positions of the nodes of a connected graph.
+
+    Args:
+        hops: the number of couplings on the shortest path between each two nodes.
+    """
     import numpy as np
 
     if len(hops) < 3:
@@ -117,7 +127,7 @@ def _laid_out(hops: "Floats") -> list[Coordinate]:
 
 
 def _scaled(hops: "Floats") -> "Floats":
-    """Return where to begin: classical scaling of the distances (W. Torgerson, Psychometrika 17, 1952)."""
+    """Return start positions by classical scaling of the distances (W. Torgerson, Psychometrika 17, 1952)."""
     import numpy as np
 
     centring = np.eye(len(hops)) - 1.0 / len(hops)
@@ -125,11 +135,11 @@ def _scaled(hops: "Floats") -> "Floats":
     return np.asarray(vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 1e-9)))
 
 
-def _upright(places: "Floats") -> "Floats":
-    """Turn a drawing so that its longer side lies across, and the first qubit is in its left upper part."""
+def _upright(positions: "Floats") -> "Floats":
+    """Turn positions so that the longer side is horizontal, and the first qubit in the upper left part."""
     import numpy as np
 
-    centred = places - places.mean(axis=0)
+    centred = positions - positions.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     turned = centred @ axes[:, ::-1]
     signs = np.where(turned[0] > 0, -1.0, 1.0)

@@ -1,24 +1,24 @@
-"""Which qubits to use: connected sets and chains of them with the least expected error.
+"""Which qubits to use: the connected sets and lines of qubits with the least expected error.
 
-Needs rustworkx, which comes with Qiskit (`pip install "qrbackends[graph]"`).
+It needs rustworkx, which comes with Qiskit (`pip install "qrbackends[graph]"`).
 
-The score. Say that n qubits are entangled with n - 1 two-qubit gates, one on each coupling of a tree (of the
-line, for a chain), that each qubit waits through one such gate, and that each is read out once. The expected
-error is the probability that anything of this goes wrong,
+The expected error is defined for this circuit: n qubits are entangled by n - 1 two-qubit gates, one on each
+coupling of a tree (for a chain: of the line); each qubit idles once, for as long as such a gate takes; each
+qubit is read out once. It is the probability that any of these operations fails,
 
     1 - prod(1 - e_c) * prod((1 - r_q) * F_q),
 
-with e_c the error of the native two-qubit gate on a coupling (of two directions, the better one), r_q the
-readout error, and F_q the average fidelity of a qubit that idles for the median length t of that gate,
+where e_c is the error of the native two-qubit gate on a coupling (the smaller one of its two directions), r_q
+the readout error, and F_q the average fidelity of a qubit that idles for the gate's median length t,
 
     F_q = 1/2 + exp(-t / T1) / 6 + exp(-t / T2) / 3,
 
-that of amplitude and phase damping by M. A. Nielsen's formula (Phys. Lett. A 303, 249, 2002). Products of
-such success probabilities are the "estimated success probability" by which noise-aware compilers choose
-qubits (P. Murali et al., ASPLOS 2019; P. D. Nation and M. Treinish, PRX Quantum 4, 010327, 2023).
+which follows for amplitude and phase damping from M. A. Nielsen's formula (Phys. Lett. A 303, 249, 2002).
+Noise-aware compilers choose qubits by the product of such success probabilities, the "estimated success
+probability" (P. Murali et al., ASPLOS 2019; P. D. Nation and M. Treinish, PRX Quantum 4, 010327, 2023).
 
-What is faulty, or has an error of 1 and more, is not used. What was not measured counts as the worst of the
-device.
+Qubits and gates that are faulty, or have an error of 1 or more, are not used. A value that was not measured
+counts as the worst value of the device.
 """
 
 import heapq
@@ -39,8 +39,8 @@ except ImportError as error:
 from ..errors import InvalidRequest
 from ..models import BackendConfiguration, BackendProperties
 
-_EXACT = 16  # qubits of a device for which every possibility is looked at
-_LINES, _FAR_SIGHTED_LINES, _SETS = 50_000, 20_000, 30_000  # that are kept while they grow, over all sizes
+_EXACT = 16  # qubits of a device up to which the search is complete
+_LINES, _FAR_SIGHTED_LINES, _SETS = 50_000, 20_000, 30_000  # partial solutions kept, over all sizes
 
 K = TypeVar("K")
 V = TypeVar("V", bound=tuple[Any, ...])
@@ -53,9 +53,9 @@ class Choice(Struct, frozen=True, gc=False):
     """Qubits to use.
 
     Attributes:
-        qubits: their numbers: along the line for a chain, else in ascending order.
-        couplings: the pairs on which two-qubit gates are needed: one fewer than there are qubits.
-        expected_error: the probability that something goes wrong, as this module defines it.
+        qubits: their numbers, for a chain in the order of the line, otherwise ascending.
+        couplings: the pairs on which two-qubit gates are needed; one fewer than qubits.
+        expected_error: the probability that an operation fails, as this module's docstring defines it.
     """
 
     qubits: tuple[int, ...]
@@ -66,14 +66,14 @@ class Choice(Struct, frozen=True, gc=False):
 def best_qubits(configuration: BackendConfiguration, properties: BackendProperties, n: int) -> Choice:
     """Return the connected set of `n` qubits with the least expected error.
 
-    Exact for devices of up to 16 qubits, where all connected sets are looked at; for larger ones a beam
-    search, which lets the best partial sets of each size grow by one qubit.
+    On devices of up to 16 qubits, all connected sets are compared, and the result is exact. On larger ones,
+    a beam search adds one qubit at a time to the best sets of each size.
 
     Raises:
         InvalidRequest: there is no such set, or the device reports no native two-qubit gate.
     """
     device = _Device(configuration, properties, n)
-    # A line is a connected set, too, and the two searches do not always miss the same ones.
+    # A line is a connected set, too; the search for lines sometimes finds a better one.
     line = min(_chains(device, n, _LINES, _cheap), default=None)
     lines = [] if line is None else [(device.cost(line[1]), tuple(sorted(line[1])))]
     found = min([*_sets(device, n), *lines], default=None)
@@ -87,8 +87,9 @@ def best_qubits(configuration: BackendConfiguration, properties: BackendProperti
 def best_chain(configuration: BackendConfiguration, properties: BackendProperties, n: int) -> Choice:
     """Return the line of `n` coupled qubits with the least expected error.
 
-    Exact for devices of up to 16 qubits; for larger ones a beam search, as for `best_qubits`. Where that ends
-    in dead ends only, as long lines do, it is done once more with those first that leave the most to go on.
+    On devices of up to 16 qubits, the result is exact. On larger ones, it comes from a beam search, as for
+    `best_qubits`. If no line of the beam can be continued, as happens with long lines, the search is repeated
+    and prefers the lines from whose end the most unused qubits can be reached.
 
     Raises:
         InvalidRequest: there is no such line, or the device reports no native two-qubit gate.
@@ -105,11 +106,13 @@ def best_chain(configuration: BackendConfiguration, properties: BackendPropertie
 
 
 class _Device:
-    """What works, and what it costs: logarithms, so that they add up.
+    """The working part of a device, and its costs.
+
+    The cost of an operation is the negative logarithm of its success probability, so that costs add up.
 
     Attributes:
         qubits: the cost of each working qubit.
-        couplings: the cost of each working coupling, by both of its ends.
+        couplings: the cost of each working coupling, by its one end and then by its other end.
     """
 
     def __init__(self, configuration: BackendConfiguration, properties: BackendProperties, n: int) -> None:
@@ -130,7 +133,13 @@ class _Device:
         self._neighbours = {one: sum(1 << b for b in near) for one, near in self.couplings.items()}
 
     def around(self, used: int, around: Costs, one: int) -> Costs:
-        """Return the cheapest couplings to the neighbours of a set that `one` has just joined."""
+        """Return the neighbours of a set after `one` joined it, each with the cost of its cheapest coupling.
+
+        Args:
+            used: the qubits of the set, a bit for each.
+            around: the same for the set without `one`.
+            one: the qubit that was added.
+        """
         larger = {other: cost for other, cost in around.items() if other != one}
         for other, cost in self.couplings[one].items():
             if not used >> other & 1:
@@ -138,7 +147,12 @@ class _Device:
         return larger
 
     def stranded(self, used: int, end: int) -> int:
-        """Return how many qubits a line that ends here cannot reach any more."""
+        """Return how many unused qubits cannot be reached from the end of a line.
+
+        Args:
+            used: the qubits of the line, a bit for each.
+            end: its last qubit.
+        """
         free = self._all & ~used
         reached = 0
         ahead = self._neighbours[end] & free
@@ -149,7 +163,7 @@ class _Device:
         return (free & ~reached).bit_count()
 
     def width(self, n: int, effort: int) -> int | None:
-        """Return how many partial solutions of each size to keep; None for all."""
+        """Return how many partial solutions of each size to keep, or None for all of them."""
         return None if len(self.qubits) <= _EXACT else max(effort // n, 50)
 
     def tree(self, qubits: Iterable[int]) -> tuple[tuple[int, int], ...]:
@@ -208,14 +222,14 @@ def _idling(wait: float, t1: float, t2: float) -> float:
 
 
 def _positive(time: float | None) -> float | None:
-    """Return a time that was measured; fits that failed have been reported as negative ones."""
+    """Return a time in seconds; None if it is not positive, as the service reports failed fits."""
     return time if time is not None and time > 0 else None
 
 
 def _filled(
     values: Mapping[K, float | None], worst: Callable[[Iterable[float]], float], unknown: float
 ) -> dict[K, float]:
-    """Return the values, with the worst of them where there is none; `unknown` where none is known at all."""
+    """Return the values with the worst one in place of None, or `unknown` if all are None."""
     known = [value for value in values.values() if value is not None]
     instead = worst(known) if known else unknown
     return {key: instead if value is None else value for key, value in values.items()}
@@ -228,15 +242,15 @@ def _cheap(used: int, end: int) -> int:
 def _chains(
     device: _Device, n: int, effort: int, rank: Callable[[int, int], int]
 ) -> list[tuple[float, Line]]:
-    """Return lines of `n` qubits and their costs: all of them, or what is left of a beam search.
+    """Return lines of `n` qubits with their costs: all of them, or those that a beam search finds.
 
     Args:
-        device: what there is.
-        n: the length.
-        effort: how many lines to keep while they grow, over all lengths.
-        rank: what matters more than the cost, by the qubits of a line and its end; the smallest is kept.
+        device: the working qubits and couplings.
+        n: number of qubits in a line.
+        effort: how many partial lines to keep, over all lengths.
+        rank: gives a number for the qubits of a line and its end; the smallest are kept, before the cheapest.
     """
-    # Two lines over the same qubits with the same end can be continued alike: only the better one is kept.
+    # Two lines over the same qubits with the same end have the same continuations: the cheaper one is kept.
     lines: dict[tuple[int, int], tuple[int, float, Line]] = {
         (1 << one, one): (0, cost, (one,)) for one, cost in device.qubits.items()
     }
@@ -253,8 +267,8 @@ def _chains(
 
 
 def _sets(device: _Device, n: int) -> list[tuple[float, Line]]:
-    """Return connected sets of `n` qubits and their costs: all of them, or what is left of a beam search."""
-    # With each set, the cheapest coupling to each of its neighbours.
+    """Return connected sets of `n` qubits with their costs: all, or those that a beam search finds."""
+    # For each set: its cost, and the cost of the cheapest coupling to each of its neighbours.
     sets: dict[int, tuple[float, Costs]] = {
         1 << one: (cost, dict(device.couplings[one])) for one, cost in device.qubits.items()
     }
@@ -274,7 +288,7 @@ def _sets(device: _Device, n: int) -> list[tuple[float, Line]]:
 
 
 def _best(found: dict[K, V], width: int | None) -> dict[K, V]:
-    """Return the cheapest `width` of what was found; all for None."""
+    """Return the `width` entries whose values are smallest, or all of them for None."""
     if width is None or len(found) <= width:
         return found
     return dict(heapq.nsmallest(width, found.items(), key=lambda item: item[1][:2]))

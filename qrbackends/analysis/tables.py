@@ -1,8 +1,8 @@
 """Calibrations as tables: a row for each qubit or gate, in SI units, of one backend or of many.
 
-`qubit_rows` and `gate_rows` give plain dictionaries. `qubit_table` and `gate_table` give Arrow tables, which
-pandas, polars and DuckDB take without copying; each field's metadata holds its unit. They need pyarrow
-(`pip install "qrbackends[arrow]"`).
+`qubit_rows` and `gate_rows` yield plain dictionaries. `qubit_table` and `gate_table` return Arrow tables,
+which pandas, polars and DuckDB read without copying; the metadata of a field contains its unit. Arrow tables
+need pyarrow (`pip install "qrbackends[arrow]"`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,12 +34,12 @@ _GATE_VALUES: Final[Mapping[str, tuple[str, str]]] = {
 def qubit_rows(properties: Calibrations) -> Iterator[dict[str, Any]]:
     """Yield a row for each qubit.
 
-    Its keys: `backend`, `calibrated_at` (a datetime), `qubit`, `operational`; `t1`, `t2` and
+    Its keys are `backend`, `calibrated_at` (a datetime), `qubit`, `operational`; `t1`, `t2` and
     `readout_length` in seconds; `frequency` and `anharmonicity` in hertz; `readout_error`,
-    `prob_meas0_prep1` and `prob_meas1_prep0` as probabilities. What was not measured is None.
+    `prob_meas0_prep1` and `prob_meas1_prep0` as probabilities. A value that was not measured is None.
 
     Raises:
-        DecodeError: a unit is none that this package knows.
+        DecodeError: a unit is not known.
     """
     for calibration in _each(properties):
         for number, values in enumerate(calibration.qubits):
@@ -59,11 +59,11 @@ def qubit_rows(properties: Calibrations) -> Iterator[dict[str, Any]]:
 def gate_rows(properties: Calibrations) -> Iterator[dict[str, Any]]:
     """Yield a row for each gate on each set of qubits.
 
-    Its keys: `backend`, `calibrated_at` (a datetime), `gate`, `qubits` (a list of numbers), `operational`,
-    `error` as a probability, and `length` in seconds. What was not measured is None.
+    Its keys are `backend`, `calibrated_at` (a datetime), `gate`, `qubits` (a list of numbers),
+    `operational`, `error` (a probability) and `length` in seconds. A value that was not measured is None.
 
     Raises:
-        DecodeError: a unit is none that this package knows, or a qubit is no number.
+        DecodeError: a unit is not known, or a qubit is not a number.
     """
     for calibration in _each(properties):
         for gate in calibration.gates:

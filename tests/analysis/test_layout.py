@@ -20,24 +20,24 @@ def pairs_of(configuration: BackendConfiguration) -> set[tuple[int, int]]:
     return {(min(pair), max(pair)) for pair in configuration.coupling_map or gates}
 
 
-def nearest(places: tuple[Coordinate, ...]) -> float:
-    return min((math.dist(a, b) for at, a in enumerate(places) for b in places[:at]), default=1.0)
+def nearest(positions: tuple[Coordinate, ...]) -> float:
+    return min((math.dist(a, b) for at, a in enumerate(positions) for b in positions[:at]), default=1.0)
 
 
-def size(places: tuple[Coordinate, ...]) -> tuple[float, float]:
-    return max(column for column, _ in places), max(row for _, row in places)
+def size(positions: tuple[Coordinate, ...]) -> tuple[float, float]:
+    return max(column for column, _ in positions), max(row for _, row in positions)
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_every_qubit_of_every_device_has_a_place_of_its_own(name: str) -> None:
+def test_every_qubit_of_every_device_has_a_position_of_its_own(name: str) -> None:
     configuration, _ = real(name)
-    places = coordinates(configuration)
-    assert len(places) == configuration.n_qubits
-    assert min(column for column, _ in places) == min(row for _, row in places) == 0.0
-    assert nearest(places) > 0.9
+    positions = coordinates(configuration)
+    assert len(positions) == configuration.n_qubits
+    assert min(column for column, _ in positions) == min(row for _, row in positions) == 0.0
+    assert nearest(positions) > 0.9
 
 
-def test_places_that_are_told_are_kept() -> None:
+def test_positions_that_are_told_are_kept() -> None:
     configuration, _ = real("boston")
     assert configuration.coords is not None
     first = configuration.coords[0]
@@ -47,15 +47,15 @@ def test_places_that_are_told_are_kept() -> None:
 
 
 @pytest.mark.parametrize("name", ["athens", "guadalupe", "almaden", "rochester", "washington", "torino"])
-def test_computed_places_have_neighbours_next_to_each_other(name: str) -> None:
+def test_computed_positions_have_neighbours_next_to_each_other(name: str) -> None:
     configuration = replace(real(name)[0], coords=None)
-    places = coordinates(configuration)
-    lengths = [math.dist(places[a], places[b]) for a, b in pairs_of(configuration)]
+    positions = coordinates(configuration)
+    lengths = [math.dist(positions[a], positions[b]) for a, b in pairs_of(configuration)]
     assert 0.9 < min(lengths) <= max(lengths) < 1.4
-    assert nearest(places) > 0.9, "nothing lies on top of anything else"
-    across, down = size(places)
+    assert nearest(positions) > 0.9, "nothing lies on top of anything else"
+    across, down = size(positions)
     assert across >= down
-    assert coordinates(configuration) == places, "the same every time"
+    assert coordinates(configuration) == positions, "the same every time"
 
 
 def small(count: int, *pairs: tuple[int, int]) -> BackendConfiguration:
@@ -63,10 +63,10 @@ def small(count: int, *pairs: tuple[int, int]) -> BackendConfiguration:
 
 
 def test_parts_without_a_coupling_between_them_lie_side_by_side() -> None:
-    places = coordinates(small(6, (0, 1), (1, 2), (3, 4)))
-    assert nearest(places) >= 0.99
-    assert len({tuple(round(x, 6) for x in place) for place in places}) == 6
-    assert max(column for column, _ in places[:3]) < min(column for column, _ in places[3:])
+    positions = coordinates(small(6, (0, 1), (1, 2), (3, 4)))
+    assert nearest(positions) >= 0.99
+    assert len({tuple(round(x, 6) for x in position) for position in positions}) == 6
+    assert max(column for column, _ in positions[:3]) < min(column for column, _ in positions[3:])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -74,7 +74,7 @@ def test_devices_without_couplings_are_laid_out_as_well(count: int) -> None:
     assert coordinates(small(count)) == tuple((float(number), 0.0) for number in range(count))
 
 
-def test_places_that_do_not_fit_the_device_are_not_believed() -> None:
+def test_positions_that_do_not_fit_the_device_are_not_believed() -> None:
     configuration, _ = real("lima")
     for coords in ([(0, 0)], [(0,)] * 5, [(0, 0, 0)] * 5):
         odd = replace(configuration, coords=tuple(coords))
@@ -91,14 +91,14 @@ def test_a_device_of_a_thousand_qubits_is_laid_out() -> None:
     key = fleet.find("configuration", "condor", None, None, 1.8e9)
     assert key is not None
     configuration = replace(msgspec.json.decode(fleet.build(key), type=BackendConfiguration), coords=None)
-    places = coordinates(configuration)
-    assert len(places) == 1121
-    lengths = sorted(math.dist(places[a], places[b]) for a, b in pairs_of(configuration))
+    positions = coordinates(configuration)
+    assert len(positions) == 1121
+    lengths = sorted(math.dist(positions[a], positions[b]) for a, b in pairs_of(configuration))
     assert lengths[0] > 0.5
     assert lengths[-1] < 2.0
 
 
-def test_without_rustworkx_it_says_what_to_install_and_told_places_need_none() -> None:
+def test_without_rustworkx_it_says_what_to_install_and_told_positions_need_none() -> None:
     code = """
 import sys
 sys.modules["rustworkx"] = sys.modules["numpy"] = None
