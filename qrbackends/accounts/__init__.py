@@ -1,5 +1,5 @@
-"""Who asks: credentials, service instances, addresses, saved accounts, and who may read what is cached.
+"""Accounts: credentials, service instances, addresses, saved accounts, and the scopes of cached answers.
 
-It sends nothing and reads no answer; it knows the environment and the file of saved accounts.
-Start with `account`.
+Nothing here sends a request. `saved` reads the environment and the file of saved accounts. Start with
+`account`.
 """

@@ -1,4 +1,4 @@
-"""Who asks, and where: accounts, service instances and regions."""
+"""Accounts: credentials, and the service instances and addresses that they are used for."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,21 +13,21 @@ from .secret import BearerProvider, Secret
 from .urls import CATALOG_URL, CLOUD_URL, SEARCH_URL, checked_proxy, checked_url
 
 _STAGING_CLOUD = "test.cloud.ibm.com"
-_GLOBAL_REGION = "us-east"  # its host name carries no region
+_GLOBAL_REGION = "us-east"  # its host name does not contain the region
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _CRN_TEXT = re.compile(r"[\x21-\x7e]{1,512}")  # it becomes a header: visible ASCII, no spaces
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A service instance, the thing that an account's rights and queue hang on.
+    """A service instance: it decides which backends an account may use.
 
     Args:
         crn: its Cloud Resource Name, `crn:v1:bluemix:public:quantum-computing:REGION:a/ACCOUNT:GUID::`.
-        url: the base address of its API, such as `http://127.0.0.1:8101/api/v1`; left out, it follows
-            from the region.
+        url: the base address of its API, such as `http://127.0.0.1:8101/api/v1`; left out, it is derived
+            from `cloud_url` and the region.
         private_endpoint: whether to use the region's private endpoint.
-        cloud_url: the cloud's root, from which the address is derived.
+        cloud_url: the root address of the cloud.
 
     Raises:
         AccountError: the CRN or an address is not well-formed.
@@ -75,21 +75,20 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class InstanceSearch:
-    """Which instances an account uses that names none: those that it can see and that match all of this.
+    """Which instances are used for an account that names none: all that match every condition given here.
 
     Args:
-        name: only those of this name.
-        regions: only those in these regions, such as `us-east`.
-        plans: only those of these plans, such as `open` or `premium`, in order of preference; case does not
-            matter. Left out, free and trial instances come first, then paid ones.
-        tags: only those that have all of these tags; case does not matter.
-        cloud_url: the cloud's root, from which the instances' addresses are derived.
+        name: the instance's name.
+        regions: the regions in which it may be, such as `us-east`.
+        plans: the plans that it may have, such as `open` or `premium`, in order of preference; case does
+            not matter. Left out, free and trial instances come first, then paid ones.
+        tags: tags of which it has all; case does not matter.
+        cloud_url: the root address of the cloud, from which the instances' addresses are derived.
         private_endpoint: whether to use the regions' private endpoints.
-        endpoints: by region, the base address of the Backends API, instead of the one that follows from the
-            cloud's root.
+        endpoints: by region, the base address of the Backends API, in place of the derived one.
 
     Raises:
-        AccountError: one of them is not what it should be.
+        AccountError: an argument has a wrong type, or an address is not well-formed.
     """
 
     name: str | None = None
@@ -111,10 +110,10 @@ class InstanceSearch:
         put(self, "endpoints", {region: checked_url(url) for region, url in dict(self.endpoints).items()})
 
     def instance(self, crn: str) -> Instance:
-        """Return the instance of a CRN, at the address where this search wants it.
+        """Return the instance with this CRN, at the address that this search gives it.
 
         Raises:
-            AccountError: it is no CRN of an instance.
+            AccountError: it is not the CRN of an instance.
         """
         found = Instance(crn, private_endpoint=self.private_endpoint, cloud_url=self.cloud_url)
         url = self.endpoints.get(found.region)
@@ -123,26 +122,26 @@ class InstanceSearch:
 
 @dataclass(frozen=True)
 class Account:
-    """Credentials, and the instances that they open.
+    """Credentials, and the instances that they are used for.
 
     Args:
-        api_key: an IBM Cloud API key. It goes to IAM only, in exchange for bearer tokens.
-        token: a bearer token at hand, or an async callable that returns (token, expiry in Unix seconds).
-            Exactly one of `api_key` and `token` is given.
-        instances: the service instances, in order of preference; left out, all that the account can see.
-        search: which of them, where `instances` is left out.
-        iam_url: where the key is exchanged; left out, it follows from the instances.
-        search_url: Global Search, which knows an account's instances.
-        catalog_url: Global Catalog, which knows their plans.
+        api_key: an IBM Cloud API key. It is sent to IAM only, in exchange for bearer tokens.
+        token: a bearer token, or an async callable that returns a token and when it expires in Unix
+            seconds. Exactly one of `api_key` and `token` has to be given.
+        instances: the service instances, in order of preference; left out, they are looked up.
+        search: which instances to look up, if `instances` is left out.
+        iam_url: the address of IAM; left out, it is derived from the instances.
+        search_url: the address of Global Search, which lists an account's instances.
+        catalog_url: the address of Global Catalog, which lists their plans.
         proxies: proxy address by scheme of the request, such as `{"https": "http://proxy:3128"}`.
-        verify: whether TLS certificates are verified; an `ssl.SSLContext` brings an authority of one's own,
-            or a client certificate.
-        identity: for a token from a callable: a secret text that says whose tokens it gives, the same in
-            every process that acts for them. Cached answers belong to it; without it they stay with their
-            client.
+        verify: whether TLS certificates are verified; an `ssl.SSLContext` may contain further certificate
+            authorities or a client certificate.
+        identity: for a token from a callable, a secret text that stands for the tokens' owner, the same in
+            every process that acts for this owner. Cached answers are shared by processes that have the
+            same `identity`; without it, they stay in their client.
 
     Raises:
-        AccountError: something is missing or not well-formed.
+        AccountError: an argument is missing or not well-formed.
     """
 
     api_key: Secret | str | None = None
@@ -152,7 +151,7 @@ class Account:
     iam_url: str | None = None
     search_url: str = SEARCH_URL
     catalog_url: str = CATALOG_URL
-    proxies: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # may carry a password
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # may contain a password
     verify: bool | SSLContext = True
     identity: Secret | str | None = None
 
@@ -188,7 +187,7 @@ class Account:
 
     @cached_property
     def iam(self) -> str:
-        """The address of IAM: as given, or as the instances' cloud and endpoint have it."""
+        """The address of IAM: `iam_url`, or else the one that belongs to the instances' cloud."""
         if self.iam_url is not None:
             return self.iam_url
         first = self.instances[0] if self.instances else None
@@ -198,7 +197,7 @@ class Account:
 
     @property
     def verified(self) -> bool:
-        """Whether it is certain who answers: the server's certificate and name are checked."""
+        """Whether the server's certificate and its name are checked."""
         if isinstance(self.verify, SSLContext):
             return self.verify.verify_mode is CERT_REQUIRED and self.verify.check_hostname
         return self.verify

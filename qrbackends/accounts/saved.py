@@ -1,4 +1,4 @@
-"""Accounts in the environment and on disk, in the official client's format."""
+"""Accounts from the environment, and from the file in which the official client saves them."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from .urls import CLOUD_URL, checked_url
 
 DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
 
-_CHANNELS = ("ibm_quantum_platform", "ibm_cloud")  # both lead to the same service
+_CHANNELS = ("ibm_quantum_platform", "ibm_cloud")  # two names of one service
 
 
 class _Proxies(Struct, frozen=True):
@@ -41,7 +41,7 @@ class _Saved(Struct, frozen=True):
     proxies: _Proxies | None = None
 
     def __repr__(self) -> str:
-        return "<a saved account>"  # debuggers and crash reports print it
+        return "<a saved account>"  # debuggers and crash reports show it: no token here
 
 
 def load_account(
@@ -51,18 +51,19 @@ def load_account(
     instance: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Account:
-    """Return the account that the arguments, the environment or the saved accounts name, in this order.
+    """Return the account given by the arguments, by the environment, or by the saved accounts, in this order.
 
     Args:
-        name: a saved account's name. Left out, the environment is asked first (unless `path` is given),
-            then the file's default account.
+        name: the name of a saved account. Left out, the environment is used if it has a token (unless
+            `path` is given), and otherwise the default account of the file.
         path: the file of saved accounts; left out, `~/.qiskit/qiskit-ibm.json`.
-        instance: a CRN or a name, instead of the instance that the account names.
-        environ: where `QISKIT_IBM_TOKEN`, `QISKIT_IBM_INSTANCE`, `QISKIT_IBM_URL`, `QISKIT_IBM_CHANNEL`,
-            `IAM_URL`, `GLOBAL_SEARCH_URL` and `GLOBAL_CATALOG_URL` are read; left out, the process's own.
+        instance: the CRN or name of an instance, in place of the one that the account names.
+        environ: the variables, of which `QISKIT_IBM_TOKEN`, `QISKIT_IBM_INSTANCE`, `QISKIT_IBM_URL`,
+            `QISKIT_IBM_CHANNEL`, `IAM_URL`, `GLOBAL_SEARCH_URL` and `GLOBAL_CATALOG_URL` are read; left
+            out, those of the process.
 
     Raises:
-        AccountError: there is no such account, or it is incomplete.
+        AccountError: there is no such account, it is incomplete, or the file cannot be read.
     """
     environment = _environment(os.environ if environ is None else environ)
     saved = environment.account
@@ -73,7 +74,7 @@ def load_account(
 
 
 class _Environment(Struct, frozen=True):
-    """What the environment says, apart from it: whatever else it holds is nobody's business."""
+    """The variables that are used; no others are kept."""
 
     account: _Saved
     iam_url: str | None
@@ -108,13 +109,13 @@ def _read(file: Path) -> dict[str, msgspec.Raw]:
         )
     except OSError as error:
         problem = f"{file} cannot be read: {error.strerror}"
-    except (ValueError, RuntimeError):  # a NUL in it; the home directory of nobody
+    except (ValueError, RuntimeError):  # a NUL character in it; ~ of a user that does not exist
         problem = f"{str(file)!r} is not the path of a file"
     else:
         try:
             return msgspec.json.decode(content.decode(), type=dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            # The parser's own words may quote the file, and with it a key.
+            # The parser's message is left out: it may quote the file, and with it a key.
             problem = f"{file} is not a JSON object of saved accounts"
     raise AccountError(problem)
 
@@ -132,7 +133,7 @@ def _pick(saved: dict[str, msgspec.Raw], name: str | None, channel: str | None, 
         raise AccountError(f"{file} has no account for {channel or 'the IBM Quantum Platform'}")
 
     def rank(key: str) -> tuple[bool, bool, bool, int]:
-        """Order accounts as the official client does."""
+        """Return a sort key that orders accounts as the official client does."""
         heading = headings[key] or _Heading()
         own = heading.channel or _CHANNELS[0]
         return (
@@ -147,7 +148,7 @@ def _pick(saved: dict[str, msgspec.Raw], name: str | None, channel: str | None, 
 
 
 def _heading(entry: msgspec.Raw) -> _Heading | None:
-    """Return what an account is chosen by, or None: one entry that makes no sense hides no other."""
+    """Return the fields by which an account is chosen; None for an entry that is not well-formed."""
     try:
         return msgspec.json.decode(entry, type=_Heading)
     except msgspec.ValidationError:
@@ -164,7 +165,7 @@ def _decoded(entry: msgspec.Raw, name: str, file: Path) -> _Saved:
 
 def _account(saved: _Saved, environment: _Environment) -> Account:
     if saved.channel not in (*_CHANNELS, None):
-        raise AccountError(f"the channel {saved.channel!r} is none of {', '.join(_CHANNELS)}")
+        raise AccountError(f"the channel {saved.channel!r} is not one of {', '.join(_CHANNELS)}")
     if not saved.token:
         raise AccountError("the account has no token; save it anew with an IBM Cloud API key")
     if saved.proxies and (saved.proxies.username_ntlm or saved.proxies.password_ntlm):
@@ -184,14 +185,14 @@ def _account(saved: _Saved, environment: _Environment) -> Account:
 
 
 def _instances(saved: _Saved, root: str) -> tuple[Instance, ...]:
-    """Return the instance that is named by its CRN; others are looked up."""
+    """Return the instance if it is given by its CRN; otherwise none, and it is looked up."""
     if not saved.instance or not saved.instance.startswith("crn:"):
         return ()
     return (Instance(crn=saved.instance, cloud_url=root, private_endpoint=saved.private_endpoint is True),)
 
 
 def _search(saved: _Saved, root: str) -> InstanceSearch:
-    """Return which instances to look up, as the official client has it: a name goes before all else."""
+    """Return which instances to look up; as in the official client, a name overrides all other conditions."""
     private = saved.private_endpoint is True
     if saved.instance not in (None, "", "auto"):
         return InstanceSearch(saved.instance, cloud_url=root, private_endpoint=private)

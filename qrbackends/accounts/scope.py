@@ -1,4 +1,4 @@
-"""Who may read a cached answer: every entry belongs to the scope in which it was fetched."""
+"""Scopes: a cached answer is used only for the credential, instance and address it was fetched with."""
 
 import hashlib
 import hmac
@@ -14,13 +14,14 @@ _SEAL = b"qrbackends/seal/v1"
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One instance, seen with one credential.
+    """One instance, as one credential sees it.
 
     Attributes:
-        id: 64 hexadecimal digits; the same wherever the same credential asks the same instance at the same
-            address in the same version. They do not reveal any of them.
+        id: 64 hexadecimal digits, a hash of credential, instance, address and API version. It is the same
+            in every process that uses the same four, and none of them can be computed from it.
         instance: the instance.
-        key: authenticates what is stored outside this process; None where no other process could hold it.
+        key: authenticates answers that are stored outside this process; None if no other process can have
+            the same key.
         crn: the instance's CRN.
         region: the instance's region.
         base_url: the base address of the instance's Backends API.
@@ -42,9 +43,9 @@ class Scopes:
     """The scopes of one account.
 
     Args:
-        account: whose. An account with a token provider and without an `identity` shares nothing: its
-            scopes are its own.
-        api_version: the version that is asked for.
+        account: the account. With a token from a callable and without an `identity`, the scopes are random,
+            and so not shared with any other client.
+        api_version: the `IBM-API-Version` that requests ask for.
     """
 
     def __init__(self, account: Account, api_version: str) -> None:
@@ -68,7 +69,7 @@ class Scopes:
 
     @property
     def credential(self) -> str:
-        """64 hexadecimal digits that stand for the credential and do not reveal it."""
+        """64 hexadecimal digits that stand for the credential, which cannot be computed from them."""
         return self._fingerprint
 
     def of(self, instance: Instance) -> Scope:
@@ -76,7 +77,7 @@ class Scopes:
         scope = self._scopes.get(instance)
         if scope is None:
             parts = [instance.base_url, self._api_version, instance.crn, self._fingerprint]
-            if not self._verified:  # anybody may have answered
+            if not self._verified:  # another server may have answered: kept apart from verified answers
                 parts.append("unverified")
             digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
             scope = self._scopes[instance] = Scope(digest, instance, self._key)

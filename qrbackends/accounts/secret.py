@@ -1,4 +1,4 @@
-"""Credentials that no repr, log, exception, copy or pickle shows."""
+"""Credentials, kept out of reprs, logs, exceptions and pickles."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -8,9 +8,15 @@ from ..errors import AccountError
 
 
 class Secret:
-    """A text that no repr, log, exception, copy or pickle shows.
+    """A text that its repr does not show and that cannot be pickled; only `reveal()` returns it.
 
-    It compares by value, in constant time; `reveal()` is the only way to the text.
+    Two secrets are compared by value, in constant time.
+
+    Args:
+        text: printable ASCII characters, at least one.
+
+    Raises:
+        AccountError: the text is empty, or has other characters.
     """
 
     __slots__ = ("_text",)
@@ -21,11 +27,11 @@ class Secret:
         self._text = text
 
     def prefixed(self, text: str) -> "Secret":
-        """Return a secret of `text` followed by this one."""
+        """Return a secret that consists of `text` and this secret's text."""
         return Secret(text + self._text)
 
     def reveal(self) -> str:
-        """Return the text itself."""
+        """Return the text."""
         return self._text
 
     def __repr__(self) -> str:
@@ -53,3 +59,4 @@ Bearer: TypeAlias = tuple[str, float]
 """A bearer token and the time at which it expires, in Unix seconds."""
 
 BearerProvider: TypeAlias = Callable[[], Awaitable[Bearer]]
+"""An async callable that returns a new bearer token."""

@@ -1,6 +1,6 @@
-"""Addresses: the cloud's own, and which ones are accepted.
+"""The addresses of IBM Cloud, and checks of addresses.
 
-The cloud's are those of https://quantum.cloud.ibm.com/docs and of the official client.
+The addresses are those in https://quantum.cloud.ibm.com/docs and in the official client.
 """
 
 import re
@@ -25,11 +25,11 @@ _ADDRESS = re.compile(
 def checked_url(url: str) -> str:
     """Return `url` without a slash at its end.
 
-    Only what every URL parser reads alike is accepted: where two of them disagree on the host, one decides
-    where credentials may go and the other where they go.
+    Only addresses that every URL parser reads alike are accepted. If two parsers disagreed on the host,
+    the one could allow credentials for one host, and the other send them to another.
 
     Raises:
-        AccountError: it is not an absolute http or https address, or it carries user, password, query
+        AccountError: it is not an absolute http or https address, or it contains a user, password, query
             or fragment.
     """
     if not isinstance(url, str) or _host(url) is None:
@@ -41,10 +41,10 @@ def checked_url(url: str) -> str:
 
 
 def is_plain_http(url: str) -> bool:
-    """Return whether `url` would send credentials in the clear over a network.
+    """Return whether requests to `url` would cross a network without encryption.
 
-    Plain http is harmless to `localhost` and to literal loopback addresses only: any other name is
-    somebody's promise, and can resolve to anything.
+    Plain http is harmless to `localhost` and to literal loopback addresses only: any other name may resolve
+    to another machine.
     """
     if url[:8].lower() == "https://":
         return False
@@ -53,27 +53,31 @@ def is_plain_http(url: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine: `localhost`, or a literal loopback address."""
+    """Return whether a host is `localhost` or a literal loopback address."""
     return host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
 
 
 def checked_proxy(key: str, url: str) -> str:
-    """Return a proxy's address with its scheme, which may be left out; it may carry user and password.
+    """Return a proxy's address with its scheme; without one, it is `http`.
+
+    Args:
+        key: the scheme of the requests that use the proxy, for the error.
+        url: the address, which may contain user and password.
 
     Raises:
-        AccountError: it is not an http or https address.
+        AccountError: it is not an http or https address; the message does not contain it.
     """
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return parts.geturl()
     except (TypeError, ValueError, AttributeError):
-        pass  # told below, without the address: it may carry a password
+        pass  # the error below does not contain the address, which may contain a password
     raise AccountError(f"the proxy for {key!r:.80} has to be an address such as http://HOST:PORT")
 
 
 def _host(url: str) -> str | None:
-    """Return the host of an address, without brackets; None if it is no address as `checked_url` has it."""
+    """Return the host of an address, without brackets; None if `checked_url` does not accept the address."""
     parts = _ADDRESS.fullmatch(url)
     if parts is None or (parts["ip"] and not _is_ip(parts["ip"])):
         return None

@@ -1,6 +1,9 @@
-"""The whole service on loopback: emulated backends, IAM, Global Search and Global Catalog.
+"""The service emulated on loopback: the Backends API of each region, IAM, Global Search and Global Catalog.
 
-async with Emulator(fleet="snapshots") as emulator, Client(emulator.account()) as client: ...
+    async with Emulator(fleet="snapshots") as emulator, Client(emulator.account()) as client:
+        ...
+
+Nothing here uses the client. Start with `server`.
 """
 
 from .emulated_instances import EmulatedInstance, Plan

@@ -1,4 +1,4 @@
-"""The configuration of a synthetic processor, live-shaped or contract-shaped."""
+"""The configuration document of a synthetic processor, in the shape of the service or of its contract."""
 
 from math import tau
 from typing import Any
@@ -28,7 +28,7 @@ def configuration_document(chip: Chip, version: str, online: float, shape: Docum
         chip: the processor.
         version: the backend's version.
         online: the Unix time at which it went online.
-        shape: as the service really answers, or as its contract says.
+        shape: `live`, as the service answers, or `contract`, as its published contract says.
     """
     common = _common(chip, version)
     own = _live(chip, online) if shape == "live" else _contract(chip, online)
@@ -36,7 +36,7 @@ def configuration_document(chip: Chip, version: str, online: float, shape: Docum
 
 
 def _common(chip: Chip, version: str) -> dict[str, Any]:
-    """What both shapes share."""
+    """Return the fields that are the same in both shapes."""
     count = len(chip.qubits)
     gates = _gates(chip)
     names = [gate["name"] for gate in gates]
@@ -72,7 +72,7 @@ def _common(chip: Chip, version: str) -> dict[str, Any]:
 
 
 def _live(chip: Chip, online: float) -> dict[str, Any]:
-    """What the service really sends."""
+    """Return the other fields as the service sends them."""
     generation = chip.generation
     processor = {"family": generation.family, "revision": generation.revision}
     live: dict[str, Any] = {
@@ -108,7 +108,7 @@ def _live(chip: Chip, online: float) -> dict[str, Any]:
 
 
 def _hamiltonian(chip: Chip) -> dict[str, Any]:
-    """The qubits' frequencies; couplings and anharmonicities are left out, nobody simulates these chips."""
+    """Return a Hamiltonian with the qubits' frequencies; couplings and anharmonicities are left out."""
     last = len(chip.qubits) - 1
     return {
         "description": "Qubits are modelled as uncoupled two-level systems.",
@@ -120,11 +120,11 @@ def _hamiltonian(chip: Chip) -> dict[str, Any]:
 
 
 def _contract(chip: Chip, online: float) -> dict[str, Any]:
-    """What the contract says.
+    """Return the other fields as the contract specifies them.
 
-    Left out, as nothing that means anything satisfies it: meas_levels and parametric_pulses (lists of lists
-    of nothing in particular), and a `dt` that is no whole number of nanoseconds. `q` begins at 1 there, so
-    the control channels of qubit 0 are missing.
+    Fields for which no meaningful value satisfies the contract are left out: `meas_levels` and
+    `parametric_pulses`, which it declares as lists of lists of anything, and a `dt` that is not a whole
+    number of nanoseconds. In the contract `q` begins at 1, so the control channels of qubit 0 are missing.
     """
     generation = chip.generation
     revision = str(generation.revision)
@@ -173,7 +173,7 @@ def _coupling_map(chip: Chip) -> list[list[int]]:
 
 
 def _directed(chip: Chip) -> list[tuple[int, int]]:
-    """The directions in which the native gate is listed."""
+    """Return the pairs for which the native gate is listed, each in its direction."""
     return _both_ways(chip) if chip.generation.both_ways else [pair.qubits for pair in chip.couplings]
 
 

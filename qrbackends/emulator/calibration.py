@@ -1,4 +1,4 @@
-"""The properties of a synthetic processor at some hour, live-shaped or contract-shaped."""
+"""The properties document of a synthetic processor at some hour, as the service or as its contract has it."""
 
 from collections.abc import Callable, Iterator
 from math import exp
@@ -13,13 +13,13 @@ from .generations import LogNormal
 DocumentShape: TypeAlias = Literal["live", "contract"]
 
 HOUR = 3600
-_ERROR_CEILING = 0.5  # beyond it a readout or a gate says nothing at all
-_OUT_OF_ORDER = 1.0
+_ERROR_CEILING = 0.5  # the greatest error probability of what works
+_OUT_OF_ORDER = 1.0  # the error with which the service marks a gate that does not work
 _RESET_AFTER_READOUT_NS = 32.0
 
 
 class Nduv(msgspec.Struct, gc=False):
-    """Name, date, unit and value."""
+    """One measured value, as the service sends it."""
 
     date: str
     name: str
@@ -40,33 +40,33 @@ class _ContractGate(msgspec.Struct):
     parameters: tuple[Nduv, ...]
 
 
-def properties_document(chip: Chip, version: str, hour: int, minute: float, shape: DocumentShape) -> bytes:
+def properties_document(chip: Chip, version: str, hour: int, second: float, shape: DocumentShape) -> bytes:
     """Return the JSON of the calibration of an hour.
 
     Args:
         chip: the processor.
         version: the backend's version.
-        hour: hours since 1970.
-        minute: when in that hour its calibrations end, in seconds.
-        shape: as the service really answers, or as its contract says.
+        hour: the number of hours since 1970, in UTC.
+        second: when in that hour the calibration ends, in seconds.
+        shape: `live`, as the service answers, or `contract`, as its published contract says.
     """
-    return _Calibration(chip, version, hour, minute, shape).encode()
+    return _Calibration(chip, version, hour, second, shape).encode()
 
 
 class _Calibration:
-    """Builds one document; what it shares is the format of the dates."""
+    """Builds one document."""
 
-    def __init__(self, chip: Chip, version: str, hour: int, minute: float, shape: DocumentShape) -> None:
+    def __init__(self, chip: Chip, version: str, hour: int, second: float, shape: DocumentShape) -> None:
         self._chip = chip
         self._version = version
         self._hour = hour
-        self._minute = minute
+        self._second = second
         self._live = shape == "live"
         self._dates: dict[int, str] = {}
 
     def encode(self) -> bytes:
         chip = self._chip
-        updated = self._hour * HOUR + self._minute
+        updated = self._hour * HOUR + self._second
         document: dict[str, object] = {
             "backend_name": chip.name,
             "backend_version": self._version,
@@ -80,10 +80,10 @@ class _Calibration:
         return msgspec.json.encode(document)
 
     def _date(self, hour: int) -> str:
-        """The date of what was measured in some hour; a few dozen hours make up a whole calibration."""
+        """Return the text for the date of a measurement; few different ones occur in a calibration."""
         known = self._dates.get(hour)
         if known is None:
-            instant = hour * HOUR + self._minute
+            instant = hour * HOUR + self._second
             known = with_offset(instant, self._chip.hours_east) if self._live else with_milliseconds(instant)
             self._dates[hour] = known
         return known
@@ -109,7 +109,7 @@ class _Calibration:
             yield Nduv(today, "operational", "", 0)
 
     def _readout(self, qubit: Qubit) -> tuple[float, float, float]:
-        """The readout error, and the two probabilities whose mean it is."""
+        """Return the readout error, prob_meas0_prep1 and prob_meas1_prep0; the error is their mean."""
         generation, hour = self._chip.generation, self._hour
         error = min(_draw(generation.readout, qubit.readout.at(hour)), _ERROR_CEILING)
         ratio = _draw(generation.asymmetry, qubit.asymmetry.at(hour))
@@ -169,7 +169,7 @@ class _Calibration:
         return _ContractGate(tuple(map(str, qubits)), gate, parameters)
 
     def _general(self) -> Iterator[Nduv]:
-        """The couplings' strengths, for the generations whose snapshots have them."""
+        """Yield the couplings' strengths, in GHz, if the snapshots of the generation have them."""
         if self._chip.generation.couplings:
             today = self._date(self._hour)
             for pair in self._chip.couplings:
@@ -178,7 +178,7 @@ class _Calibration:
                 yield Nduv(today, f"zz_{first}{second}", "GHz", pair.strength / 170)
 
     def _chains(self) -> list[dict[str, object]]:
-        """The lists of qubits beside the contract: chains, each one qubit longer than the one before."""
+        """Return `general_qlists`, which the contract does not know: lines of 4 to 20 coupled qubits."""
         neighbours: dict[int, list[int]] = {}
         for pair in self._chip.couplings:
             for here, there in (pair.qubits, pair.qubits[::-1]):
@@ -193,5 +193,6 @@ class _Calibration:
 
 
 def _draw(distribution: LogNormal, walk: float) -> float:
+    """Return the value of a lognormal distribution that belongs to a standard normal value."""
     median, sigma = distribution
     return median * exp(sigma * walk)

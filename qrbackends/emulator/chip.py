@@ -1,4 +1,4 @@
-"""A synthetic processor: everything about it that does not depend on the hour."""
+"""A synthetic processor: everything about it that does not change with time."""
 
 from dataclasses import dataclass
 from random import Random
@@ -7,10 +7,10 @@ from .generations import Generation
 from .lattice import Lattice, lattice
 from .walk import Walk
 
-EXTRA_GATES = "extra_gates"  # the one calibration_id that synthetic devices know
+EXTRA_GATES = "extra_gates"  # the only calibration_id of synthetic devices
 EXTRA_GATE = "rzz"
 
-# Shares of elements that carry `operational: 0`, or lack a T1 or a T2; the snapshots have a few of each.
+# Shares of qubits and gates with `operational: 0`, and of qubits without a T1 or T2, as in the snapshots.
 _FAULTY_QUBITS = 0.006
 _FAULTY_GATES = 0.004
 _UNMEASURED = 0.004
@@ -21,7 +21,14 @@ _T1_EVERY, _T2_EVERY, _READOUT_EVERY, _SX_EVERY, _ENTANGLER_EVERY = 24, 12, 1, 6
 
 @dataclass(frozen=True, slots=True)
 class Qubit:
-    """The walks of one qubit, and what is wrong with it."""
+    """One qubit.
+
+    Attributes:
+        t1, t2, readout, asymmetry, sx: how the logarithms of these values change with time.
+        frequency: in GHz; 0 if its generation has none.
+        has_t1, has_t2: whether they were measured.
+        operational: whether it works.
+    """
 
     t1: Walk
     t2: Walk
@@ -36,7 +43,15 @@ class Qubit:
 
 @dataclass(frozen=True, slots=True)
 class Coupling:
-    """The walks of one coupled pair, and what is wrong with it."""
+    """One coupled pair of qubits.
+
+    Attributes:
+        qubits: their numbers, in the direction of the native gate.
+        entangler, extra: how the logarithms of the errors of the native and of the additional gate change.
+        strength: of the coupling, in GHz.
+        broken: whether the gate's error says that it does not work.
+        operational: whether the gate's flag says that it works.
+    """
 
     qubits: tuple[int, int]
     entangler: Walk
@@ -52,12 +67,12 @@ class Chip:
 
     Attributes:
         name: the backend's name.
-        generation: what it is.
-        lattice: its qubits' places.
+        generation: the generation that it belongs to.
+        lattice: the positions of its qubits.
         qubits: its qubits.
         couplings: its coupled pairs, in the direction of the native gate.
         extra: whether it has the additional gate.
-        hours_east: the offset of the dates that it sends from UTC, in hours.
+        hours_east: the UTC offset of the dates in its documents, in hours.
     """
 
     name: str
@@ -70,16 +85,24 @@ class Chip:
 
 
 def make_chip(seed: str, name: str, qubits: int, generation: Generation, variant: str | None) -> Chip:
-    """Return the chip of a backend; a variant has the same places and couplings, and other values."""
-    hardware = Random(f"{seed}/{name}")  # what a variant cannot change
+    """Return the chip of a backend; its variants have the same lattice and faults, and other values.
+
+    Args:
+        seed: the chip follows from it, the name and the variant.
+        name: the backend's name.
+        qubits: the number of qubits.
+        generation: the generation that it belongs to.
+        variant: the calibration_id, or None.
+    """
+    hardware = Random(f"{seed}/{name}")  # the same for all variants
     values = Random(f"{seed}/{name}/{variant or ''}")
-    places = lattice(generation.shape, qubits)
+    positions = lattice(generation.shape, qubits)
     return Chip(
         name=name,
         generation=generation,
-        lattice=places,
+        lattice=positions,
         qubits=tuple(_qubit(hardware, values, generation) for _ in range(qubits)),
-        couplings=tuple(_coupling(hardware, values, generation, pair) for pair in places.edges),
+        couplings=tuple(_coupling(hardware, values, generation, pair) for pair in positions.edges),
         extra=variant == EXTRA_GATES,
         hours_east=Random(f"{seed}/{name}/zone").choice((-5, -4, 1, 2)),
     )

@@ -1,4 +1,4 @@
-"""The cloud's services around the Backends API: IAM, Global Search and Global Catalog."""
+"""The services of IBM Cloud that clients use besides the Backends API: IAM, Global Search, Global Catalog."""
 
 import base64
 import binascii
@@ -19,11 +19,17 @@ _SEARCH_PATH = "/v3/resources/search"
 _CATALOG_PATH = "/api/v1/"
 _METHODS = {"token": "POST", "search": "POST", "catalog": "GET"}
 _LARGEST_PAGE = 1000
-_PAGE = 10  # the real service's, when the caller names no limit
+_PAGE = 10  # entries without a `limit`, as in the real service
 
 
 class CloudService:
-    """Answers for IAM, Global Search and Global Catalog."""
+    """Answers the requests to IAM, Global Search and Global Catalog.
+
+    Args:
+        issuer: issues and checks tokens.
+        instances: the instances that Global Search lists.
+        errors: makes the bodies of error answers.
+    """
 
     region = "cloud"
 
@@ -43,10 +49,10 @@ class CloudService:
         return None, None
 
     async def answer(self, call: Call) -> Answer:
-        """Return the answer.
+        """Return the answer to a call.
 
         Raises:
-            Refused: with the error that the service sends instead.
+            Refused: the answer is an error.
         """
         resource, _ = self.classify(call.path)
         if resource is None:
@@ -113,7 +119,7 @@ class CloudService:
 
 
 def _item(instance: EmulatedInstance, fields: Any) -> dict[str, Any]:
-    """One instance as Global Search lists it; it always sends the CRN."""
+    """Return an instance's entry in Global Search with the fields asked for; the CRN is always sent."""
     extensions = {"allocation": {"backends": ["*"]}} if instance.usable else {}
     item = {
         "crn": instance.crn,
@@ -127,10 +133,10 @@ def _item(instance: EmulatedInstance, fields: Any) -> dict[str, Any]:
 
 
 def _cursor_start(cursor: Any) -> int:
-    """The index at which the page behind `cursor` begins.
+    """Return the index at which the page that a cursor stands for begins.
 
     Raises:
-        ValueError: it is not a cursor of ours.
+        ValueError: it is not a cursor that this service has sent.
     """
     if cursor is None:
         return 0
@@ -146,7 +152,7 @@ def _cursor_start(cursor: Any) -> int:
 
 
 def _iam_refusal(code: str, message: str) -> Refused:
-    """IAM has its own shape of errors."""
+    """Return an error answer in IAM's shape."""
     details = "Provided API key could not be found." if code == "BXNIM0415E" else message
     return Refused(
         json_answer({"errorCode": code, "errorMessage": message, "errorDetails": details, "context": {}}, 400)

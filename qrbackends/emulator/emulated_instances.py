@@ -1,4 +1,4 @@
-"""The service instances of the emulated account, the same ones for the same seed."""
+"""The service instances of the emulated account; the same seed gives the same ones."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from .wire import as_uuid
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan as Global Catalog knows it; one that has no name is archived, and answers 403."""
+    """A plan in Global Catalog. A plan without a name is archived: asking for it is answered with 403."""
 
     id: str
     name: str
@@ -18,14 +18,23 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class EmulatedInstance:
-    """A service instance as Global Search knows it."""
+    """A service instance in Global Search.
+
+    Attributes:
+        crn: its Cloud Resource Name.
+        name: its name.
+        region: its region.
+        plan: its plan.
+        tags: its tags.
+        usable: whether it has an allocation of backends; Global Search also lists instances without one.
+    """
 
     crn: str
     name: str
     region: str
     plan: Plan
     tags: tuple[str, ...]
-    usable: bool = True  # Global Search also lists instances without any allocation of backends
+    usable: bool = True
 
 
 PLANS = tuple(
@@ -41,7 +50,7 @@ PLANS = tuple(
 
 
 def make_instances(seed: str, regions: Sequence[str], count: int, unusable: int) -> list[EmulatedInstance]:
-    """Return `count` usable and `unusable` other instances for each region."""
+    """Return the instances: for each region, `count` usable ones and `unusable` others."""
     account = hashlib.sha256(f"{seed}/account".encode()).hexdigest()[:32]
     made = []
     for number in range(count + unusable):

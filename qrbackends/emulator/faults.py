@@ -1,7 +1,7 @@
-"""What can go wrong, on request.
+"""Faults that can be scripted.
 
-A fault is added with `Emulator.fault(action, …)`, and strikes the first `times` requests that match it.
-Nothing here is random: the first fault added that still has strikes left takes the request.
+A fault is added with `Emulator.fault(action, …)`, and affects the first `times` requests that match it.
+Nothing is random: a request gets the first added fault that matches it and has not affected `times` requests.
 """
 
 import asyncio
@@ -18,9 +18,13 @@ Body: TypeAlias = bytes | str | dict[str, Any] | None
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """An error answer: `body` as given, or the service's own error body.
+    """The answer has this status.
 
-    A dict is sent as JSON, a str as the HTML that gateways send.
+    Attributes:
+        status: the HTTP status.
+        headers: further headers.
+        body: a dict is sent as JSON, bytes as they are, a str as HTML, as gateways do; None stands for the
+            service's own error body.
     """
 
     status: int
@@ -30,27 +34,29 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The request waits for `Fault.release()`, and is then answered as ever."""
+    """The request waits for `Fault.release()`, and is then answered normally."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """The request waits for some seconds, and is then answered as ever."""
+    """The request waits for some seconds, and is then answered normally."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The connection is reset, without an answer."""
+    """The connection is reset by TCP, without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """Only the first `keep` (0 to 1) of the body is sent.
+    """Only a part of the body is sent.
 
-    Plain, Content-Length still announces the whole body and the connection closes early. With `gzip`, the
-    body is a gzip stream that stops short of its end, and Content-Length agrees with what is sent.
+    Attributes:
+        gzip: if False, Content-Length is that of the whole body, and the connection closes early. If True,
+            the body is a gzip stream without its end, and Content-Length is that of the part sent.
+        keep: the fraction of the body that is sent, from 0 to 1.
     """
 
     gzip: bool = False
@@ -59,7 +65,7 @@ class Truncate:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """A 200 whose body is not JSON."""
+    """The answer has status 200 and a body that is not JSON."""
 
     body: bytes = b"<html>\xff\x00 this is not JSON"
     content_type: str = "application/json"
@@ -67,14 +73,14 @@ class Garbage:
 
 @dataclass(frozen=True, slots=True)
 class Bomb:
-    """A 200 with a gzip body of some 1/1000 of the `size`, in bytes, to which it unpacks."""
+    """The answer has status 200 and a gzip body that decompresses to `size` bytes, 1000 times its own."""
 
     size: int = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A redirect to `url`."""
+    """The answer is a redirect to `url`."""
 
     url: str
     status: int = 302
@@ -82,7 +88,13 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """The answer comes in pieces of `size` bytes every `interval` seconds; with `head` its headers, too."""
+    """The answer is sent slowly.
+
+    Attributes:
+        interval: seconds between two pieces.
+        size: bytes in a piece.
+        head: whether status line and headers are sent in pieces, too.
+    """
 
     interval: float = 1.0
     size: int = 1
@@ -91,17 +103,17 @@ class Drip:
 
 @dataclass(frozen=True, slots=True)
 class Endless:
-    """A 200 whose body never ends, as fast as the client takes it."""
+    """The answer has status 200 and a body without an end, sent as fast as the client reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """A token bucket: what finds it empty is answered with 429, and everything else as ever.
+    """Requests beyond a rate are answered with 429, the others normally; a token bucket decides.
 
-    Args:
+    Attributes:
         rate: requests per second.
-        burst: requests at once.
-        retry_after: the `Retry-After` to send, in seconds; None sends none.
+        burst: number of requests that may come at once.
+        retry_after: the `Retry-After` that is sent, in seconds; None for no such header.
     """
 
     rate: float = 50.0
@@ -118,8 +130,8 @@ class Bucket:
     """A token bucket, full at first.
 
     Args:
-        rate: tokens per second.
-        burst: how many it holds.
+        rate: tokens added per second.
+        burst: number of tokens that it can hold.
     """
 
     def __init__(self, rate: float, burst: int) -> None:
@@ -129,7 +141,11 @@ class Bucket:
         self._counted = 0.0
 
     def take(self, now: float) -> bool:
-        """Take a token if there is one, and return whether there was."""
+        """Take a token if there is one; return whether there was one.
+
+        Args:
+            now: the time in seconds, of any clock.
+        """
         self._tokens = min(self._burst, self._tokens + (now - self._counted) * self._rate)
         self._counted = now
         if self._tokens < 1:
@@ -139,11 +155,11 @@ class Bucket:
 
 
 class Fault:
-    """A fault as it was added: what it does, to which requests, and how often it has struck.
+    """A fault that was added to an emulator.
 
     Attributes:
         action: what it does.
-        hits: how many requests it has struck.
+        hits: the number of requests that it has affected.
     """
 
     def __init__(
@@ -158,35 +174,35 @@ class Fault:
         self._bucket = Bucket(action.rate, action.burst) if isinstance(action, RateLimit) else None
 
     async def reached(self, hits: int = 1) -> None:
-        """Return once it has struck `hits` requests.
+        """Return when it has affected `hits` requests.
 
         Raises:
-            RuntimeError: it never will: it strikes less often, or has been removed.
+            RuntimeError: it will not: `hits` is more than its `times`, or it has been removed.
         """
         if self.hits < hits:
             if self._times is not None and hits > self._times:
-                raise RuntimeError(f"the fault strikes no more than {self._times} requests")
+                raise RuntimeError(f"the fault affects no more than {self._times} requests")
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((hits, waiter))
             await waiter
 
     def release(self) -> None:
-        """Let go of the requests that it holds, now and from now on."""
+        """Answer the requests that it holds, and hold no more."""
         self._released.set()
 
     def cancel(self) -> None:
-        """Strike no more, and let go of the requests that it holds and of those who wait for more."""
+        """Affect no more requests, answer those that it holds, and let `reached` raise."""
         self._times = self.hits
         self.release()
         for waiter in [w for _, w in self._waiters if not w.done()]:
             waiter.set_exception(RuntimeError(f"the fault was removed after {self.hits} requests"))
 
     async def released(self) -> None:
-        """Return once `release()` has been called."""
+        """Return when `release()` has been called."""
         await self._released.wait()
 
     def takes(self, resource: str | None, backend: str | None, region: str) -> bool:
-        """Return whether it strikes this request, and count it if so."""
+        """Return whether it affects this request; if so, the request is counted."""
         if self._times is not None and self.hits >= self._times:
             return False
         actual = (resource, backend, region)
@@ -207,16 +223,16 @@ class Faults:
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> Fault:
-        """Add a fault, after those that are there already."""
+        """Add a fault behind the others, and return it."""
         self._faults.append(fault)
         return fault
 
     def take(self, resource: str | None, backend: str | None, region: str) -> Fault | None:
-        """Return the fault that strikes this request, if there is one."""
+        """Return the fault that affects this request, or None."""
         return next((fault for fault in self._faults if fault.takes(resource, backend, region)), None)
 
     def clear(self) -> None:
-        """Remove all faults, and let go of the requests that they hold."""
+        """Remove all faults, and answer the requests that they hold."""
         for fault in self._faults:
             fault.cancel()
         self._faults.clear()
@@ -224,7 +240,7 @@ class Faults:
 
 @lru_cache(maxsize=2)
 def gzip_bomb(size: int) -> bytes:
-    """Return gzip bytes that unpack to `size` bytes of JSON: blanks, and an empty object at the end."""
+    """Return gzip bytes that decompress to `size` bytes of JSON: blanks, and an empty object at the end."""
     pack = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     block = b" " * _BLOCK
     whole, rest = divmod(max(size - 2, 0), _BLOCK)

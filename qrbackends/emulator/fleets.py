@@ -1,4 +1,4 @@
-"""Where the emulated backends come from: the protocol, and the real calibrations of an installed wheel."""
+"""Fleets, from which an emulator takes its backends: the protocol, and recorded calibrations."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ Kind: TypeAlias = Literal["configuration", "properties", "defaults"]
 
 _WHEEL = "qiskit_ibm_runtime"
 _WHERE = "fake_provider/backends"
-_EMPTY = "an empty object"
+_EMPTY = "an empty object"  # the key of defaults documents
 
 
 class SnapshotsMissing(ModuleNotFoundError):
-    """The wheel that holds the real calibrations is not installed."""
+    """The qiskit-ibm-runtime wheel, which contains the real calibrations, is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What the list of backends says of one of them, apart from queue and metrics.
+    """What the list says of a backend, except queue and metrics.
 
     Attributes:
         name: the backend's name.
         version: its version, such as `1.0.4`.
         qubits: the number of its qubits.
-        clops: `virtual` or `hardware`, and the value; None when it is not known.
-        processor: family, revision and segment; None when it is not known.
+        clops: the type, `virtual` or `hardware`, and the value; None if they are not known.
+        processor: family, revision and segment; None if they are not known.
         status: `online`, `paused` or `offline`.
-        reason: why; it also says that the backend is emulated.
-        message: what the status endpoint says.
+        reason: the reason of the status; it also says that the backend is emulated.
+        message: the message of the status endpoint.
     """
 
     name: str
@@ -49,8 +49,8 @@ class Device:
 class Fleet(Protocol):
     """The backends that an emulator serves.
 
-    `find` is cheap and decides which document answers; `build` makes it, may take a while, and is called
-    in a worker thread, once as long as the emulator keeps the document.
+    `find` is called for every request, and has to be fast. `build` is called in a worker thread, once for
+    each document as long as the emulator keeps it.
     """
 
     @property
@@ -65,19 +65,19 @@ class Fleet(Protocol):
     def find(
         self, kind: Kind, name: str, calibration_id: str | None, before: float | None, now: float
     ) -> Hashable | None:
-        """Return the key of a document; None when there is none, which is a 404.
+        """Return the key of a document, or None if there is none, which is answered with 404.
 
         Args:
             kind: which of the backend's documents.
             name: one of `names`.
             calibration_id: the variant asked for, or None.
-            before: the Unix time before which the calibration has to lie, or None.
-            now: the Unix time of the emulator's clock.
+            before: the Unix time, in seconds, before which the calibration has to be done, or None.
+            now: the Unix time of the emulator's clock, in seconds.
         """
         ...
 
     def build(self, key: Hashable) -> bytes:
-        """Return the JSON document of a key that `find` returned."""
+        """Return the JSON document for a key that `find` returned."""
         ...
 
 
@@ -93,7 +93,7 @@ class _Processor(msgspec.Struct):
 
 
 class _Configuration(msgspec.Struct):
-    """The part of a configuration that the list needs."""
+    """The fields of a configuration that the list needs."""
 
     backend_name: str
     backend_version: str
@@ -113,7 +113,7 @@ _UPDATED = msgspec.json.Decoder(_Updated)
 
 
 def wheel_directory() -> Path:
-    """Return the directory of the real calibrations, without importing the package around them.
+    """Return the directory of the real calibrations; their package is not imported.
 
     Raises:
         SnapshotsMissing: the wheel is not installed.
@@ -132,13 +132,13 @@ class SnapshotFleet:
     """Recorded calibrations, served byte for byte.
 
     Args:
-        directory: a tree with files `conf_NAME.json`, and beside each its `props_NAME.json`. A file
-            `props_NAME_VARIANT.json` answers to the calibration_id VARIANT. Left out: the real
-            calibrations in the installed wheel of qiskit-ibm-runtime.
+        directory: a tree with files `conf_NAME.json`, each beside its `props_NAME.json`. A file
+            `props_NAME_VARIANT.json` is for the calibration_id VARIANT. Left out, the real calibrations
+            in the installed wheel of qiskit-ibm-runtime.
 
     Raises:
         SnapshotsMissing: no directory is given, and the wheel is not installed.
-        FileNotFoundError: the directory holds no configuration.
+        FileNotFoundError: the directory contains no configuration.
     """
 
     def __init__(self, directory: Path | str | None = None) -> None:
@@ -150,7 +150,7 @@ class SnapshotFleet:
         for path in sorted(root.rglob("conf_*.json")):
             self._add(path)
         if not self._devices:
-            raise FileNotFoundError(f"{root} holds no conf_*.json")
+            raise FileNotFoundError(f"{root} contains no conf_*.json")
         self._names = tuple(sorted(self._devices))
 
     def _add(self, path: Path) -> None:
@@ -178,12 +178,12 @@ class SnapshotFleet:
     def find(
         self, kind: Kind, name: str, calibration_id: str | None, before: float | None, now: float
     ) -> Hashable | None:
-        """Return the path of the file that answers, or None."""
+        """Return the path of the document, or None."""
         if kind == "defaults":
             return _EMPTY if self._has_defaults(name) else None
         path = self._properties.get((name, calibration_id))
         if kind == "configuration":
-            # a variant that only has properties of its own shares the configuration
+            # A variant has its own properties, and the same configuration.
             known = calibration_id is None or path is not None
             return self._configurations[name] if known else None
         if path is None or (before is not None and before <= self._last_update(path)):
@@ -191,11 +191,11 @@ class SnapshotFleet:
         return path
 
     def build(self, key: Hashable) -> bytes:
-        """Return a file's bytes."""
+        """Return the bytes of a file that `find` returned."""
         return key.read_bytes() if isinstance(key, Path) else b"{}"
 
     def _has_defaults(self, name: str) -> bool:
-        """The live service has withdrawn them: most backends answer 404, some with an empty object."""
+        """Return whether `defaults` are an empty object; of most backends the service answers 404."""
         return self._names.index(name) % 4 == 0
 
     def _last_update(self, path: Path) -> float:
@@ -206,7 +206,7 @@ class SnapshotFleet:
 
 
 def _has_configuration(properties: Path) -> bool:
-    """Whether properties belong to a backend of their own rather than being a variant of another's."""
+    """Return whether properties belong to a backend of their own, and are not a variant of another's."""
     return properties.with_name(properties.name.replace("props_", "conf_", 1)).exists()
 
 
@@ -222,7 +222,7 @@ def _device(configuration: _Configuration) -> Device:
 
 
 def _clops(configuration: _Configuration) -> tuple[str, int] | None:
-    """The list sends one object where the recorded configurations have three numbers, most of them absent."""
+    """Return type and value of the CLOPS, for which recorded configurations have three optional fields."""
     if isinstance(configuration.clops_h, int):
         return "hardware", configuration.clops_h
     for value in (configuration.clops, configuration.clops_v):

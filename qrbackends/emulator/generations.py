@@ -1,10 +1,10 @@
-"""The processor generations, and how their numbers are distributed.
+"""The generations of processors, and the distributions of their calibrated values.
 
-How the distributions were fitted: over all snapshots of qiskit-ibm-runtime 0.51.0 whose processor has that
-family, revision and size, without zeros and without gate errors of 1 or more. A lognormal is given by the
-median of the values and by half the distance between the 15.87 % and 84.13 % quantiles of their logarithms,
-which outliers do not move. The ratios were fitted as ratios, qubit by qubit, so that T2 follows T1, and the
-two readout probabilities each other. `broken` is the share of entanglers with a gate_error of 1 or more.
+The distributions were fitted to all snapshots of qiskit-ibm-runtime 0.51.0 whose processor has that family,
+revision and size, without zeros and without gate errors of 1 or more. A lognormal is given by the median of
+the values, and by half the distance between the 15.87 % and 84.13 % quantiles of their logarithms; outliers
+change neither. The ratios of T2 to T1, and of the two readout probabilities, were fitted qubit by qubit, as
+each pair is correlated. `broken` is the share of two-qubit gates with a gate_error of 1 or more.
 """
 
 from dataclasses import dataclass
@@ -21,20 +21,20 @@ class Generation:
     """One generation of processors.
 
     Attributes:
-        family, revision: of the processor; the revision in the type that its snapshots have.
+        family, revision: of the processor; the type of the revision is that in its snapshots.
         shape: its lattice.
         entangler: its native two-qubit gate.
         both_ways: whether the entangler is listed in both directions.
-        dt: the sampling time in ns.
+        dt: the sampling time, in ns.
         t1: in µs.
-        t2_by_t1: the ratio of T2 and T1; T2 is cut at 2·T1.
+        t2_by_t1: the ratio T2 / T1; T2 is at most 2·T1.
         readout: the readout error.
         asymmetry: prob_meas0_prep1 / prob_meas1_prep0.
-        sx: the error of sx, which x, id and rx share.
+        sx: the error of sx; x, id and rx have the same.
         entangling: the entangler's error.
-        broken: the share of entanglers that are out of order.
-        readout_ns, sx_ns, entangler_ns: durations.
-        frequency: the qubits' mean frequency in GHz; None where the service no longer tells.
+        broken: the share of entanglers that do not work.
+        readout_ns, sx_ns, entangler_ns: durations, in ns.
+        frequency: the qubits' mean frequency, in GHz; None if the service does not send frequencies.
         clops: circuit layer operations per second.
         channels: whether its configuration describes control channels.
         couplings: whether `general` lists couplings.
@@ -111,7 +111,12 @@ _BY_SIZE = {27: FALCON, 120: NIGHTHAWK, 127: EAGLE, 133: HERON_1}
 
 
 def generation_for(qubits: int, shape: Shape | None) -> Generation:
-    """Return the generation that has devices of that size, or else the newest one of that shape."""
+    """Return the generation that has devices with so many qubits, or else the newest one of the shape.
+
+    Args:
+        qubits: the number of qubits.
+        shape: the lattice; None for the generation's own.
+    """
     known = _BY_SIZE.get(qubits)
     if known is not None and shape in (None, known.shape):
         return known

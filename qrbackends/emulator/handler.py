@@ -1,4 +1,4 @@
-"""Requests to a port of the emulator: check the Host header, log, apply faults, and send the answer."""
+"""The HTTP handler of every port: it checks Host, logs, applies faults, and sends the answers."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ _RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds
 
 
 class Service(Protocol):
-    """What stands behind a port."""
+    """What answers the requests to a port."""
 
     @property
     def region(self) -> str:
@@ -27,20 +27,20 @@ class Service(Protocol):
         ...
 
     def classify(self, path: str) -> tuple[str | None, str | None]:
-        """Return the resource and the backend that a raw path names."""
+        """Return the resource and the backend that a percent-encoded path names, or None for either."""
         ...
 
     async def answer(self, call: Call) -> Answer:
-        """Return the answer, or raise `Refused`."""
+        """Return the answer to a call, or raise `Refused` with an error answer."""
         ...
 
 
 class Handler:
-    """Handles the requests to one port; `aiohttp.web.Server` calls it.
+    """A handler for aiohttp's low-level server.
 
     Args:
-        service: what answers.
-        is_own: tells whether a Host header means this port.
+        service: answers the requests.
+        is_own: returns whether a Host header is one of this port.
         faults: the emulator's faults.
         log: the emulator's log.
         errors: makes error bodies.
@@ -69,7 +69,7 @@ class Handler:
         fault = self._faults.take(resource, backend, self._service.region)
         response = await self._respond(request, call, fault)
         self._log.answered(number, None if response is None else response.status)
-        # aiohttp wants a response even where the connection is gone; it is never sent
+        # aiohttp needs a response even if the connection is closed; then it is not sent.
         return web.Response() if response is None else response
 
     def _record(self, call: Call, resource: str | None, backend: str | None, path_qs: str) -> LoggedRequest:
@@ -87,7 +87,7 @@ class Handler:
     async def _respond(
         self, request: web.BaseRequest, call: Call, fault: Fault | None
     ) -> web.StreamResponse | None:
-        """Return what the fault or the service has to say; None when the connection was cut instead."""
+        """Return the response of the fault or the service; None if the connection was closed instead."""
         action = fault.action if fault else None
         if isinstance(action, kinds.Hold) and fault:
             await fault.released()
@@ -106,11 +106,11 @@ class Handler:
             case kinds.Truncate(gzip, keep):
                 return await _send_cut(request, answer, gzip, keep)
             case kinds.Drip(interval, size, head):
-                return await _send_drops(request, answer, interval, size, head)
+                return await _send_slowly(request, answer, interval, size, head)
         return _response(answer, call.takes_gzip)
 
     async def _scripted(self, action: Action | None, call: Call) -> tuple[Answer, bool] | None:
-        """Return what a fault says instead of the service, and whether it may be compressed."""
+        """Return the answer of a fault that gives one, and whether it may be compressed; otherwise None."""
         match action:
             case kinds.Status(status, headers, body):
                 return self._error(status, headers, body), call.takes_gzip
@@ -154,7 +154,7 @@ def _response(answer: Answer, takes_gzip: bool) -> web.Response:
 async def _send_cut(
     request: web.BaseRequest, answer: Answer, gzip: bool, keep: float
 ) -> web.StreamResponse | None:
-    """Send a part of the body; None when the client has to notice by the closed connection."""
+    """Send a part of the body; return the response, or None if it ends with a closed connection."""
     if gzip:
         packed = answer.document.pack()
         cut = packed[: min(int(len(packed) * keep), len(packed) - 1)]
@@ -166,43 +166,43 @@ async def _send_cut(
     await response.prepare(request)
     await response.write(body[: min(int(len(body) * keep), len(body) - 1)])
     if request.transport is not None:
-        request.transport.close()  # sends what is buffered first
+        request.transport.close()  # after sending what is buffered
     return None
 
 
-async def _send_drops(
+async def _send_slowly(
     request: web.BaseRequest, answer: Answer, interval: float, size: int, head: bool
 ) -> web.StreamResponse | None:
-    """Send an answer in small pieces; None when the client left."""
+    """Send an answer in small pieces; return the response, or None if the connection is closed."""
     body, headers = answer.encoded(False)
     response = web.StreamResponse(status=answer.status, headers=headers)
     response.content_length = len(body)
     if head:
         lines = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
-        drops = _drops(f"HTTP/1.1 {answer.status} OK\r\n{lines}\r\n".encode() + body, size)
+        pieces = _pieces(f"HTTP/1.1 {answer.status} OK\r\n{lines}\r\n".encode() + body, size)
     else:
         await response.prepare(request)
-        drops = _drops(body, size)
-    for drop in drops:
+        pieces = _pieces(body, size)
+    for piece in pieces:
         transport = request.transport
         if transport is None or transport.is_closing():
             return None
         if head:
-            transport.write(drop)
+            transport.write(piece)
         else:
-            await response.write(drop)
+            await response.write(piece)
         await asyncio.sleep(interval)
     if head and request.transport is not None:
         request.transport.close()
     return None if head else response
 
 
-def _drops(body: bytes, size: int) -> list[bytes]:
+def _pieces(body: bytes, size: int) -> list[bytes]:
     return [body[start : start + size] for start in range(0, len(body), size)]
 
 
 async def _send_endlessly(request: web.BaseRequest) -> web.StreamResponse | None:
-    """Send blanks until the client leaves."""
+    """Send blanks until the client closes the connection; return None."""
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
     try:

@@ -1,8 +1,8 @@
-"""The lattices of the qubits: heavy-hex and square, of any size.
+"""The lattices of qubits: heavy-hex and square, of any size.
 
-A lattice is a set of cells on a grid, and two qubits are coupled where their cells touch. A heavy-hex lattice
-is long rows with bridges between them, every fourth column, and each row of bridges shifted by two columns
-against the one before; a square lattice has every cell.
+A lattice is a set of cells of a grid; two qubits are coupled if their cells are adjacent. A heavy-hex lattice
+has long rows, and between each two rows a bridge in every fourth column; the bridges of one row are shifted
+by two columns against those of the row before. A square lattice has all cells.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,8 +23,8 @@ class Lattice:
     """Qubits and couplings.
 
     Attributes:
-        cells: row and column of each qubit, which are numbered row by row.
-        edges: the coupled pairs, the smaller qubit first, in order.
+        cells: row and column of each qubit; qubits are numbered row by row.
+        edges: the coupled pairs in ascending order, the lower number first in each.
     """
 
     cells: tuple[Cell, ...]
@@ -32,13 +32,13 @@ class Lattice:
 
 
 def lattice(shape: Shape, qubits: int) -> Lattice:
-    """Return a connected lattice with exactly that many qubits.
+    """Return a connected lattice with exactly so many qubits.
 
-    27, 127, 133 and 156 (heavy-hex) and 120 (square) are the real devices' lattices; at the other sizes
-    rows are filled from the top.
+    With 27, 127, 133 and 156 qubits (heavy-hex) and 120 qubits (square), it is that of the real devices.
+    With other numbers, rows are filled from the top.
 
     Raises:
-        ValueError: less than two qubits.
+        ValueError: there are fewer than two qubits.
     """
     if qubits < SMALLEST:
         raise ValueError(f"a lattice has at least {SMALLEST} qubits")
@@ -68,14 +68,17 @@ def _square(qubits: int) -> set[Cell]:
 
 
 def _heavy_hex(qubits: int) -> set[Cell]:
-    """As wide as it is high: with rows of w qubits and w/4 bridges, w/2 rows of 5w/4 make w²·5/8 qubits."""
+    """Return the cells of a lattice about as wide as high.
+
+    With w qubits and w/4 bridges in a row, w/2 rows have w²·5/8 qubits.
+    """
     width = max(isqrt(qubits * 8 // 5), 5)
     endless = _rows(rows=qubits // width + 3, width=width, first_bridge=0, bridges_below=True)
     return _grown(endless, qubits)
 
 
 def _grown(cells: set[Cell], count: int) -> set[Cell]:
-    """The first `count` cells, row by row, that hang together."""
+    """Return the first `count` cells, row by row, that are connected with the first one."""
     start = min(cells)
     taken: set[Cell] = set()
     waiting, seen = [start], {start}
@@ -90,7 +93,7 @@ def _grown(cells: set[Cell], count: int) -> set[Cell]:
 
 
 def _rows(rows: int, width: int, first_bridge: int, bridges_below: bool) -> set[Cell]:
-    """Rows of qubits, with bridges between them and, if wanted, hanging from the last one."""
+    """Return the cells of some rows, of the bridges between them and, if asked for, below the last one."""
     cells = {(2 * row, column) for row in range(rows) for column in range(width)}
     for row in range(rows if bridges_below else rows - 1):
         shift = (first_bridge + 2 * (row % 2)) % 4
@@ -99,23 +102,23 @@ def _rows(rows: int, width: int, first_bridge: int, bridges_below: bool) -> set[
 
 
 def _falcon() -> set[Cell]:
-    """27 qubits: two rows of ten, three bridges, and two qubits sticking out on either side."""
+    """Return 27 cells: two rows of ten, three bridges between them, and two cells on either side."""
     cells = {(1, column) for column in range(10)} | {(3, column) for column in range(1, 11)}
     return cells | {(2, 1), (2, 5), (2, 9)} | {(0, 3), (0, 7), (4, 3), (4, 7)}
 
 
 def _eagle() -> set[Cell]:
-    """127 qubits: seven rows of fifteen, without one corner at either end."""
+    """Return 127 cells: seven rows of fifteen with bridges, without two opposite corners."""
     return _rows(rows=7, width=15, first_bridge=0, bridges_below=False) - {(0, 14), (12, 0)}
 
 
 def _heron_1() -> set[Cell]:
-    """133 qubits: seven rows of fifteen, and bridges that hang from the last one."""
+    """Return 133 cells: seven rows of fifteen with bridges, also below the last row."""
     return _rows(rows=7, width=15, first_bridge=0, bridges_below=True)
 
 
 def _heron() -> set[Cell]:
-    """156 qubits: eight rows of sixteen."""
+    """Return 156 cells: eight rows of sixteen with bridges."""
     return _rows(rows=8, width=16, first_bridge=3, bridges_below=False)
 
 

@@ -1,4 +1,4 @@
-"""The documents that a fleet has built, kept as long as there is room."""
+"""A cache of the documents that a fleet has built, bounded by their size."""
 
 import asyncio
 from collections import OrderedDict
@@ -9,15 +9,15 @@ from .fleets import Fleet
 from .performance import performance_metrics
 from .wire import Document
 
-ROOM = 256 << 20  # bytes: all real calibrations, plain and packed, ten times over
+ROOM = 256 << 20  # bytes: ten times all real calibrations, plain and compressed
 
 
 class Library:
-    """Builds documents once, one at a time and in a worker thread, so that the ports keep answering.
+    """Builds each document once, one at a time, in a worker thread, so that the ports go on answering.
 
     Args:
-        fleet: where the documents come from.
-        room: the bytes to keep.
+        fleet: builds the documents.
+        room: bytes of documents that are kept; beyond that, those used longest ago are dropped.
     """
 
     def __init__(self, fleet: Fleet, room: int = ROOM) -> None:
@@ -28,7 +28,12 @@ class Library:
         self._building = asyncio.Lock()
 
     async def document(self, key: Hashable, packed: bool = False) -> Document:
-        """Return the document of a key that the fleet's `find` returned, its gzip form made if asked for."""
+        """Return the document for a key that the fleet's `find` returned.
+
+        Args:
+            key: the key.
+            packed: whether its gzip form is made, too.
+        """
         document = self._documents.get(key)
         if document is None or (packed and document.packed is None):
             async with self._building:
@@ -44,7 +49,7 @@ class Library:
         return document
 
     async def metrics(self, name: str, key: Hashable | None) -> dict[str, Any]:
-        """Return the performance metrics of a backend whose current calibration has that key."""
+        """Return the performance metrics of a backend; `key` is that of its current calibration, or None."""
         if key is None:
             return {}
         known = self._metrics.get(name)

@@ -1,12 +1,13 @@
-"""What was asked of the emulator, for tests to read. It never holds a credential."""
+"""The log of requests to the emulator, for tests. It contains no credentials."""
 
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 
 KEPT = 100_000
-"""Records kept, and backends counted by name: a long-running emulator must not grow without end.
+"""How many requests are kept, and for how many backends they are counted by name.
 
-The counts stay exact; those of still more backends are counted without their names.
+Without a limit, an emulator that runs for long would need more and more memory. The counts stay exact;
+requests for further backends are counted without the name.
 """
 
 
@@ -15,16 +16,16 @@ class LoggedRequest:
     """One request that arrived.
 
     Attributes:
-        region: the region asked, or `cloud` for IAM, Global Search and Global Catalog.
+        region: the region, or `cloud` for IAM, Global Search and Global Catalog.
         resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `token`, `search`,
-            `catalog`, or None for a path that names none of them.
-        backend: the backend's name as decoded from the path, or None.
+            `catalog`, or None for any other path.
+        backend: the backend's name, decoded from the path, or None.
         method: the HTTP method.
         path_qs: path and query as they were sent.
         auth: the scheme of the Authorization header, `Bearer` or `apikey`, or None.
         crn: the Service-CRN header, or None.
         gzip: whether the client accepts gzip.
-        status: the HTTP status of the answer; None while there is none, or when a fault sent none.
+        status: the HTTP status of the answer; None before it is sent, and if a fault prevented it.
     """
 
     region: str
@@ -48,13 +49,13 @@ class RequestLog:
         self._next = 0
 
     def arrived(self, request: LoggedRequest) -> int:
-        """Add a request; return the number under which its answer is noted."""
+        """Add a request; return its number, which `answered` takes."""
         number = self._next
         self._next += 1
         self._records[number] = request
         self._order.append(number)
         counted = request.resource, request.backend, request.region
-        if counted not in self._counts and len(self._counts) >= KEPT:  # somebody invents names
+        if counted not in self._counts and len(self._counts) >= KEPT:
             counted = request.resource, None, request.region
         self._counts[counted] += 1
         if len(self._order) > KEPT:
@@ -62,16 +63,16 @@ class RequestLog:
         return number
 
     def answered(self, number: int, status: int | None) -> None:
-        """Note the status of the answer."""
+        """Add the status of the answer to a request."""
         if number in self._records:
             self._records[number] = replace(self._records[number], status=status)
 
     def records(self) -> tuple[LoggedRequest, ...]:
-        """The last requests, oldest first."""
+        """Return the last requests, oldest first."""
         return tuple(self._records.values())
 
     def count(self, resource: str | None, backend: str | None, region: str | None) -> int:
-        """The number of requests since the last reset; None stands for any."""
+        """Return the number of requests since the last `clear()`; None stands for any value."""
         return sum(
             number
             for (its_resource, its_backend, its_region), number in self._counts.items()

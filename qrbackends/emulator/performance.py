@@ -1,11 +1,11 @@
-"""The list's performance metrics, computed from a backend's calibration."""
+"""The performance metrics in the list of backends, computed from a backend's calibration."""
 
 from statistics import median
 from typing import Any
 
 import msgspec
 
-ENTANGLERS = ("cz", "ecr", "cx")  # newest generation first; a few devices have two of them
+ENTANGLERS = ("cz", "ecr", "cx")  # the newest first: a few devices have two, and the newer one is native
 
 
 class _Nduv(msgspec.Struct, gc=False):
@@ -29,9 +29,11 @@ _PROPERTIES = msgspec.json.Decoder(_Properties)
 
 
 def performance_metrics(properties: bytes) -> dict[str, Any]:
-    """Return `performance_metrics` for a properties document: errors of the native entangler, and readout.
+    """Return `performance_metrics` for a properties document.
 
-    A gate error of 1 or more marks a gate that is out of order; it counts neither as best nor in the median.
+    These are the best and the median error of the native two-qubit gate, the error per gate in a layer of
+    100 qubits if it was measured, and the median readout error; all are probabilities. A gate error of 1 or
+    more marks a gate that does not work, and is left out.
     """
     calibration = _PROPERTIES.decode(properties)
     metrics: dict[str, Any] = {}
@@ -41,7 +43,7 @@ def performance_metrics(properties: bytes) -> dict[str, Any]:
         metrics["two_q_error_best"] = {"value": best, "gate": gate, "qubits": qubits, "unit": ""}
         metrics["two_q_error_median"] = {"value": median(entry[0] for entry in errors), "unit": ""}
     layered = [g.value for g in calibration.general if isinstance(g, _Nduv) and g.name == "eplg_100"]
-    if layered:  # the error per gate in a layer of 100 qubits, where the service has measured it
+    if layered:
         metrics["two_q_error_layered"] = {"value": layered[0], "unit": ""}
     readout = [nduv.value for qubit in calibration.qubits for nduv in qubit if nduv.name == "readout_error"]
     if readout:

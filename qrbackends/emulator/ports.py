@@ -1,4 +1,4 @@
-"""A listening port that can die and come back."""
+"""A listening port that can be stopped and started again."""
 
 import asyncio
 import socket
@@ -12,25 +12,25 @@ from .handler import Handler
 
 T = TypeVar("T")
 
-# Requests in flight get this long to end by themselves when a port closes; then they are cancelled.
-_GRACE = 0.05
+_GRACE = 0.05  # seconds after which the requests in flight are cancelled when a port stops
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 
 
 class Port:
-    """A port and the server behind it.
+    """A port, and the server that listens at it.
 
-    Its number stays reserved while it is down: a socket that is bound and does not listen refuses
-    connections, as a dead server does.
+    While it is stopped, a socket is bound to the port without listening. Connections are refused, as by a
+    dead server, and no other program can take the port.
 
     Args:
         host: the address to bind.
         number: the port; 0 takes a free one.
-        make_handler: makes the handler, given what tells whether a Host header means this port.
+        make_handler: makes the handler, given a function that returns whether a Host header is one of this
+            port.
 
     Raises:
-        OSError: the port is taken, or the host is not this machine's; it names the address.
+        OSError: the port is taken, or the host is not this machine's; the error names the address.
     """
 
     def __init__(
@@ -50,20 +50,20 @@ class Port:
         return _netloc(_ANY.get(self._host, self._host), self.number)
 
     async def start(self) -> None:
-        """Listen; does nothing when it listens already.
+        """Listen, unless it listens already.
 
         Raises:
-            OSError: somebody else listens there.
+            OSError: another program listens at the port.
             RuntimeError: it is closed.
         """
         await to_its_end(self._start())
 
     async def stop(self) -> None:
-        """Cut all connections and refuse new ones; does nothing when it is down already."""
+        """Close all connections and refuse new ones, unless it is stopped already."""
         await to_its_end(self._stop())
 
     async def close(self) -> None:
-        """Stop for good, and give the number back."""
+        """Stop for ever, and release the port."""
         async with self._changing:
             self._closed = True
             if self._runner is not None:
@@ -84,7 +84,7 @@ class Port:
             listening, self._reserved = self._reserved or _bound(self._host, self.number), None
             try:
                 await web.SockSite(runner, listening, backlog=1024).start()
-            except BaseException:  # whatever stops it: a socket that nobody owns would hold the port
+            except BaseException:  # whatever happens: a socket that stays open would occupy the port
                 listening.close()
                 await runner.cleanup()
                 raise
@@ -102,10 +102,10 @@ class Port:
             await runner.cleanup()
 
     def is_own(self, host: str) -> bool:
-        """Return whether a Host header means this port.
+        """Return whether a Host header is one of this port.
 
-        At a loopback address any of loopback's names does. Where it listens at all addresses, it cannot know
-        its names, and only the port is compared.
+        If it listens at a loopback address, every name of loopback is accepted. If it listens at all
+        addresses, its names are not known, and only the port number is compared.
         """
         if self._host in _ANY:
             return host.rpartition(":")[2] == str(self.number)
@@ -114,9 +114,9 @@ class Port:
 
 
 async def to_its_end(change: Awaitable[T]) -> T:
-    """Await a change, which takes no more than a moment; a cancellation is obeyed when it is done.
+    """Return what a short operation returns; a cancellation takes effect only when the operation has ended.
 
-    Half a start or stop would leave a socket that nobody owns.
+    A start or stop that is interrupted would leave an open socket.
     """
     task = asyncio.ensure_future(change)
     cancelled: asyncio.CancelledError | None = None
@@ -127,7 +127,7 @@ async def to_its_end(change: Awaitable[T]) -> T:
             except asyncio.CancelledError as error:
                 cancelled = error
     if cancelled is not None:
-        task.exception()  # taken note of: being cancelled says enough
+        task.exception()  # retrieved, so that asyncio does not log it
         raise cancelled
     return task.result()
 

@@ -1,4 +1,4 @@
-"""The queues: seeded random walks that take one step at every poll."""
+"""The queues of backends: seeded random walks that take one step at every poll."""
 
 from random import Random
 from statistics import median
@@ -10,16 +10,16 @@ class Queue:
     """The queue of one backend.
 
     Args:
-        seed: the same seed gives the same queue after the same number of polls.
+        seed: the same seed gives the same length after the same number of polls.
     """
 
     def __init__(self, seed: str) -> None:
         self._random = Random(seed)
-        self._home = round(self._random.lognormvariate(2.5, 1.2))  # a median of 12 jobs, now and then 200
+        self._home = round(self._random.lognormvariate(2.5, 1.2))  # the median is 12 jobs; a few have 200
         self.length = self._home
 
     def poll(self) -> int:
-        """Take a step of one or two jobs, rather towards its usual length than away; return the length."""
+        """Change the length by one or two jobs, more likely towards its usual value; return it."""
         pull = (self._home - self.length) / (4 * self._home + 20)
         step = self._random.choice((1, 1, 2))
         up = self._random.random() < median((0.1, 0.5 + pull, 0.9))
@@ -27,6 +27,6 @@ class Queue:
         return self.length
 
     def wait_times(self) -> dict[str, int]:
-        """The seconds that jobs wait, as the list sends them."""
+        """Return the waiting times of jobs in seconds, as the list sends them."""
         mean = self.length * _SECONDS_PER_JOB
         return {"average": mean, "p50": mean * 2 // 3, "p95": mean * 3}

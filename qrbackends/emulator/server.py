@@ -1,4 +1,4 @@
-"""The emulator: its ports, its life and what tests may do with it."""
+"""The emulator: it opens the ports, and lets tests script faults and read the log."""
 
 import asyncio
 import hashlib
@@ -29,27 +29,30 @@ CLOUD = "cloud"
 
 
 class Emulator:
-    """The whole service on loopback: one port per region, and one for IAM, Global Search and Global Catalog.
+    """The service on loopback: one port per region, and one for IAM, Global Search and Global Catalog.
 
     Args:
         fleet: `synthetic`, `snapshots` (the real calibrations of the installed qiskit-ibm-runtime wheel), a
             directory of such files, or a `Fleet`.
-        regions: the regions; the backends, sorted by name, go to them in turn.
-        seed: everything random follows from it: queues, keys, CRNs, synthetic calibrations.
-        shape: what a synthetic fleet's documents look like: `live`, as the service really answers, or
-            `contract`, as its published contract says.
+        regions: the regions; the backends, sorted by name, are distributed to them in turn.
+        seed: queues, keys, CRNs and synthetic calibrations follow from it.
+        shape: the shape of a synthetic fleet's documents: `live`, as the service answers, or `contract`, as
+            its published contract says.
         host: the address to listen at.
-        port: the first port; the regions take consecutive ones, the cloud's services the next. 0: free ones.
-        instances: service instances per region; each sees all backends of its region.
-        unusable_instances: further instances per region that Global Search lists without any allocation.
-        keys: the number of API keys; all of them open all instances.
-        token_lifetime: seconds from a token's issue to its expiry.
-        clock: the time in Unix seconds; tokens and the hourly synthetic calibrations follow it.
+        port: the first port; the regions get consecutive ones, the cloud's services the next one. With 0,
+            free ports are taken.
+        instances: number of service instances per region; each sees all backends of its region.
+        unusable_instances: number of further instances per region, which Global Search lists without an
+            allocation of backends.
+        keys: the number of API keys; each may use all instances.
+        token_lifetime: seconds from the issue of a token to its expiry.
+        clock: the time in Unix seconds, for tokens and the hourly synthetic calibrations.
 
     Raises:
-        SnapshotsMissing: on entering, when the snapshots are asked for and the wheel is not installed.
-        OSError: on entering, when a port is taken; it names the address.
-        RuntimeError: on entering it while it runs.
+        ValueError: `regions` is empty or names a region twice, or a number is not positive.
+        SnapshotsMissing: on entering, the snapshots are asked for, and the wheel is not installed.
+        OSError: on entering, a port is taken; the error names the address.
+        RuntimeError: on entering, it runs already.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class Emulator:
             services.append(CloudService(self._issuer, self._instances, self._errors))
             for offset, service in enumerate(services):
                 number = self._first_port + offset if self._first_port else 0
-                self._ports[service.region] = Port(self._host, number, partial(self._make_handler, service))
+                self._ports[service.region] = Port(self._host, number, partial(self._handler, service))
             for port in self._ports.values():
                 await port.start()
         except BaseException:
@@ -113,47 +116,47 @@ class Emulator:
         await self._close()
 
     def url(self, region: str) -> str:
-        """Return the base address of a region's Backends API, or of the `cloud` services' origin."""
+        """Return the base address of a region's Backends API, or for `cloud` of the other services."""
         path = "" if region == CLOUD else "/api/v1"
         return f"http://{self._port(region).netloc}{path}"
 
     @property
     def iam_url(self) -> str:
-        """IAM's address."""
+        """The address of IAM."""
         return self.url(CLOUD)
 
     @property
     def search_url(self) -> str:
-        """Global Search's address."""
+        """The address of Global Search."""
         return self.url(CLOUD)
 
     @property
     def catalog_url(self) -> str:
-        """Global Catalog's address, which ends in /api/v1."""
+        """The address of Global Catalog, which ends in /api/v1."""
         return f"{self.url(CLOUD)}/api/v1"
 
     @property
     def api_keys(self) -> tuple[str, ...]:
-        """The API keys that its IAM accepts."""
+        """The API keys that IAM accepts."""
         return self._issuer.keys
 
     @property
     def instances(self) -> tuple[EmulatedInstance, ...]:
-        """All service instances, in the order of Global Search."""
+        """All service instances, in the order in which Global Search lists them."""
         return tuple(self._instances)
 
     def backends(self, region: str | None = None) -> tuple[str, ...]:
-        """Return the names of the backends of a region, or of all, sorted."""
+        """Return the sorted names of the backends of a region, or of all regions."""
         if region is not None:
             return self._names[region]
         return tuple(sorted(name for names in self._names.values() for name in names))
 
     def account(self, key: int = 0, *, search: InstanceSearch | None = None) -> Account:
-        """Return an account for one of the keys, with all usable instances at their addresses here.
+        """Return an account with one of the API keys, and with all usable instances.
 
         Args:
-            key: the number of the key.
-            search: which instances are to be looked up, instead of naming them all.
+            key: the index of the key in `api_keys`.
+            search: which instances to look up; if given, the account names none.
         """
         usable = [] if search else [one for one in self._instances if one.usable]
         endpoints = {region: self.url(region) for region in self.regions}
@@ -168,17 +171,17 @@ class Emulator:
 
     @property
     def requests(self) -> tuple[LoggedRequest, ...]:
-        """The requests since the last `reset_log()`, in the order of their arrival."""
+        """The requests since the last `reset_log()`, in the order of arrival."""
         return self._log.records()
 
     def count(
         self, resource: str | None = None, backend: str | None = None, region: str | None = None
     ) -> int:
-        """Return how many of the requests asked for that; what is left out is not compared."""
+        """Return the number of requests that match; an argument that is left out matches any request."""
         return self._log.count(resource, backend, region)
 
     def reset_log(self) -> None:
-        """Forget all requests, and start counting anew."""
+        """Forget all requests, and count from 0 again."""
         self._log.clear()
 
     def fault(
@@ -190,7 +193,9 @@ class Emulator:
         region: str | None = None,
         times: int | None = 1,
     ) -> Fault:
-        """Let something go wrong with the next `times` requests that match, or with all of them for None.
+        """Add a fault, which affects requests that match, and return it.
+
+        Like the emulator's other methods, it is to be called in the emulator's event loop only.
 
         Args:
             action: what happens: `Status`, `Hold`, `Delay`, `Reset`, `Truncate`, `Garbage`, `Bomb`,
@@ -199,9 +204,7 @@ class Emulator:
                 `catalog`; left out, any.
             backend: its name; left out, any.
             region: its name, or `cloud`; left out, any.
-            times: how many requests it strikes.
-
-        Like everything else here it belongs to the emulator's event loop, and is not for other threads.
+            times: the number of requests that it affects; None for all.
         """
         return self._faults.add(Fault(action, resource, backend, region, times))
 
@@ -214,17 +217,17 @@ class Emulator:
         queue_length: int | None = None,
         hidden: bool = False,
     ) -> None:
-        """Let a backend be like this from now on; what is left out is as it was when the emulator began.
+        """Set how a backend is from now on; what is left out is as it was when the emulator started.
 
         Args:
-            name: the backend.
-            status: its state.
-            reason: why, where `status` is given.
-            queue_length: the number of jobs waiting, which then does not move by itself.
-            hidden: whether no instance lists it, and its documents are not found.
+            name: the backend's name.
+            status: its status.
+            reason: the reason of the status, if `status` is given.
+            queue_length: the number of waiting jobs, which then stays the same.
+            hidden: whether the list leaves it out, and its documents are answered with 404.
 
         Raises:
-            ValueError: there is no such backend, or the number of jobs is negative.
+            ValueError: there is no such backend, or `queue_length` is negative.
         """
         if queue_length is not None and queue_length < 0:
             raise ValueError("queue_length has to be 0 or more")
@@ -235,19 +238,19 @@ class Emulator:
         raise ValueError(f"the emulator has no backend {name!r:.100}")
 
     def clear_faults(self) -> None:
-        """Remove all faults, and let go of the requests that they hold."""
+        """Remove all faults, and answer the requests that they hold."""
         self._faults.clear()
 
     def expire_tokens(self) -> None:
-        """Refuse every token that was issued until now."""
+        """Refuse all tokens issued until now."""
         self._issuer.revoke_all()
 
     async def stop_region(self, region: str) -> None:
-        """Let a region, or `cloud`, die: its connections are cut, new ones are refused."""
+        """Stop the port of a region, or of `cloud`: connections are closed, and new ones refused."""
         await self._port(region).stop()
 
     async def start_region(self, region: str) -> None:
-        """Bring a region back, on the same port."""
+        """Start a stopped region, or `cloud`, on the same port."""
         await self._port(region).start()
 
     def _port(self, region: str) -> Port:
@@ -259,7 +262,7 @@ class Emulator:
 
     async def _close(self) -> None:
         ports, self._ports = tuple(self._ports.values()), {}
-        # Each port is closed whatever becomes of the others, and even if whoever closes them is cancelled.
+        # Every port is closed, even if closing another one fails, or this is cancelled.
         closing = asyncio.gather(*(port.close() for port in ports), return_exceptions=True)
         outcomes = await to_its_end(closing)
         self._faults.clear()
@@ -268,7 +271,7 @@ class Emulator:
             if outcome is not None:
                 raise outcome
 
-    def _make_handler(self, service: Service, is_own: Callable[[str], bool]) -> Handler:
+    def _handler(self, service: Service, is_own: Callable[[str], bool]) -> Handler:
         return Handler(service, is_own, self._faults, self._log, self._errors)
 
     def _load_fleet(self) -> Fleet:
@@ -304,6 +307,6 @@ class Emulator:
 
 
 def make_keys(seed: str, count: int) -> tuple[str, ...]:
-    """Return `count` API keys: as long as real ones, and not to be taken for them."""
+    """Return `count` API keys, as long as real ones; they begin with `emulated-`."""
     digests = (hashlib.sha256(f"{seed}/key/{number}".encode()).hexdigest() for number in range(count))
     return tuple(f"emulated-{digest[:35]}" for digest in digests)

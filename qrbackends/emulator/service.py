@@ -25,7 +25,7 @@ _STATES = {"online": (True, "active"), "paused": (False, "internal"), "offline":
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a test makes of a backend; None leaves it as it is."""
+    """What a test has set of a backend; None is as the fleet says."""
 
     status: str | None = None
     reason: str = ""
@@ -33,21 +33,21 @@ class Setting:
     hidden: bool = False
 
 
-_AS_EVER = Setting()
+_UNCHANGED = Setting()
 
 
 class BackendsService:
-    """Answers for one region.
+    """Answers the requests to the Backends API of one region.
 
     Args:
-        region: its name.
-        names: the backends that it has.
-        fleet: all backends.
-        library: the fleet's documents.
+        region: the region's name.
+        names: the names of its backends.
+        fleet: describes the backends of all regions.
+        library: contains the fleet's documents.
         queues: the queue of each backend.
-        crns: the instances that may ask here.
-        issuer: knows tokens and keys.
-        errors: makes error bodies.
+        crns: the CRNs of the instances that may be used in this region.
+        issuer: checks tokens and keys.
+        errors: makes the bodies of error answers.
         clock: the time in Unix seconds.
     """
 
@@ -77,15 +77,15 @@ class BackendsService:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The backends that it has, as far as they are not hidden."""
+        """The names of its backends that are not hidden."""
         return tuple(name for name in self._names if not self._setting(name).hidden)
 
     def set_backend(self, name: str, setting: Setting) -> None:
-        """Let a backend be as `setting` says from now on; what it leaves out is as ever."""
+        """Set how a backend is from now on; it replaces an earlier setting."""
         self._set[name] = setting
 
     def _setting(self, name: str) -> Setting:
-        return self._set.get(name, _AS_EVER)
+        return self._set.get(name, _UNCHANGED)
 
     def _device(self, name: str) -> Device:
         device, setting = self._fleet.device(name), self._setting(name)
@@ -98,9 +98,9 @@ class BackendsService:
         return self._queues[name].poll() if length is None else length
 
     def classify(self, path: str) -> tuple[str | None, str | None]:
-        """Return the resource and the backend that a raw path names.
+        """Return the resource and the backend that a percent-encoded path names, or None for either.
 
-        The id is one segment, decoded exactly once: `%2F` is a part of it.
+        The backend's id is one segment of the path, and is decoded once: it may contain `%2F`.
         """
         if path == _ROOT:
             return "backends", None
@@ -110,10 +110,10 @@ class BackendsService:
         return segments[1], unquote(segments[0])
 
     async def answer(self, call: Call) -> Answer:
-        """Return the answer.
+        """Return the answer to a call.
 
         Raises:
-            Refused: with the error that the service sends instead.
+            Refused: the answer is an error.
         """
         resource, name = self.classify(call.path)
         if resource is None or name == "":
@@ -162,7 +162,7 @@ class BackendsService:
             )
 
     def _parameters(self, call: Call) -> dict[str, str]:
-        """The parameters that the contract knows, checked; others are ignored, as the service does."""
+        """Return the parameters that the contract knows; others are ignored, as by the service."""
         try:
             given = call.parameters()
         except ValueError:
@@ -243,7 +243,7 @@ class BackendsService:
 
 
 def _entry(device: Device, queue_length: int) -> dict[str, Any]:
-    """A backend's entry in the list; what is not known is left out or null, as the contract allows."""
+    """Return a backend's entry in the list; what is not known is left out or null, as the contract allows."""
     clops = device.clops and {"type": device.clops[0], "value": device.clops[1]}
     processor = None
     if device.processor:
@@ -263,7 +263,7 @@ def _entry(device: Device, queue_length: int) -> dict[str, Any]:
 
 
 def _kind(resource: str) -> Kind:
-    """The resource as the fleets know it."""
+    """Return a resource as the `Kind` of a fleet's document."""
     return next(kind for kind in get_args(Kind) if kind == resource)
 
 

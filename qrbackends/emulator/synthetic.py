@@ -1,4 +1,4 @@
-"""A fleet of synthetic backends: seeded, and calibrated anew every hour of the emulator's clock."""
+"""A fleet of synthetic backends, which follow from a seed and are calibrated every hour."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from .fleets import Device, Kind
 from .generations import HERON_2, Generation, generation_for
 from .lattice import SMALLEST, Shape
 
-# The first of January 2024. Fixed: what a past instant answers must not depend on when somebody asks.
+# 2024-01-01. It is fixed, so that the answer for an instant of the past is always the same.
 _EPOCH = 1_704_067_200
 _LAUNCH_WINDOW_DAYS = 300
-_CHIPS = 32  # the chips of 4,000 qubits hold some 10 MB each
-_EMPTY = "an empty object"
+_CHIPS = 32  # kept; a chip of 4,000 qubits takes some 10 MB
+_EMPTY = "an empty object"  # the key of defaults documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +40,30 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True)
 class _Backend:
-    """What is fixed about a backend."""
+    """What does not change about a backend."""
 
     device: Device
     generation: Generation
-    online: float
-    minute: float  # seconds into each hour at which its calibration is complete
+    online: float  # Unix seconds
+    second: float  # of each hour, at which its calibration ends
 
 
 class SyntheticFleet:
     """Backends whose values are drawn from distributions fitted to the real calibrations.
 
-    Everything is a pure function of the seed, the backend, the calibration_id and the hour. A backend's
-    first calibration is that of its `online_date`, within the year 2024.
+    A document is a pure function of the seed, the backend, the calibration_id and the hour. A backend's
+    first calibration is that of its `online_date`, in the year 2024.
 
     Args:
-        sizes: qubits by backend name; left out, eight backends of the real sizes.
-        lattice: `heavy-hex` or `square`, for all of them; left out, what real devices of that size have,
-            and heavy-hex where there are none.
-        statuses: `paused` or `offline` by backend name; the others are online.
-        seed: see above.
-        shape: documents as the service really sends them (`live`), or as its contract says (`contract`).
+        sizes: number of qubits by backend name; left out, eight backends of the real sizes.
+        lattice: `heavy-hex` or `square`, for all backends; left out, that of the real devices of the same
+            size, or heavy-hex if there are none.
+        statuses: `paused` or `offline` by backend name; the other backends are online.
+        seed: the seed.
+        shape: documents as the service sends them (`live`), or as its contract says (`contract`).
 
     Raises:
-        ValueError: there are no backends, or one has less than two qubits.
+        ValueError: there are no backends, or one has fewer than two qubits.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class SyntheticFleet:
     def find(
         self, kind: Kind, name: str, calibration_id: str | None, before: float | None, now: float
     ) -> Hashable | None:
-        """Return the key of a document, or None: the newest calibration before `before`, if it is given."""
+        """Return the key of a document, or None; properties are the newest ones before `before`, or now."""
         if kind == "defaults":
             return _EMPTY if self._names.index(name) % 4 == 0 else None
         if calibration_id not in (None, EXTRA_GATES):
@@ -109,20 +109,20 @@ class SyntheticFleet:
         if kind == "configuration":
             return Blueprint(name, calibration_id)
         backend = self._backends[name]
-        hour = floor((now - backend.minute) / HOUR)
+        hour = floor((now - backend.second) / HOUR)
         if before is not None:
-            hour = min(hour, ceil((before - backend.minute) / HOUR) - 1)
-        if hour * HOUR + backend.minute < backend.online:
+            hour = min(hour, ceil((before - backend.second) / HOUR) - 1)
+        if hour * HOUR + backend.second < backend.online:
             return None
         return Calibration(name, calibration_id, hour)
 
     def build(self, key: Hashable) -> bytes:
-        """Return the JSON document of a key that `find` returned."""
+        """Return the JSON document for a key that `find` returned."""
         match key:
             case Calibration(name, variant, hour):
                 backend = self._backends[name]
                 chip = self._chip(name, variant)
-                return properties_document(chip, backend.device.version, hour, backend.minute, self._shape)
+                return properties_document(chip, backend.device.version, hour, backend.second, self._shape)
             case Blueprint(name, variant):
                 backend = self._backends[name]
                 chip = self._chip(name, variant)

@@ -16,12 +16,13 @@ T = TypeVar("T")
 
 
 class ThreadedEmulator:
-    """An `Emulator` with an event loop and a thread of its own; its methods can be called from anywhere.
+    """An `Emulator` with an event loop and a thread of its own; its methods can be called from any thread.
 
-    with ThreadedEmulator() as emulator: ...
+        with ThreadedEmulator() as emulator:
+            ...
 
     Args:
-        options: as for `Emulator`.
+        options: the arguments of `Emulator`.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -53,39 +54,39 @@ class ThreadedEmulator:
 
     @property
     def instances(self) -> tuple[EmulatedInstance, ...]:
-        """All service instances, in the order of Global Search."""
+        """All service instances, in the order in which Global Search lists them."""
         return self._emulator.instances
 
     @property
     def api_keys(self) -> tuple[str, ...]:
-        """The API keys that its IAM accepts."""
+        """The API keys that IAM accepts."""
         return self._emulator.api_keys
 
     @property
     def requests(self) -> tuple[LoggedRequest, ...]:
-        """The requests since the last `reset_log()`, in the order of their arrival."""
+        """The requests since the last `reset_log()`, in the order of arrival."""
         return self._call(lambda: self._emulator.requests)
 
     def url(self, region: str) -> str:
-        """Return the base address of a region's Backends API, or of the `cloud` services' origin."""
+        """Return the base address of a region's Backends API, or for `cloud` of the other services."""
         return self._emulator.url(region)
 
     def backends(self, region: str | None = None) -> tuple[str, ...]:
-        """Return the names of the backends of a region, or of all, sorted."""
+        """Return the sorted names of the backends of a region, or of all regions."""
         return self._emulator.backends(region)
 
     def account(self, key: int = 0, *, search: InstanceSearch | None = None) -> Account:
-        """Return an account for one of the keys, as `Emulator.account` does."""
+        """Return an account with one of the API keys, as `Emulator.account` does."""
         return self._emulator.account(key, search=search)
 
     def count(
         self, resource: str | None = None, backend: str | None = None, region: str | None = None
     ) -> int:
-        """Return how many of the requests asked for that; what is left out is not compared."""
+        """Return the number of requests that match; an argument that is left out matches any request."""
         return self._call(lambda: self._emulator.count(resource, backend, region))
 
     def reset_log(self) -> None:
-        """Forget all requests, and start counting anew."""
+        """Forget all requests, and count from 0 again."""
         self._call(self._emulator.reset_log)
 
     def fault(
@@ -97,7 +98,7 @@ class ThreadedEmulator:
         region: str | None = None,
         times: int | None = 1,
     ) -> Fault:
-        """Let something go wrong with the next `times` requests that match, as `Emulator.fault` does."""
+        """Add a fault and return it, as `Emulator.fault` does."""
         return self._call(
             lambda: self._emulator.fault(
                 action, resource=resource, backend=backend, region=region, times=times
@@ -105,7 +106,7 @@ class ThreadedEmulator:
         )
 
     def clear_faults(self) -> None:
-        """Remove all faults, and let go of the requests that they hold."""
+        """Remove all faults, and answer the requests that they hold."""
         self._call(self._emulator.clear_faults)
 
     def set_backend(
@@ -117,7 +118,7 @@ class ThreadedEmulator:
         queue_length: int | None = None,
         hidden: bool = False,
     ) -> None:
-        """Let a backend be like this from now on, as `Emulator.set_backend` does."""
+        """Set how a backend is from now on, as `Emulator.set_backend` does."""
         self._call(
             lambda: self._emulator.set_backend(
                 name, status=status, reason=reason, queue_length=queue_length, hidden=hidden
@@ -125,15 +126,15 @@ class ThreadedEmulator:
         )
 
     def expire_tokens(self) -> None:
-        """Refuse every token that was issued until now."""
+        """Refuse all tokens issued until now."""
         self._call(self._emulator.expire_tokens)
 
     def stop_region(self, region: str) -> None:
-        """Let a region, or `cloud`, die: its connections are cut, new ones are refused."""
+        """Stop the port of a region, or of `cloud`: connections are closed, and new ones refused."""
         self._run(self._emulator.stop_region(region))
 
     def start_region(self, region: str) -> None:
-        """Bring a region back, on the same port."""
+        """Start a stopped region, or `cloud`, on the same port."""
         self._run(self._emulator.start_region(region))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -1,4 +1,4 @@
-"""IAM's tokens: well-formed JWTs that only the issuer itself can have made."""
+"""IAM's tokens: well-formed JWTs, signed with a secret of the issuer."""
 
 import base64
 import hashlib
@@ -11,10 +11,10 @@ import msgspec
 
 
 class Issuer:
-    """Makes tokens for its own API keys and recognises them again, without a table of them.
+    """Issues tokens for its API keys, and checks tokens by their signature.
 
     Args:
-        keys: the API keys it knows.
+        keys: the API keys for which it issues tokens.
         lifetime: seconds from issue to expiry.
         clock: the time in Unix seconds.
     """
@@ -23,19 +23,19 @@ class Issuer:
         self.keys = keys
         self.lifetime = lifetime
         self._clock = clock
-        self._secret = secrets.token_bytes(32)  # not from the seed: nobody else shall be able to sign
+        self._secret = secrets.token_bytes(32)  # random, not from the seed: nobody else can sign tokens
         self._generation = 0
         self._serial = 0
 
     def knows(self, key: str) -> bool:
-        """Return whether `key` is one of its own."""
+        """Return whether `key` is one of its API keys."""
         found = False
         for known in self.keys:
             found |= hmac.compare_digest(known.encode(), _sent(key))
         return found
 
     def issue(self, key: str) -> dict[str, Any]:
-        """Return IAM's answer for one of its own keys."""
+        """Return IAM's answer, with a new token, for one of its API keys."""
         issued = int(self._clock())
         self._serial += 1
         expires = issued + self.lifetime
@@ -56,7 +56,7 @@ class Issuer:
         }
 
     def accepts(self, token: str) -> bool:
-        """Return whether `token` is its own, has not expired and has not been revoked."""
+        """Return whether it issued the token, which has neither expired nor been revoked."""
         signed, _, signature = token.rpartition(".")
         if not hmac.compare_digest(self._signature(_sent(signed)).encode(), _sent(signature)):
             return False
@@ -66,7 +66,7 @@ class Issuer:
         return generation == self._generation and bool(self._clock() < claims["exp"])
 
     def revoke_all(self) -> None:
-        """Refuse every token issued until now."""
+        """Refuse all tokens issued until now."""
         self._generation += 1
 
     def _sign(self, claims: dict[str, Any]) -> str:
@@ -79,10 +79,10 @@ class Issuer:
 
 
 def _sent(text: str) -> bytes:
-    """The bytes of a header or form field, which need not be UTF-8."""
+    """Return the bytes of a header or form field, which may not be UTF-8."""
     return text.encode(errors="surrogateescape")
 
 
 def _base64url(data: bytes) -> str:
-    """The canonical form: no padding, unused bits zero."""
+    """Return data in base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""Calls and answers as values: everything between a handler and its socket."""
+"""Calls and answers as values, between the services and the HTTP handler."""
 
 import gzip
 import hashlib
@@ -11,14 +11,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-GZIP_LEVEL = 6  # 684 kB of calibrations: 48 kB in 4 ms; level 9 takes five times as long for 7 % less
-_TITLES = {status.value: status.phrase for status in HTTPStatus}  # 520 to 524 are not among them
-_WORTH_PACKING = 512  # bytes; below that gzip's own header eats what it saves
+GZIP_LEVEL = 6  # 684 kB of calibrations become 48 kB in 4 ms; level 9: 7 % less, in five times the time
+_TITLES = {status.value: status.phrase for status in HTTPStatus}  # without 520 to 524
+_WORTH_PACKING = 512  # bytes; smaller bodies hardly shrink
 _QUALITY_ZERO = re.compile(r"^q=0(\.0{0,3})?$")
 
 
 class Document:
-    """A body that is sent many times: the bytes, and their gzip form once somebody has asked for it."""
+    """A body that is sent many times: its bytes, and their gzip form after the first `pack()`."""
 
     __slots__ = ("body", "packed")
 
@@ -28,7 +28,7 @@ class Document:
 
     @property
     def size(self) -> int:
-        """The bytes it holds in memory."""
+        """The number of bytes that it takes in memory."""
         return len(self.body) + len(self.packed or b"")
 
     def pack(self) -> bytes:
@@ -40,9 +40,15 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as it arrived; `path` is raw, percent-encoding included, without the query.
+    """A request as it arrived.
 
-    `host` is whom it is meant for, with the port.
+    Attributes:
+        method: the HTTP method.
+        path: the path, percent-encoded, without the query.
+        query: the query, percent-encoded.
+        headers: the headers.
+        host: the host and port that the request is for.
+        body: the body.
     """
 
     method: str
@@ -69,18 +75,17 @@ class Call:
         return False
 
     def parameters(self) -> dict[str, list[str]]:
-        """The query's parameters, decoded, empty ones included.
+        """Return the decoded parameters of the query, including empty ones.
 
         Raises:
-            UnicodeDecodeError: they are not UTF-8.
-            ValueError: there are far too many of them.
+            ValueError: there are more than 100, or they are not UTF-8 (`UnicodeDecodeError`).
         """
         return parse_qs(self.query, keep_blank_values=True, errors="strict", max_num_fields=100)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response: a status and a document."""
+    """A response: status, document, further headers and content type."""
 
     status: int
     document: Document
@@ -88,7 +93,7 @@ class Answer:
     content_type: str = "application/json"
 
     def encoded(self, takes_gzip: bool) -> tuple[bytes, dict[str, str]]:
-        """Return the bytes to send, and all headers that go with them."""
+        """Return the bytes to send, and all headers; `takes_gzip` allows compression."""
         headers = {"Content-Type": self.content_type, "Vary": "Accept-Encoding", **self.headers}
         body = self.document.body
         if takes_gzip and len(body) >= _WORTH_PACKING:
@@ -98,7 +103,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """A call that the service answers with an error."""
+    """Raised for a call that is answered with an error."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -106,10 +111,10 @@ class Refused(Exception):
 
 
 def split_target(raw: str) -> tuple[str, str, str]:
-    """Return the host, the path and the query of a request line's target, all still percent-encoded.
+    """Return host, path and query of a request line's target, all percent-encoded.
 
-    The host is empty but in the absolute form, which proxies use; there it counts, and not the header
-    (RFC 9112, 3.2.2).
+    The host is empty unless the target is in absolute form, which proxies use; then it takes precedence
+    over the Host header (RFC 9112, 3.2.2).
     """
     if not raw.startswith("/"):
         parts = urlsplit(raw)
@@ -124,7 +129,11 @@ def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None
 
 
 class Errors:
-    """The service's error bodies; their ids are reproducible, as everything here is."""
+    """Makes error answers in the service's shape.
+
+    Args:
+        seed: the ids in the answers follow from it.
+    """
 
     def __init__(self, seed: str) -> None:
         self._seed = seed
@@ -138,7 +147,15 @@ class Errors:
         code: str | int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Return an error answer in the service's shape."""
+        """Return an error answer.
+
+        Args:
+            status: the HTTP status.
+            message: what went wrong.
+            solution: what the caller can do; left out, a general advice.
+            code: the service's code; left out, 1000 plus the status.
+            headers: further headers.
+        """
         self._serial += 1
         digest = hashlib.sha256(f"{self._seed}/error/{self._serial}".encode()).hexdigest()
         error = {
@@ -157,7 +174,7 @@ class Errors:
         return json_answer(body, status, headers)
 
     def refuse(self, status: int, message: str, solution: str = "", **more: Any) -> Refused:
-        """Return the exception that carries this error to the socket."""
+        """Return an exception with an error answer, as `answer` returns it."""
         return Refused(self.answer(status, message, solution, **more))
 
 

@@ -683,7 +683,7 @@ async def test_an_answer_that_was_asked_for_before_a_delete_is_not_stored(
     assert older is not None
     assert elsewhere is not None
     assert set(await shared.names(SCOPE)) == {NAME, "/other"}, "an invalidation has to find it"
-    assert await shared.names(Scope("cd" * 32, b"key")) == []
+    assert await shared.names(Scope("cd" * 32, INSTANCE, b"key")) == []
     assert await shared.renew(SCOPE, NAME, older.owner)
     await shared.delete(SCOPE, [NAME])
     newer = await shared.lead(SCOPE, NAME)
