@@ -1,5 +1,5 @@
-"""Places outside this process that hold answers as bytes: Redis, and a file.
+"""Stores, which keep answers as bytes outside this process: Redis, and a file.
 
-They know neither requests nor policies; `sealed` makes any store safe to use.
-A new store implements the protocol in `base`.
+A store knows neither requests nor policies. A new store implements a protocol in `base`; `sealed` makes any
+store safe to use.
 """

@@ -1,10 +1,10 @@
-"""The shared tier in Redis or Valkey: one store for the workers of many machines.
+"""A store in Redis or Valkey, for the workers of many machines.
 
-Keys, for a prefix, a scope and a name; the braces keep a scope in one slot of a cluster:
+The keys for a prefix, a scope and a name; the braces keep the keys of a scope in one slot of a cluster:
 
-    qrbackends:1:{scope}:v:name   the value
-    qrbackends:1:{scope}:l:name   the lease: its owner; also the channel on which its end is published
-    qrbackends:1:{scope}:n        the names, sorted by when they end
+    qrbackends:1:{scope}:v:name   a string: the value
+    qrbackends:1:{scope}:l:name   a string: the owner of the lease; also a channel, which tells its end
+    qrbackends:1:{scope}:n        a sorted set: the names, by when value and lease have ended
 """
 
 import asyncio
@@ -16,109 +16,31 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 
+from . import redis_scripts as scripts
+
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool, Redis
     from redis.asyncio.client import PubSub
 
 T = TypeVar("T")
 
-_CONNECTIONS = 32  # at a time; other operations wait for their turn
+_CONNECTIONS = 32  # at most; further operations wait for a free one
 _MAX_VALUE = 64 * 2**20  # bytes
-_LAYOUT = 1  # of the keys and of what is under them
-
-# The scripts are sent whole with every call: they are short, and no restarted server has to learn them again.
-# A lease that is no text, or that never ends, is not one of ours, and so nobody's.
-_HOLDER = """
-local function holder(key)
-  if redis.call('TYPE', key).ok ~= 'string' or redis.call('PTTL', key) < 0 then return false end
-  return redis.call('GET', key)
-end
-"""
-# A name that has a value for a day keeps its place although its lease ends before.
-_NAMED = """
-local function named(key, name, px)
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', key) end
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('(%.0f', now))
-  local ends = math.max(now + px, tonumber(redis.call('ZSCORE', key, name) or 0))
-  redis.call('ZADD', key, string.format('%.0f', ends), name)
-  if redis.call('PTTL', key) < px then redis.call('PEXPIRE', key, px) end
-end
-"""
-_ACQUIRE = f"""{_HOLDER}{_NAMED}
-local lease, names, owner, px, name, force = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local held = holder(lease)
-if held and held ~= owner and force == '0' then return 0 end
-redis.call('SET', lease, owner, 'PX', px)
-named(names, name, px)
-return 1
-"""
-_RENEW = f"""{_HOLDER}{_NAMED}
-local lease, names, owner, px, name = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), ARGV[3]
-if holder(lease) ~= owner then return 0 end
-redis.call('PEXPIRE', lease, px)
-named(names, name, px)
-return 1
-"""
-# The lease ends even if there is no room for the value: nobody has to wait for a value that does not come.
-# An empty owner stands for none.
-_PUT = f"""{_HOLDER}{_NAMED}
-local lease, names, value = KEYS[1], KEYS[2], KEYS[3]
-local owner, px, name = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-if owner ~= '' and holder(lease) ~= owner then return 0 end
-local stored = redis.pcall('SET', value, ARGV[4], 'PX', px)
-if not stored.err then named(names, name, px) end
-if owner ~= '' then
-  redis.call('DEL', lease)
-  redis.pcall('PUBLISH', lease, '')
-end
-if stored.err then return stored end
-return 1
-"""
-_RELEASE = f"""{_HOLDER}
-if holder(KEYS[1]) == ARGV[1] then
-  redis.call('DEL', KEYS[1])
-  redis.pcall('PUBLISH', KEYS[1], '')
-end
-"""
-_LEFT = f"""{_HOLDER}
-return holder(KEYS[1]) and redis.call('PTTL', KEYS[1]) or -1
-"""
-# What is no text, or too long to be one of ours, is nothing; the next answer takes its place.
-_GET = """
-if redis.call('TYPE', KEYS[1]).ok ~= 'string' or redis.call('STRLEN', KEYS[1]) > tonumber(ARGV[1]) then
-  return false
-end
-return redis.call('GET', KEYS[1])
-"""
-_NAMES = """
-if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return {} end
-local time = redis.call('TIME')
-return redis.call('ZRANGEBYSCORE', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), '+inf')
-"""
-_DELETE = """
-local named = redis.call('TYPE', KEYS[1]).ok == 'zset'
-for number, name in ipairs(ARGV) do
-  local lease, value = KEYS[2 * number], KEYS[2 * number + 1]
-  redis.call('DEL', lease, value)
-  if named then redis.call('ZREM', KEYS[1], name) end
-  redis.pcall('PUBLISH', lease, '')
-end
-"""
+_LAYOUT = 1  # version of the keys and their values
 
 
 class RedisStore:
-    """A `LeasingStore` in Redis 6 or Valkey, or later versions of them.
+    """A `LeasingStore` in Redis 6 or later, or in Valkey.
 
-    It belongs to whoever makes it, who closes it after the clients that use it, and to the event loop in
-    which it is first used. It connects when it is first needed, and again after a connection was lost.
+    Whoever makes it closes it, after the clients that use it. It can be used in one event loop only. It
+    connects at the first operation, and again after a connection is lost. Its methods raise a
+    `ConnectionError` if Redis does not answer within `timeout`, and a `RuntimeError` if Redis refuses an
+    operation, or if the store is closed.
 
     Args:
-        url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database where needed.
-        timeout: seconds that one operation may take, with connecting and with waiting for its turn.
-        prefix: begins the name of every key and channel.
+        url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database if needed.
+        timeout: seconds that one operation may take, including connecting and waiting for a connection.
+        prefix: the beginning of the names of all keys and channels.
 
     Raises:
         ImportError: the package `redis` is not installed.
@@ -141,23 +63,26 @@ class RedisStore:
 
     @property
     def timeout(self) -> float:
-        """Seconds that one operation, other than `wait`, may take."""
+        """Seconds that one operation may take, `wait` excepted."""
         return self._timeout
 
     async def get(self, scope: str, name: str) -> bytes | None:
-        """Return what is stored, or None where there is nothing, or nothing of this kind."""
-        value = await self._script(_GET, (self._value(scope, name),), _MAX_VALUE)
+        """Return the value; None if there is none, or if the key is not a string of at most 64 MiB."""
+        value = await self._script(scripts.GET, (self._value(scope, name),), _MAX_VALUE)
         return value if isinstance(value, bytes) else None
 
     async def acquire(self, scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
-        """Take the lease for so many seconds, unless another owner holds it; by force, even then."""
+        """Give the lease to `owner` for `lease` seconds, and return True; False if another owner has it.
+
+        With `force`, take it from another owner.
+        """
         keys = (self._lease(scope, name), self._names(scope))
-        return bool(await self._script(_ACQUIRE, keys, owner, _milliseconds(lease), name, int(force)))
+        return bool(await self._script(scripts.ACQUIRE, keys, owner, _milliseconds(lease), name, int(force)))
 
     async def renew(self, scope: str, name: str, owner: str, lease: float) -> bool:
-        """Prolong the lease; False where the owner does not hold it any more."""
+        """Let the lease end `lease` seconds from now; return False if `owner` does not have it any more."""
         keys = (self._lease(scope, name), self._names(scope))
-        return bool(await self._script(_RENEW, keys, owner, _milliseconds(lease), name))
+        return bool(await self._script(scripts.RENEW, keys, owner, _milliseconds(lease), name))
 
     async def put(self, scope: str, name: str, value: bytes, ttl: float, owner: str | None = None) -> bool:
         """Store a value for `ttl` seconds; return whether it was stored.
@@ -166,39 +91,39 @@ class RedisStore:
         the lease, nothing is changed. Without an `owner`: whoever has the lease, who keeps it.
         """
         keys = (self._lease(scope, name), self._names(scope), self._value(scope, name))
-        return bool(await self._script(_PUT, keys, owner or "", _milliseconds(ttl), name, value))
+        return bool(await self._script(scripts.PUT, keys, owner or "", _milliseconds(ttl), name, value))
 
     async def release(self, scope: str, name: str, owner: str) -> None:
-        """End the lease, where the owner still holds it, and wake who waits."""
-        await self._script(_RELEASE, (self._lease(scope, name),), owner)
+        """End the lease if `owner` has it, and wake those who wait."""
+        await self._script(scripts.RELEASE, (self._lease(scope, name),), owner)
 
     async def wait(self, scope: str, name: str, timeout: float) -> None:
-        """Return when the lease has ended, one way or another, and after `timeout` seconds at the latest."""
+        """Return when nobody has the lease, and after `timeout` seconds at the latest."""
         lease = self._lease(scope, name)
         with anyio.move_on_after(timeout):
             async with self._listening() as listener, listener.hearing(lease, self._timeout) as heard:
-                # Asked only now: had it ended before anybody listened, nothing would be heard of it.
-                while not heard.is_set() and (left := await self._script(_LEFT, (lease,))) >= 0:
+                # Asked only after subscribing: the end of a lease before that is not received.
+                while not heard.is_set() and (left := await self._script(scripts.LEFT, (lease,))) >= 0:
                     with anyio.move_on_after((left + 1) / 1000):
                         await heard.wait()
                 listener.check()
 
     async def names(self, scope: str) -> Sequence[str]:
-        """Return the names that have a value or a lease; some may have ended meanwhile."""
-        names = await self._script(_NAMES, (self._names(scope),))
+        """Return the names that have a value or a lease; some of both may have ended meanwhile."""
+        names = await self._script(scripts.NAMES, (self._names(scope),))
         return [name.decode() for name in names if name.isascii()]
 
     async def delete(self, scope: str, names: Iterable[str]) -> None:
-        """Delete values and leases; a leader's `put` is refused from then on."""
+        """Delete values and leases, and wake those who wait; later puts by their owners are refused."""
         names = tuple(names)
         if names:
             places = [key(scope, name) for name in names for key in (self._lease, self._value)]
-            await self._script(_DELETE, (self._names(scope), *places), *names)
+            await self._script(scripts.DELETE, (self._names(scope), *places), *names)
 
     async def aclose(self) -> None:
-        """Let the operations that run end, for which their time is short, and close every connection."""
+        """Close all connections when the running operations have ended, which `timeout` bounds."""
         if self._closing is None:
-            # A task of its own, so that it closes even if whoever closes it is cancelled.
+            # In a task of its own, so that it closes even if the caller is cancelled.
             self._closing = asyncio.create_task(self._close())
         with anyio.CancelScope(shield=True):
             await asyncio.wait([self._closing])
@@ -212,7 +137,7 @@ class RedisStore:
         await self.aclose()
 
     def __repr__(self) -> str:
-        # Without the URL: it may hold a password.
+        # Without the URL, which may contain a password.
         return f"RedisStore(timeout={self._timeout:g}, prefix={self._prefix!r})"
 
     def _value(self, scope: str, name: str) -> str:
@@ -228,22 +153,22 @@ class RedisStore:
         return await self._ask(lambda: self._redis.eval(script, len(keys), *keys, *arguments))
 
     async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Do one operation, in time, and raise its errors as a store's."""
+        """Return the result of an operation, within `timeout`; errors of redis-py are translated."""
         from redis.exceptions import RedisError
 
         self._check()
         try:
             with anyio.fail_after(self._timeout):
                 async with self._turns:
-                    self._check()  # it may have been closed while this one waited for its turn
+                    self._check()  # it may have been closed while this operation waited
                     return await operation()
         except (RedisError, OSError) as error:
             failure = _translated(error)
-        raise failure  # out here: redis' own errors, which may tell what was sent, do not come along
+        raise failure  # outside of `except`: redis-py's error, which may quote what was sent, is no context
 
     @asynccontextmanager
     async def _listening(self) -> "AsyncIterator[_Listener]":
-        """Lend the listener that all who wait share; it is stopped when nobody does any more."""
+        """Yield the listener that all calls of `wait` share; the last one stops it."""
         self._check()
         if self._listener is None or self._listener.failure is not None:
             self._stop()
@@ -271,9 +196,9 @@ class RedisStore:
         if self._stopping:
             await asyncio.wait(self._stopping)
         turns = [object() for _ in range(_CONNECTIONS)]
-        for turn in turns:  # who has them all is alone
+        for turn in turns:  # when all are acquired, no operation is running
             await self._turns.acquire_on_behalf_of(turn)
-        with suppress(RedisError, OSError):  # one that says no goodbye
+        with suppress(RedisError, OSError):  # a connection that is lost already
             await self._pool.disconnect()
         for turn in turns:
             self._turns.release_on_behalf_of(turn)
@@ -284,10 +209,14 @@ class RedisStore:
 
 
 class _Listener:
-    """One connection that listens for all who wait in this process.
+    """One connection that receives messages for all calls of `wait` in this process.
 
-    It never unsubscribes, so that no late answer of the server is taken for another one's: it is stopped
-    instead when nobody waits any more.
+    It never unsubscribes, so that no late reply of the server is taken for the reply to a later command. When
+    nobody waits any more, it is stopped.
+
+    Attributes:
+        users: the number of calls that use it.
+        failure: the error that has ended it, or None.
     """
 
     def __init__(self, pubsub: "PubSub") -> None:
@@ -300,18 +229,22 @@ class _Listener:
         self._task = asyncio.create_task(self._run())
 
     def stop(self) -> asyncio.Task[None]:
-        """Begin to stop; return what ends when it has."""
+        """Begin to stop; return a task that ends when it has stopped."""
         self._task.cancel()
         return self._task
 
     def check(self) -> None:
-        """Raise an error if it does not listen any more."""
+        """Raise the error that has ended it, if it has ended."""
         if self.failure is not None:
             raise type(self.failure)(*self.failure.args)
 
     @asynccontextmanager
     async def hearing(self, channel: str, timeout: float) -> AsyncIterator[asyncio.Event]:
-        """Subscribe to a channel; the event is set by the next message, or where none can come any more."""
+        """Subscribe to a channel; yield an event that the next message sets, or the listener's end.
+
+        Raises:
+            ConnectionError: Redis does not confirm the subscription within `timeout` seconds.
+        """
         heard = asyncio.Event()
         waiting = self._waiting.setdefault(channel, set())
         waiting.add(heard)
@@ -331,9 +264,9 @@ class _Listener:
     async def _run(self) -> None:
         try:
             async with self._pubsub, asyncio.TaskGroup() as group:
-                await self._subscribe()  # makes the connection that is read from
+                await self._subscribe()  # opens the connection from which `_read` reads
                 group.create_task(self._read())
-                while True:  # in a task of its own: the connection outlives whoever is cancelled meanwhile
+                while True:  # in this task: a caller that is cancelled does not break the connection
                     await self._subscribe()
         except* Exception as group:
             self.failure = _translated(group.exceptions[0])
@@ -367,20 +300,20 @@ def _pool(url: str, timeout: float) -> "ConnectionPool":
             **parse_url(url),
             "protocol": 2,
             "decode_responses": False,
-            "max_connections": 2**16,  # `_turns` bounds them: the others wait, rather than fail
+            "max_connections": 2**16,  # `_turns` is the limit: further operations wait, and do not fail
             "socket_connect_timeout": timeout,
-            # No time per step: `_ask` bounds an operation as a whole. The times of redis-py's steps add up,
-            # and in Python 3.11 its `wait_for` can swallow a cancellation.
+            # `_ask` limits the time of a whole operation. redis-py limits each of its steps, whose times add
+            # up, and in Python 3.11 its `wait_for` can swallow a cancellation.
             "socket_timeout": None,
             "retry": None,
             "retry_on_timeout": False,
             "retry_on_error": [],
         }
         pool = ConnectionPool(**options)
-        pool.connection_class(**pool.connection_kwargs)  # not connected: only tells if these are options
-    except Exception:  # of many kinds, redis' own and those of int() among them
+        pool.connection_class(**pool.connection_kwargs)  # does not connect; raises for unknown options
+    except Exception:  # errors of redis-py, of int(), and others
         pool = None
-    if pool is None:  # out here: the error may quote the URL
+    if pool is None:  # outside of `except`: the error, which may quote the URL, is no context
         raise ValueError("url has to be redis://host:port/database, rediss://… for TLS, or unix://path")
     return pool
 
@@ -392,7 +325,7 @@ def _client(pool: "ConnectionPool") -> "Redis":
 
 
 def _translated(error: Exception) -> Exception:
-    """Return a store's error for one of redis; its text, which may quote what was sent, is not kept."""
+    """Return a store's error for one of redis-py, without its text, which may quote what was sent."""
     from redis import exceptions as theirs
 
     kind = type(error).__name__

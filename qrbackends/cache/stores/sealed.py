@@ -23,37 +23,37 @@ T = TypeVar("T")
 logger = logging.getLogger("qrbackends.store")
 
 LEASE = 5.0
-"""Seconds for which one worker leads unless it renews: how long others wait for one that was killed."""
+"""Seconds after which a lease ends unless its owner renews it: others wait so long for a killed worker."""
 
-_PAUSE = 1.0  # seconds for which a store that could not be reached is left alone
+_PAUSE = 1.0  # seconds for which a store that could not be reached is not used
 _SKEW = 60.0  # seconds by which the clocks of two machines may differ
-_FAILED: Final[bytes | None] = b"failed"  # told from all that a store returns by its identity
+_FAILED: Final[bytes | None] = b"failed"  # compared by identity: a store may return equal bytes
 _MAGIC = b"qrb1"
 _HEADER = struct.Struct(">4sBd")  # magic, codec, when the service answered in Unix seconds
 _PLAIN, _ZLIB = 0, 1
-_AT_ONCE = 8  # operations; the others wait for their turn, which is no fault of the store
+_AT_ONCE = 8  # operations; further ones wait, without using up the store's timeout
 _TAG = hashlib.sha256().digest_size
 _WORTH_PACKING = 512  # bytes
-_WORTH_A_THREAD = 64 * 2**10  # bytes: 64 kB pack in 0.6 ms
-_PACKING_LEVEL = 1  # 684 kB of calibrations: 70 kB in 5 ms; level 6 takes five times as long for 48 kB
+_WORTH_A_THREAD = 64 * 2**10  # bytes: compressing 64 kB takes 0.6 ms
+_PACKING_LEVEL = 1  # 684 kB of calibrations become 70 kB in 5 ms; level 6: 48 kB in five times the time
 
 
 class Stored(NamedTuple):
-    """An answer out of the store: its body, and the seconds since the service gave it."""
+    """An answer from the store: its body, and the seconds since the service gave it."""
 
     body: bytes
     age: float
 
 
 class StoreStats(Struct, frozen=True):
-    """What the shared tier did for this client.
+    """Counts of what a client did with its store.
 
     Attributes:
-        hits: answers found in it, fresh or not.
-        misses: questions that it had nothing for.
-        rejected: values that were not sealed by a holder of the credential, or were damaged.
+        hits: answers found, fresh or not.
+        misses: look-ups that found nothing.
+        rejected: values that were damaged, or written by somebody without the credential.
         errors: operations that failed or took too long.
-        writes: answers put into it.
+        writes: answers stored.
     """
 
     hits: int = 0
@@ -196,12 +196,19 @@ class Shared:
         self._fetching = {place for place in self._fetching if place[:2] not in refused}
 
     async def _attempt(self, operation: Callable[[], Awaitable[T]], default: T, longer: float = 0.0) -> T:
-        """Return what an operation returns, or the default where it fails or the store is left alone."""
+        """Return the result of an operation, or the default if it fails, or if the store failed just before.
+
+        Args:
+            operation: calls the store.
+            default: the result of a failure.
+            longer: seconds that the operation may take beyond the store's timeout. If it is not 0, the
+                operation is not counted in the limit of operations at once.
+        """
         try:
             async with AsyncExitStack() as stack:
                 if not longer:
                     await stack.enter_async_context(self._turns)
-                if 0 <= self._clock() - self._failed_at < _PAUSE:  # below 0: the clock was set back
+                if 0 <= self._clock() - self._failed_at < _PAUSE:  # negative if the clock was set back
                     return default
                 with anyio.fail_after(self._store.timeout + longer):
                     result = await operation()
@@ -215,7 +222,7 @@ class Shared:
                     error.strerror or str(error) or type(error).__name__,
                 )
             return default
-        except Exception as error:  # a store is anybody's code, and no caller's trouble
+        except Exception as error:  # a store may be anybody's code
             self.errors += 1
             self._tell_once(f"an operation of the shared cache failed ({type(error).__name__}: {error})")
             return default
@@ -249,7 +256,7 @@ class Shared:
         if body is None or len(body) > self._limit:
             return None
         age = self._clock() - fetched_at
-        # Clocks differ a little; an answer from further in the future would pass for new until it comes.
+        # Clocks differ a little. An answer from further in the future would count as new for too long.
         return Stored(body, max(0.0, age)) if age > -_SKEW else None
 
 
@@ -293,9 +300,9 @@ class Lease:
 
 
 def _tag(scope: Scope, name: str, header: bytes, payload: bytes) -> bytes:
-    """Authenticate a value, and the place that it was put in: no value can be moved to another one."""
+    """Return an HMAC over scope, name, header and payload: a value is valid in its own place only."""
     if scope.key is None:
-        raise ValueError("what nobody else could read is not stored")
+        raise ValueError("a scope without a key cannot be used with a store")
     mac = hmac.new(scope.key, digestmod=hashlib.sha256)
     place = f"{scope.id}\0{name}\0".encode()
     for part in (place, header, payload):
@@ -313,5 +320,5 @@ def _unpacked(payload: bytes, limit: int) -> bytes | None:
 
 
 async def _off_loop(size: int, work: Callable[[], T]) -> T:
-    """Do what takes long for large values in a thread, so that the event loop goes on meanwhile."""
+    """Return the result of some work, which is done in a thread if `size` bytes are many."""
     return work() if size < _WORTH_A_THREAD else await asyncio.to_thread(work)
