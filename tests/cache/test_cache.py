@@ -406,7 +406,7 @@ async def test_an_old_answer_is_given_when_the_service_takes_too_long(
     emulator: Emulator, clock: Clock
 ) -> None:
     async with client_of(emulator, clock, limits=Limits(total=0.2)) as client:
-        await client.properties("alpha")
+        await client.properties("alpha", timeout=30)
         clock.now += HOUR
         emulator.fault(Hold(), resource="properties", times=None)
         given = await client.fetch(properties("alpha"))
