@@ -50,11 +50,18 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    """The synthetic fleet in two regions."""
+@pytest.fixture(scope="session")
+async def shared_emulator() -> AsyncIterator[Emulator]:
+    """The synthetic fleet in two regions; a module that needs another one overrides this fixture."""
     async with Emulator() as running:
         yield running
+
+
+@pytest.fixture
+async def emulator(shared_emulator: Emulator) -> AsyncIterator[Emulator]:
+    """The shared emulator, as it was at its start."""
+    yield shared_emulator
+    await shared_emulator.reset()
 
 
 @pytest.fixture

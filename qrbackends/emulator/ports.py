@@ -62,6 +62,15 @@ class Port:
         """Close all connections and refuse new ones, unless it is stopped already."""
         await to_its_end(self._stop())
 
+    async def reset(self) -> None:
+        """Cut all connections, and listen, whether it listened before or not.
+
+        Raises:
+            OSError: somebody else listens there.
+            RuntimeError: it is closed.
+        """
+        await to_its_end(self._reset())
+
     async def close(self) -> None:
         """Stop for ever, and release the port."""
         async with self._changing:
@@ -95,6 +104,14 @@ class Port:
             if self._runner is not None:
                 await self._cut()
                 self._reserved = _bound(self._host, self.number)
+
+    async def _reset(self) -> None:
+        async with self._changing:
+            server = self._runner.server if self._runner is not None else None
+            if server is not None and server.connections:
+                server.pre_shutdown()
+                await server.shutdown(_GRACE)
+        await self._start()
 
     async def _cut(self) -> None:
         runner, self._runner = self._runner, None

@@ -14,8 +14,13 @@ class Queue:
     """
 
     def __init__(self, seed: str) -> None:
-        self._random = Random(seed)
-        self._home = round(self._random.lognormvariate(2.5, 1.2))  # the median is 12 jobs; a few have 200
+        self._seed = seed
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the length before the first poll."""
+        self._random = Random(self._seed)
+        self._home = round(self._random.lognormvariate(2.5, 1.2))  # a median of 12 jobs, now and then 200
         self.length = self._home
 
     def poll(self) -> int:

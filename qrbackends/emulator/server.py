@@ -184,6 +184,26 @@ class Emulator:
         """Forget all requests, and count from 0 again."""
         self._log.clear()
 
+    async def reset(self) -> None:
+        """Bring it back to its start, for the next test: cheaper than another emulator.
+
+        All faults are removed, the connections are cut, the regions that were stopped are up again, the log
+        is empty, the tokens issued until now are refused, and the backends and their queues are as they were
+        when it began. The addresses, API keys, CRNs and documents are the same ones as before.
+
+        Raises:
+            RuntimeError: it is not running.
+        """
+        if not self._ports:
+            raise RuntimeError("the emulator is not running")
+        self._faults.clear()
+        await asyncio.gather(*(port.reset() for port in self._ports.values()))
+        self._issuer.reset()
+        self._errors.reset()
+        for service in self._services:
+            service.reset()
+        self._log.clear()
+
     def fault(
         self,
         action: Action,

@@ -84,6 +84,12 @@ class BackendsService:
         """Set how a backend is from now on; it replaces an earlier setting."""
         self._set[name] = setting
 
+    def reset(self) -> None:
+        """Let all backends be as they were at the start, their queues included."""
+        self._set.clear()
+        for name in self._names:
+            self._queues[name].reset()
+
     def _setting(self, name: str) -> Setting:
         return self._set.get(name, _UNCHANGED)
 

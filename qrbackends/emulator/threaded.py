@@ -89,6 +89,10 @@ class ThreadedEmulator:
         """Forget all requests, and count from 0 again."""
         self._call(self._emulator.reset_log)
 
+    def reset(self) -> None:
+        """Bring it back to its start, for the next test, as `Emulator.reset` does."""
+        self._run(self._emulator.reset())
+
     def fault(
         self,
         action: Action,

@@ -23,7 +23,11 @@ class Issuer:
         self.keys = keys
         self.lifetime = lifetime
         self._clock = clock
-        self._secret = secrets.token_bytes(32)  # random, not from the seed: nobody else can sign tokens
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all tokens: recognise none that was issued until now, and number them from 1 again."""
+        self._secret = secrets.token_bytes(32)  # not from the seed: nobody else shall be able to sign
         self._generation = 0
         self._serial = 0
 

@@ -139,6 +139,10 @@ class Errors:
         self._seed = seed
         self._serial = 0
 
+    def reset(self) -> None:
+        """Number the errors from 1 again."""
+        self._serial = 0
+
     def answer(
         self,
         status: int,
