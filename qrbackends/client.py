@@ -122,8 +122,8 @@ class Client:
         memory = Memory(policy.max_bytes, share=1.0) if memory is None else memory
         # What nobody else could read is not stored.
         shared = Shared(store, self._pool.limits.body) if store is not None and scopes.shareable else None
-        loader = Loader(origin, policy, memory, shared)
-        self._cache = Cache(self._calls, policy, memory, loader, lambda: self._directory.scopes, shared)
+        loader = Loader(origin, policy, memory, lambda: self._directory.scopes, shared)
+        self._cache = Cache(self._calls, policy, memory, loader, shared)
         self._discovery = Discovery(account, sender, self._tokens, self._calls, scopes.credential)
         self._directory = Directory(account, scopes, self._cache.fetch, self._discovery)
         self._watcher = Watcher(

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, get_args
 
@@ -13,10 +13,10 @@ from ..accounts.scope import Scope
 from ..errors import QRBackendsError, Timeout
 from ..protocol.requests import Request, Resource
 from ..tasks.deadlines import Calls
-from ..tasks.flight import Flight, Flights
-from .decision import ASK, FAIL, SERVE, SERVE_AND_RENEW, Loss, loss, on_failure, on_question
+from ..tasks.flight import Flights
+from .decision import ASK, FAIL, SERVE, SERVE_AND_RENEW, on_failure, on_question
 from .entry import Entry, Fetched, Found, Source
-from .loader import Loader, Question
+from .loader import RETRY_AFTER, Loader, Question
 from .memory import Epoch, Key, Memory
 from .policy import CachePolicy
 from .stats import CacheStats, ResourceStats
@@ -26,7 +26,6 @@ from .tracing import span
 logger = logging.getLogger("qrbackends.cache")
 
 _RENEWALS = 32  # in the background at a time; what finds no place is renewed at a later question
-_PAUSE = 1.0  # seconds before the service is asked anew for what it has just failed to give
 
 
 class _Counts(Struct):
@@ -48,8 +47,7 @@ class Cache:
         policy: how long answers may be used.
         memory: the memory tier.
         loader: fills it.
-        scopes: returns the scopes of the account's instances, as they are known now.
-        shared: the tier that workers share, for statistics.
+            shared: the tier that workers share, for statistics.
     """
 
     def __init__(
@@ -58,14 +56,12 @@ class Cache:
         policy: CachePolicy,
         memory: Memory,
         loader: Loader,
-        scopes: Callable[[], Iterable[Scope]],
         shared: Shared | None = None,
     ) -> None:
         self._calls = calls
         self._policy = policy
         self._memory = memory
         self._loader = loader
-        self._scopes = scopes
         self._shared = shared
         self._flights: Flights[Found] = Flights()
         self._renewals: dict[Key, asyncio.Task[Found]] = {}
@@ -99,7 +95,7 @@ class Cache:
             raise entry.value.again()
         counts.stale += 1
         if action is SERVE_AND_RENEW:
-            self._renew(Question(request, scope))
+            self._renew(Question(request, scope, (scope.id, request)))
         return entry
 
     async def ask(
@@ -130,7 +126,7 @@ class Cache:
                 their own.
         """
         oldest = None if max_age is None else self._memory.clock() - max_age
-        question = Question(request, scope, refresh, oldest, kept)
+        question = Question(request, scope, (scope.id, request), refresh, oldest, kept)
         until = self._calls.deadline() if deadline is None else deadline
         attributes = {"qrbackends_region": scope.region, "qrbackends_backend": request.backend_id}
         with span(f"qrbackends {request.resource}", **attributes) as noted:
@@ -177,7 +173,7 @@ class Cache:
             How many entries there were in memory.
         """
         self._calls.check()
-        return await self._loader.remove(self._scopes(), matches)
+        return await self._loader.remove_all(matches)
 
     def stats(self) -> CacheStats:
         """Return what it did until now."""
@@ -198,42 +194,26 @@ class Cache:
 
     async def _joined(self, question: Question, until: float) -> Found:
         """Join flights, or begin one, until an answer is young enough."""
-        counted = False
+        counted, under_way = False, self._flights.under_way
         while True:
             epoch = self._memory.epoch(question.key)
-            if question.refresh and (epoch, True) not in self._flights:
+            if question.refresh and (epoch, True) not in under_way:
                 epoch = self._memory.new_epoch(question.key)  # what was asked before is not kept over this
             flight = self._flight(epoch, question.refresh)
             if not counted:
                 counted = True
                 counts = self._counts[question.request.resource]
-                if flight in self._flights:
+                if flight in under_way:
                     counts.coalesced += 1
                 else:
                     counts.misses += 1
-            found = await self._flights.join(flight, partial(self._load, question, epoch), until)
+            found = await self._flights.join(flight, partial(self._loader.load, question, epoch), until)
             if question.oldest is None or found.entry.stored_at >= question.oldest:
                 return found
 
     def _flight(self, epoch: Epoch, refresh: bool = False) -> tuple[Epoch, bool]:
         """Return the key of the flight to join or begin: a refresh serves those who do not insist, too."""
-        return (epoch, refresh or (epoch, True) in self._flights)
-
-    async def _load(self, question: Question, epoch: Epoch, flight: Flight[Found]) -> Found:
-        """Fill memory; remove what a failure makes worthless."""
-        try:
-            return await self._loader.load(question, epoch, flight)
-        except QRBackendsError as error:
-            match loss(error):
-                case Loss.ACCOUNT:
-                    await self._loader.remove(self._scopes(), _everything)
-                case Loss.SCOPE:
-                    await self._loader.remove([question.scope], _everything)
-                case Loss.ANSWER:
-                    await self._loader.forget(question)
-                case Loss.NOTHING:
-                    self._retry_later(self._memory.get(question.key), error)
-            raise
+        return (epoch, refresh or (epoch, True) in self._flights.under_way)
 
     def _instead(self, question: Question, error: QRBackendsError) -> Found:
         """Return what stands in for an answer that did not come, or raise why it did not."""
@@ -244,13 +224,9 @@ class Cache:
             raise error from None
         if action is SERVE:
             return Found(entry, "memory")
-        self._retry_later(entry, error)
+        entry.retry_at = now + RETRY_AFTER
         self._counts[question.request.resource].stale += 1
         return Found(entry, "stale")
-
-    def _retry_later(self, entry: Entry | None, error: QRBackendsError) -> None:
-        if entry is not None and error.outage:
-            entry.retry_at = self._memory.clock() + _PAUSE
 
     # --- renewing in the background
 
@@ -259,7 +235,7 @@ class Cache:
         if key in self._renewals or len(self._renewals) >= _RENEWALS:
             return
         epoch = self._memory.epoch(key)
-        work = partial(self._load, question, epoch)
+        work = partial(self._loader.load, question, epoch)
         task = self._flights.begin(self._flight(epoch), work, self._calls.deadline())
         self._renewals[key] = task
         self._counts[question.request.resource].refreshes += 1
@@ -271,12 +247,8 @@ class Cache:
         scope = question.scope
         if error is None:
             self._failing.discard(scope.id)
-        elif not self._calls.closed:
+        elif not self._flights.closed:
             self._counts[question.request.resource].failures += 1
             level = logging.DEBUG if scope.id in self._failing else logging.WARNING  # once per outage
             self._failing.add(scope.id)
             logger.log(level, "an answer of %s could not be renewed: %s", scope.region, error)
-
-
-def _everything(_: Request) -> bool:
-    return True

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import anyio
 from msgspec import Struct
@@ -15,7 +15,7 @@ from ..protocol.requests import Request, request_of
 from ..service.origin import Origin, decoded
 from ..tasks.flight import Flight
 from ..transport.pool import Response
-from .decision import SERVE, on_question
+from .decision import SERVE, Loss, loss, on_question
 from .entry import Entry, Found
 from .footprint import retained_size
 from .memory import Epoch, Key, Memory
@@ -23,6 +23,9 @@ from .policy import CachePolicy, is_settled
 from .stores.sealed import LEASE, Lease, Shared
 
 _LEADERS = 2  # other workers whose answers are waited for, where they end without one
+RETRY_AFTER: Final = 1.0
+"""Seconds before the service is asked anew for what it has just failed to give."""
+
 _NEGATIVE_SIZE = 4096  # bytes: an error and its texts
 
 
@@ -32,6 +35,7 @@ class Question(Struct, frozen=True):
     Attributes:
         request: what to ask.
         scope: whom, and with whose rights.
+        key: the key of the answer in memory.
         refresh: whether the service is asked in any case.
         oldest: when the service has to have given the answer at the earliest, by the memory's clock; or None.
         kept: whether memory keeps the answer.
@@ -39,14 +43,10 @@ class Question(Struct, frozen=True):
 
     request: Request
     scope: Scope
+    key: Key
     refresh: bool = False
     oldest: float | None = None
     kept: bool = True
-
-    @property
-    def key(self) -> Key:
-        """The key of the answer in memory."""
-        return (self.scope.id, self.request)
 
     def name(self, error: QRBackendsError) -> None:
         """Fill in of whom and what an error is."""
@@ -68,6 +68,7 @@ class Loader:
         origin: the account's way to the service.
         policy: how long answers may be used.
         memory: the memory tier.
+        scopes: returns the scopes of the account's instances, as they are known now.
         shared: the tier that workers share, or None.
         now: the time, which decides what is well in the past.
         draw: gives random numbers from 0 to 1.
@@ -78,6 +79,7 @@ class Loader:
         origin: Origin,
         policy: CachePolicy,
         memory: Memory,
+        scopes: Callable[[], Iterable[Scope]],
         shared: Shared | None = None,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -86,7 +88,9 @@ class Loader:
         self._origin = origin
         self._policy = policy
         self._memory = memory
+        self._scopes = scopes
         self._shared = shared
+        self._grace = policy.grace
         self._now = now
         self._draw = draw
 
@@ -101,9 +105,17 @@ class Loader:
         Raises:
             QRBackendsError: there is none.
         """
-        if self._shared is None or not self._policy.freshness(question.request, self._now()):
+        try:
+            if self._shared is not None and self._freshness(question.request):
+                return await self._through(self._shared, question, epoch, flight)
             return Found((await self._from_origin(question, epoch, flight)).entry, "origin")
-        return await self._through(self._shared, question, epoch, flight)
+        except QRBackendsError as error:
+            await self._drop(question, error)
+            raise
+
+    async def remove_all(self, matches: Callable[[Request], bool]) -> int:
+        """Remove what matches of all the account's instances; return how many entries memory had."""
+        return await self.remove(self._scopes(), matches)
 
     async def remove(self, scopes: Iterable[Scope], matches: Callable[[Request], bool]) -> int:
         """Remove what matches from both tiers; return how many entries there were in memory."""
@@ -118,10 +130,20 @@ class Loader:
             self._memory.remove(ids, matches)  # what was read from the shared tier meanwhile
         return removed
 
-    async def forget(self, question: Question) -> None:
-        """Remove the answer to one question from both tiers."""
-        self._memory.remove([question.scope.id], question.request.__eq__)
-        await self._delete_shared(question)
+    async def _drop(self, question: Question, error: QRBackendsError) -> None:
+        """Remove what a failure makes worthless; after an outage, note when it is worth asking again."""
+        match loss(error):
+            case Loss.ACCOUNT:
+                await self.remove_all(_everything)
+            case Loss.SCOPE:
+                await self.remove([question.scope], _everything)
+            case Loss.ANSWER:
+                self._memory.remove([question.scope.id], question.request.__eq__)
+                await self._delete_shared(question)
+            case Loss.NOTHING:
+                entry = self._memory.get(question.key)
+                if entry is not None and error.outage:
+                    entry.retry_at = self._memory.clock() + RETRY_AFTER
 
     async def _delete_shared(self, question: Question) -> None:
         if self._shared is not None:
@@ -142,10 +164,11 @@ class Loader:
             raise
         request = question.request
         # Whether the past is past is a matter of the service's clock, not of ours.
-        date = (None if request.updated_before is None else http_date(answer.date)) or self._now()
+        past = request.updated_before is not None
+        date = (http_date(answer.date) or self._now()) if past else None
         freshness = self._policy.freshness(request, date)
         entry = self._keep(question, epoch, answer.value, answer.body, 0.0, freshness)
-        shared = request.updated_before is None or is_settled(request, date)
+        shared = date is None or is_settled(request, date)
         return _Answered(entry, answer.body, freshness if shared else None)
 
     def _keep(
@@ -154,7 +177,7 @@ class Loader:
         stored_at = self._memory.clock() - age
         fresh_until = stored_at + freshness * (1 - self._policy.jitter * self._draw())
         size = retained_size(question.request.resource, body, value)
-        entry = Entry(value, stored_at, fresh_until, fresh_until + self._policy.grace, size)
+        entry = Entry(value, stored_at, fresh_until, fresh_until + self._grace, size)
         if freshness and question.kept:
             self._memory.put(epoch, entry)
         return entry
@@ -192,7 +215,7 @@ class Loader:
                 return Found(entry, "shared")
             answered = await self._from_origin(question, epoch, flight)
             if answered.shared_for is not None and not epoch.over:
-                await lease.put(answered.body, answered.shared_for + self._policy.grace)
+                await lease.put(answered.body, answered.shared_for + self._grace)
             return Found(answered.entry, "origin")
         finally:
             await lease.release()
@@ -215,6 +238,13 @@ class Loader:
         entry = self._keep(question, epoch, value, stored.body, stored.age, freshness)
         return entry if self._is_good(entry, question) else None
 
+    def _freshness(self, request: Request) -> float:
+        return self._policy.freshness(request, self._now() if request.updated_before else None)
+
     def _is_good(self, entry: Entry, question: Question) -> bool:
         now = self._memory.clock()
         return on_question(entry, now, self._policy, oldest=question.oldest) is SERVE
+
+
+def _everything(_: Request) -> bool:
+    return True

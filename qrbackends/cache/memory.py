@@ -136,7 +136,8 @@ class _Entries(TLRUCache[Key, Entry]):
 
     def make_room(self, scope: str, limit: int) -> None:
         """Evict a scope's least recently used entries until its others take no more than `limit` bytes."""
-        self.expire()
+        if self._bytes.get(scope, 0) > limit:
+            self.expire()
         while self._bytes.get(scope, 0) > limit:
             del self[next(key for key in self.recent if key[0] == scope)]
             self.evictions += 1

@@ -58,14 +58,14 @@ class CachePolicy:
         if self.jitter > 1 or not isinstance(self.max_bytes, int):
             raise ValueError("jitter has to be at most 1, and max_bytes a whole number")
 
-    def freshness(self, request: Request, now: datetime) -> float:
+    def freshness(self, request: Request, now: datetime | None = None) -> float:
         """Return the seconds for which the answer to `request` is fresh.
 
         Args:
             request: what was asked.
-            now: the time, best by the service's own clock.
+            now: the time, best by the service's own clock; it matters only for `updated_before`.
         """
-        if is_settled(request, now):
+        if now is not None and is_settled(request, now):
             return self.history
         freshness: float = getattr(self, request.resource)
         return freshness

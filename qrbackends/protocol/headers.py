@@ -42,6 +42,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     day.
     """
     value = headers.get("Retry-After", "").strip()
+    if not value:
+        return None
     if value.isascii() and value.isdecimal():
         return min(float(value), _MAX_RETRY_AFTER)
     until = http_date(value)

@@ -45,6 +45,16 @@ ANSWER_TYPES: Final[dict[str, type[Any]]] = {
 """The struct of each resource's answer."""
 
 
+_NOT_OF: Final[dict[str, tuple[str, ...]]] = {
+    "backends": ("backend_id", "calibration_id", "updated_before"),
+    "configuration": ("fields", "updated_before"),
+    "properties": ("fields",),
+    "status": ("fields", "calibration_id", "updated_before"),
+    "defaults": ("fields", "calibration_id", "updated_before"),
+}
+"""The fields of a `Request` that make no sense for a resource."""
+
+
 class Request(Struct, frozen=True, dict=True):
     """One question to the Backends API. Equal questions are equal values, however they are spelled.
 
@@ -70,23 +80,17 @@ class Request(Struct, frozen=True, dict=True):
             raise InvalidRequest(f"no resource {self.resource!r:.80}; there are {', '.join(ANSWER_TYPES)}")
         if self.fields != ():
             force_setattr(self, "fields", _field_names(self.fields))
-        if self.resource == "backends":
-            self._refuse("backend_id")
-        else:
-            _check_id(self.backend_id)
-            self._refuse("fields")
-        if self.resource not in ("configuration", "properties"):
-            self._refuse("calibration_id")
-        if self.resource != "properties":
-            self._refuse("updated_before")
+        for name in _NOT_OF[self.resource]:
+            if getattr(self, name) not in (None, ()):
+                raise InvalidRequest(f"{self.resource} takes no {name}")
+        if self.resource != "backends":
+            _check_text("a backend's name", self.backend_id, _MAX_ID)
+            if self.backend_id in (".", ".."):  # URL parsers take even %2e%2e for a step up
+                raise InvalidRequest(f"{self.backend_id!r} cannot be a backend's name")
         if self.calibration_id is not None:
             _check_text("a calibration_id", self.calibration_id, _MAX_CALIBRATION_ID)
         if self.updated_before is not None:
             force_setattr(self, "updated_before", _instant(self.updated_before))
-
-    def _refuse(self, name: str) -> None:
-        if getattr(self, name) not in (None, ()):
-            raise InvalidRequest(f"{self.resource} takes no {name}")
 
     @cached_property
     def target(self) -> str:
@@ -137,16 +141,9 @@ def request_of(target: str) -> Request | None:
     return request if request.target == target else None
 
 
-def _check_id(backend_id: str | None) -> None:
-    if backend_id is None:
+def _check_text(what: str, text: str | None, limit: int) -> None:
+    if text is None:
         raise InvalidRequest("which backend? give its name")
-    _check_text("a backend's name", backend_id, _MAX_ID)
-    if backend_id in (".", ".."):
-        # Percent-encoding does not help: URL parsers take %2e%2e for a step up.
-        raise InvalidRequest(f"{backend_id!r} cannot be a backend's name")
-
-
-def _check_text(what: str, text: str, limit: int) -> None:
     if not isinstance(text, str):
         raise InvalidRequest(f"{what} has to be text, not {type(text).__name__}")
     if not 1 <= len(text) <= limit:

@@ -222,7 +222,7 @@ class Discovery:
             partial(_read, what, decoder),
             None if body is None else lambda _: Secret(body),
         )
-        return await self._sender.send(message, self._tokens, self._sender.begin(flight))
+        return await self._sender.send(message, self._tokens, flight)
 
 
 def _headers(authorization: Secret, posts: bool) -> Headers:

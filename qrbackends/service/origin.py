@@ -63,7 +63,7 @@ class Origin:
             partial(headers, crn=scope.crn, api_version=self._api_version),
             partial(_read, request, scope),
         )
-        return self._sender.send(message, self._tokens, self._sender.begin(flight))
+        return self._sender.send(message, self._tokens, flight)
 
 
 def _read(request: Request, scope: Scope, response: Response) -> Answer:

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
@@ -74,24 +74,21 @@ class Sender:
         self._retry = retry
         self._draw = draw
 
-    def begin(self, flight: Flight[T]) -> RetryState:
-        """Return the state of a call that begins now, is as patient as the flight, and explains its delay."""
-        now = asyncio.get_running_loop().time()
-        state = RetryState(self._retry, now, flight.deadline, self._draw)
-        flight.explain = state.failure
-        return state
-
-    async def send(self, message: Message[T], credentials: Credentials, state: RetryState) -> T:
+    async def send(self, message: Message[T], credentials: Credentials, flight: Flight[Any]) -> T:
         """Return the answer to a message, which is sent again as the policy says.
 
+        It tries for as long as the flight is wanted, and explains to callers without time why it did not end.
         After a 401 it is sent once more with a new token: the token was revoked, or our clock is wrong.
 
         Raises:
             QRBackendsError: the last real failure, with attempts and history filled in.
         """
+        now = asyncio.get_running_loop().time()
+        state = RetryState(self._retry, now, flight.deadline, self._draw)
+        flight.explain = state.failure
         renewed = False
         while True:
-            secret = await credentials.authorization(state.deadline())
+            secret = await credentials.authorization(flight.until)
             try:
                 return message.read(
                     await self._pool.exchange(

@@ -184,7 +184,7 @@ class Tokens:
             exchange = _Exchange(self._account, key, self._clock)
             url = f"{self._account.iam}/identity/token"
             message = Message("iam", self._tenant, url, _headers, exchange.read, _form)
-            return await self._sender.send(message, exchange, self._sender.begin(flight))
+            return await self._sender.send(message, exchange, flight)
         if callable(token):
             return await self._from_provider(token)
         return self._provided((token, inf))

@@ -46,12 +46,10 @@ class Flights(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._flights: dict[Hashable, Flight[T]] = {}
+        self.under_way: dict[Hashable, Flight[T]] = {}
+        """The flights that callers may join, by key; read only."""
         self._tasks: set[asyncio.Task[T]] = set()
-        self._closed = False
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._flights
+        self.closed = False
 
     async def join(self, key: Hashable, work: Work[T], until: float = inf) -> T:
         """Return what `work` returns, beginning it unless it is under way for this key.
@@ -66,7 +64,7 @@ class Flights(Generic[T]):
             ClientClosed: the flights were closed, before or meanwhile.
             QRBackendsError: what the work raised; each caller gets an instance of their own.
         """
-        flight = self._flights.get(key) or self._start(key, work, until)
+        flight = self.under_way.get(key) or self._start(key, work, until)
         flight.until = max(flight.until, until)
         # A future per caller: a thousand who wait cost a fraction of what `asyncio.wait` takes.
         loop = asyncio.get_running_loop()
@@ -80,7 +78,8 @@ class Flights(Generic[T]):
             if alarm is not None:
                 alarm.cancel()
             flight.waiting.discard(waiter)
-            self._stop_if_alone(key, flight)
+            if not flight.waiting and not flight.wanted and not flight.task.done():
+                self._stop(key, flight)
         if flight.task.done():
             return outcome(flight.task)
         late = Timeout(f"no answer within {max(0.0, until - began):.3g} s")
@@ -93,7 +92,7 @@ class Flights(Generic[T]):
         stopped unless a caller waits. Its failure reaches those who ask for it, and nobody else: `work`
         itself logs what has to be known.
         """
-        flight = self._flights.get(key) or self._start(key, work, until)
+        flight = self.under_way.get(key) or self._start(key, work, until)
         flight.until = max(flight.until, until)
         flight.wanted = True
         if until < inf:
@@ -103,35 +102,36 @@ class Flights(Generic[T]):
 
     def _unwanted(self, key: Hashable, flight: Flight[T]) -> None:
         flight.wanted = False
-        self._stop_if_alone(key, flight)
+        if not flight.waiting and not flight.task.done():
+            self._stop(key, flight)
 
-    def _stop_if_alone(self, key: Hashable, flight: Flight[T]) -> None:
-        if not flight.waiting and not flight.wanted and not flight.task.done():
-            self._flights.pop(key, None)  # nobody joins what is being stopped
-            flight.task.cancel()
+    def _stop(self, key: Hashable, flight: Flight[T]) -> None:
+        self.under_way.pop(key, None)  # nobody joins what is being stopped
+        flight.task.cancel()
 
     def _start(self, key: Hashable, work: Work[T], until: float) -> Flight[T]:
-        if self._closed:
+        if self.closed:
             raise ClientClosed("the client is closed")
-        flight = self._flights[key] = Flight(until)
+        flight = self.under_way[key] = Flight(until)
         flight.task = asyncio.get_running_loop().create_task(work(flight), context=Context())
         self._tasks.add(flight.task)
 
         def landed(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+            if self.under_way.get(key) is flight:
+                del self.under_way[key]
             if not task.cancelled():
                 task.exception()  # seen, even where every caller has left
             for waiter in flight.waiting:
-                _wake(waiter)
+                if not waiter.done():
+                    waiter.set_result(None)
 
         flight.task.add_done_callback(landed)
         return flight
 
     async def aclose(self) -> None:
         """Stop all work; callers get `ClientClosed`."""
-        self._closed = True
+        self.closed = True
         await stopped(self._tasks)
 
 

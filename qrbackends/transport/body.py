@@ -79,7 +79,9 @@ class Body:
     def _inflate(self, chunk: bytes) -> bytes:
         """Decompress `chunk` and return what lies behind the end of a gzip member."""
         if self._member is None:
-            self._member = decompressor(self._window_bits(chunk))
+            # Some servers send raw deflate for "deflate": a zlib header's low nibble is always 8.
+            raw = self._encoding == "deflate" and chunk[0] & 0x0F != 8
+            self._member = decompressor(_RAW_DEFLATE if raw else _WINDOW_BITS[self._encoding])
         try:
             self._keep(self._member.decompress(chunk, self._room + 1))
         except _failures:
@@ -91,12 +93,6 @@ class Body:
             self._member = None
             return rest
         raise BodyDamaged(problem)
-
-    def _window_bits(self, chunk: bytes) -> int:
-        # Some servers send raw deflate for "deflate": a zlib header's low nibble is always 8.
-        if self._encoding == "deflate" and chunk[0] & 0x0F != 8:
-            return _RAW_DEFLATE
-        return _WINDOW_BITS[self._encoding]
 
     def _keep(self, part: bytes) -> None:
         self._room -= len(part)

@@ -56,7 +56,7 @@ class CircuitBreaker:
         Raises:
             CircuitOpen: the request may not pass.
         """
-        if refusal := self.refusal(now):
+        if self._pause and (refusal := self.refusal(now)):
             raise refusal
         self._probing = self._pause > 0
         return self._probing

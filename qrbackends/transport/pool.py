@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self
@@ -31,7 +31,7 @@ from ..errors import (
 from ..protocol.headers import retry_after
 from .body import ACCEPT_ENCODING, Body
 from .breaker import CircuitBreaker
-from .queue import RequestQueue
+from .queue import RequestQueue, Slot
 from .traffic import RegionStats
 
 logger = logging.getLogger("qrbackends.pool")
@@ -81,17 +81,12 @@ class Limits:
 class CallState(Protocol):
     """What a request has to know of the call that it belongs to."""
 
+    sent: int
+    """How many requests the call has sent; the pool counts each one that it sends."""
+
     @property
-    def repeated(self) -> bool:
-        """Whether the call has sent a request before."""
-        ...
-
-    def deadline(self) -> float:
-        """Return when the call has to end, in the event loop's time, as far as is known now."""
-        ...
-
-    def sending(self) -> None:
-        """Take note that a request is sent now."""
+    def deadline(self) -> Callable[[], float]:
+        """Returns when the call has to end, in the event loop's time, as far as is known now."""
         ...
 
 
@@ -175,10 +170,11 @@ class SessionPool:
         target = URL(url, encoded=True)
         session, queue = self._road(region, target)
         about = target.raw_path_qs if method == "GET" else None
-        proxy = self._proxy(account, target)
-        async with queue.slot(tenant, call.deadline, about, repeated=call.repeated) as slot:
-            self.check()  # it may have been closed while this one waited for its place
-            call.sending()
+        proxy = None if target.scheme == "http" else self._proxy(account, target)
+        async with Slot(queue, tenant, call.deadline, about, call.sent > 0) as slot:
+            if self.closed:  # while this one waited for its slot
+                raise ClientClosed("the client is closed")
+            call.sent += 1
             patience = asyncio.timeout(self._patience)
             failure: QRBackendsError
             try:
@@ -197,7 +193,7 @@ class SessionPool:
                     patience.reschedule(None)  # from here on the body's own limits hold
                     answer = Response(response.status, response.headers, await self._read(response))
                 logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(answer.body))
-                slot.answered(answer.status, retry_after(answer.headers))
+                queue.answered(slot, answer.status, retry_after(answer.headers))
                 return answer
             except TransportError as error:  # our own timeouts are OSErrors, too
                 failure = error
@@ -210,7 +206,7 @@ class SessionPool:
                     if late
                     else self._translated(error)
                 )
-            slot.failed(failure, own=_is_own(failure, proxy))
+            queue.failed(slot, failure, own=_is_own(failure, proxy))
         # Raised out here: aiohttp's errors hold the request's headers, and with them the token.
         raise failure
 
@@ -260,7 +256,8 @@ class SessionPool:
         """Raise `ClientClosed` if the pool is closed, and `WrongEventLoop` if it belongs to another one."""
         if self.closed:
             raise ClientClosed("the client is closed")
-        self.check_loop()
+        if asyncio.get_running_loop() is not self._loop:
+            self.check_loop()
 
     def check_loop(self) -> None:
         """Raise `WrongEventLoop` if the pool belongs to another event loop than the one that runs."""
@@ -302,12 +299,10 @@ class SessionPool:
         return _Road(session, RequestQueue(name, self._limits.per_region, circuit))
 
     def _proxy(self, account: Account, url: URL) -> str | None:
-        """Return the proxy for `url`, the account's or the environment's, in the order of requests.
+        """Return the proxy for an https address, the account's or the environment's, as requests does.
 
         Plain http, and with it everything on this machine, never goes through one.
         """
-        if url.scheme != "https":
-            return None
         proxies: Mapping[str, str] = account.proxies
         if not proxies and self._trust_env:
             proxies = getproxies_environment()

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from itertools import count
 from math import inf
 from types import TracebackType
@@ -80,19 +81,6 @@ class RequestQueue:
         self._swept = -inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def slot(
-        self, tenant: Hashable, deadline: Deadline, about: Hashable | None = None, *, repeated: bool = False
-    ) -> "Slot":
-        """Return the context in which one request is sent; entering it waits for a slot.
-
-        Args:
-            tenant: the credential and instance, for which the service's rate limits hold.
-            deadline: returns when the answer has to be there.
-            about: the document that is asked for, if a failure may be that document's alone.
-            repeated: whether the request is a retry, for the statistics.
-        """
-        return Slot(self, tenant, deadline, about, repeated)
-
     def stats(self) -> RegionStats:
         """Return the counts of all requests that have ended."""
         return self._traffic.stats(self._name, self._circuit.state)
@@ -114,14 +102,16 @@ class RequestQueue:
         now = loop.time()
         if self._throttles and now > self._swept + _SWEEP:
             self._sweep(now)
-        self._check(tenant, now, deadline)
+        if refusal := self._refusal(tenant, now, deadline):
+            raise refusal
         if self._free and not self._queues and not self._throttles:
             self._free -= 1
         else:
             now = await self._wait(tenant, deadline, loop)
             while self._held_until(tenant) > now:  # a pause began at the same moment
                 self.leave()
-                self._check(tenant, now, deadline)
+                if refusal := self._refusal(tenant, now, deadline):
+                    raise refusal
                 now = await self._wait(tenant, deadline, loop)
         try:
             return now, self._circuit.enter(loop.time())
@@ -137,6 +127,7 @@ class RequestQueue:
 
     def answered(self, slot: "Slot", status: int, retry_after: float | None) -> None:
         """Note an answer: its status, and the seconds of its `Retry-After`, if any."""
+        slot.noted = True
         now = asyncio.get_running_loop().time()
         self._traffic.count(str(status), now - slot.sent, repeated=slot.repeated)
         if status < 500:
@@ -160,6 +151,7 @@ class RequestQueue:
             error: why no answer came.
             own: whether the account's own settings are the cause, so that the region did not fail.
         """
+        slot.noted = True
         now = asyncio.get_running_loop().time()
         self._traffic.count(type(error).__name__, now - slot.sent, repeated=slot.repeated)
         if own:
@@ -211,10 +203,6 @@ class RequestQueue:
             if not queue.waiters:
                 del self._queues[tenant]
                 self._ready.pop(tenant, None)
-
-    def _check(self, tenant: Hashable, now: float, deadline: Deadline) -> None:
-        if refusal := self._refusal(tenant, now, deadline):
-            raise refusal
 
     def _refusal(self, tenant: Hashable, now: float, deadline: Deadline) -> QRBackendsError | None:
         """Return why no slot can come before the deadline, or None if one can."""
@@ -313,52 +301,39 @@ class RequestQueue:
         waiter.set_result(now)
 
 
+@dataclass(slots=True, eq=False)
 class Slot:
-    """One request's slot; its outcome is noted with `answered` or `failed`, or else counts as abandoned.
+    """The context in which one request is sent; entering it waits for a slot of the queue.
+
+    Its outcome is noted with the queue's `answered` or `failed`; without one it counts as abandoned.
 
     Attributes:
+        queue: the queue that gives the slot.
         tenant: the tenant that sends the request.
         deadline: returns when the answer has to be there.
         about: the document that is asked for, or None.
         repeated: whether the request is a retry.
         sent: when the slot came, in the event loop's time.
         probe: whether the request is the circuit breaker's probe.
+        noted: whether its outcome is.
     """
 
-    __slots__ = ("_noted", "_queue", "about", "deadline", "probe", "repeated", "sent", "tenant")
-
-    def __init__(
-        self,
-        queue: RequestQueue,
-        tenant: Hashable,
-        deadline: Deadline,
-        about: Hashable | None,
-        repeated: bool,
-    ) -> None:
-        self._queue = queue
-        self._noted = False
-        self.tenant = tenant
-        self.deadline = deadline
-        self.about = about
-        self.repeated = repeated
+    queue: RequestQueue
+    tenant: Hashable
+    deadline: Deadline
+    about: Hashable | None = None
+    repeated: bool = False
+    sent: float = 0.0
+    probe: bool = False
+    noted: bool = False
 
     async def __aenter__(self) -> Self:
-        self.sent, self.probe = await self._queue.enter(self.tenant, self.deadline)
+        self.sent, self.probe = await self.queue.enter(self.tenant, self.deadline)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._noted:
-            self._queue.left(self)
-        self._queue.leave()
-
-    def answered(self, status: int, retry_after: float | None) -> None:
-        """Note the answer's status, and the seconds of its `Retry-After`, if any."""
-        self._noted = True
-        self._queue.answered(self, status, retry_after)
-
-    def failed(self, error: QRBackendsError, *, own: bool = False) -> None:
-        """Note why no answer came; `own` if the account's own settings are the cause."""
-        self._noted = True
-        self._queue.failed(self, error, own=own)
+        if not self.noted:
+            self.queue.left(self)
+        self.queue.leave()

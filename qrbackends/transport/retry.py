@@ -68,15 +68,6 @@ class RetryState:
     last: QRBackendsError | None = None
     history: list[Attempt] = field(default_factory=list)
 
-    @property
-    def repeated(self) -> bool:
-        """Whether a request was sent before."""
-        return self.sent > 0
-
-    def sending(self) -> None:
-        """Note that a request is sent."""
-        self.sent += 1
-
     def note(self, error: QRBackendsError, now: float) -> None:
         """Note that a request failed."""
         self.last = error

@@ -163,7 +163,7 @@ def remembered(client: Client) -> bool:
     """Return whether anything but answers is left of the calls that have ended."""
     gc.collect()  # a traceback and its frame keep each other alive
     cache = client._cache
-    flights = (cache._flights._flights, cache._flights._tasks, client._directory._flights._flights)
+    flights = (cache._flights.under_way, cache._flights._tasks, client._directory._flights.under_way)
     return any((*flights, cache._renewals, cache._memory._epochs, client._calls._scopes))
 
 

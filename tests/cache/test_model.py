@@ -445,9 +445,9 @@ class CacheMachine(RuleBasedStateMachine):
         self.keys = keys
         self.model = Model(policy)
         memory = Memory(clock=lambda: self.model.now)
-        loader = Loader(cast("Origin", self.service), policy, memory, draw=lambda: 1.0)
         scopes = [self.scopes.of(US), self.scopes.of(EU)]
-        self.cache = Cache(self.calls, policy, memory, loader, lambda: scopes)
+        loader = Loader(cast("Origin", self.service), policy, memory, lambda: scopes, draw=lambda: 1.0)
+        self.cache = Cache(self.calls, policy, memory, loader)
         self.agree = True
 
     # --- the rules

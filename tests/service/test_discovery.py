@@ -263,17 +263,17 @@ async def test_they_are_renewed_in_the_background_and_old_ones_do_while_they_can
         await until(lambda: client._discovery._known is not first)
         again = await client.instances()
         assert again == first
-        await until(lambda: not client._discovery._flights._flights)
+        await until(lambda: not client._discovery._flights.under_way)
         emulator.fault(Hold(), resource="search", times=None)
         known = await client.instances()
         assert (await client.status(emulator.backends()[0], timeout=20.0)).queue_length >= 0
         emulator.clear_faults()
-        await until(lambda: not client._discovery._flights._flights)
+        await until(lambda: not client._discovery._flights.under_way)
         emulator.fault(Status(503), resource="search", times=None)
         caplog.clear()
         for _ in range(3):
             assert await client.instances() == known
-            await until(lambda: not client._discovery._flights._flights)
+            await until(lambda: not client._discovery._flights.under_way)
         warnings = [one for one in caplog.records if one.levelno >= logging.WARNING]
         assert len([one for one in warnings if "could not be looked up" in one.message]) == 1, "once"
 
@@ -287,7 +287,7 @@ async def test_while_it_fails_it_is_not_asked_at_each_call(
         emulator.fault(Status(503), resource="search", times=None)
         for _ in range(5):
             await client.instances()
-            await until(lambda: not client._discovery._flights._flights)
+            await until(lambda: not client._discovery._flights.under_way)
     assert emulator.count("search") == 2
 
 
@@ -302,7 +302,7 @@ async def test_a_refusal_is_not_hidden_by_what_was_known(
         monkeypatch.setattr(client._discovery, "_renew_at", 0.0)
         emulator.fault(fault, resource="search", times=None)
         assert len(await client.instances()) == 10
-        await until(lambda: not client._discovery._flights._flights)
+        await until(lambda: not client._discovery._flights.under_way)
         with pytest.raises(expected):
             await client.instances()
 

@@ -55,7 +55,7 @@ async def test_callers_of_one_key_share_one_piece_of_work(flights: Flights[str])
     work.end.set_result("done")
     assert await asyncio.gather(*tasks) == ["done"] * 100
     assert work.begun == 1
-    assert "key" not in flights
+    assert "key" not in flights.under_way
 
 
 async def test_different_keys_do_not_share(flights: Flights[str]) -> None:
@@ -143,7 +143,7 @@ async def test_a_flight_is_as_patient_as_whoever_waits_longest(flights: Flights[
 async def test_a_caller_without_time_is_told_so(flights: Flights[str]) -> None:
     with pytest.raises(Timeout, match="no answer within 0 s"):
         await flights.join("key", Work(), anyio.current_time())
-    assert "key" not in flights
+    assert "key" not in flights.under_way
 
 
 async def test_work_in_the_background_is_given_up_in_time_unless_somebody_waits(
@@ -195,7 +195,7 @@ async def test_work_in_the_background_goes_on_without_callers(flights: Flights[s
     joined.cancel()
     with pytest.raises(asyncio.CancelledError):
         await joined
-    assert "key" in flights
+    assert "key" in flights.under_way
     work.end.set_result("done")
     assert await flights.join("key", work) == "done"
     assert (work.begun, work.stopped) == (1, 0)
@@ -207,7 +207,7 @@ async def test_a_failure_that_nobody_waits_for_is_quiet(flights: Flights[str]) -
     await work.running.wait()
     work.end.set_exception(QRBackendsError("lost"))
     await anyio.wait_all_tasks_blocked()
-    assert "key" not in flights  # and `filterwarnings = error` sees no "never retrieved"
+    assert "key" not in flights.under_way  # and `filterwarnings = error` sees no "never retrieved"
 
 
 async def test_closing_ends_all_callers_and_takes_no_more() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from qrbackends import CircuitOpen, ClientClosed, ConnectError, HeldBack
 from qrbackends.transport.breaker import CircuitBreaker
-from qrbackends.transport.queue import RequestQueue
+from qrbackends.transport.queue import RequestQueue, Slot
 
 from ..waiting import until
 
@@ -30,10 +30,10 @@ class Worker:
     async def work(
         self, name: str, tenant: str = "one", status: int = 200, wait: float | None = None
     ) -> None:
-        async with self.queue.slot(tenant, far) as slot:
+        async with Slot(self.queue, tenant, far) as slot:
             self.served.append(name)
             await self.go.wait()
-            slot.answered(status, wait)
+            self.queue.answered(slot, status, wait)
 
     def start(self, name: str, tenant: str = "one", status: int = 200) -> asyncio.Task[None]:
         return asyncio.create_task(self.work(name, tenant, status))
@@ -105,7 +105,7 @@ async def test_a_held_tenant_is_refused_at_once_and_another_is_not() -> None:
     now = asyncio.get_running_loop().time()
     await worker.work("x", status=429, wait=40.0)
     with pytest.raises(HeldBack) as caught:
-        async with worker.queue.slot("one", lambda: now + 30.0):
+        async with Slot(worker.queue, "one", lambda: now + 30.0):
             pass
     assert caught.value.retry_after is not None
     assert 30.0 < caught.value.retry_after <= 40.0
@@ -130,7 +130,7 @@ async def test_503_with_a_pause_holds_the_region() -> None:
     now = asyncio.get_running_loop().time()
     await worker.work("x", status=503, wait=40.0)
     with pytest.raises(CircuitOpen, match="asked for a pause") as caught:
-        async with worker.queue.slot("another", lambda: now + 30.0):
+        async with Slot(worker.queue, "another", lambda: now + 30.0):
             pass
     assert 30.0 < caught.value.retry_after <= 40.0
 
@@ -158,8 +158,8 @@ async def test_4xx_never_count_and_neither_do_callers_who_leave() -> None:
     await ended(left)
     worker.go.set()
     await worker.work("z")
-    async with worker.queue.slot("one", far) as slot:
-        slot.failed(ConnectError("refused"))
+    async with Slot(worker.queue, "one", far) as slot:
+        worker.queue.failed(slot, ConnectError("refused"))
     with pytest.raises(CircuitOpen):
         await worker.work("late")
 
@@ -174,14 +174,14 @@ async def test_those_who_wait_are_refused_at_once_where_a_pause_outlasts_the_dea
     now = asyncio.get_running_loop().time()
 
     async def impatient() -> None:
-        async with worker.queue.slot(tenant, lambda: now + 30.0):
+        async with Slot(worker.queue, tenant, lambda: now + 30.0):
             worker.served.append("too early")
 
-    async with worker.queue.slot("one", far) as slot:
+    async with Slot(worker.queue, "one", far) as slot:
         waiting = [asyncio.create_task(impatient()) for _ in range(5)]
         patient = asyncio.create_task(worker.work("patient", tenant))
         await asyncio.sleep(0)
-        slot.answered(status, 40.0)
+        worker.queue.answered(slot, status, 40.0)
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [expected] * 5
         assert not patient.done()
@@ -193,10 +193,10 @@ async def test_those_who_wait_are_refused_at_once_where_a_pause_outlasts_the_dea
 
 async def test_those_who_wait_are_refused_at_once_while_the_slot_is_still_taken() -> None:
     worker = Worker(failures=1)
-    async with worker.queue.slot("one", far) as slot:
+    async with Slot(worker.queue, "one", far) as slot:
         waiting = [worker.start("y", tenant) for tenant in ("one", "two") for _ in range(5)]
         await asyncio.sleep(0)
-        slot.failed(ConnectError("refused"))
+        worker.queue.failed(slot, ConnectError("refused"))
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [CircuitOpen] * 10
     assert worker.idle
