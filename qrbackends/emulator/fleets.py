@@ -150,7 +150,7 @@ class SnapshotFleet:
         for path in sorted(root.rglob("conf_*.json")):
             self._add(path)
         if not self._devices:
-            raise FileNotFoundError(f"{root} contains no conf_*.json")
+            raise FileNotFoundError(f"{root} holds no conf_*.json")
         self._names = tuple(sorted(self._devices))
 
     def _add(self, path: Path) -> None:
