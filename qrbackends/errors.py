@@ -6,7 +6,7 @@ client will be answered either until its caller changes something.
 
                                                     outage  retryable  final
 QRBackendsError
-├── InvalidRequest            (also ValueError)       -         -        x    refused before any I/O
+├── InvalidRequest            (also ValueError)       -         -        -    refused before any I/O
 ├── AccountError              (also ValueError)       -         -        x    no usable account or address
 │   └── AuthenticationFailed                          -         -        x    IAM refused the API key
 ├── ClientClosed              (also RuntimeError)     -         -        x
@@ -124,8 +124,6 @@ class QRBackendsError(Exception):
 
 class InvalidRequest(QRBackendsError, ValueError):
     """The question itself is wrong; nothing was sent."""
-
-    final = True
 
 
 class AccountError(QRBackendsError, ValueError):

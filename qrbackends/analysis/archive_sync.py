@@ -9,15 +9,11 @@ from msgspec import Struct
 
 from ..client import Client
 from ..errors import (
-    AccountError,
-    ClientClosed,
-    Forbidden,
     NotFound,
     QRBackendsError,
-    Unauthorized,
-    WrongEventLoop,
 )
 from ..fleet.history import Gap
+from ..tasks.fanout import answers
 from .archive_files import ArchiveFiles, Series
 from .intervals import Interval, missing
 
@@ -65,22 +61,15 @@ async def sync(
     listed = {backend.name: backend for backend in reversed(await client.backends())}
     names = list(listed) if backends is None else list(dict.fromkeys(backends))
     origins = {one.instance.crn: one.instance.base_url for one in await client.instances()}
-    limit = asyncio.Semaphore(_AT_ONCE)
     done: dict[str, _BackendSync] = {}
 
     async def one(name: str) -> None:
         backend = listed.get(name)
         origin = origins.get(backend.instance or "", "") if backend else ""
         done[name] = _BackendSync(files, client, Series(name, origin, calibration_id), progress)
-        async with limit:
-            await done[name].run(interval)
+        await done[name].run(interval)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for name in names:
-                group.create_task(one(name))
-    except ExceptionGroup as failed:  # the first one cancelled the others
-        raise failed.exceptions[0] from None
+    await answers(names, one, _AT_ONCE)
     return Synced(
         {name: done[name].added for name in names},
         {name: tuple(done[name].gaps) for name in names if done[name].gaps},
@@ -112,9 +101,9 @@ class _BackendSync:
                 if self._series.origin:  # it is listed, but was never calibrated, or has no such variant
                     return
                 self.error = NotFound("no instance lists it", 404).about(backend=self._series.backend)
-            except (AccountError, ClientClosed, Forbidden, Unauthorized, WrongEventLoop):
-                raise
             except QRBackendsError as error:
+                if error.final:
+                    raise
                 self.error = error
 
     async def _read(self, interval: Interval) -> None:

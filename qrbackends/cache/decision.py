@@ -6,7 +6,14 @@ The rules follow RFC 9111, sections 4.2 (freshness) and 4.2.4 (serving stale), a
 
 from enum import Enum
 
-from ..errors import AuthenticationFailed, Forbidden, NotFound, QRBackendsError, Unauthorized
+from ..errors import (
+    AuthenticationFailed,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    QRBackendsError,
+    Unauthorized,
+)
 from .entry import Entry
 from .policy import CachePolicy
 
@@ -91,6 +98,6 @@ def loss(error: QRBackendsError) -> Loss:
         return Loss.SCOPE
     if isinstance(error, AuthenticationFailed):
         return Loss.ACCOUNT
-    if error.outage or error.final or isinstance(error, NotFound):
+    if error.outage or error.final or isinstance(error, (InvalidRequest, NotFound)):
         return Loss.NOTHING
     return Loss.ANSWER

@@ -1,6 +1,7 @@
 """Answers as the cache holds and gives them."""
 
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -53,3 +54,7 @@ class Fetched(Struct, Generic[T], frozen=True):
     age: float
     source: Source
     fresh_for: float = 0.0
+
+
+Fetch: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
+"""`Client.fetch`, or a function like it: takes the request, and some of its keyword arguments."""

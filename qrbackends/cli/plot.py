@@ -11,6 +11,7 @@ import click
 from ..client import Client
 from ..fleet.history import Gap
 from ..models import BackendProperties
+from ..tasks.fanout import together
 from .options import Source, SourceCommand, instant_of, source_options
 from .text import echo_json, warn
 
@@ -57,9 +58,7 @@ def error_map(source: Source, as_json: bool, backend: str, output: Path, dpi: in
     async def draw(client: Client) -> "Figure":
         from ..analysis.plot import error_map
 
-        configuration, properties = await asyncio.gather(
-            client.configuration(backend), client.properties(backend)
-        )
+        configuration, properties = await together(client.configuration(backend), client.properties(backend))
         return error_map(configuration, properties)
 
     _draw(source, output, dpi, draw, as_json)

@@ -8,6 +8,7 @@ from ..client import Client
 from ..errors import NotFound, QRBackendsError
 from ..models import Backend, BackendProperties, BackendSummary
 from ..models import summary as summary_of
+from ..tasks.fanout import together
 from . import views
 from .options import Source, SourceCommand, source_options
 from .screen import print_facts, print_table
@@ -36,7 +37,7 @@ def show(source: Source, as_json: bool, backend_id: str) -> None:
 async def _summary(source: Source, backend_id: str) -> BackendSummary:
     """Fetch all documents of a backend concurrently, and return their summary."""
     async with source.client() as client:
-        configuration, properties, status, listed = await asyncio.gather(
+        configuration, properties, status, listed = await together(
             client.configuration(backend_id),
             _calibrated(client, backend_id),
             client.status(backend_id),

@@ -2,31 +2,25 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from ..accounts.account import Instance
-from ..cache.entry import Fetched
+from ..cache.entry import Fetch
 from ..errors import (
-    AccountError,
-    ClientClosed,
     DecodeError,
-    Forbidden,
     InvalidRequest,
     NotFound,
     QRBackendsError,
-    Unauthorized,
-    WrongEventLoop,
+    ResponseError,
 )
 from ..models import BackendProperties
 from ..protocol.requests import Request
-
-Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
-"""Takes the request, `instance=` and `refresh=`."""
+from ..tasks.flight import stopped
 
 _WINDOWS = 8  # that are walked at once
 _WANTED = 12  # calibrations in a window: what waits for its turn is held in memory
@@ -35,7 +29,6 @@ _SHORTEST, _LONGEST = timedelta(hours=1), timedelta(days=60)
 _SHORTEST_STEP = timedelta(minutes=1)
 _TRIES = 3  # of a question, each with the client's own repetitions, before a gap is reported
 _RESOLUTION = timedelta(seconds=1)  # of the dates of calibrations
-_FINAL: Final = (AccountError, ClientClosed, Forbidden, Unauthorized, WrongEventLoop, InvalidRequest)
 
 
 class Gap(Struct, frozen=True):
@@ -80,7 +73,7 @@ class History:
     the range is. Whoever iterates once more asks anew, for what the shared tier does not have.
 
     Args:
-        ask: answers requests.
+        fetch: answers requests.
         backend_id: the backend's name.
         since: where the range begins, inclusive.
         until: where it ends, exclusive.
@@ -94,7 +87,7 @@ class History:
 
     def __init__(
         self,
-        ask: Ask,
+        fetch: Fetch,
         backend_id: str,
         since: datetime,
         until: datetime,
@@ -106,7 +99,7 @@ class History:
             raise InvalidRequest("every has to be a timedelta of a minute or more")
         self._newest = Request("properties", backend_id, calibration_id)
         self._since, self._until = checked_range(since, until)
-        self._ask = ask
+        self._fetch = fetch
         self._every = every
         self._instance = instance
         self._inclusive = False
@@ -128,7 +121,7 @@ class History:
             NotFound: there is no such backend, or it never was calibrated.
             AccountError: or another error that asking for something else will not mend.
         """
-        found = await self._ask(self._newest, instance=self._instance, refresh=True)
+        found = await self._fetch(self._newest, instance=self._instance, refresh=True)
         self.newest = newest = found.value.last_update_date
         until = max(self._since, min(self._until, newest + _RESOLUTION))
         under_way: deque[asyncio.Task[Window]] = deque()
@@ -146,10 +139,7 @@ class History:
                     length = _fitting(window, length)
                 yield window
         finally:
-            for task in under_way:
-                task.cancel()
-            if under_way:
-                await asyncio.wait(under_way)
+            await stopped(under_way)
 
     async def _window(self, since: datetime, until: datetime) -> Window:
         """Return all calibrations from `since` on and before `until`, walking backward."""
@@ -160,9 +150,9 @@ class History:
                 one = await self._before(asked)
             except NotFound:  # there was none before then
                 break
-            except _FINAL:
-                raise
             except QRBackendsError as error:
+                if _holds_for_all(error):
+                    raise
                 return Window(since, until, tuple(found), Gap(since, asked, error))
             at = one.last_update_date
             if at == asked and (at == until or (found and at == found[0].last_update_date)):
@@ -183,20 +173,25 @@ class History:
 
     async def _before(self, asked: datetime) -> BackendProperties:
         request = Request("properties", self._newest.backend_id, self._newest.calibration_id, asked)
-        for _ in range(_TRIES - 1):
+        tries = 1
+        while True:
             try:
                 return await self._answer(request)
-            except (NotFound, *_FINAL):
-                raise
-            except QRBackendsError:
-                continue
-        return await self._answer(request)
+            except QRBackendsError as error:
+                if tries == _TRIES or _holds_for_all(error):
+                    raise
+            tries += 1
 
     async def _answer(self, request: Request) -> BackendProperties:
-        properties: BackendProperties = (await self._ask(request, instance=self._instance)).value
+        properties: BackendProperties = (await self._fetch(request, instance=self._instance)).value
         if request.updated_before is not None and properties.last_update_date > request.updated_before:
             raise DecodeError("the service answered with a calibration after the instant asked for")
         return properties
+
+
+def _holds_for_all(error: QRBackendsError) -> bool:
+    """Return whether other instants would be refused for the same reason."""
+    return error.final or (isinstance(error, ResponseError) and not error.outage)
 
 
 def _fitting(window: Window, length: timedelta) -> timedelta:

@@ -16,11 +16,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..cache.entry import Fetched
-from ..errors import ClientClosed, QRBackendsError, WrongEventLoop
-from ..models import Backend, BackendProperties, BackendSummary, summary
+from ..errors import ClientClosed, DecodeError, InvalidRequest, QRBackendsError, WrongEventLoop
+from ..models import Backend, BackendList, BackendProperties, BackendSummary, summary
 from ..protocol.requests import Request
+from ..tasks.fanout import answers
+from ..tasks.flight import stopped
 from .changes import Change, Kind, kind_of
 from .watch import Watch
+
+_CLOSED = (ClientClosed, WrongEventLoop)  # after which nothing more will come
 
 logger = logging.getLogger("qrbackends.monitor")
 
@@ -150,11 +154,7 @@ class Monitor:
 
     async def aclose(self) -> None:
         """Stop the background tasks; the fleet stays readable."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await stopped(self._tasks)
         self.ended.set()
 
     async def __aenter__(self) -> Self:
@@ -176,7 +176,7 @@ class Monitor:
             try:
                 await work()
                 return
-            except (ClientClosed, WrongEventLoop):
+            except _CLOSED:
                 self.ended.set()
                 return
             except Exception:  # after a programming error boards and exporters must not stop without a word
@@ -191,7 +191,7 @@ class Monitor:
                 async with self._watch as changes:
                     async for change in changes:
                         self._apply(change)
-            except (ClientClosed, WrongEventLoop):
+            except _CLOSED:
                 raise
             except QRBackendsError as error:  # perhaps a refused key, which may be valid again later
                 self.failures.clear()  # the next watch reports them again
@@ -224,13 +224,8 @@ class Monitor:
 
     async def _recall(self, crn: str) -> None:
         """Use an instance's old list from the cache, as it could not be listed since the monitor started."""
-        try:
-            listed = await self._client.fetch(Request("backends"), instance=crn)
-        except (ClientClosed, WrongEventLoop):
-            raise
-        except QRBackendsError:
-            return
-        if crn in self.failures:
+        listed = await self._fetched(Request("backends"), crn)
+        if listed is not None and crn in self.failures:
             at = self._now() - timedelta(seconds=listed.age)
             self.failures[crn] = self.failures[crn]._replace(since=at)
             for backend in listed.value:
@@ -240,12 +235,10 @@ class Monitor:
 
     async def _reconcile(self, crn: str | None) -> None:
         """Remove backends that are no longer listed: a watch reports only those that it listed before."""
-        try:
-            listed = (await self._client.fetch(Request("backends"), instance=crn)).value
-        except (ClientClosed, WrongEventLoop):
-            raise
-        except QRBackendsError:
+        fetched = await self._fetched(Request("backends"), crn)
+        if fetched is None:
             return
+        listed: BackendList = fetched.value
         there = {(one.instance, one.region, one.name) for one in listed}
         silent = {error.instance for error in listed.errors}
         for key, listing in tuple(self._entries.items()):
@@ -254,6 +247,15 @@ class Monitor:
                 if answered and (instance, *key) not in there:
                     self._put(instance, key, None)
                     self._update(key, self._now(), first=False)
+
+    async def _fetched(self, request: Request, crn: str | None) -> Fetched[Any] | None:
+        """Return an answer, or None where there is none now; whoever asks will ask again."""
+        try:
+            return await self._client.fetch(request, instance=crn)
+        except _CLOSED:
+            raise
+        except QRBackendsError:
+            return None
 
     def _put(self, crn: str | None, key: RegionalName, backend: Backend | None) -> None:
         listing = self._entries.setdefault(key, {})
@@ -299,11 +301,10 @@ class Monitor:
     # --- calibrations
 
     async def _calibrate(self) -> None:
-        limit = asyncio.Semaphore(_AT_ONCE)
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            await asyncio.gather(*(self._calibration(key, limit) for key in tuple(self.fleet)))
+            await answers(tuple(self.fleet), self._calibration, _AT_ONCE)
             waiting = asyncio.ensure_future(self._wanted.wait())
             resting = asyncio.ensure_future(self._sleep(_CALIBRATIONS))
             try:
@@ -313,25 +314,22 @@ class Monitor:
                 resting.cancel()
             self._wanted.set()
 
-    async def _calibration(self, key: RegionalName, limit: asyncio.Semaphore) -> None:
-        async with limit:
-            known = self.fleet.get(key)
-            if known is None:
-                return
+    async def _calibration(self, key: RegionalName) -> None:
+        known = self.fleet.get(key)
+        if known is None:
+            return
+        try:
             request = Request("properties", known.backend.name)
-            try:
-                properties = (await self._client.fetch(request, instance=known.backend.instance)).value
-                last = self._summarized.get(key)
-                if last is not None and properties is last():
-                    return
-                calibration = replace(summary(properties=properties), calibration_age=None)
-            except (ClientClosed, WrongEventLoop):
-                raise
-            except QRBackendsError:  # simulators and new backends have none; the next round asks again
-                return
+            fetched = await self._fetched(request, known.backend.instance)
+            last = self._summarized.get(key)
+            if fetched is None or (last is not None and fetched.value is last()):
+                return  # simulators and new backends have none; the next round asks again
+            calibration = replace(summary(properties=fetched.value), calibration_age=None)
+        except (InvalidRequest, DecodeError):  # this backend's name, or its document, cannot be used
+            return
         before = self.fleet.get(key)
         if before is not None:
-            self._summarized[key] = ref(properties)
+            self._summarized[key] = ref(fetched.value)
             after = self.fleet[key] = replace(before, calibration=calibration)
             if before.calibration != calibration:
                 self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))

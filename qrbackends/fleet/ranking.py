@@ -1,19 +1,15 @@
 """Which backend to use: the least busy one, or all of them in some order."""
 
-import asyncio
-import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from math import inf, isnan, nan
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from ..cache.entry import Fetched
+from ..cache.entry import Fetch
 from ..errors import InstanceUnavailable, InvalidRequest, NotFound
 from ..models import Backend, BackendList, Metric, TwoQubitMetric
 from ..protocol.requests import Request
-
-Fetch: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
-"""`Client.fetch`, or a function like it: takes the request, and `timeout=`."""
+from ..tasks.fanout import answers, awaited
 
 BackendTest: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 Value: TypeAlias = float | None
@@ -76,7 +72,7 @@ class Wanted:
 
     async def accepts(self, backend: Backend) -> bool:
         """Return what `where` says."""
-        return self.where is None or bool(await _said(self.where(backend)))
+        return self.where is None or bool(await awaited(self.where(backend)))
 
 
 async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None) -> Backend:
@@ -120,8 +116,14 @@ async def rank(
     fields = ("wait_time_seconds",) if by == "wait_time" else ()
     listed: BackendList = (await fetch(Request("backends", fields=fields), timeout=timeout)).value
     fitting = [one for one in listed if wanted.fits(one)]
-    chosen = [one for one, said in await _of_each(fitting, wanted.accepts) if said]
-    values = await _of_each(chosen, key)
+    accepted = await answers(fitting, wanted.accepts, _AT_ONCE)
+    chosen = [one for one, is_accepted in zip(fitting, accepted, strict=True) if is_accepted]
+
+    async def value(backend: Backend) -> Value:
+        given: Value = await awaited(key(backend))
+        return given
+
+    values = zip(chosen, await answers(chosen, value, _AT_ONCE), strict=True)
     sign = -1 if reverse else 1
 
     def place(valued: tuple[Backend, Value]) -> tuple[bool, float, str]:
@@ -133,25 +135,3 @@ async def rank(
         return (isnan(number), 0.0 if isnan(number) else sign * number, backend.name)
 
     return tuple(backend for backend, _ in sorted(values, key=place))
-
-
-async def _said(answer: Any) -> Any:
-    return await answer if inspect.isawaitable(answer) else answer
-
-
-async def _of_each(
-    backends: Iterable[Backend], question: Callable[[Backend], Any]
-) -> list[tuple[Backend, Any]]:
-    """Return each backend with what a plain or async question says of it, some of them asked at a time."""
-    places = asyncio.Semaphore(_AT_ONCE)
-
-    async def ask(backend: Backend) -> tuple[Backend, Any]:
-        async with places:
-            return backend, await _said(question(backend))
-
-    tasks = [asyncio.ensure_future(ask(backend)) for backend in backends]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:  # where one failed, the others are not wanted any more
-            task.cancel()

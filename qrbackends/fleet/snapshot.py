@@ -1,21 +1,18 @@
 """Several documents of every backend at once, streamed as they come."""
 
-import asyncio
-import inspect
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from itertools import islice, product
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from itertools import product
 from typing import Any, TypeAlias, cast, get_args
 
 from msgspec import Struct
 
-from ..cache.entry import Fetched
+from ..cache.entry import Fetch
 from ..errors import InvalidRequest, QRBackendsError
 from ..models import Backend, BackendList
 from ..protocol.requests import Request, Resource
-
-Fetch: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
-"""`Client.fetch`, or a function like it: takes the request and `instance=`."""
+from ..tasks.fanout import as_answered, awaited
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called after each item with the number of finished items and the number of all."""
@@ -94,47 +91,26 @@ class Snapshot:
     async def _items(self) -> AsyncGenerator[SnapshotItem, None]:
         listed: BackendList = (await self._fetch(Request("backends"))).value
         self.errors = listed.errors
-        questions: dict[str | None, Iterator[tuple[Backend, Resource]]] = {}
-        total = 0
-        for region, backends in (await self._by_region(listed)).items():
-            questions[region] = iter(product(backends, self._resources))
-            total += len(backends) * len(self._resources)
-        # Plain tasks, which the `finally` ends: nothing of anyio may be held open across a yield.
-        under_way: set[asyncio.Task[SnapshotItem]] = set()
-        ended: asyncio.Queue[asyncio.Task[SnapshotItem]] = asyncio.Queue()
-
-        def begin(region: str | None, count: int) -> None:
-            for question in islice(questions[region], count):
-                task = asyncio.ensure_future(self._item(*question))
-                under_way.add(task)
-                task.add_done_callback(ended.put_nowait)
-
-        try:
-            for region in questions:
-                begin(region, self._width)
-            for done in range(1, total + 1):
-                task = await ended.get()
-                under_way.discard(task)
-                item = task.result()
+        regions = await self._by_region(listed)
+        total = sum(map(len, regions)) * len(self._resources)
+        groups = [product(backends, self._resources) for backends in regions]
+        done = 0
+        async with aclosing(as_answered(groups, self._item, self._width)) as answered:
+            async for _, item in answered:
+                done += 1
                 if self._progress is not None:
                     self._progress(done, total)
                 yield item
-                begin(item.backend.region, 1)  # in its place: no region waits for another
-        finally:
-            for task in under_way:
-                task.cancel()
-            if under_way:
-                await asyncio.wait(under_way)
 
-    async def _by_region(self, listed: Iterable[Backend]) -> dict[str | None, list[Backend]]:
+    async def _by_region(self, listed: Iterable[Backend]) -> list[list[Backend]]:
         regions: dict[str | None, list[Backend]] = defaultdict(list)
         for backend in listed:
-            said = self._where is None or self._where(backend)
-            if await said if inspect.isawaitable(said) else said:
+            if self._where is None or await awaited(self._where(backend)):
                 regions[backend.region].append(backend)
-        return regions
+        return list(regions.values())
 
-    async def _item(self, backend: Backend, resource: Resource) -> SnapshotItem:
+    async def _item(self, question: tuple[Backend, Resource]) -> SnapshotItem:
+        backend, resource = question
         try:
             fetched = await self._fetch(Request(resource, backend.name), instance=backend.instance)
         except QRBackendsError as error:

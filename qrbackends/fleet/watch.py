@@ -1,7 +1,6 @@
 """Watches of the fleet: one poll of the lists serves every subscription."""
 
 import asyncio
-import inspect
 import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
@@ -14,14 +13,13 @@ from typing import Any, TypeAlias
 import anyio
 
 from ..accounts.account import Instance
-from ..cache.entry import Fetched
-from ..errors import AccountError, ClientClosed, InvalidRequest, QRBackendsError, Timeout, WrongEventLoop
+from ..cache.entry import Fetch
+from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout
 from ..models import Backend, BackendList
 from ..protocol.requests import Request
+from ..tasks.fanout import answers, awaited
+from ..tasks.flight import stopped
 from .changes import Change, FleetState, differences
-
-Fetch: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
-"""`Client.fetch`, or a function like it: takes the request, `instance=`, `refresh=` and `max_age=`."""
 
 Until: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 
@@ -29,7 +27,6 @@ _JITTER = 0.1  # of the interval: the greatest random delay of the second poll, 
 _YOUNG = 0.9  # of the interval: the greatest age of a list that another process fetched
 _AT_ONCE = 32  # calibrations that are requested at the same time
 _PATIENCE = 5.0  # seconds at most that a poll waits for an instance; a later list goes with the next poll
-_FINAL = (AccountError, ClientClosed, WrongEventLoop)  # a repeated request would fail in the same way
 
 
 class _Subscription:
@@ -144,7 +141,7 @@ class Watcher:
                     state = await self.look(subscription)
                     for (crn, known), backend in state.backends.items():
                         # The entries of an instance that fails are old.
-                        if known == name and crn not in state.failing and await _awaited(until(backend)):
+                        if known == name and crn not in state.failing and await awaited(until(backend)):
                             return backend
         raise Timeout(f"what was waited for did not happen within {timeout:g} s").about(backend=name)
 
@@ -214,11 +211,7 @@ class Watcher:
         self._task = self._calibrating = None
         # A later subscription must not see this state; it is replaced, as a consumer may still read it.
         self._state, self._polled_at, self._lists = FleetState(), -math.inf, {}
-        for task in tasks:
-            task.cancel()
-            task.add_done_callback(_seen)
-        if tasks:
-            await asyncio.wait(tasks)
+        await stopped(tasks)
 
     def _end(self, error: Exception) -> None:
         """End all subscriptions with an error; a new subscription starts from nothing."""
@@ -272,18 +265,18 @@ class Watcher:
         """Fetch the lists and wake the subscriptions; then fetch the calibrations that are watched."""
         try:
             self._crns = [instance.crn for instance in await self._instances()]
-        except _FINAL:
-            raise
         except QRBackendsError as error:
+            if error.final:
+                raise
             self._state.unlisted(error, self._now())
         else:
-            answers = await self._listed()
-            self._state.listed(answers, self._crns, self._now())
+            arrived = await self._listed()
+            self._state.listed(arrived, self._crns, self._now())
             if self._calibrating is None or self._calibrating.done():
                 wanted = [
                     one
                     for (crn, name), one in self._state.backends.items()
-                    if crn in answers and any(s.detail and s.wants(name) for s in self._subscriptions)
+                    if crn in arrived and any(s.detail and s.wants(name) for s in self._subscriptions)
                 ]
                 if wanted:
                     self._calibrating = asyncio.ensure_future(self._calibrate(wanted))
@@ -312,14 +305,15 @@ class Watcher:
 
     def _collected(self) -> dict[str, BackendList | QRBackendsError]:
         """Return the lists and errors that have arrived, and forget their tasks."""
-        answers: dict[str, BackendList | QRBackendsError] = {}
+        arrived: dict[str, BackendList | QRBackendsError] = {}
         for crn, task in [(crn, task) for crn, task in self._lists.items() if task.done()]:
             del self._lists[crn]
             error = task.exception()
-            if isinstance(error, _FINAL):
-                raise error
-            answers[crn] = error if isinstance(error, QRBackendsError) else task.result()
-        return answers
+            if isinstance(error, QRBackendsError) and not error.final:
+                arrived[crn] = error
+            else:
+                arrived[crn] = task.result()  # or raises what ends the watch
+        return arrived
 
     async def _list(self, crn: str) -> BackendList:
         listed = await self._fetch(Request("backends"), instance=crn, **self._how())
@@ -332,25 +326,23 @@ class Watcher:
         return {"max_age": _YOUNG * self._interval()} if self._shared else {"refresh": True}
 
     async def _calibrate(self, backends: Iterable[Backend]) -> None:
-        limit = asyncio.Semaphore(_AT_ONCE)
         try:
-            await asyncio.gather(*(self._calibration(one, limit) for one in backends))
+            await answers(backends, self._calibration, _AT_ONCE)
         except Exception as error:  # every subscription raises it
             self._end(error)
             return
         self._calibrations += 1
         self._notify()
 
-    async def _calibration(self, backend: Backend, limit: asyncio.Semaphore) -> None:
+    async def _calibration(self, backend: Backend) -> None:
         state = self._state
-        request = Request("properties", backend.name)
-        async with limit:
-            try:
-                properties = (await self._fetch(request, instance=backend.instance, **self._how())).value
-            except _FINAL:
+        try:
+            request = Request("properties", backend.name)
+            properties = (await self._fetch(request, instance=backend.instance, **self._how())).value
+        except QRBackendsError as error:
+            if error.final:
                 raise
-            except QRBackendsError:
-                return  # the next poll asks again
+            return  # the next poll asks again
         state.calibrated[backend.instance, backend.name] = properties.last_update_date
 
 
@@ -396,16 +388,6 @@ class Watch:
                 first = False
 
 
-def _seen(task: asyncio.Task[Any]) -> None:
-    """Retrieve the exception of a task that nobody awaits, so that asyncio does not log it."""
-    if not task.cancelled():
-        task.exception()
-
-
 def _check_seconds(name: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
         raise InvalidRequest(f"{name} has to be a number of seconds greater than zero")
-
-
-async def _awaited(answer: Any) -> Any:
-    return await answer if inspect.isawaitable(answer) else answer

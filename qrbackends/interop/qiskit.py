@@ -3,7 +3,6 @@
 The module needs Qiskit 2.3 or newer (`pip install "qrbackends[qiskit]"`), and not the official client.
 """
 
-import asyncio
 import math
 import warnings
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -42,6 +41,7 @@ from ..client import Client
 from ..errors import DecodeError, NotFound, QRBackendsError
 from ..models import BackendConfiguration, BackendProperties
 from ..models.properties import Nduv
+from ..tasks.fanout import together
 
 Qubits: TypeAlias = tuple[int, ...]
 Places: TypeAlias = dict[Qubits, InstructionProperties | None] | None  # None: on all qubits
@@ -361,17 +361,16 @@ async def target(
         QRBackendsError: as `Client.configuration` and `Client.properties` do.
     """
     common: Any = {"calibration_id": calibration_id, "instance": instance, "timeout": timeout}
-    configuration, properties = await asyncio.gather(
-        client.configuration(name, **common),
-        client.properties(name, updated_before=updated_before, **common),
-        return_exceptions=True,
-    )
-    if isinstance(configuration, BaseException):
-        raise configuration
-    known = None
-    if isinstance(properties, BackendProperties):
-        known = properties
-    elif not (isinstance(properties, NotFound) and configuration.simulator):
+
+    async def calibrated() -> BackendProperties | NotFound:
+        try:
+            return await client.properties(name, updated_before=updated_before, **common)
+        except NotFound as error:
+            return error
+
+    configuration, properties = await together(client.configuration(name, **common), calibrated())
+    if isinstance(properties, NotFound) and not configuration.simulator:
         raise properties
+    known = None if isinstance(properties, NotFound) else properties
     build = partial(to_target, configuration, known, **options)
     return await anyio.to_thread.run_sync(build, abandon_on_cancel=True)

@@ -1,6 +1,7 @@
 """Bounded fan-out: asking many things at once, and never leaving a task behind."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from itertools import islice
@@ -65,3 +66,17 @@ async def answers(questions: Iterable[Q], ask: Callable[[Q], Coroutine[Any, Any,
         async for (number, _), answer in answered:
             found[number] = answer
     return [found[number] for number in range(len(found))]
+
+
+async def together(*asked: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Return what a few coroutines return, run at once.
+
+    Raises:
+        BaseException: the first failure, once the others are cancelled and have ended.
+    """
+    return await answers(asked, awaited, len(asked))
+
+
+async def awaited(answer: Any) -> Any:
+    """Return an answer that a plain or an async function of the caller gave."""
+    return await answer if inspect.isawaitable(answer) else answer
