@@ -13,7 +13,7 @@ from typing import Any
 from .measure import Table
 
 NAMES = (
-    "archive", "chain", "decode", "fleet", "herd", "hit", "lag", "poll", "region", "serve", "shared", "start",
+    "archive", "chain", "decode", "fleet", "frames", "herd", "hit", "lag", "poll", "region", "serve", "shared", "start",
     "storm", "target",
 )  # fmt: skip
 

@@ -68,7 +68,7 @@ async def compare(rounds: int, callers: int) -> tuple[dict[str, Timing], str]:
 
 def pool_of(client: Client) -> SessionPool:
     """Return the client's sessions, so that connections are not what is measured."""
-    return client._pool
+    return client._parts.pool
 
 
 def run(rounds: int) -> list[Table]:

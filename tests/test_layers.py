@@ -21,6 +21,7 @@ ROOMS = [
     "interop",
     "__init__",
     "client",
+    "assembly",
     "fleet",
     "cache",
     "service",

@@ -338,7 +338,7 @@ async def iam_fails(emulator: Emulator, watch: Watch) -> None:
         emulator.fault(action, resource="token", times=None)
         async with client_of(emulator.account()) as client:
             await ask_everything(client, watch, f"IAM: {name}", expected)
-            watch.see("IAM: refusal", client._tokens._refusal)
+            watch.see("IAM: refusal", client._parts.tokens._refusal)
         emulator.clear_faults()
 
 
@@ -360,7 +360,10 @@ async def nothing_is_sent(emulator: Emulator, watch: Watch) -> None:
         await failing(watch, "invalid", partial(client.status, "a\r\nb"), InvalidRequest)
         await failing(watch, "invalid", partial(client.status, NAME, timeout=-1), InvalidRequest)
         await failing(watch, "foreign", partial(client.status, NAME, instance="crn:x"), AccountError)
-        watch.see("reprs", [client, client._pool, client._tokens, client._tokens._token, client._calls])
+        watch.see(
+            "reprs",
+            [client, client._parts.pool, client._parts.tokens, client._parts.tokens._token, client._calls],
+        )
         watch.see("reprs", [account, pformat(account), account.api_key, vars(account)])
         await asyncio.to_thread(elsewhere, watch, client)
     emulator.clear_faults()
@@ -416,7 +419,7 @@ async def nothing_comes(emulator: Emulator, watch: Watch) -> None:
         account = replace(emulator.account(), proxies=proxies, instances=[secure])
         async with client_of(account) as client:
             await failing(watch, "proxy", client.backends, ConnectError)
-            watch.see("proxy", [account, pformat(account), client._pool])
+            watch.see("proxy", [account, pformat(account), client._parts.pool])
     async with client_of(
         replace(account, proxies={"https": f"http://me:{PROXY_MARK}@127.0.0.1:1"})
     ) as client:
@@ -471,7 +474,7 @@ async def providers_fail(emulator: Emulator, watch: Watch) -> None:
             watch.see("reprs", [client, account.identity])
     async with client_of(Account(token=TOKEN, instances=instances)) as client:
         await client.backends()
-        watch.see("reprs", [client._tokens._account, client._tokens._token])
+        watch.see("reprs", [client._parts.tokens._account, client._parts.tokens._token])
         emulator.fault(Status(401, HEADERS, ECHO), region=REGION, times=None)
         await ask_everything(client, watch, "a fixed token", Unauthorized)
         emulator.clear_faults()

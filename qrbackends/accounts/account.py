@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ssl import CERT_REQUIRED, SSLContext
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 from ..errors import AccountError
@@ -71,6 +71,10 @@ class Instance:
         else:
             prefix = "" if self.region == _GLOBAL_REGION else f"{self.region}."
         return f"{root.scheme}://{prefix}quantum.{root.netloc}/api/v1"
+
+
+AnInstance: TypeAlias = Instance | str | None
+"""An instance of the account: itself, its CRN or its name; None where the client chooses."""
 
 
 @dataclass(frozen=True, slots=True)

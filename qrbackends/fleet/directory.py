@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from ..accounts.account import Account, Instance
+from ..accounts.account import Account, AnInstance, Instance
 from ..accounts.scope import Scope, Scopes
 from ..cache.entry import Fetched
 from ..errors import (
@@ -71,7 +71,7 @@ class Directory:
             self._adopt(await self._discovery.instances(deadline))
         return tuple(scope.instance for scope in self._known.values())
 
-    def route(self, request: Request, instance: Instance | str | None = None) -> Scope | None:
+    def route(self, request: Request, instance: AnInstance = None) -> Scope | None:
         """Return whom to ask for a backend; None where that is not known without asking.
 
         It is the instance that is named, or else the first in the account's order whose last known list has
@@ -89,7 +89,7 @@ class Directory:
             return self._named(instance)
         return self._routes.get(request.backend_id) or self._only
 
-    async def find(self, request: Request, instance: Instance | str | None, until: float) -> Scope:
+    async def find(self, request: Request, instance: AnInstance, until: float) -> Scope:
         """Return whom to ask for a backend, looking up the instances and their lists where need be.
 
         Args:
@@ -114,7 +114,7 @@ class Directory:
     async def list(
         self,
         request: Request,
-        instance: Instance | str | None = None,
+        instance: AnInstance = None,
         deadline: float | None = None,
         *,
         refresh: bool = False,

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from ..accounts.account import Instance
+from ..accounts.account import AnInstance
 from ..cache.entry import Fetch
 from ..errors import (
     DecodeError,
@@ -93,7 +93,7 @@ class History:
         until: datetime,
         every: timedelta | None = None,
         calibration_id: str | None = None,
-        instance: Instance | str | None = None,
+        instance: AnInstance = None,
     ) -> None:
         if every is not None and (not isinstance(every, timedelta) or every < _SHORTEST_STEP):
             raise InvalidRequest("every has to be a timedelta of a minute or more")

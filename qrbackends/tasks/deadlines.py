@@ -4,11 +4,14 @@ from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import anyio
 
 from ..errors import ClientClosed, InvalidRequest, Timeout, WrongEventLoop
+
+Seconds: TypeAlias = float | None
+"""A number of seconds; None for the usual one."""
 
 
 class Closable(Protocol):
@@ -40,7 +43,7 @@ class Calls:
         """Whether there are no more calls."""
         return self._closed or self._way.closed
 
-    def deadline(self, timeout: float | None = None) -> float:
+    def deadline(self, timeout: Seconds = None) -> float:
         """Return when a call that begins now has to end, in the event loop's time.
 
         Args:

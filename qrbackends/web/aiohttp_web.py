@@ -7,7 +7,8 @@ from typing import Any, Unpack
 from aiohttp import web
 
 from ..accounts.account import Account
-from ..client import Client, OptionsBesideStore
+from ..assembly import OptionsBesideStore
+from ..client import Client
 from ..errors import QRBackendsError
 from .encoding import encode
 from .opening import StoreOption, opened

@@ -5,8 +5,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any, TypeAlias, Unpack
 
 from ..accounts.account import Account
+from ..assembly import OptionsBesideStore
 from ..cache.stores.base import Store
-from ..client import Client, OptionsBesideStore
+from ..client import Client
 
 KEY = "qrbackends"
 """The name of the client in an app's state."""

@@ -35,7 +35,7 @@ from qrbackends import (
     TransportError,
     Unauthorized,
 )
-from qrbackends.client import ClientOptions
+from qrbackends.assembly import ClientOptions
 from qrbackends.emulator import Emulator, Garbage, Hold, Reset, Status, Truncate
 from qrbackends.emulator.synthetic import SyntheticFleet
 
@@ -1026,7 +1026,7 @@ async def test_a_dead_regions_backends_stay_listed_for_a_while(wide: Emulator, c
 async def test_a_private_token_provider_shares_nothing_with_its_like(emulator: Emulator) -> None:
     memory = Memory()
     async with Client(emulator.account()) as client:
-        bearer = (await client._tokens.authorization()).reveal().removeprefix("Bearer ")
+        bearer = (await client._parts.tokens.authorization()).reveal().removeprefix("Bearer ")
 
     async def provider() -> tuple[str, float]:
         return bearer, datetime.now(UTC).timestamp() + HOUR

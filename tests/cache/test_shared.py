@@ -329,7 +329,7 @@ async def test_redis_holds_no_credential_and_no_crn(
         asking = asyncio.create_task(client.properties(NAME, refresh=True))
         await held.reached()
         assert len(await places(redis, "l")) == 1
-        secrets = [account.api_key.reveal(), (await client._tokens.authorization()).reveal()]
+        secrets = [account.api_key.reveal(), (await client._parts.tokens.authorization()).reveal()]
         secrets += [secrets[1].removeprefix("Bearer "), crn, *crn.split(":")[6:8], emulator.iam_url]
         secrets += [emulator.url(REGION)]
         seen = await everything_in(redis)

@@ -194,5 +194,5 @@ def test_instants_are_meant_in_their_zone() -> None:
 def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
     account = Account(api_key="some-key", instances=[Instance(CRN)])
-    proxy = options._client(account)._pool._proxy(account, URL("https://eu-de.quantum.cloud.ibm.com"))
+    proxy = options._client(account)._parts.pool._proxy(account, URL("https://eu-de.quantum.cloud.ibm.com"))
     assert proxy == "http://127.0.0.1:3128"

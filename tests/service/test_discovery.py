@@ -260,20 +260,20 @@ async def test_they_are_renewed_in_the_background_and_old_ones_do_while_they_can
     async with client_of(emulator) as client:
         first = await client.instances()
         assert await client.instances() is first, "nobody waits for a renewal"
-        await until(lambda: client._discovery._known is not first)
+        await until(lambda: client._parts.discovery._known is not first)
         again = await client.instances()
         assert again == first
-        await until(lambda: not client._discovery._flights.under_way)
+        await until(lambda: not client._parts.discovery._flights.under_way)
         emulator.fault(Hold(), resource="search", times=None)
         known = await client.instances()
         assert (await client.status(emulator.backends()[0], timeout=20.0)).queue_length >= 0
         emulator.clear_faults()
-        await until(lambda: not client._discovery._flights.under_way)
+        await until(lambda: not client._parts.discovery._flights.under_way)
         emulator.fault(Status(503), resource="search", times=None)
         caplog.clear()
         for _ in range(3):
             assert await client.instances() == known
-            await until(lambda: not client._discovery._flights.under_way)
+            await until(lambda: not client._parts.discovery._flights.under_way)
         warnings = [one for one in caplog.records if one.levelno >= logging.WARNING]
         assert len([one for one in warnings if "could not be looked up" in one.message]) == 1, "once"
 
@@ -283,11 +283,11 @@ async def test_while_it_fails_it_is_not_asked_at_each_call(
 ) -> None:
     async with client_of(emulator) as client:
         await client.instances()
-        monkeypatch.setattr(client._discovery, "_renew_at", 0.0)
+        monkeypatch.setattr(client._parts.discovery, "_renew_at", 0.0)
         emulator.fault(Status(503), resource="search", times=None)
         for _ in range(5):
             await client.instances()
-            await until(lambda: not client._discovery._flights.under_way)
+            await until(lambda: not client._parts.discovery._flights.under_way)
     assert emulator.count("search") == 2
 
 
@@ -299,10 +299,10 @@ async def test_a_refusal_is_not_hidden_by_what_was_known(
 ) -> None:
     async with client_of(emulator) as client:
         await client.instances()
-        monkeypatch.setattr(client._discovery, "_renew_at", 0.0)
+        monkeypatch.setattr(client._parts.discovery, "_renew_at", 0.0)
         emulator.fault(fault, resource="search", times=None)
         assert len(await client.instances()) == 10
-        await until(lambda: not client._discovery._flights.under_way)
+        await until(lambda: not client._parts.discovery._flights.under_way)
         with pytest.raises(expected):
             await client.instances()
 
@@ -335,7 +335,7 @@ async def test_plans_that_cannot_be_asked_for_are_asked_for_again_soon(
         emulator.clear_faults()
         monkeypatch.setattr(module, "_PATIENCE", 60.0)
         await client.instances()
-        await until(lambda: client._discovery._known[0].plan != "unknown")
+        await until(lambda: client._parts.discovery._known[0].plan != "unknown")
         assert len({one.plan for one in await client.instances()}) == 5
 
 

@@ -223,7 +223,7 @@ async def test_a_token_that_lives_a_moment_longer_is_used_while_iam_is_down() ->
         Emulator(SyntheticFleet({"a": 2}), ["us-east"], clock=lambda: now[0]) as emulator,
         client_of(emulator, retry=RetryPolicy(attempts=1)) as client,
     ):
-        client._tokens._clock = lambda: now[0]
+        client._parts.tokens._clock = lambda: now[0]
         await client.status("a")
         now[0] += 3600 - 20
         emulator.fault(Status(503), resource="token", times=None)

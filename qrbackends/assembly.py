@@ -1,0 +1,90 @@
+"""The parts of one client: how they are put together, who owns them, and how they are closed."""
+
+from contextlib import AsyncExitStack
+from typing import TypedDict
+
+from .accounts.account import Account
+from .accounts.scope import Scopes
+from .cache.cache import Cache
+from .cache.loader import Loader
+from .cache.memory import Memory
+from .cache.policy import CachePolicy
+from .cache.stores.base import Store
+from .cache.stores.sealed import Shared
+from .fleet.directory import Directory
+from .service.discovery import Discovery
+from .service.origin import Origin
+from .service.sender import Sender
+from .service.tokens import Tokens
+from .tasks.deadlines import Calls
+from .transport.pool import Limits, SessionPool
+from .transport.retry import RetryPolicy
+
+
+class OptionsBesideStore(TypedDict, total=False):
+    """What `Client` takes beside account and store."""
+
+    limits: Limits | None
+    retry: RetryPolicy | None
+    allow_http: bool
+    trust_env: bool
+    api_version: str
+    cache: CachePolicy | None
+    pool: SessionPool | None
+    memory: Memory | None
+
+
+class ClientOptions(OptionsBesideStore, total=False):
+    """What `Client` takes beside the account."""
+
+    store: Store | None
+
+
+class Parts:
+    """The parts of one client, put together.
+
+    Args:
+        account: credentials and instances.
+        pool: what carries the requests.
+        own_pool: whether the pool is closed with the client.
+        policy: how long answers may be used.
+        retry: which requests are sent again.
+        api_version: the `IBM-API-Version` to ask for.
+        memory: the memory tier; None for one of the client's own.
+        store: a tier that is shared with other processes, or None.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        pool: SessionPool,
+        own_pool: bool,
+        policy: CachePolicy,
+        retry: RetryPolicy,
+        api_version: str,
+        memory: Memory | None,
+        store: Store | None,
+    ) -> None:
+        self.pool = pool
+        self.calls = Calls(pool.limits.total, pool)
+        scopes = Scopes(account, api_version)
+        sender = Sender(account, pool, retry)
+        self.tokens = Tokens(account, sender, self.calls, scopes.credential)
+        origin = Origin(sender, self.tokens, api_version)
+        memory = Memory(policy.max_bytes, share=1.0) if memory is None else memory
+        # What nobody else could read is not stored.
+        shared = Shared(store, pool.limits.body) if store is not None and scopes.shareable else None
+        loader = Loader(origin, policy, memory, lambda: self.directory.scopes, shared)
+        self.cache = Cache(self.calls, policy, memory, loader, shared)
+        self.discovery = Discovery(account, sender, self.tokens, self.calls, scopes.credential)
+        self.directory = Directory(account, scopes, self.cache.fetch, self.discovery)
+        self._own_pool = own_pool
+
+    async def aclose(self) -> None:
+        """End all calls, and close each part that is the client's own, even if this is cancelled."""
+        async with AsyncExitStack() as stack:  # the last one that is pushed is closed first
+            if self._own_pool:
+                stack.push_async_callback(self.pool.aclose)
+            for part in (self.tokens, self.cache, self.directory, self.discovery):
+                stack.push_async_callback(part.aclose)
+            self.calls.end()
