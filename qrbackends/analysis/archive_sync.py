@@ -12,7 +12,7 @@ from ..errors import (
     NotFound,
     QRBackendsError,
 )
-from ..fleet.history import Gap
+from ..fleet.history import Gap, ends_history
 from ..tasks.fanout import answers
 from .archive_files import ArchiveFiles, Series
 from .intervals import Interval, missing
@@ -102,7 +102,7 @@ class _BackendSync:
                     return
                 self.error = NotFound("no instance lists it", 404).about(backend=self._series.backend)
             except QRBackendsError as error:
-                if error.final:
+                if ends_history(error):
                     raise
                 self.error = error
 

@@ -151,7 +151,7 @@ class History:
             except NotFound:  # there was none before then
                 break
             except QRBackendsError as error:
-                if _holds_for_all(error):
+                if ends_history(error):
                     raise
                 return Window(since, until, tuple(found), Gap(since, asked, error))
             at = one.last_update_date
@@ -178,7 +178,7 @@ class History:
             try:
                 return await self._answer(request)
             except QRBackendsError as error:
-                if tries == _TRIES or _holds_for_all(error):
+                if tries == _TRIES or ends_history(error):
                     raise
             tries += 1
 
@@ -189,7 +189,7 @@ class History:
         return properties
 
 
-def _holds_for_all(error: QRBackendsError) -> bool:
+def ends_history(error: QRBackendsError) -> bool:
     """Return whether other instants would be refused for the same reason."""
     return error.final or (isinstance(error, ResponseError) and not error.outage)
 
