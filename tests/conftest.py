@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,16 +22,35 @@ settings.register_profile(
 )
 settings.load_profile("default")
 
+# Read by numpy when it is imported: with -n auto each worker has one core, and more threads would only spin.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-def pytest_collection_finish() -> None:
-    """Leave what was imported out of every collection to come: many tests collect, to see what is left."""
-    gc.collect()
-    gc.freeze()
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import all tests first, and only then look for garbage.
+
+    What was imported is left out of every search for garbage to come: many tests search, to see what is left.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _earlier_modules_left_out() -> None:
+    """Leave what earlier modules keep, such as decoded calibrations, out of the searches for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +81,20 @@ async def emulator(shared_emulator: Emulator) -> AsyncIterator[Emulator]:
     """The shared emulator, as it was at its start."""
     yield shared_emulator
     await shared_emulator.reset()
+
+
+@pytest.fixture(scope="session")
+async def shared_snapshots() -> AsyncIterator[Emulator]:
+    """The 68 real calibrations in two regions."""
+    async with Emulator("snapshots") as running:
+        yield running
+
+
+@pytest.fixture
+async def real_emulator(shared_snapshots: Emulator) -> AsyncIterator[Emulator]:
+    """The emulator of the real calibrations, as it was at its start."""
+    yield shared_snapshots
+    await shared_snapshots.reset()
 
 
 @pytest.fixture

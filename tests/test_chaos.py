@@ -201,8 +201,8 @@ def tracing() -> Iterator[None]:
     tracemalloc.stop()
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
     """Two regions, for several tenants, in which time stands still."""
     now = time.time()
     async with Emulator(seed=7, keys=KEYS, clock=lambda: now) as running:

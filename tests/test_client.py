@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -439,9 +438,8 @@ async def test_unverified_tls_is_warned_of(emulator: Emulator) -> None:
 
 
 @pytest.fixture
-async def snapshots() -> AsyncIterator[Emulator]:
-    async with Emulator(fleet="snapshots") as running:
-        yield running
+def snapshots(real_emulator: Emulator) -> Emulator:
+    return real_emulator
 
 
 async def test_a_real_fleet_of_68(snapshots: Emulator) -> None:

@@ -28,8 +28,8 @@ PACKAGE = Path(qrbackends.__file__).parent
 MANY = 1000
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
     """Two small backends in two regions."""
     async with Emulator(SyntheticFleet({"alpha": 5, "beta": 5}), ["us-east", "eu-de"], keys=MANY) as running:
         yield running

@@ -55,17 +55,16 @@ async def serving(app: Any) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-async def test_the_blocks_run(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Emulator(fleet="snapshots") as emulator:
-        monkeypatch.setattr("qrbackends.client.load_account", lambda name, path: emulator.account())
-        names = await run(block)
-        if "app" in names:
-            path = "/properties/{}" if "properties" in names else "/fleet/backends/{}/properties"
-            async with serving(names["app"]) as url, aiohttp.ClientSession() as visitor:
-                for name, status in (("ibm_boston", 200), ("nowhere", 404)):
-                    async with visitor.get(url + path.format(name)) as answer:
-                        assert answer.status == status
-                        assert (await answer.json()).get("backend_name") in (name, None)
+async def test_the_blocks_run(block: str, real_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qrbackends.client.load_account", lambda name, path: real_emulator.account())
+    names = await run(block)
+    if "app" in names:
+        path = "/properties/{}" if "properties" in names else "/fleet/backends/{}/properties"
+        async with serving(names["app"]) as url, aiohttp.ClientSession() as visitor:
+            for name, status in (("ibm_boston", 200), ("nowhere", 404)):
+                async with visitor.get(url + path.format(name)) as answer:
+                    assert answer.status == status
+                    assert (await answer.json()).get("backend_name") in (name, None)
 
 
 def test_there_are_blocks_and_two_commands() -> None:

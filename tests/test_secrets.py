@@ -129,11 +129,12 @@ class Watch:
 
     def told(self, secrets: Iterable[str]) -> set[tuple[str, str]]:
         """Return which secrets are told, and where."""
+        seen = set(self.seen)
         return {
             (secret[:10], where)
             for secret in secrets
             for form in forms(secret)
-            for where, text in set(self.seen)
+            for where, text in seen
             if form in text
         }
 
@@ -172,8 +173,8 @@ def test_the_watch_finds_what_is_told() -> None:
     assert not watch.told([KEY_MARK, TOKEN_MARK])
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
     """A region with one small backend, whose IAM knows the marked key and issues marked tokens."""
     async with Emulator(SyntheticFleet({NAME: 5, "beta": 5}), [REGION]) as running:
         issuer: Any = running._issuer

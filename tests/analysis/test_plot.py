@@ -132,8 +132,8 @@ def test_nothing_is_drawn_of_nothing() -> None:
             draw()
 
 
-async def test_no_labels_of_a_fleet_collide() -> None:
-    async with Emulator("snapshots") as emulator, Client(emulator.account()) as client:
+async def test_no_labels_of_a_fleet_collide(real_emulator: Emulator) -> None:
+    async with Client(real_emulator.account()) as client:
         fleet = await client.backends()
     for dpi in (SCREEN, PRINT):
         figure = fleet_plot(fleet)

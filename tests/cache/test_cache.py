@@ -69,28 +69,40 @@ def clock() -> Clock:
     return Clock(1000.0)
 
 
-@pytest.fixture
+START = 1_790_000_000.0
+WORLD = Clock(START)
+
+
+@pytest.fixture(autouse=True)
 def world() -> Clock:
-    """The emulator's clock, in Unix seconds."""
-    return Clock(1_790_000_000.0)
+    """The emulators' clock, in Unix seconds."""
+    WORLD.now = START
+    return WORLD
 
 
 def fleet(names: tuple[str, ...] = NAMES) -> SyntheticFleet:
     return SyntheticFleet(dict.fromkeys(names, 5))
 
 
-@pytest.fixture
-async def emulator(world: Clock) -> AsyncIterator[Emulator]:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
     """Four small backends in one region; a client has to ask for no list first."""
-    async with Emulator(fleet(), regions=[REGION], clock=world, token_lifetime=DAY) as running:
+    async with Emulator(fleet(), regions=[REGION], clock=WORLD, token_lifetime=DAY) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def shared_wide() -> AsyncIterator[Emulator]:
+    """Four small backends in two regions."""
+    async with Emulator(fleet(), clock=WORLD, token_lifetime=DAY) as running:
         yield running
 
 
 @pytest.fixture
-async def wide(world: Clock) -> AsyncIterator[Emulator]:
-    """Four small backends in two regions."""
-    async with Emulator(fleet(), clock=world, token_lifetime=DAY) as running:
-        yield running
+async def wide(shared_wide: Emulator) -> AsyncIterator[Emulator]:
+    """The emulator of two regions, as it was at its start."""
+    yield shared_wide
+    await shared_wide.reset()
 
 
 @pytest.fixture

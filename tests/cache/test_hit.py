@@ -31,8 +31,8 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
     async with Emulator(SyntheticFleet({"alpha": 2, "beta": 2}), instances=2) as running:
         yield running
 

@@ -65,8 +65,8 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
     """Small backends in one region, and two API keys; a client has to ask for no list first."""
     async with Emulator(SyntheticFleet(dict.fromkeys(NAMES, 5)), regions=[REGION], keys=2) as running:
         yield running

@@ -25,8 +25,8 @@ async def served() -> AsyncIterator[Asker]:
         yield asker
 
 
-@pytest.fixture(scope="session")
-async def snapshots() -> AsyncIterator[Asker]:
-    """A client of the real calibrations; the emulator behind it lives as long as the session."""
-    async with Emulator("snapshots") as emulator, Asker(emulator) as asker:
+@pytest.fixture
+async def snapshots(real_emulator: Emulator) -> AsyncIterator[Asker]:
+    """A client of the real calibrations."""
+    async with Asker(real_emulator) as asker:
         yield asker

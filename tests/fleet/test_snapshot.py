@@ -3,7 +3,6 @@
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
@@ -36,10 +35,9 @@ THREE = ("status", "configuration", "properties")
 TYPES = dict(zip(THREE, (BackendStatus, BackendConfiguration, BackendProperties), strict=True))
 
 
-@pytest.fixture(scope="module")
-async def snapshots() -> AsyncIterator[Emulator]:
-    async with Emulator(fleet="snapshots") as emulator:
-        yield emulator
+@pytest.fixture
+def snapshots(real_emulator: Emulator) -> Emulator:
+    return real_emulator
 
 
 class Fake:

@@ -745,8 +745,8 @@ async def test_memory_stays_the_same_however_long_it_lasts(count: int, ticks: in
 # --- the client
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
     async with Emulator(instances=5) as running:
         yield running
 

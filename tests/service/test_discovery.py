@@ -37,8 +37,8 @@ EVERY = InstanceSearch()
 FLEET = SyntheticFleet({"alpha": 2, "beta": 2})
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
     """Ten usable instances of five plans, and two without any backend."""
     async with Emulator(FLEET, instances=5, unusable_instances=1) as running:
         yield running

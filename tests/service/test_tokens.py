@@ -41,14 +41,19 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
+START = 1_800_000_000.0
+CLOCK = Clock(START)
+
+
+@pytest.fixture(autouse=True)
 def clock() -> Clock:
-    return Clock()
+    CLOCK.now = START
+    return CLOCK
 
 
-@pytest.fixture
-async def emulator(clock: Clock) -> AsyncIterator[Emulator]:
-    async with Emulator(regions=("us-east",), clock=clock, token_lifetime=3600) as running:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(regions=("us-east",), clock=CLOCK, token_lifetime=3600) as running:
         yield running
 
 

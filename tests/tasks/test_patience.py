@@ -33,8 +33,8 @@ NAMES = [f"b{number:02}" for number in range(2 * MANY)]
 NEVER = CachePolicy(status=0, stale_if_error=0)
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
     async with Emulator(SyntheticFleet(dict.fromkeys(NAMES, 2)), ["us-east", "eu-de"]) as running:
         yield running
 

@@ -113,8 +113,8 @@ TABLE = {
 }
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
+@pytest.fixture(scope="module")
+async def shared_emulator() -> AsyncIterator[Emulator]:
     """One small backend, whose queue stands still."""
     fleet = SyntheticFleet({"alpha": 5})
     async with Emulator(fleet, regions=["us-east"], clock=lambda: 1.8e9) as running:
