@@ -52,18 +52,23 @@ NONSENSE: dict[str, Any] = {
 }
 
 
-def own_contradictions(node: Any, document: dict[str, Any], at: str = "") -> Iterator[str]:
+def own_contradictions(node: Any, document: dict[str, Any]) -> Iterator[str]:
     """Yield the places at which a schema's own example or default does not fit the schema."""
-    if isinstance(node, dict):
-        for word in sorted({"default", "example"} & node.keys()):
-            root = json_schema({**node, "components": document["components"]})
-            if not jsonschema_rs.Draft4Validator(root, validate_formats=True).is_valid(node[word]):
+    components = json_schema(document["components"])
+    for at, schema in schemas_in(node):
+        for word in sorted({"default", "example"} & schema.keys()):
+            root = {**json_schema(schema), "components": components}
+            if not jsonschema_rs.Draft4Validator(root, validate_formats=True).is_valid(schema[word]):
                 yield f"{at}/{word}"
-        for key, value in node.items():
-            yield from own_contradictions(value, document, f"{at}/{key}")
-    elif isinstance(node, list):
-        for number, value in enumerate(node):
-            yield from own_contradictions(value, document, f"{at}/{number}")
+
+
+def schemas_in(node: Any, at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every object in `node`, itself included, and where it is."""
+    if isinstance(node, dict):
+        yield at, node
+    members = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in members:
+        yield from schemas_in(value, f"{at}/{key}")
 
 
 def complaints(document: dict[str, Any]) -> Iterator[str]:
