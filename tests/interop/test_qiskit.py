@@ -90,6 +90,10 @@ SETTINGS = list(product((True, False), (True, False), (True, False), (None, {"sx
 def assert_same(conf: bytes, props: bytes, settings: Sequence[tuple[Any, ...]]) -> None:
     configuration = msgspec.json.decode(conf, type=BackendConfiguration)
     properties = msgspec.json.decode(props, type=BackendProperties)
+    recorded = (
+        OfficialConfiguration.from_dict(json.loads(conf)),
+        OfficialProperties.from_dict(json.loads(props)),
+    )
     for control, fractional, faulty, mapping in settings:
         options: Any = {
             "include_control_flow": control,
@@ -99,7 +103,7 @@ def assert_same(conf: bytes, props: bytes, settings: Sequence[tuple[Any, ...]]) 
         }
         with warnings.catch_warnings(record=True) as theirs_said:
             warnings.simplefilter("always")
-            theirs = official(json.loads(conf), json.loads(props), **options)
+            theirs = convert_to_target(*recorded, **options)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             mine = interop.to_target(configuration, properties, **options)
