@@ -150,6 +150,7 @@ async def test_a_backend_that_two_instances_list_is_there_once() -> None:
         monitor.listeners.add(events.append)
         await until(lambda: len(monitor.fleet) == len(emulator.backends()))
         name = emulator.backends()[0]
+        await until(lambda: len(monitor._entries.get(("us-east", name), ())) == 2)  # both lists have come
         emulator.set_backend(name, hidden=True)
         await until(lambda: ("us-east", name) not in monitor.fleet)
     kinds = [one.kind for one in events if one.name == name and one.kind not in ("calibrated", "queue")]
