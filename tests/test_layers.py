@@ -76,6 +76,26 @@ def test_imports_go_downward(path: Path) -> None:
     assert not upward, f"{own} is below {sorted(upward)} and may not import from there"
 
 
+def test_few_modules_lie_outside_the_folders() -> None:
+    loose = {path.stem for path in ROOT.glob("*.py")} - {"__init__", "__main__", "_version"}
+    assert loose == {"assembly", "client", "errors", "pytest_plugin"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 420
+
+
+FOLDERS = sorted({path.parent for path in modules()} - {ROOT})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_each_folder_says_what_lives_there(folder: Path) -> None:
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    assert len(said.splitlines()) >= 3
+    assert "Start with" in said or "start with" in said
+
+
 def test_the_package_imports_its_core_and_nothing_else() -> None:
     watched = {"click", "rich", "qiskit", "numpy", "redis", "starlette", "prometheus_client", "pyarrow"}
     edges = {"qrbackends.cli", "qrbackends.emulator", "aiohttp.web"}

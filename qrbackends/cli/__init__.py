@@ -1,4 +1,8 @@
-"""The command line. It needs the extra `cli`: click, platformdirs and rich."""
+"""The command line: one module for each command, and how their output looks on a terminal.
+
+It needs the extra `cli`: click, platformdirs and rich. It computes nothing that the library does not offer.
+Start with `run` below and with `options`, which every command shares.
+"""
 
 import logging
 import os

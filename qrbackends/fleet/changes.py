@@ -20,9 +20,9 @@ class Change(Struct, frozen=True):
     """A change of one backend, or of whether an instance can be listed.
 
     Attributes:
-        kind: `present`: the backend was there when the watch began; `appeared` and `disappeared`: the list
-            gained or lost it; `status`: its state or the reason for it changed, and perhaps its queue as
-            well; `queue`: only the number of waiting jobs changed; `recalibrated`: it has a new calibration;
+        kind: `present`: the first list of its instance had the backend; `appeared` and `disappeared`: a later
+            list gained or lost it; `status`: its state or the reason for it changed, and perhaps its queue
+            as well; `queue`: only the number of waiting jobs changed; `recalibrated`: it has a new calibration;
             `failed` and `recovered`: the instance cannot be listed, or can be listed again.
         at: when this client saw the change.
         backend: the backend's name; None for `failed` and `recovered`.
@@ -50,6 +50,7 @@ class FleetState:
 
     def __init__(self) -> None:
         self.at = datetime.min
+        self.instances: frozenset[str] = frozenset()  # whose lists have come
         self.backends: dict[ListedName, Backend] = {}
         self.failing: dict[str | None, QRBackendsError] = {}  # by the instance's CRN
         self.calibrated: dict[ListedName, datetime] = {}
@@ -59,6 +60,7 @@ class FleetState:
     ) -> None:
         """Store new lists; the backends of an instance whose list is missing stay as they were."""
         good = {crn: answer for crn, answer in answers.items() if isinstance(answer, BackendList)}
+        self.instances |= good.keys()
         bad = {crn: answer for crn, answer in answers.items() if isinstance(answer, QRBackendsError)}
         late = {crn: error for crn, error in self.failing.items() if crn in instances and crn not in good}
         self.failing = late
@@ -78,7 +80,6 @@ def differences(
     state: FleetState,
     wants: Callable[[str], bool],
     threshold: int,
-    first: bool,
     detail: bool,
 ) -> Iterator[Change]:
     """Yield the changes from `reported` to `state`, and add each to `reported` as it is yielded.
@@ -88,21 +89,20 @@ def differences(
         state: what is known now.
         wants: returns whether the consumer watches the backend of a name.
         threshold: the number of jobs by which a queue has to change.
-        first: whether the consumer was given nothing yet.
         detail: whether the consumer wants new calibrations.
     """
     for instance in {**reported.failing, **state.failing}:
         yield from _of_instance(reported, state, instance)
     for key in {**reported.backends, **state.backends}:
         if wants(key[1]):
-            yield from _of_backend(reported, state, key, threshold, first)
+            yield from _of_backend(reported, state, key, threshold)
             if detail:
                 yield from _of_calibration(reported, state, key)
+    reported.instances = state.instances
 
 
-def _of_backend(
-    reported: FleetState, state: FleetState, key: ListedName, threshold: int, first: bool
-) -> Iterator[Change]:
+def _of_backend(reported: FleetState, state: FleetState, key: ListedName, threshold: int) -> Iterator[Change]:
+    first = key[0] not in reported.instances  # there may be backends in a list that comes late
     before, after = reported.backends.get(key), state.backends.get(key)
     one = after or before
     kind = kind_of(before, after, threshold, first)

@@ -376,16 +376,13 @@ class Watch:
         await self._open.pop().aclose()
 
     async def _iterate(self) -> AsyncGenerator[Change, None]:
-        reported, first = FleetState(), True
+        reported = FleetState()
         wanted = _Subscription(self._interval, self._names, self._detail)
         async with self._watcher.subscribed(wanted) as subscription:
             while True:
                 state = await self._watcher.look(subscription)
-                for change in differences(
-                    reported, state, subscription.wants, self._threshold, first, self._detail
-                ):
+                for change in differences(reported, state, subscription.wants, self._threshold, self._detail):
                     yield change
-                first = False
 
 
 def _check_seconds(name: str, value: float) -> None:

@@ -1,4 +1,5 @@
-"""The service's data in the types of other libraries: Qiskit and prometheus-client.
+"""Other libraries' views of a backend: a Qiskit backend and target, and metrics for Prometheus.
 
-Each module needs the extra that brings its library.
+Each module needs the extra of its name and knows nothing of the other one.
+Start with `qiskit` or `prometheus`.
 """

@@ -2,6 +2,7 @@
 
 Fields hold the values and units as sent, so that a document decodes from the service's JSON and encodes back
 to it (null and absent are the same). Accessors return SI units: seconds, hertz, probabilities.
+Nothing here knows how a document is fetched. Start with `backend`, an entry of the list, and `properties`.
 """
 
 from .backend import (

@@ -4,7 +4,8 @@
 only the framework. `api_app` and `board_app` are ASGI apps to mount or to serve; they need the extra `web`:
 starlette, jinja2 and uvicorn.
 
-Each name is imported at its first use, so that users of one framework need no other.
+Each name is imported at its first use, so that users of one framework need no other. Nothing here knows the
+service: all data comes from a `Client` or a `Monitor`. Start with `opening` and `api`.
 """
 
 TYPE_CHECKING = False

@@ -19,6 +19,7 @@ from qrbackends import (
     AuthenticationFailed,
     BackendProperties,
     BadRequest,
+    BodyTooLarge,
     CachePolicy,
     Client,
     ClientClosed,
@@ -28,6 +29,7 @@ from qrbackends import (
     Limits,
     Memory,
     NotFound,
+    RedirectRefused,
     Request,
     RetryPolicy,
     ServiceUnavailable,
@@ -36,7 +38,7 @@ from qrbackends import (
     Unauthorized,
 )
 from qrbackends.assembly import ClientOptions
-from qrbackends.emulator import Emulator, Garbage, Hold, Reset, Status, Truncate
+from qrbackends.emulator import Emulator, Endless, Garbage, Hold, Redirect, Reset, Status, Truncate
 from qrbackends.emulator.synthetic import SyntheticFleet
 
 from ..waiting import until
@@ -1079,3 +1081,42 @@ async def test_callers_who_want_it_young_share_one_request(
     before = emulator.count("properties")
     await asyncio.gather(*(client.fetch(asked, max_age=0.5) for _ in range(20)))
     assert emulator.count("properties") == before + 1
+
+
+# --- what no old answer hides
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [(Redirect("https://elsewhere.invalid/"), RedirectRefused), (Endless(), BodyTooLarge)],
+)
+async def test_what_is_no_outage_is_told_at_once_whatever_is_known(
+    emulator: Emulator, clock: Clock, fault: Redirect | Endless, expected: type[TransportError]
+) -> None:
+    limits = Limits(failures=10**9, body=2**20)
+    async with client_of(emulator, clock, limits=limits) as client:
+        await client.properties("beta")
+        emulator.fault(fault, resource="properties", times=None)
+        clock.now += FRESH + GRACE
+        with pytest.raises(expected):
+            await client.properties("beta")
+        assert client.stats().entries == 0, "it would hide what the service says now"
+        emulator.clear_faults()
+        await client.properties("beta")
+        clock.now += FRESH + 1  # within the grace it is found out in the background
+        emulator.fault(fault, resource="properties", times=None)
+        await client.properties("beta")
+        await renewed(client)
+        with pytest.raises(expected):
+            await client.properties("beta")
+
+
+# --- max_age
+
+
+async def test_cold_callers_with_different_ages_cost_one_request(emulator: Emulator, client: Client) -> None:
+    ages = (None, 0.0, 0.5, 1.0, 100.0)
+    asked = (client.fetch(properties("beta"), max_age=max_age) for max_age in ages)
+    answers = await asyncio.gather(*asked)
+    assert emulator.count("properties") == 1
+    assert {answer.source for answer in answers} == {"origin"}

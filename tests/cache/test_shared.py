@@ -134,6 +134,29 @@ async def test_the_store_makes_no_answer_live_longer(
         assert emulator.count("properties") == 2
 
 
+@pytest.mark.parametrize("max_age", [0, 0.0, 1, 1.0, False, True])
+async def test_an_age_is_an_age_though_it_equals_a_truth_value(
+    emulator: Emulator, store: RedisStore, wall: Clock, max_age: float
+) -> None:
+    """Whoever joins an answer that is too old asks on, and a refresh is not answered from the store."""
+    async with worker_of(emulator, store, wall) as one, worker_of(emulator, store, wall) as other:
+        await one.properties(NAME)
+        wall.now += 1.7
+        easy, strict = await asyncio.gather(other.fetch(ASKED), other.fetch(ASKED, max_age=max_age))
+        assert easy.source == "shared"
+        assert easy.age == pytest.approx(1.7)
+        assert (strict.source, strict.age) == ("origin", 0.0)
+        assert emulator.count("properties") == 2
+    async with worker_of(emulator, store, wall) as third:
+        wall.now += 0.5
+        young, refreshed = await asyncio.gather(
+            third.fetch(ASKED, max_age=max_age), third.fetch(ASKED, refresh=True)
+        )
+        assert refreshed.source == "origin"
+        assert young.age <= max_age
+        assert emulator.count("properties") > 2
+
+
 async def test_a_worker_that_has_just_started_survives_an_outage_with_the_stores_old_answers(
     emulator: Emulator, store: RedisStore, wall: Clock
 ) -> None:

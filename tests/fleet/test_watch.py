@@ -36,6 +36,7 @@ from qrbackends import (
 )
 from qrbackends.emulator import Emulator, Status
 from qrbackends.emulator.fleets import Device
+from qrbackends.fleet.changes import FleetState, differences
 from qrbackends.fleet.watch import Watcher
 from qrbackends.models import DeviceStatus
 
@@ -1013,3 +1014,20 @@ async def test_many_backends_over_ten_instances_and_two_regions(backends: int, t
         await consumer.close()
     half = ticks // 2
     assert max(sizes[half:]) < 1.05 * max(sizes[:half])
+
+
+def test_what_a_list_that_comes_late_has_was_there_before() -> None:
+    here, there = (
+        f"crn:v1:bluemix:public:quantum-computing:{region}:a/b:c::" for region in ("us-east", "eu-de")
+    )
+    reported, state = FleetState(), FleetState()
+
+    def kinds(crn: str, *names: str) -> list[tuple[str, str | None]]:
+        listed = BackendList([Backend(name, DeviceStatus("online"), 0, instance=crn) for name in names], [])
+        state.listed({crn: listed}, [here, there], datetime.now(UTC))
+        found = differences(reported, state, lambda _: True, 1, False)
+        return [(change.kind, change.backend) for change in found]
+
+    assert kinds(here, "a") == [("present", "a")]
+    assert kinds(there, "b") == [("present", "b")]
+    assert kinds(there, "b", "c") == [("appeared", "c")]

@@ -345,3 +345,31 @@ async def test_closing_ends_a_renewal(tokens: Tokens, emulator: Emulator) -> Non
     await tokens.aclose()
     with pytest.raises(ClientClosed):
         await waiting
+
+
+async def test_a_provider_that_cancels_itself_is_not_a_closed_client(pool: SessionPool) -> None:
+    async def provider() -> Bearer:
+        raise asyncio.CancelledError
+
+    tokens = tokens_of(Account(token=provider), pool)
+    for _ in range(2):
+        with pytest.raises(TransportError, match="the token provider failed with CancelledError"):
+            await tokens.authorization()
+    await tokens.aclose()
+
+
+async def test_a_caller_who_is_cancelled_stays_cancelled(pool: SessionPool) -> None:
+    begun = asyncio.Event()
+
+    async def provider() -> Bearer:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    tokens = tokens_of(Account(token=provider), pool)
+    asking = asyncio.create_task(tokens.authorization())
+    await begun.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await tokens.aclose()

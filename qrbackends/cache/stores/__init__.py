@@ -1,5 +1,5 @@
 """Stores, which keep answers as bytes outside this process: Redis, and a file.
 
-A store knows neither requests nor policies. A new store implements a protocol in `base`; `sealed` makes any
-store safe to use.
+A store knows neither requests nor policies. Start with `base`: a new store implements one of its protocols;
+`sealed` makes any store safe to use.
 """
