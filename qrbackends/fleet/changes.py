@@ -22,8 +22,8 @@ class Change(Struct, frozen=True):
     Attributes:
         kind: `present`: the first list of its instance had the backend; `appeared` and `disappeared`: a later
             list gained or lost it; `status`: its state or the reason for it changed, and perhaps its queue
-            as well; `queue`: only the number of waiting jobs changed; `recalibrated`: it has a new calibration;
-            `failed` and `recovered`: the instance cannot be listed, or can be listed again.
+            as well; `queue`: only the number of waiting jobs changed; `recalibrated`: it has a new
+            calibration; `failed` and `recovered`: the instance cannot be listed, or can be again.
         at: when this client saw the change.
         backend: the backend's name; None for `failed` and `recovered`.
         region: the region.
