@@ -4,7 +4,6 @@ from collections.abc import Collection
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,7 +15,7 @@ from ..cache.entry import Fetched
 from ..client import Client
 from ..models import BackendList
 from ..protocol.requests import Resource
-from .encoding import Encoded, encoded, listed, status_of
+from .encoding import Encoded, encoded, encoded_once, listed, status_of
 from .events import Pace
 from .mounting import Hubs, Mountable, own_client
 from .openapi import document
@@ -52,6 +51,13 @@ def api_app(
     )
 
 
+def _list_document(backends: BackendList) -> dict[str, Any]:
+    return {
+        "devices": [listed(backend) for backend in backends],
+        "errors": [problem_of(error) for error in backends.errors],
+    }
+
+
 def api_routes(
     cache: VisitorCache,
     hubs: Hubs,
@@ -61,16 +67,11 @@ def api_routes(
 ) -> list[Route]:
     """Return the app's routes."""
     asked = _Parameters(refresh, updated_before, frozenset(calibration_ids))
-    lists: WeakKeyDictionary[BackendList, Encoded] = WeakKeyDictionary()
 
     async def backends(request: Request) -> Response:
         asked.refuse(request)
         found = await cache.list(own_client(request))
-        if found.value not in lists:
-            errors = [problem_of(error) for error in found.value.errors]
-            devices = [listed(backend) for backend in found.value]
-            lists[found.value] = encoded({"devices": devices, "errors": errors})
-        return _answer(request, found, lists[found.value])
+        return _answer(request, found, encoded_once(found.value, lambda: _list_document(found.value)))
 
     async def backend(request: Request) -> Response:
         asked.refuse(request)

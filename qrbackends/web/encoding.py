@@ -1,7 +1,7 @@
 """Documents as JSON; large ones are encoded once. The module needs no web framework."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -76,10 +76,16 @@ def encoded(value: Any) -> Encoded:
         return tagged(_encoder.encode(listed(value)))
     if not isinstance(value, _LARGE):
         return tagged(_encoder.encode(value))
+    return encoded_once(value, lambda: value)
+
+
+def encoded_once(value: Any, written: Callable[[], Any]) -> Encoded:
+    """Return what `written` makes of a value, as JSON; each object is encoded once while it lives."""
     key = id(value)
     found = _known.get(key)
     if found is None or found[0]() is not value:
-        found = _known[key] = ref(value, lambda _: _known.pop(key, None)), tagged(_encoder.encode(value))
+        body = _encoder.encode(written())
+        found = _known[key] = ref(value, lambda _: _known.pop(key, None)), tagged(body)
     return found[1]
 
 
