@@ -267,14 +267,14 @@ async def test_many_clients_of_one_pool_open_one_session_for_each_region(
     asked = [one.status(names[n % 2], instance=instances[n % 2]) for n, one in enumerate(clients)]
     answers = await asyncio.gather(*asked)
     assert len(answers) == count
-    assert sorted(name for name, _ in pool._roads) == ["eu-de", "iam", "us-east"]
-    sessions = [road.session for road in pool._roads.values()]
+    assert sorted(name for name, _ in pool._regions) == ["eu-de", "iam", "us-east"]
+    sessions = [region.session for region in pool._regions.values()]
     assert len(set(map(id, sessions))) == 3
     assert (emulator.count("token"), emulator.count("status")) == (count, count)
-    for road in pool._roads.values():
-        assert road.queue._queues == {}
-        assert road.queue._throttles == {}
-        assert road.queue._free == pool.limits.per_region
+    for region in pool._regions.values():
+        assert region.queue._queues == {}
+        assert region.queue._throttles == {}
+        assert region.queue._free == pool.limits.per_region
     await asyncio.gather(*(one.aclose() for one in clients))
     assert own_tasks() == []
     assert not any(session.closed for session in sessions), "the pool's maker closes it"
@@ -284,7 +284,7 @@ async def test_many_clients_of_one_pool_open_one_session_for_each_region(
     assert [one for one in alive if one() is not None] == []
     await pool.aclose()
     assert all(session.closed for session in sessions)
-    assert pool._roads == {}
+    assert pool._regions == {}
     await until(lambda: open_files() <= files)
 
 

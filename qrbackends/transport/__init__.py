@@ -1,5 +1,5 @@
-"""One region's wire: sessions, waiting requests, rate limits, the circuit breaker, retries and bodies.
+"""HTTP by region: sessions, the queue of waiting requests, rate limits, circuit breakers, retries and bodies.
 
-It knows no request of the Backends API and no token; every answer is bytes.
-Start with `pool`; a 429 is handled in `throttle`, failures in a row in `breaker`.
+It knows nothing of the five endpoints and of tokens: headers are given, and answers are bytes.
+Start with `pool`; `throttle` handles a 429, and `breaker` handles failures in a row.
 """

@@ -1,4 +1,4 @@
-"""Response bodies: decompressed while they arrive, bounded, and checked for their end. No I/O."""
+"""Response bodies: decompressed while they arrive, limited in size, and checked to be complete. No I/O."""
 
 import zlib
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from ..errors import BodyDamaged, BodyTooLarge
 decompressor: Callable[[int], Any] = zlib.decompressobj
 _failures: tuple[type[Exception], ...] = (zlib.error,)
 try:
-    from isal import igzip_lib, isal_zlib  # the extra `speed`: the same in a fraction of the time
+    from isal import igzip_lib, isal_zlib  # from the extra `speed`; it decompresses the same formats faster
 except ImportError:
     pass
 else:
@@ -18,23 +18,23 @@ else:
 
 ACCEPT_ENCODING = "gzip, deflate"
 
-_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # as zlib names its formats
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's `wbits` of each format
 _OTHERS = ("br", "zstd", "compress", "x-compress", "dcb", "dcz")
-_RAW_DEFLATE = -15
+_RAW_DEFLATE = -15  # zlib's `wbits` of deflate without a zlib header
 
 
 class Body:
     """A body that is being received.
 
-    aiohttp's own decompression returns a compressed body that was cut short without an error, and may
-    expand a chunk far beyond any limit before its size can be seen; this one does neither.
+    It replaces aiohttp's own decompression, which raises no error for a compressed body that was cut short,
+    and which expands a whole chunk before its size can be checked.
 
     Args:
         encoding: the answer's `Content-Encoding`; empty for none.
-        limit: how many bytes it may have, once decompressed.
+        limit: the largest size in bytes, after decompression.
 
     Raises:
-        BodyDamaged: the encoding is none that was asked for.
+        BodyDamaged: the request did not offer this encoding.
     """
 
     def __init__(self, encoding: str, limit: int) -> None:
@@ -46,20 +46,20 @@ class Body:
         self._member: Any = None
         self._compressed = self._encoding not in ("", "identity")
         if self._compressed and self._encoding not in _WINDOW_BITS:
-            # Only what is known is named: a server may send anything back, a credential among it.
+            # Only known encodings are named: the header may hold anything, even an echo of a credential.
             known = f"as {self._encoding!r}" if self._encoding in _OTHERS else "in an unknown way"
             raise BodyDamaged(f"the answer is compressed {known}, which was not asked for")
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes off the wire.
+        """Take the next bytes as they were received.
 
         Raises:
-            BodyTooLarge: it is larger than the limit.
-            BodyDamaged: it is not compressed as it claims to be.
+            BodyTooLarge: the body is larger than the limit.
+            BodyDamaged: the body is not compressed as `encoding` says.
         """
         if self._compressed:
             self._received += len(chunk)
-            if self._received > self._limit:  # many members that hold nothing
+            if self._received > self._limit:  # many gzip members that are empty
                 raise self._too_large()
             while chunk:
                 chunk = self._inflate(chunk)
@@ -67,17 +67,17 @@ class Body:
             self._keep(chunk)
 
     def finish(self) -> bytes:
-        """Return the whole body.
+        """Return the whole body, decompressed.
 
         Raises:
-            BodyDamaged: it is compressed, and its end is missing.
+            BodyDamaged: the end of the compressed body is missing.
         """
         if self._member is not None:
             raise BodyDamaged("the compressed body was cut short")
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     def _inflate(self, chunk: bytes) -> bytes:
-        """Decompress `chunk` and return what lies behind the end of a gzip member."""
+        """Decompress `chunk`; return the bytes after the end of a gzip member, which begin the next one."""
         if self._member is None:
             # Some servers send raw deflate for "deflate": a zlib header's low nibble is always 8.
             raw = self._encoding == "deflate" and chunk[0] & 0x0F != 8

@@ -1,4 +1,4 @@
-"""The wire: one aiohttp session per region, with limits, deadlines and typed errors."""
+"""The pool: one aiohttp session per region, with limits, deadlines and typed errors."""
 
 import asyncio
 import logging
@@ -37,27 +37,30 @@ from .traffic import RegionStats
 logger = logging.getLogger("qrbackends.pool")
 
 _KEEPALIVE = 75.0  # seconds; longer than a polling interval, so that polls reuse their connections
-_MOST = 2**60  # of anything: what timers and zlib can still count
-_CLOSING = 5.0  # seconds for connections to say goodbye
+_MOST = 2**60  # the largest limit: timers and zlib cannot count much further
+_CLOSING = 5.0  # seconds that connections have to shut down
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one call, and one region, may take.
+    """The limits of one call and of one region.
 
     Args:
-        per_region: requests in flight to one region at a time; others wait their turn, which comes soon for
-            whoever asks for little.
-        total: seconds for a whole call: waiting for its turn, for a token, and for the answer.
-        connect: seconds to make a connection.
-        read: seconds without a byte from the service, and from the request to the answer's headers.
-        rate: bytes per second that an answer has to come with, on average, once it takes longer than `read`.
-        body: bytes of an answer, once decompressed.
-        failures: failures in a row after which a region is left alone for a while.
-        rest: seconds that such a pause may take; the first is 2 s, each next one twice as long.
+        per_region: how many requests to one region may be in flight at a time. The others wait in a queue; a
+            tenant with few requests does not wait behind one with many.
+        total: seconds that a whole call may take: the wait in the queue, the token and the answer.
+        connect: seconds that making a connection may take.
+        read: seconds that may pass without a byte from the service, and from the request to the answer's
+            headers.
+        rate: the lowest average speed of an answer, in bytes per second, once it takes longer than `read`.
+        body: the largest size of an answer in bytes, after decompression.
+        failures: how many failures in a row open a region's circuit breaker.
+        rest: the longest pause of an open circuit breaker in seconds; the first takes 2 s, and each next one
+            twice as long.
 
     Raises:
-        ValueError: one of them is not a number greater than zero, not a whole one where it counts, or absurd.
+        ValueError: a limit is not a number greater than zero, is larger than 2**60, or is not an integer
+            where it counts something.
     """
 
     per_region: int = 32
@@ -79,43 +82,43 @@ class Limits:
 
 
 class CallState(Protocol):
-    """What a request has to know of the call that it belongs to."""
+    """The part of a call's state that the pool needs for one of its requests."""
 
     sent: int
     """How many requests the call has sent; the pool counts each one that it sends."""
 
     @property
     def deadline(self) -> Callable[[], float]:
-        """Returns when the call has to end, in the event loop's time, as far as is known now."""
+        """A function that returns when the call has to end, in the event loop's time, as it is known now."""
         ...
 
 
 class Response(NamedTuple):
-    """A whole answer."""
+    """A complete answer: the body is decompressed."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-class _Road(NamedTuple):
-    """What all requests to one region at one origin share."""
+class _Region(NamedTuple):
+    """The session and the queue of all requests to one region at one origin."""
 
     session: aiohttp.ClientSession
     queue: RequestQueue
 
 
 class SessionPool:
-    """Sessions by region and origin, each opened when it is first needed.
+    """Sessions by region and origin; each is opened when it is first needed.
 
-    A client has one of its own unless it is given one, which many clients may share. It belongs to the event
-    loop in which it is first used, and may be closed in another task than it was opened in.
+    Each client makes its own pool unless it is given one; many clients may share one pool. A pool belongs to
+    the event loop in which it is first used. It may be closed in another task than the one that opened it.
 
     Args:
-        limits: what a call and a region may take.
+        limits: the limits of a call and of a region.
         allow_http: whether credentials may go over plain http to hosts other than this machine.
-        trust_env: whether accounts without proxies of their own use those of the environment:
-            `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case. A .netrc file is never read.
+        trust_env: whether accounts that name no proxies use those of the environment variables `HTTPS_PROXY`,
+            `ALL_PROXY` and `NO_PROXY`, in upper or lower case. A .netrc file is never read.
     """
 
     def __init__(
@@ -124,15 +127,15 @@ class SessionPool:
         self._limits = limits or Limits()
         self._allow_http = allow_http
         self._trust_env = trust_env
-        self._patience = self._limits.connect + self._limits.read  # for an answer's headers
-        self._roads: dict[tuple[str, str], _Road] = {}
+        self._header_timeout = self._limits.connect + self._limits.read  # seconds
+        self._regions: dict[tuple[str, str], _Region] = {}  # by region and origin
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
-        """Whether it is closed: nothing is sent any more."""
+        """Whether the pool is closed; a closed pool sends nothing."""
 
     @property
     def limits(self) -> Limits:
-        """What a call and a region may take."""
+        """The limits of a call and of a region."""
         return self._limits
 
     async def exchange(
@@ -147,39 +150,39 @@ class SessionPool:
         tenant: Hashable = None,
         data: Secret | None = None,
     ) -> Response:
-        """Send one request and return the whole answer, whatever its status.
+        """Send one request and return the complete answer, whatever its status.
 
         Args:
             method: the HTTP method.
-            url: the address, already percent-encoded.
-            headers: all headers that matter.
-            region: the region whose limits hold, or `iam` and the like for the cloud's own services.
-            account: whose proxies and TLS settings hold.
-            call: the call that it belongs to. What cannot be sent before its deadline is refused at once;
-                the deadline itself is not waited for.
-            tenant: whom a 429 of the service is about.
-            data: the body to send; a secret, as the only one that is sent holds the API key.
+            url: the address, percent-encoded.
+            headers: all headers of the request except `Accept-Encoding`.
+            region: the region whose limits apply; `iam`, `search` or `catalog` for the cloud's own services.
+            account: the account whose proxies and TLS settings are used.
+            call: the state of the call that the request belongs to. A request that cannot be sent before the
+                call's deadline is refused at once. This method does not end itself at the deadline.
+            tenant: the key of the rate limit: a 429 slows down the region's requests with the same key.
+            data: the body to POST; a secret, because it may hold the API key.
 
         Raises:
-            TransportError: no complete answer came.
-            AccountError: the address is plain http outside this machine.
+            QRBackendsError: no complete answer arrived, or the request was not sent.
+            AccountError: the address is plain http to another machine.
             ClientClosed: the pool is closed.
             WrongEventLoop: the pool belongs to another event loop.
         """
         self.check()
         target = URL(url, encoded=True)
-        session, queue = self._road(region, target)
+        session, queue = self._region_of(region, target)
         about = target.raw_path_qs if method == "GET" else None
         proxy = None if target.scheme == "http" else self._proxy(account, target)
         async with Slot(queue, tenant, call.deadline, about, call.sent > 0) as slot:
-            if self.closed:  # while this one waited for its slot
+            if self.closed:  # it was closed while this request waited for its slot
                 raise ClientClosed("the client is closed")
             call.sent += 1
-            patience = asyncio.timeout(self._patience)
+            header_timeout = asyncio.timeout(self._header_timeout)
             failure: QRBackendsError
             try:
                 async with (
-                    patience,
+                    header_timeout,
                     session.request(
                         method,
                         target,
@@ -190,24 +193,25 @@ class SessionPool:
                         ssl=account.verify,
                     ) as response,
                 ):
-                    patience.reschedule(None)  # from here on the body's own limits hold
+                    header_timeout.reschedule(None)  # the headers are here; `_read` limits the body
                     answer = Response(response.status, response.headers, await self._read(response))
                 logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(answer.body))
                 queue.answered(slot, answer.status, retry_after(answer.headers))
                 return answer
-            except TransportError as error:  # our own timeouts are OSErrors, too
+            except TransportError as error:  # before OSError: our own timeouts are OSErrors, too
                 failure = error
             except UnicodeError:
                 failure = ConnectError("no connection: no host can have the name in this address")
             except (aiohttp.ClientError, OSError) as error:
-                late = patience.expired()
+                late = header_timeout.expired()
                 failure = (
                     ReadTimeout("the answer's headers did not come in time")
                     if late
                     else self._translated(error)
                 )
             queue.failed(slot, failure, own=_is_own(failure, proxy))
-        # Raised out here: aiohttp's errors hold the request's headers, and with them the token.
+        # Raised outside `except`: aiohttp's error holds the request's headers, among them the token, and must
+        # not become the context of ours.
         raise failure
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -223,22 +227,22 @@ class SessionPool:
         return body.finish()
 
     def stats(self) -> tuple[RegionStats, ...]:
-        """Return what was sent to each region until now, in the order in which they were first asked."""
-        return tuple(road.queue.stats() for road in self._roads.values())
+        """Return the counts of the requests to each region, in the order of the first requests."""
+        return tuple(region.queue.stats() for region in self._regions.values())
 
     async def aclose(self) -> None:
-        """Close every connection; who still waits for an answer gets `ClientClosed`.
+        """Close every connection; calls that are in flight end with `ClientClosed`.
 
         Raises:
             WrongEventLoop: the pool belongs to another event loop.
         """
         self.check_loop()
         self.closed = True
-        roads, self._roads = self._roads, {}
-        for road in roads.values():
-            road.queue.close()
-        # Tasks of their own, so that each is closed even if whoever closes the pool is cancelled.
-        closing = [asyncio.create_task(road.session.close()) for road in roads.values()]
+        regions, self._regions = self._regions, {}
+        for region in regions.values():
+            region.queue.close()
+        # One task for each session, so that all are closed even if this task is cancelled.
+        closing = [asyncio.create_task(region.session.close()) for region in regions.values()]
         if closing:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(closing, timeout=_CLOSING)
@@ -253,14 +257,14 @@ class SessionPool:
         await self.aclose()
 
     def check(self) -> None:
-        """Raise `ClientClosed` if the pool is closed, and `WrongEventLoop` if it belongs to another one."""
+        """Raise `ClientClosed` if the pool is closed, `WrongEventLoop` if it belongs to another loop."""
         if self.closed:
             raise ClientClosed("the client is closed")
         if asyncio.get_running_loop() is not self._loop:
             self.check_loop()
 
     def check_loop(self) -> None:
-        """Raise `WrongEventLoop` if the pool belongs to another event loop than the one that runs."""
+        """Raise `WrongEventLoop` if the pool belongs to another event loop than the running one."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -269,22 +273,23 @@ class SessionPool:
                 "the client belongs to the event loop in which it was first used; make one for each loop"
             )
 
-    def _road(self, name: str, url: URL) -> _Road:
+    def _region_of(self, name: str, url: URL) -> _Region:
+        """Return the region's session and queue for the origin of an address; open them at the first use."""
         origin = f"{url.scheme}://{url.raw_authority}"
-        road = self._roads.get((name, origin))
-        if road is None:
+        region = self._regions.get((name, origin))
+        if region is None:
             if not self._allow_http and is_plain_http(origin):
                 raise AccountError(
                     f"{origin} is plain http to another machine, where credentials would be sent in the "
                     "clear; use https, or say allow_http=True"
                 )
-            road = self._roads[name, origin] = self._open(name)
-        return road
+            region = self._regions[name, origin] = self._open(name)
+        return region
 
-    def _open(self, name: str) -> _Road:
+    def _open(self, name: str) -> _Region:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
-            cookie_jar=aiohttp.DummyCookieJar(),  # tenants share the session
+            cookie_jar=aiohttp.DummyCookieJar(),  # tenants share the session, but no cookies
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=self._limits.connect, sock_read=self._limits.read
             ),
@@ -292,16 +297,16 @@ class SessionPool:
             headers={"Accept-Encoding": ACCEPT_ENCODING},
             trust_env=False,
         )
-        # What is sent again is decided and counted in one place, which is not here; aiohttp has no public
-        # name for this, and its own test client sets it, too.
+        # `RetryState` decides and counts what is sent again, so aiohttp must not retry by itself. There is no
+        # public name for this switch; aiohttp's own test client sets it, too.
         session._retry_connection = False
         circuit = CircuitBreaker(name, self._limits.failures, self._limits.rest)
-        return _Road(session, RequestQueue(name, self._limits.per_region, circuit))
+        return _Region(session, RequestQueue(name, self._limits.per_region, circuit))
 
     def _proxy(self, account: Account, url: URL) -> str | None:
-        """Return the proxy for an https address, the account's or the environment's, as requests does.
+        """Return the proxy for an https address, or None. The rules are those of the library `requests`.
 
-        Plain http, and with it everything on this machine, never goes through one.
+        The account's proxies come first, then those of the environment. Plain http never uses a proxy.
         """
         proxies: Mapping[str, str] = account.proxies
         if not proxies and self._trust_env:
@@ -312,7 +317,7 @@ class SessionPool:
         return next((proxies[key] for key in candidates if key in proxies), None)
 
     def _translated(self, error: Exception) -> QRBackendsError:
-        """Return our error for aiohttp's; of its text only what the operating system said is kept."""
+        """Return our error for one of aiohttp's; only the operating system's part of its text is kept."""
         if self.closed:
             return ClientClosed("the client was closed during the call")
         match error:
@@ -336,6 +341,6 @@ class SessionPool:
 
 
 def _is_own(failure: QRBackendsError, proxy: str | None) -> bool:
-    """Return whether it is a matter of the account's own settings, and says nothing of the region."""
+    """Return whether the account's TLS settings or proxy may be the cause; the region is not blamed then."""
     to_connect = isinstance(failure, (ConnectError, ConnectTimeout))
     return isinstance(failure, TLSError) or (to_connect and proxy is not None)

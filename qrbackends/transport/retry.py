@@ -8,24 +8,25 @@ from typing import Final
 from ..errors import Attempt, CircuitOpen, ConnectionLost, HeldBack, QRBackendsError
 from .throttle import MAX_HOLD
 
-_ABSURD: Final = 1e308  # seconds
+_MOST: Final = 1e308  # seconds; less than infinity
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a request is sent, and how long is waited in between.
+    """How often a request is sent, and how long the pauses between its attempts are.
 
-    Connect errors, timeouts, damaged bodies, bodies that are not JSON, 429, 500, 502, 503, 504 and 520 to 524
-    are tried again, all within the call's one deadline. Before the n-th repetition a random time from 0 to
-    `base * 2**(n - 1)` seconds passes, at most `cap`: "full jitter", after M. Brooker, "Exponential Backoff
-    And Jitter" (AWS Architecture Blog, 2015). What a 429 or 503 says in `Retry-After` is kept besides.
-    A connection that is lost before the answer begins costs no pause the first time, as servers close idle
-    ones at any moment (RFC 9112, section 9.3.1).
+    A request is sent again after connect errors, timeouts, damaged bodies, bodies that are not JSON, and the
+    statuses 429, 500, 502, 503, 504 and 520 to 524. All attempts share the call's one deadline. The pause
+    before the n-th repetition is a random time from 0 to `base * 2**(n - 1)` seconds, at most `cap`: "full
+    jitter", after M. Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). The
+    `Retry-After` of a 429 or 503 is respected in addition. The first time that a connection is lost before
+    the answer begins, there is no pause: servers close idle connections at any moment (RFC 9112, section
+    9.3.1).
 
     Args:
         attempts: how many requests one call sends at most; 1 for no repetition.
-        base: seconds, as above.
-        cap: seconds, as above.
+        base: the longest pause before the first repetition, in seconds.
+        cap: the longest pause of all, in seconds.
 
     Raises:
         ValueError: `attempts` is not a whole number greater than zero, or a time is negative or not finite.
@@ -40,18 +41,18 @@ class RetryPolicy:
             raise ValueError("attempts has to be a whole number, 1 or more")
         for name in ("base", "cap"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _ABSURD:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MOST:
                 raise ValueError(f"{name} has to be a number of seconds, 0 or more")
 
 
 @dataclass(slots=True)
 class RetryState:
-    """What one call's requests came to so far.
+    """The requests that one call has sent so far, and their failures.
 
     Args:
-        policy: what is tried again.
+        policy: which failures are tried again, and how often.
         began: when the call began, in the event loop's time.
-        deadline: returns when it has to end; that may change, as others who have longer may join it.
+        deadline: returns when the call has to end; the time moves when a caller with a later deadline joins.
         draw: gives random numbers from 0 to 1.
 
     Attributes:
@@ -74,12 +75,12 @@ class RetryState:
         self.history.append(self._attempt(error, now))
 
     def pause_after(self, error: QRBackendsError, now: float) -> float:
-        """Note that a request failed, or was not sent, and return the seconds to wait before the next.
+        """Note that a request failed, or was not sent; return the seconds to wait before the next one.
 
         Raises:
-            QRBackendsError: there is no next attempt; the last real failure of this call.
+            QRBackendsError: there is no next attempt; this is the last failure of a request that was sent.
         """
-        if isinstance(error, (CircuitOpen, HeldBack)):  # nothing was sent
+        if isinstance(error, (CircuitOpen, HeldBack)):  # nothing was sent; a first request does not wait
             if self.last is None or not self._is_worth_waiting(error, now):
                 raise self.failure(error, now)
             return error.retry_after or 0.0
@@ -88,16 +89,16 @@ class RetryState:
             raise self.failure(error, now)
         if isinstance(error, ConnectionLost) and self.sent == 1:
             return 0.0
-        exponent = min(self.sent - 1, 60)  # beyond which floats gain nothing
+        exponent = min(self.sent - 1, 60)  # the power stays a finite float
         pause = self.draw() * min(self.policy.cap, self.policy.base * 2.0**exponent)
         if now + max(pause, min(getattr(error, "retry_after", None) or 0.0, MAX_HOLD)) >= self.deadline():
             raise self.failure(error, now)
         return pause
 
     def failure(self, error: QRBackendsError, now: float) -> QRBackendsError:
-        """Return what to raise: the last real failure with its history, or `error` where there was none.
+        """Return the error to raise: the last failure of a request that was sent, or `error` if none failed.
 
-        A request that is still under way ended with `error`.
+        Its history is filled in. If a request is still in flight, `error` counts as its failure.
         """
         real = self.last or error
         history = [*self.history]
@@ -111,6 +112,6 @@ class RetryState:
         return Attempt(now - self.began, f"{type(error).__name__}: {error.message}")
 
     def _is_worth_waiting(self, refusal: CircuitOpen | HeldBack, now: float) -> bool:
-        """Return whether to wait for a region that rests; a call that has just begun is not kept waiting."""
+        """Return whether to wait until the region's open circuit lets requests pass again."""
         wait = refusal.retry_after or 0.0
         return isinstance(refusal, CircuitOpen) and wait <= self.policy.cap and now + wait < self.deadline()

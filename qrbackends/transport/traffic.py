@@ -1,4 +1,4 @@
-"""What went over the wire, counted. No I/O."""
+"""Counts of the requests to a region: their outcomes and durations. No I/O."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -10,21 +10,22 @@ from msgspec import Struct
 CircuitState: TypeAlias = Literal["closed", "open", "probing"]
 
 BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds, in seconds, of the classes of `RegionStats.durations`; there is one more without a bound."""
+"""Upper bounds, in seconds, of the buckets of `RegionStats.durations`; the last bucket has no bound."""
 
 
 class RegionStats(Struct, frozen=True):
-    """What was sent to one region.
+    """The requests that were sent to one region.
 
     Attributes:
-        region: its name, such as `us-east`; `iam` and the like for the cloud's own services.
-        outcomes: how many requests ended with what: a status such as `200`, the name of an error such as
-            `ReadTimeout`, or `abandoned` where nobody waited any more.
-        retries: how many of them repeated another.
-        durations: how many took how long: one number for each of `traffic.BOUNDS`, and one for the rest.
-        seconds: how long they took together.
-        circuit: `open` while the region is left alone as it kept failing, `probing` while one request finds
-            out whether it recovered.
+        region: its name, such as `us-east`; `iam`, `search` and `catalog` are the cloud's own services.
+        outcomes: the number of requests by outcome: a status such as `200`, the name of an error such as
+            `ReadTimeout`, or `abandoned` if all callers left before the answer came.
+        retries: how many of the requests repeated another one.
+        durations: the number of requests by duration: one number for each of `traffic.BOUNDS`, and one for
+            longer requests.
+        seconds: the sum of all durations.
+        circuit: the state of the circuit breaker. `closed`: all requests pass; `open`: none passes, because
+            the region failed too often; `probing`: one request tests whether it works again.
     """
 
     region: str
@@ -55,7 +56,7 @@ class Traffic:
         Args:
             outcome: its status, or the name of its error.
             seconds: how long it took.
-            repeated: whether it repeated another.
+            repeated: whether it repeated another request.
         """
         self._outcomes[outcome] += 1
         self._durations[bisect_left(BOUNDS, seconds)] += 1
@@ -63,6 +64,6 @@ class Traffic:
         self._retries += repeated
 
     def stats(self, region: str, circuit: CircuitState) -> RegionStats:
-        """Return what was counted until now."""
+        """Return the counts until now."""
         durations = tuple(self._durations)
         return RegionStats(region, dict(self._outcomes), self._retries, durations, self._seconds, circuit)

@@ -335,7 +335,7 @@ async def test_every_session_is_closed_however_often_the_closing_is_cancelled() 
         p = SessionPool()
         await get(p, one)
         await get(p, other)
-        sessions = [road.session for road in p._roads.values()]
+        sessions = [region.session for region in p._regions.values()]
         closing = asyncio.create_task(p.aclose())
         await anyio.lowlevel.checkpoint()
         closing.cancel()
