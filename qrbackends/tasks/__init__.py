@@ -1,4 +1,4 @@
-"""Work shared between tasks: single flights, deadlines, and asking many things at once.
+"""Concurrency: single flights, the deadlines of calls, and bounded fan-out.
 
 It knows nothing of HTTP and nothing of IBM.
 Start with `flight`.

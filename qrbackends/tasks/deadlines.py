@@ -1,4 +1,4 @@
-"""One client's calls: each with a deadline, and all of them over when the client is closed."""
+"""One client's calls: each one has a deadline, and closing the client ends all of them."""
 
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ import anyio
 from ..errors import ClientClosed, InvalidRequest, Timeout, WrongEventLoop
 
 Seconds: TypeAlias = float | None
-"""A number of seconds; None for the usual one."""
+"""A number of seconds; None for the default."""
 
 
 class Closable(Protocol):
-    """What calls go through."""
+    """Something that can be closed, such as a `SessionPool`."""
 
     @property
     def closed(self) -> bool:
-        """Whether nothing can go through it any more."""
+        """Whether it is closed."""
         ...
 
 
@@ -27,49 +27,48 @@ class Calls:
     """The calls of one client.
 
     Args:
-        total: seconds that a call may take unless it says otherwise.
-        way: what the calls go through; once it is closed, there are no more.
+        total: seconds that a call may take by default.
+        pool: the pool that sends the calls' requests; once it is closed, no call can begin.
     """
 
-    def __init__(self, total: float, way: Closable) -> None:
+    def __init__(self, total: float, pool: Closable) -> None:
         self._total = total
-        self._way = way
+        self._pool = pool
         self._loop: AbstractEventLoop | None = None
         self._scopes: set[anyio.CancelScope] = set()
         self._closed = False
 
     @property
     def closed(self) -> bool:
-        """Whether there are no more calls."""
-        return self._closed or self._way.closed
+        """Whether the client or its pool is closed, so that no call can begin."""
+        return self._closed or self._pool.closed
 
     def deadline(self, timeout: Seconds = None) -> float:
         """Return when a call that begins now has to end, in the event loop's time.
 
         Args:
-            timeout: seconds that it may take; left out, the usual time.
+            timeout: seconds that the call may take; None for the default.
 
         Raises:
-            InvalidRequest: it is no number greater than zero.
+            InvalidRequest: `timeout` is not a number greater than zero.
         """
         if timeout is None:
             return get_running_loop().time() + self._total
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
             raise InvalidRequest("timeout has to be a number of seconds greater than zero")
-        return anyio.current_time() + (
-            timeout if timeout < 1e300 else inf
-        )  # integers may be larger than floats
+        seconds = timeout if timeout < 1e300 else inf  # an integer may be too large for a float
+        return anyio.current_time() + seconds
 
     @contextmanager
     def call(self, deadline: float | None = None) -> Iterator[None]:
-        """Bound what runs inside by a deadline, and end it when the client is closed.
+        """Cancel the code inside at a deadline, or when the client is closed.
 
         Args:
-            deadline: in the event loop's time; left out, the usual time from now.
+            deadline: in the event loop's time; None for the default time from now.
 
         Raises:
             Timeout: the deadline passed.
-            ClientClosed: the client is closed, or was meanwhile.
+            ClientClosed: the client was closed, before or during the call.
             WrongEventLoop: the client belongs to another event loop.
         """
         self.check()
@@ -87,14 +86,14 @@ class Calls:
             raise Timeout(f"no answer within {max(0.0, until - began):.3g} s")
 
     def check(self) -> None:
-        """Raise `ClientClosed` if the client is closed, and `WrongEventLoop` in another loop than its own."""
-        if self._closed or self._way.closed:
+        """Raise `ClientClosed` if the client is closed, `WrongEventLoop` if it belongs to another loop."""
+        if self._closed or self._pool.closed:
             raise ClientClosed("the client is closed")
         if get_running_loop() is not self._loop:
             self.check_loop()
 
     def check_loop(self) -> None:
-        """Raise `WrongEventLoop` in another event loop than the one in which the first call was made."""
+        """Raise `WrongEventLoop` in another event loop than that of the client's first call."""
         loop = get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -104,7 +103,7 @@ class Calls:
             )
 
     def end(self) -> None:
-        """End all calls, whose callers get `ClientClosed`, and let no other begin."""
+        """End all calls, whose callers get `ClientClosed`; no other call can begin."""
         self._closed = True
         for scope in tuple(self._scopes):
             scope.cancel()

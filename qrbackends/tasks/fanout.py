@@ -1,4 +1,4 @@
-"""Bounded fan-out: asking many things at once, and never leaving a task behind."""
+"""Bounded fan-out: many questions asked concurrently; every task has ended when the call returns."""
 
 import asyncio
 import inspect
@@ -16,20 +16,20 @@ T = TypeVar("T")
 async def as_answered(
     groups: Iterable[Iterable[Q]], ask: Callable[[Q], Coroutine[Any, Any, T]], limit: int
 ) -> AsyncGenerator[tuple[Q, T], None]:
-    """Yield each question with its answer, in the order in which the answers come.
+    """Yield each question with its answer, in the order in which the answers arrive.
 
-    Of each group at most `limit` questions are under way or wait to be taken, so that memory stays the same
-    however many there are, and no group waits for another.
+    At most `limit` questions of each group have a task or an answer that was not yielded yet. So memory does
+    not grow with the number of questions, and no group waits for another.
 
     Args:
         groups: the questions, such as one group for each region.
-        ask: answers one question. What it raises is raised here.
-        limit: of each group.
+        ask: returns the answer to one question. Its errors are raised here.
+        limit: how many questions of each group are asked at a time.
 
     Raises:
-        BaseException: the first failure, once all other questions are cancelled and have ended.
+        BaseException: the first failure; all other tasks are cancelled and have ended before it is raised.
     """
-    # Plain tasks, which the `finally` ends: nothing of anyio may be held open across a yield.
+    # Plain tasks, which `finally` ends: anyio's task groups and scopes must not stay open across a yield.
     under_way: dict[asyncio.Task[T], tuple[Q, Iterable[Q]]] = {}
     ended: asyncio.Queue[asyncio.Task[T]] = asyncio.Queue()
 
@@ -52,10 +52,10 @@ async def as_answered(
 
 
 async def answers(questions: Iterable[Q], ask: Callable[[Q], Coroutine[Any, Any, T]], limit: int) -> list[T]:
-    """Return the answer to each question, in the order of the questions, asking at most `limit` at a time.
+    """Return the answer to each question, in the order of the questions; ask at most `limit` at a time.
 
     Raises:
-        BaseException: the first failure, once all other questions are cancelled and have ended.
+        BaseException: the first failure; all other tasks are cancelled and have ended before it is raised.
     """
 
     async def numbered(question: tuple[int, Q]) -> T:
@@ -69,14 +69,14 @@ async def answers(questions: Iterable[Q], ask: Callable[[Q], Coroutine[Any, Any,
 
 
 async def together(*asked: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Return what a few coroutines return, run at once.
+    """Run a few coroutines concurrently, and return their results in the same order.
 
     Raises:
-        BaseException: the first failure, once the others are cancelled and have ended.
+        BaseException: the first failure; the others are cancelled and have ended before it is raised.
     """
     return await answers(asked, awaited, len(asked))
 
 
 async def awaited(answer: Any) -> Any:
-    """Return an answer that a plain or an async function of the caller gave."""
+    """Return the result of a caller's function, which may be plain or async: await it if it is awaitable."""
     return await answer if inspect.isawaitable(answer) else answer

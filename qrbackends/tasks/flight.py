@@ -1,4 +1,4 @@
-"""Single flight: one piece of work for all who ask for the same thing at once."""
+"""Single flight: concurrent callers who ask for the same key share one piece of work."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterable
@@ -14,59 +14,62 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Flight(Generic[T]):
-    """Work that is under way for one key.
+    """The work for one key, while it runs.
 
     Attributes:
-        until: the deadline of whoever waits longest, in the event loop's time. The work may try for so long.
-        explain: returns what to raise for a caller whose own deadline has passed, given the `Timeout` and the
-            time; the work may know more than that there is no answer yet.
+        until: the latest deadline of all callers, in the event loop's time; the work may go on until then.
+        explain: returns the error for a caller whose own deadline has passed, given the `Timeout` and the
+            time. The work replaces it if it can give a better reason, such as the last failed request.
+        task: the task that runs the work.
+        waiting: a future for each caller; it is resolved when the work ends or the caller's deadline passes.
+        wanted: whether the work goes on although no caller waits.
     """
 
     until: float
     explain: Callable[[QRBackendsError, float], QRBackendsError] = field(default=lambda error, now: error)
     task: asyncio.Task[T] = field(init=False)
     waiting: set[asyncio.Future[None]] = field(default_factory=set)
-    wanted: bool = False  # whether it goes on although nobody waits
+    wanted: bool = False
 
     def deadline(self) -> float:
-        """Return when the work has to end, as far as is known now: another caller may have longer."""
+        """Return when the work has to end; a caller with a later deadline may still join."""
         return self.until
 
 
 Work: TypeAlias = Callable[[Flight[T]], Coroutine[Any, Any, T]]
-"""Begins the work of a flight."""
+"""A function that begins the work of a flight."""
 
 
 class Flights(Generic[T]):
-    """Callers who ask for the same key while work on it is under way share its outcome.
+    """The flights by key: a caller who asks for a key while work on it runs shares the result.
 
-    A flight has no deadline of its own: it is as patient as whoever waits longest. Each caller leaves at
-    their own deadline, and the last to leave stops the work. It runs in a context of its own, so that no
-    caller's context variables or cancel scopes reach it.
+    The work has no deadline of its own; it may go on until the latest deadline of its callers. Each caller
+    leaves at their own deadline, and the work is cancelled when the last caller leaves. It runs in a new
+    context, so that no caller's context variables or cancel scopes affect it.
     """
 
     def __init__(self) -> None:
         self.under_way: dict[Hashable, Flight[T]] = {}
-        """The flights that callers may join, by key; read only."""
+        """The flights that callers may join, by key; other modules only read it."""
         self._tasks: set[asyncio.Task[T]] = set()
         self.closed = False
 
     async def join(self, key: Hashable, work: Work[T], until: float = inf) -> T:
-        """Return what `work` returns, beginning it unless it is under way for this key.
+        """Return the result of `work`; begin it unless work for this key already runs.
 
         Args:
-            key: what the work is about.
-            work: begins it.
-            until: when to give up, in the event loop's time.
+            key: identifies the work.
+            work: begins the work.
+            until: the caller's deadline, in the event loop's time.
 
         Raises:
-            Timeout: it did not end in time.
-            ClientClosed: the flights were closed, before or meanwhile.
-            QRBackendsError: what the work raised; each caller gets an instance of their own.
+            Timeout: the work did not end before the deadline.
+            ClientClosed: the flights were closed, before or during the call.
+            QRBackendsError: the work raised it; each caller gets an instance of their own.
         """
         flight = self.under_way.get(key) or self._start(key, work, until)
         flight.until = max(flight.until, until)
-        # A future per caller: a thousand who wait cost a fraction of what `asyncio.wait` takes.
+        # A future per caller: for a thousand callers that is much cheaper than `asyncio.wait`.
         loop = asyncio.get_running_loop()
         began = loop.time()
         waiter = loop.create_future()
@@ -86,11 +89,11 @@ class Flights(Generic[T]):
         raise flight.explain(late, loop.time()).again()
 
     def begin(self, key: Hashable, work: Work[T], until: float = inf) -> asyncio.Task[T]:
-        """Begin `work` in the background, unless it is under way, and return its task; callers may join it.
+        """Begin `work` in the background, unless work for this key already runs; return its task.
 
-        It goes on however many callers join and leave, until `until`, in the event loop's time; then it is
-        stopped unless a caller waits. Its failure reaches those who ask for it, and nobody else: `work`
-        itself logs what has to be known.
+        Callers may join the work. Until `until`, in the event loop's time, it goes on even when all callers
+        have left; after that it is cancelled unless a caller waits. An error is raised only in those callers
+        and in the task; `work` itself has to log it.
         """
         flight = self.under_way.get(key) or self._start(key, work, until)
         flight.until = max(flight.until, until)
@@ -106,7 +109,7 @@ class Flights(Generic[T]):
             self._stop(key, flight)
 
     def _stop(self, key: Hashable, flight: Flight[T]) -> None:
-        self.under_way.pop(key, None)  # nobody joins what is being stopped
+        self.under_way.pop(key, None)  # so that no caller joins a flight that is being cancelled
         flight.task.cancel()
 
     def _start(self, key: Hashable, work: Work[T], until: float) -> Flight[T]:
@@ -116,21 +119,21 @@ class Flights(Generic[T]):
         flight.task = asyncio.get_running_loop().create_task(work(flight), context=Context())
         self._tasks.add(flight.task)
 
-        def landed(task: asyncio.Task[T]) -> None:
+        def ended(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
             if self.under_way.get(key) is flight:
                 del self.under_way[key]
             if not task.cancelled():
-                task.exception()  # seen, even where every caller has left
+                task.exception()  # marks it as retrieved, even if every caller has left
             for waiter in flight.waiting:
                 if not waiter.done():
                     waiter.set_result(None)
 
-        flight.task.add_done_callback(landed)
+        flight.task.add_done_callback(ended)
         return flight
 
     async def aclose(self) -> None:
-        """Stop all work; callers get `ClientClosed`."""
+        """Cancel all work, and wait until it has ended; callers get `ClientClosed`."""
         self.closed = True
         await stopped(self._tasks)
 
@@ -141,26 +144,27 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 async def stopped(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they have ended; their outcomes are nobody's any more."""
+    """Cancel tasks and wait until they have ended; their results and errors are dropped."""
     ending = set(tasks)
     for task in ending:
         task.cancel()
-        task.add_done_callback(_seen)
+        task.add_done_callback(_retrieve)
     if ending:
         await asyncio.wait(ending)
 
 
-def _seen(task: asyncio.Task[Any]) -> None:
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Mark a task's error as retrieved, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()
 
 
 def outcome(task: asyncio.Task[T]) -> T:
-    """Return what a task that has ended returned, or raise an error of the caller's own.
+    """Return the result of a task that has ended.
 
     Raises:
-        ClientClosed: it was cancelled.
-        QRBackendsError: what it raised.
+        ClientClosed: the task was cancelled.
+        QRBackendsError: the task raised it; the caller gets an instance of their own.
     """
     if task.cancelled():
         raise ClientClosed("the client was closed during the call")
