@@ -1,5 +1,5 @@
-"""The requests of the Backends API and their answers as values: paths, headers, structs and errors.
+"""The requests of the Backends API as values, their headers, and answers decoded to structs or errors.
 
-It does no I/O and knows neither sessions nor caches.
-Start with `requests`, where an endpoint is added; `answers` turns bytes into structs or errors.
+It does no I/O, and knows nothing of sessions and caches.
+Start with `requests`, which defines the five endpoints; `answers` decodes bodies.
 """

@@ -1,4 +1,4 @@
-"""Answers as structs, or as the errors that they are. No I/O."""
+"""Answers decoded to structs; error answers become exceptions. No I/O."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
@@ -23,36 +23,36 @@ from ..models import BackendDefaults
 from .headers import retry_after
 from .requests import ANSWER_TYPES, Request
 
-_MAX_TEXT = 200  # how much of an offending body an error shows
-_MAX_SAID = 1000  # how much of the service's own words an error keeps
+_MAX_TEXT = 200  # characters of a wrong body that an error shows
+_MAX_MESSAGE = 1000  # characters of the service's message that an error keeps
 
 
 def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> Any:
-    """Return the answer to `request` as its struct: `request.type`.
+    """Return the answer to `request` as a `request.type`.
 
     Args:
-        request: what was asked.
+        request: the request that was sent.
         status: the HTTP status.
         headers: the answer's headers; a case-insensitive mapping.
         body: the whole body, decompressed.
 
     Raises:
-        ResponseError: the status is not 200; of the class that belongs to it.
+        ResponseError: the status is not 200; its subclass depends on the status.
         RedirectRefused: the status is a redirect.
-        DecodeError: the body is not UTF-8 JSON, or not of the contract's type; it names the JSON path.
+        DecodeError: the body is not UTF-8 JSON, or not of the contract's type; the error names the JSON path.
     """
     if status != 200:
         _raise_for(request, status, headers, body)
     try:
-        # msgspec skips the text of unknown fields without looking at it.
+        # msgspec does not check the UTF-8 of unknown fields.
         if not body.isascii():
             body.decode()
         return _DECODERS[request.resource](body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        problem = _malformed(body) or _misfit(str(error), body)
+        problem = _malformed(body) or _mismatch(str(error), body)
     except RecursionError:
         problem = DecodeError("the body is nested too deeply", text=_show(body))
-    # Raised out here, so that no cause or context of it holds the body.
+    # Raised outside `except`, so that the error's context does not hold the body.
     raise problem.about(backend=request.backend_id)
 
 
@@ -104,7 +104,7 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
 
 
 def error_for(status: int, message: str, headers: Mapping[str, str]) -> ResponseError:
-    """Return the error of the class that belongs to `status`, with what `Retry-After` says."""
+    """Return an error of the class for `status`, with the seconds of `Retry-After`."""
     error_type = _ERRORS.get(status, ServerError if 500 <= status < 600 else ResponseError)
     error = error_type(message, status)
     error.retry_after = retry_after(headers)
@@ -112,7 +112,7 @@ def error_for(status: int, message: str, headers: Mapping[str, str]) -> Response
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    """Return the object in an error's body, or an empty one: gateways send HTML, or anything else."""
+    """Return the JSON object in an error's body, or an empty one: gateways send HTML or anything else."""
     try:
         return _any_object.decode(body)
     except (ValueError, RecursionError):
@@ -120,7 +120,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _text(sent: dict[str, Any], name: str) -> str | None:
-    """Return a text of an error's body, or None if it is missing or no text."""
+    """Return a field of an error's body as text; None if it is missing, or neither text nor a number."""
     value = sent.get(name)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
@@ -129,16 +129,16 @@ def _text(sent: dict[str, Any], name: str) -> str | None:
     return printable(value)
 
 
-def printable(said: str) -> str:
-    """Return somebody else's words, fit for terminals and logs: at most 1,000 characters, none that acts."""
-    return "".join(char if char.isprintable() else " " for char in said[:_MAX_SAID])
+def printable(text: str) -> str:
+    """Return a text of the service, safe for terminals and logs: cut, and without control characters."""
+    return "".join(char if char.isprintable() else " " for char in text[:_MAX_MESSAGE])
 
 
 # --- bodies that do not decode
 
 
 def is_json(body: bytes) -> bool:
-    """Return whether a body is JSON at all; one that is not was damaged on its way."""
+    """Return whether a body is well-formed JSON; otherwise it was damaged in transfer."""
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
     except ValueError:
@@ -149,7 +149,7 @@ def is_json(body: bytes) -> bool:
 
 
 def _malformed(body: bytes) -> DecodeError | None:
-    """Return the error of a body that is not JSON at all; None if it is, and has the wrong shape only."""
+    """Return the error for a body that is not well-formed JSON, or None if the body is well-formed."""
     try:
         body.decode()
         msgspec.json.decode(body, type=msgspec.Raw)
@@ -164,10 +164,11 @@ def _malformed(body: bytes) -> DecodeError | None:
     return DecodeError(f"the body is damaged: {problem}", text=_show(body), malformed=True)
 
 
-def _misfit(problem: str, body: bytes) -> DecodeError:
+def _mismatch(problem: str, body: bytes) -> DecodeError:
+    """Return the error for a body of the wrong type, from msgspec's message, which ends with a JSON path."""
     what, _, path = problem.partition(" - at ")
     path = path.strip("`") or "$"
-    what, _, field = what.partition(" in ")  # from our own check of open objects
+    what, _, field = what.partition(" in ")  # from our own check in `models.json_object`
     path = f"{path}.{field}" if field else path
     return DecodeError(f"{what} at {path}", path=path, text=_at(body, path))
 
@@ -187,7 +188,11 @@ def _at(body: bytes, path: str) -> str:
 
 
 def _steps(path: str) -> list[str | int]:
-    """Split msgspec's JSON path, such as `$.qubits[3][0].value`; `[...]`, any key, ends the search."""
+    """Return the steps of msgspec's JSON path, such as `$.qubits[3][0].value`.
+
+    Raises:
+        ValueError: a step is `[...]`, which stands for any key of a mapping.
+    """
     steps: list[str | int] = []
     for part in path.removeprefix("$").removeprefix(".").replace("[", ".[").split("."):
         if part.startswith("[") and part.endswith("]"):

@@ -1,4 +1,4 @@
-"""The headers of requests, and what those of answers say. No I/O."""
+"""The headers of requests, and the dates and times in the headers of answers. No I/O."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,14 +15,14 @@ _MAX_RETRY_AFTER = 86400.0  # seconds
 
 
 class Headers(dict[str, str]):
-    """Headers whose repr, which debuggers and crash reports print, does not show the credential."""
+    """Headers whose repr hides the credential, because debuggers and crash reports print it."""
 
     def __repr__(self) -> str:
         return repr({name: "***" if name == "Authorization" else self[name] for name in self})
 
 
 def headers(authorization: Secret, crn: str, api_version: str = API_VERSION) -> Headers:
-    """Return the headers of a call; `authorization` is the whole value, scheme included."""
+    """Return a request's headers; `authorization` is the whole value of its header, such as `Bearer …`."""
     return Headers(
         {
             "Authorization": authorization.reveal(),
@@ -35,11 +35,11 @@ def headers(authorization: Secret, crn: str, api_version: str = API_VERSION) -> 
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for, or None where there is none to be read.
+    """Return the seconds that a `Retry-After` header asks for; None if it is missing or cannot be read.
 
-    Both forms of RFC 9110, section 10.2.3, are known: seconds, and an HTTP date, which is counted from
-    the answer's own `Date` where it has one, as the two clocks may differ. More than a day is taken for a
-    day.
+    Both forms of RFC 9110, section 10.2.3, are read: seconds, and an HTTP date. A date is counted from the
+    answer's own `Date` header if there is one, because our clock may differ from the service's. The result
+    is at most one day.
     """
     value = headers.get("Retry-After", "").strip()
     if not value:
@@ -54,7 +54,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def http_date(text: str) -> datetime | None:
-    """Return the instant of an HTTP date, or None where it is none."""
+    """Return the instant of an HTTP date in UTC, or None if the text is not an HTTP date."""
     try:
         when = parsedate_to_datetime(text)
         return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
 """The five requests of the Backends API as values. No I/O.
 
-A `Request` says *what is asked*: it knows its path, its query and the type of its answer, and it is frozen
-and hashable, so that the same value can say what is cached.
+A `Request` knows its path, its query and the type of its answer. It is frozen and hashable, so that it can be
+a part of a cache key.
 """
 
 import re
@@ -26,7 +26,7 @@ from ..models import (
 )
 
 API_VERSION: Final = "2026-04-15"
-"""The `IBM-API-Version` that the official client sends, and that these structs were written against."""
+"""The `IBM-API-Version` that the official client sends, and whose contract the structs follow."""
 
 Resource: TypeAlias = Literal["backends", "configuration", "properties", "status", "defaults"]
 
@@ -45,28 +45,31 @@ ANSWER_TYPES: Final[dict[str, type[Any]]] = {
 """The struct of each resource's answer."""
 
 
-_NOT_OF: Final[dict[str, tuple[str, ...]]] = {
+_UNUSED: Final[dict[str, tuple[str, ...]]] = {
     "backends": ("backend_id", "calibration_id", "updated_before"),
     "configuration": ("fields", "updated_before"),
     "properties": ("fields",),
     "status": ("fields", "calibration_id", "updated_before"),
     "defaults": ("fields", "calibration_id", "updated_before"),
 }
-"""The fields of a `Request` that make no sense for a resource."""
+"""The fields of a `Request` that a resource does not take."""
 
 
 class Request(Struct, frozen=True, dict=True):
-    """One question to the Backends API. Equal questions are equal values, however they are spelled.
+    """One request to the Backends API.
+
+    Requests are equal if they ask for the same: instants are converted to UTC, and `fields` is sorted.
 
     Args:
-        resource: what is asked for.
-        backend_id: the backend's name; absent for `backends` only.
+        resource: the kind of document.
+        backend_id: the backend's name; None for `backends` only.
         calibration_id: a named variant of the backend; for `configuration` and `properties`.
-        updated_before: an instant; the newest calibration before it is asked for; for `properties`.
-        fields: optional fields to send; for `backends`: `wait_time_seconds`. Kept as a sorted tuple.
+        updated_before: an instant: ask for the newest calibration before it; for `properties`.
+        fields: the optional fields that the answer shall contain, such as `wait_time_seconds`; for
+            `backends`.
 
     Raises:
-        InvalidRequest: an argument is malformed, or is not one of this resource's.
+        InvalidRequest: an argument is malformed, or the resource does not take it.
     """
 
     resource: Resource
@@ -80,12 +83,12 @@ class Request(Struct, frozen=True, dict=True):
             raise InvalidRequest(f"no resource {self.resource!r:.80}; there are {', '.join(ANSWER_TYPES)}")
         if self.fields != ():
             force_setattr(self, "fields", _field_names(self.fields))
-        for name in _NOT_OF[self.resource]:
+        for name in _UNUSED[self.resource]:
             if getattr(self, name) not in (None, ()):
                 raise InvalidRequest(f"{self.resource} takes no {name}")
         if self.resource != "backends":
             _check_text("a backend's name", self.backend_id, _MAX_ID)
-            if self.backend_id in (".", ".."):  # URL parsers take even %2e%2e for a step up
+            if self.backend_id in (".", ".."):  # URL parsers read even %2e%2e as the parent
                 raise InvalidRequest(f"{self.backend_id!r} cannot be a backend's name")
         if self.calibration_id is not None:
             _check_text("a calibration_id", self.calibration_id, _MAX_CALIBRATION_ID)
@@ -94,7 +97,7 @@ class Request(Struct, frozen=True, dict=True):
 
     @cached_property
     def target(self) -> str:
-        """Path and query below the base address, percent-encoded; the id is one segment of it."""
+        """Path and query after the base address, percent-encoded; the backend's name is one segment."""
         if self.backend_id is None:
             path = "/backends"
         else:
@@ -104,7 +107,7 @@ class Request(Struct, frozen=True, dict=True):
 
     @property
     def query(self) -> dict[str, str]:
-        """The query's parameters, not encoded."""
+        """The parameters of the query, not encoded."""
         query = {}
         if self.fields:
             query["fields"] = ",".join(self.fields)
@@ -121,7 +124,7 @@ class Request(Struct, frozen=True, dict=True):
 
 
 def request_of(target: str) -> Request | None:
-    """Return the request whose `target` this is, or None where it is none's."""
+    """Return the request that has this `target`, or None if there is none."""
     path, _, query = target.partition("?")
     try:
         parameters = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
