@@ -1,5 +1,5 @@
-"""What is known already: answers in memory, what is fresh, and the tier that workers share.
+"""The cache of answers: the memory tier, the shared tier, how long answers are fresh, and their renewal.
 
-It knows no fleet: every entry is one answer of one instance.
-Start with `cache`; how long answers are fresh is in `policy`, what is done with an entry in `decision`.
+It knows nothing of the fleet: every entry is one answer of one instance.
+Start with `cache`; `policy` says how long answers are used, `decision` what to do with an entry.
 """

@@ -1,4 +1,4 @@
-"""One client's cache: what memory has is given at once; what it has not is asked once for all who wait."""
+"""One client's cache: answers from memory at once; otherwise one request for all concurrent callers."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ from .tracing import span
 
 logger = logging.getLogger("qrbackends.cache")
 
-_RENEWALS = 32  # in the background at a time; what finds no place is renewed at a later question
+_RENEWALS = 32  # in the background at a time; further entries are renewed when they are next asked for
 
 
 class _Counts(Struct):
@@ -40,14 +40,14 @@ class _Counts(Struct):
 
 
 class Cache:
-    """Memory, the tier that workers share, and the service behind them, as one client sees them.
+    """The cache of one client: memory first, then the shared tier, then the service.
 
     Args:
         calls: the client's calls.
         policy: how long answers may be used.
         memory: the memory tier.
-        loader: fills it.
-            shared: the tier that workers share, for statistics.
+        loader: fetches answers from the shared tier or the service into memory.
+        shared: the shared tier, for statistics; None if there is none.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class Cache:
         self._shared = shared
         self._flights: Flights[Found] = Flights()
         self._renewals: dict[Key, asyncio.Task[Found]] = {}
-        self._failing: set[str] = set()  # scopes, while renewals in them fail
+        self._failing: set[str] = set()  # ids of scopes whose last renewal failed
         self._counts = {resource: _Counts() for resource in get_args(Resource)}
 
     def look(
         self, request: Request, scope: Scope, refresh: bool = False, max_age: float | None = None
     ) -> Entry | None:
-        """Return what memory has, or None where a caller has to `ask`. It takes no turn of the event loop.
+        """Return the entry in memory, or None if the caller has to `ask`. Nothing is awaited.
 
-        An answer that is due is renewed in the background.
+        A stale entry may be returned; it is then renewed in the background.
 
         Raises:
-            NotFound: the service said so a moment ago.
+            NotFound: the service answered with a 404 a moment ago.
         """
         now = self._memory.clock()
         entry = self._memory.get((scope.id, request), now)
@@ -108,22 +108,22 @@ class Cache:
         max_age: float | None = None,
         kept: bool = True,
     ) -> Found:
-        """Return the answer of the shared tier or the service; where they fail, an old one that may stand in.
+        """Return the answer of the shared tier or the service; if both fail, an old one that is allowed.
 
-        Callers who ask for the same at once share one request.
+        Concurrent callers with equal requests share one fetch.
 
         Args:
-            request: what to ask.
-            scope: whom, and with whose rights.
-            deadline: when to give up, in the event loop's time; left out, after the usual time.
-            refresh: ask the service in any case.
-            max_age: seconds since the service gave the answer; decides instead of the policy, and during
-                an outage, too.
-            kept: whether memory keeps the answer; one that is wanted only once leaves the room to others.
+            request: the request.
+            scope: the instance to ask, and the credential to use.
+            deadline: the caller's deadline, in the event loop's time; None for the default.
+            refresh: whether to ask the service in any case.
+            max_age: the largest age of the answer in seconds, counted from when the service gave it. It
+                replaces the policy, during an outage, too.
+            kept: whether memory keeps the answer; answers that are needed once take no room from others.
 
         Raises:
-            QRBackendsError: there is no answer, and none that may stand in; each caller gets an instance of
-                their own.
+            QRBackendsError: there is neither a new answer nor an old one that is allowed; each caller gets an
+                instance of their own.
         """
         oldest = None if max_age is None else self._memory.clock() - max_age
         question = Question(request, scope, (scope.id, request), refresh, oldest, kept)
@@ -134,7 +134,7 @@ class Cache:
                 found = await self._joined(question, until)
             except QRBackendsError as error:
                 question.name(error)
-                found = self._instead(question, error)
+                found = self._fallback(question, error)
             noted["qrbackends.source"] = found.source
             return found
 
@@ -148,10 +148,12 @@ class Cache:
         max_age: float | None = None,
         kept: bool = True,
     ) -> Fetched[Any]:
-        """Return the answer from wherever it is, with its age and source; the arguments are those of `ask`.
+        """Return the answer of memory, the shared tier or the service, with its age and source.
+
+        The arguments are those of `ask`.
 
         Raises:
-            QRBackendsError: there is no answer, and none that may stand in.
+            QRBackendsError: there is neither a new answer nor an old one that is allowed.
         """
         self._calls.check()
         entry = self.look(request, scope, refresh, max_age)
@@ -164,19 +166,18 @@ class Cache:
         return Fetched(entry.value, age, source, fresh_for)
 
     async def invalidate(self, matches: Callable[[Request], bool]) -> int:
-        """Remove what matches from memory and the shared tier.
+        """Remove the answers to matching requests from memory and the shared tier.
 
-        Answers that are being fetched for such questions now are kept nowhere, and whoever asks from now on
-        does not get them.
+        Matching answers that are being fetched now are not kept, and later callers do not get them.
 
         Returns:
-            How many entries there were in memory.
+            The number of entries that were removed from memory.
         """
         self._calls.check()
         return await self._loader.remove_all(matches)
 
     def stats(self) -> CacheStats:
-        """Return what it did until now."""
+        """Return the counts until now."""
         per_resource = {
             resource: ResourceStats(**asdict(counts)) for resource, counts in self._counts.items()
         }
@@ -189,16 +190,16 @@ class Cache:
         )
 
     async def aclose(self) -> None:
-        """Stop what is under way; its callers get `ClientClosed`."""
+        """Cancel all fetches; their callers get `ClientClosed`."""
         await self._flights.aclose()
 
     async def _joined(self, question: Question, until: float) -> Found:
-        """Join flights, or begin one, until an answer is young enough."""
+        """Join a flight, or begin one, until an answer is young enough for the question."""
         counted, under_way = False, self._flights.under_way
         while True:
             epoch = self._memory.epoch(question.key)
             if question.refresh and (epoch, True) not in under_way:
-                epoch = self._memory.new_epoch(question.key)  # what was asked before is not kept over this
+                epoch = self._memory.new_epoch(question.key)  # answers to earlier requests are not kept
             flight = self._flight(epoch, question.refresh)
             if not counted:
                 counted = True
@@ -212,11 +213,11 @@ class Cache:
                 return found
 
     def _flight(self, epoch: Epoch, refresh: bool = False) -> tuple[Epoch, bool]:
-        """Return the key of the flight to join or begin: a refresh serves those who do not insist, too."""
+        """Return the key of the flight to join or begin; callers without `refresh` join a refresh, too."""
         return (epoch, refresh or (epoch, True) in self._flights.under_way)
 
-    def _instead(self, question: Question, error: QRBackendsError) -> Found:
-        """Return what stands in for an answer that did not come, or raise why it did not."""
+    def _fallback(self, question: Question, error: QRBackendsError) -> Found:
+        """Return the entry to use after a failed fetch, or raise the fetch's error."""
         entry, now = self._memory.get(question.key), self._memory.clock()
         insists = question.refresh or question.oldest is not None
         action = on_failure(entry, now, self._policy, error, insists=insists)
@@ -228,7 +229,7 @@ class Cache:
         self._counts[question.request.resource].stale += 1
         return Found(entry, "stale")
 
-    # --- renewing in the background
+    # --- renewals in the background
 
     def _renew(self, question: Question) -> None:
         key = question.key

@@ -1,4 +1,4 @@
-"""What to do with a cache entry: pure functions of entry, instant, policy, question and failure.
+"""Decisions about a cache entry: pure functions of entry, time, policy, question and error.
 
 The rules follow RFC 9111, sections 4.2 (freshness) and 4.2.4 (serving stale), and RFC 5861
 (stale-while-revalidate, stale-if-error).
@@ -21,23 +21,23 @@ from .policy import CachePolicy
 class Action(Enum):
     """What to do for a caller."""
 
-    SERVE = "give the entry: it is fresh, or as young as the caller wants it"
-    SERVE_STALE = "give the entry although it is not fresh any more"
-    SERVE_AND_RENEW = "give the entry although it is not fresh any more, and ask in the background"
-    FAIL = "raise the error: the entry's own, or the one that just happened"
-    ASK = "ask the shared tier or the service, and wait"
+    SERVE = "return the entry: it is fresh, or young enough for the caller"
+    SERVE_STALE = "return the entry although it is stale"
+    SERVE_AND_RENEW = "return the entry although it is stale, and fetch a new one in the background"
+    FAIL = "raise an error: that of a negative entry, or that of the fetch"
+    ASK = "ask the shared tier or the service, and wait for the answer"
 
 
 class Loss(Enum):
-    """What a failure makes worthless, in memory and in the shared tier."""
+    """Which entries an error makes invalid, in memory and in the shared tier."""
 
-    NOTHING = "entries stay"
-    ANSWER = "the entry of the question: it would hide what the service says now"
-    SCOPE = "all entries of the instance: the credential may not read them any more"
+    NOTHING = "no entry"
+    ANSWER = "the entry of the question: the service now answers with an error"
+    SCOPE = "all entries of the instance: the credential must not read them any more"
     ACCOUNT = "all entries of the account: its key was refused"
 
 
-# A member by its class costs as much as the whole decision on CPython 3.11.
+# Module-level names, as `Action.SERVE` costs as much as the whole decision on CPython 3.11.
 SERVE, SERVE_STALE, SERVE_AND_RENEW, FAIL, ASK = Action
 
 
@@ -51,11 +51,11 @@ def on_question(
     """Return what to do when a caller asks.
 
     Args:
-        entry: what memory has, or None.
-        now: the memory's clock.
+        entry: the entry in memory, or None.
+        now: the time by the memory's clock.
         policy: how long answers may be used.
-        refresh: whether the service has to be asked in any case.
-        oldest: when the service has to have given the answer at the earliest; decides instead of the policy.
+        refresh: whether to ask the service in any case.
+        oldest: the time before which the answer is too old; it replaces the policy. None: the policy holds.
     """
     if entry is None or refresh:
         return ASK
@@ -67,7 +67,7 @@ def on_question(
         return ASK
     if entry.retry_at is None:
         return SERVE_AND_RENEW if now < entry.fresh_until + policy.stale_while_revalidate else ASK
-    # While the service fails, only the first caller waits to learn that it still does.
+    # The last renewal failed: no caller waits for the next one, which begins in the background.
     if now >= entry.fresh_until + policy.grace:
         return ASK
     return SERVE_STALE if now < entry.retry_at else SERVE_AND_RENEW
@@ -76,24 +76,24 @@ def on_question(
 def on_failure(
     entry: Entry | None, now: float, policy: CachePolicy, error: QRBackendsError, *, insists: bool = False
 ) -> Action:
-    """Return what to do for a caller for whom the service was asked in vain.
+    """Return what to do for a caller after the fetch for it failed.
 
     Args:
-        entry: what memory has now, or None.
-        now: the memory's clock.
+        entry: the entry in memory now, or None.
+        now: the time by the memory's clock.
         policy: how long answers may be used.
-        error: what happened.
-        insists: whether the caller wants no old answer: a refresh, or `max_age`.
+        error: the error of the fetch.
+        insists: whether the caller takes no old answer, because of `refresh` or `max_age`.
     """
     if insists or not error.outage or entry is None or entry.negative:
         return FAIL
-    if now < entry.fresh_until:  # another answer came meanwhile
+    if now < entry.fresh_until:  # another fetch has brought an answer meanwhile
         return SERVE
     return SERVE_STALE if now < entry.fresh_until + policy.stale_if_error else FAIL
 
 
 def loss(error: QRBackendsError) -> Loss:
-    """Return what a failure makes worthless. After a 404 the negative entry has taken the old one's place."""
+    """Return which entries an error makes invalid; none for a 404, whose entry replaces the old one."""
     if isinstance(error, (Unauthorized, Forbidden)):
         return Loss.SCOPE
     if isinstance(error, AuthenticationFailed):

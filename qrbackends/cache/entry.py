@@ -1,4 +1,4 @@
-"""Answers as the cache holds and gives them."""
+"""Answers as the cache keeps and returns them."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -11,16 +11,16 @@ Source = Literal["memory", "shared", "origin", "stale"]
 
 
 class Entry(Struct, eq=False):
-    """An answer, and how long it may be used. Instants are those of the memory's clock.
+    """An answer, and how long it may be used. All times are those of the memory's clock.
 
     Attributes:
-        value: the answer, or the `NotFound` where the service has none.
-        stored_at: when the service gave it.
-        fresh_until: until when it is as good as a new one.
-        expires: until when it is kept at all.
-        size: the bytes that it takes.
-        negative: whether the value is an error.
-        retry_at: None, or where the service failed since: when it may be asked again in the background.
+        value: the answer, or a `NotFound` if the service answered with a 404.
+        stored_at: when the service gave the answer.
+        fresh_until: when the answer becomes stale.
+        expires: when the entry can no longer be used, and is removed.
+        size: the bytes that the entry takes in memory.
+        negative: whether the value is a `NotFound`.
+        retry_at: when the next renewal may begin, if the last one failed; otherwise None.
     """
 
     value: Any
@@ -33,21 +33,21 @@ class Entry(Struct, eq=False):
 
 
 class Found(Struct, frozen=True):
-    """An entry, and where it was found."""
+    """An entry, and which tier or service it came from."""
 
     entry: Entry
     source: Source
 
 
 class Fetched(Struct, Generic[T], frozen=True):
-    """An answer, and where it came from.
+    """An answer, its age, and where it came from.
 
     Attributes:
         value: the answer.
-        age: seconds since the service gave it.
-        source: `memory`; `shared`, the store that workers share; `origin`, the service itself; or `stale`,
-            from memory though it is not fresh any more.
-        fresh_for: seconds for which it stays fresh; 0 for what is not, or is never kept.
+        age: seconds since the service gave the answer.
+        source: `memory`; `shared`, the store that workers share; `origin`, the service; or `stale`, an entry
+            in memory that is not fresh.
+        fresh_for: seconds for which the answer stays fresh; 0 if it is stale or never kept.
     """
 
     value: T
@@ -57,4 +57,4 @@ class Fetched(Struct, Generic[T], frozen=True):
 
 
 Fetch: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
-"""`Client.fetch`, or a function like it: takes the request, and some of its keyword arguments."""
+"""`Client.fetch`, or a function that takes a request and some of the same keyword arguments."""

@@ -1,4 +1,4 @@
-"""How memory is filled, from the shared tier or from the service, and how both tiers are emptied."""
+"""The loader: fetches answers from the shared tier or the service, and removes them from both tiers."""
 
 import random
 from collections.abc import Callable, Iterable
@@ -22,22 +22,22 @@ from .memory import Epoch, Key, Memory
 from .policy import CachePolicy, is_settled
 from .stores.sealed import LEASE, Lease, Shared
 
-_LEADERS = 2  # other workers whose answers are waited for, where they end without one
+_LEADERS = 2  # after so many other workers have fetched without an answer for us, we ask the service
 RETRY_AFTER: Final = 1.0
-"""Seconds before the service is asked anew for what it has just failed to give."""
+"""Seconds between a failed fetch and the next one, while an old answer is used."""
 
-_NEGATIVE_SIZE = 4096  # bytes: an error and its texts
+_NEGATIVE_SIZE = 4096  # bytes that a `NotFound` and its texts take
 
 
 class Question(Struct, frozen=True):
-    """What is asked.
+    """A request together with what the caller wants of its answer.
 
     Attributes:
-        request: what to ask.
-        scope: whom, and with whose rights.
-        key: the key of the answer in memory.
-        refresh: whether the service is asked in any case.
-        oldest: when the service has to have given the answer at the earliest, by the memory's clock; or None.
+        request: the request.
+        scope: the instance to ask, and the credential to use.
+        key: the cache key of the answer.
+        refresh: whether to ask the service in any case.
+        oldest: the time, by the memory's clock, before which the answer is too old; None for any age.
         kept: whether memory keeps the answer.
     """
 
@@ -49,12 +49,12 @@ class Question(Struct, frozen=True):
     kept: bool = True
 
     def name(self, error: QRBackendsError) -> None:
-        """Fill in of whom and what an error is."""
+        """Fill in the region, instance and backend of an error."""
         error.about(region=self.scope.region, instance=self.scope.crn, backend=self.request.backend_id)
 
 
 class _Answered(NamedTuple):
-    """The service's answer, and for how many seconds others may have it; None if it is for nobody else."""
+    """The service's answer, and the seconds that it is fresh in the shared tier; None: it is not shared."""
 
     entry: Entry
     body: bytes
@@ -62,16 +62,16 @@ class _Answered(NamedTuple):
 
 
 class Loader:
-    """Fills one client's memory.
+    """Fetches the answers of one client into memory.
 
     Args:
-        origin: the account's way to the service.
+        origin: asks the service.
         policy: how long answers may be used.
         memory: the memory tier.
-        scopes: returns the scopes of the account's instances, as they are known now.
-        shared: the tier that workers share, or None.
-        now: the time, which decides what is well in the past.
-        draw: gives random numbers from 0 to 1.
+        scopes: returns the scopes of the account's instances that are known now.
+        shared: the shared tier, or None.
+        now: returns the time, which decides whether an answer about the past is settled.
+        draw: returns random numbers from 0 to 1.
     """
 
     def __init__(
@@ -98,27 +98,27 @@ class Loader:
         """Return the answer of the shared tier or of the service, and keep it in memory.
 
         Args:
-            question: what is asked.
-            epoch: in which it is asked.
-            flight: for whom; it knows for how long it is worth trying.
+            question: the question.
+            epoch: the epoch of its key when it was asked; if it is over, the answer is not kept.
+            flight: the flight that runs this method; it holds the latest deadline of its callers.
 
         Raises:
-            QRBackendsError: there is none.
+            QRBackendsError: neither gave an answer.
         """
         try:
             if self._shared is not None and self._freshness(question.request):
-                return await self._through(self._shared, question, epoch, flight)
+                return await self._load_shared(self._shared, question, epoch, flight)
             return Found((await self._from_origin(question, epoch, flight)).entry, "origin")
         except QRBackendsError as error:
-            await self._drop(question, error)
+            await self._remove_after(question, error)
             raise
 
     async def remove_all(self, matches: Callable[[Request], bool]) -> int:
-        """Remove what matches of all the account's instances; return how many entries memory had."""
+        """Remove matching answers of all the account's instances; return how many entries memory had."""
         return await self.remove(self._scopes(), matches)
 
     async def remove(self, scopes: Iterable[Scope], matches: Callable[[Request], bool]) -> int:
-        """Remove what matches from both tiers; return how many entries there were in memory."""
+        """Remove matching answers of some instances from both tiers; return how many memory had."""
         emptied = list(scopes)
         ids = [scope.id for scope in emptied]
         removed = self._memory.remove(ids, matches)
@@ -127,11 +127,11 @@ class Loader:
                 asked = {name: request_of(name) for name in await self._shared.names(scope)}
                 gone = [name for name, request in asked.items() if request is None or matches(request)]
                 await self._shared.delete(scope, gone)
-            self._memory.remove(ids, matches)  # what was read from the shared tier meanwhile
+            self._memory.remove(ids, matches)  # answers that came from the shared tier meanwhile
         return removed
 
-    async def _drop(self, question: Question, error: QRBackendsError) -> None:
-        """Remove what a failure makes worthless; after an outage, note when it is worth asking again."""
+    async def _remove_after(self, question: Question, error: QRBackendsError) -> None:
+        """Remove the entries that an error makes invalid; after an outage, note when to ask again."""
         match loss(error):
             case Loss.ACCOUNT:
                 await self.remove_all(_everything)
@@ -158,12 +158,12 @@ class Loader:
             question.name(error)
             now = self._memory.clock()
             until = now + self._policy.negative
-            # An instance without a traceback, whose frames would keep the body and the credential.
+            # A copy has no traceback, whose frames would keep the body and the credential alive.
             self._memory.put(epoch, Entry(error.again(), now, until, until, _NEGATIVE_SIZE, negative=True))
             await self._delete_shared(question)
             raise
         request = question.request
-        # Whether the past is past is a matter of the service's clock, not of ours.
+        # The service's clock decides whether an answer about the past is settled; ours may be wrong.
         past = request.updated_before is not None
         date = (http_date(answer.date) or self._now()) if past else None
         freshness = self._policy.freshness(request, date)
@@ -184,10 +184,10 @@ class Loader:
 
     # --- from the shared tier
 
-    async def _through(
+    async def _load_shared(
         self, shared: Shared, question: Question, epoch: Epoch, flight: Flight[Found]
     ) -> Found:
-        """Let one worker ask for all, and take what it brings."""
+        """Return the answer of the shared tier; if it has none, one worker fetches and the others wait."""
         name = question.request.target
         failed = 0
         while True:
@@ -201,16 +201,16 @@ class Loader:
             began = anyio.current_time()
             if not await shared.wait(question.scope, name):
                 break
-            failed += anyio.current_time() - began < LEASE  # a slow one that lives has not failed
-        # Nobody can tell, or those who led had no answer for us: everybody asks, rather than one by one.
+            failed += anyio.current_time() - began < LEASE  # a worker that renews its lease has not failed
+        # The store does not work, or other workers' fetches brought no answer for us: all ask concurrently.
         return Found((await self._from_origin(question, epoch, flight)).entry, "origin")
 
     async def _lead(
         self, shared: Shared, lease: Lease, question: Question, epoch: Epoch, flight: Flight[Found]
     ) -> Found:
-        """Ask for all workers."""
+        """Fetch the answer for all workers, and put it into the shared tier."""
         try:
-            # Another worker may have answered between the look and the lease.
+            # Another worker may have stored an answer before this one got the lease.
             if not question.refresh and (entry := await self._from_shared(shared, question, epoch)):
                 return Found(entry, "shared")
             answered = await self._from_origin(question, epoch, flight)
@@ -221,16 +221,16 @@ class Loader:
             await lease.release()
 
     async def _from_shared(self, shared: Shared, question: Question, epoch: Epoch) -> Entry | None:
-        """Return the stored answer, if it is good enough; memory keeps what is not fresh for outages."""
+        """Return the stored answer if it is young enough; memory keeps it in any case, for outages."""
         stored = await shared.get(question.scope, question.request.target)
         if stored is None:
             return None
         known = self._memory.get(question.key)
-        if known is not None and known.stored_at >= self._memory.clock() - stored.age:  # it is as young
+        if known is not None and known.stored_at >= self._memory.clock() - stored.age:  # not older
             return known if self._is_good(known, question) else None
         try:
             value = decoded(question.request, question.scope, Response(200, {}, stored.body))
-        except QRBackendsError:  # written by another version of this package
+        except QRBackendsError:  # another version of this package stored it
             return None
         # A stored answer about an instant of the past was settled when it was stored.
         past = question.request.updated_before is not None

@@ -1,4 +1,4 @@
-"""The memory tier: decoded answers, bounded by the bytes that they take. No I/O."""
+"""The memory tier: decoded answers, limited by the bytes that they take. No I/O."""
 
 import time
 from collections import OrderedDict
@@ -14,32 +14,34 @@ from ..protocol.requests import Request
 from .entry import Entry
 
 Key: TypeAlias = tuple[str, Request]
-"""A scope's id, and what was asked in it."""
+"""The cache key: the id of a scope, and a request."""
 
 MAX_BYTES = 256 * 2**20
+"""The default limit of a memory in bytes."""
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Epoch:
-    """The time of a key between two invalidations: an answer asked for before one is not stored after it."""
+    """The time of a key between two invalidations; an answer is kept only if its epoch is not over."""
 
     key: Key
     over: bool = False
 
 
 class Memory:
-    """Answers of any number of clients. When there is no room, the least recently used ones are evicted.
+    """The entries of any number of clients. When it is full, the least recently used entries are evicted.
 
-    Nobody reads what their own credential could not read: every entry belongs to a scope. Like its clients,
-    it belongs to one event loop.
+    Each entry belongs to a scope, so that a client reads only entries that its own credential may read. A
+    memory belongs to one event loop, as its clients do.
 
     Args:
-        max_bytes: what all entries may take together, with their indices.
-        share: the part of it that the entries of one scope may take, so that no scope evicts all others.
-        clock: seconds; any steady clock.
+        max_bytes: the bytes that all entries may take together, with their indices.
+        share: the part of `max_bytes` that the entries of one scope may take, so that no scope evicts all
+            others.
+        clock: returns the time in seconds; a monotonic clock.
 
     Raises:
-        ValueError: `max_bytes` is negative, or `share` not above 0 and at most 1.
+        ValueError: `max_bytes` is not an integer of 0 or more, or `share` is not above 0 and at most 1.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Memory:
 
     @property
     def bytes(self) -> int:
-        """The bytes that the entries take."""
+        """The bytes that all entries take."""
         self._entries.expire()
         return int(self._entries.currsize)
 
@@ -69,7 +71,7 @@ class Memory:
         return self._entries.evictions
 
     def get(self, key: Key, now: float | None = None) -> Entry | None:
-        """Return the entry of a key, be it fresh or not, or None; `now` spares a look at the clock."""
+        """Return the entry of a key, fresh or stale, or None; `now`, if given, is the time of the clock."""
         recent = self._entries.recent
         entry = recent.get(key)
         if entry is None or entry.expires <= (self.clock() if now is None else now):
@@ -78,25 +80,25 @@ class Memory:
         return entry
 
     def put(self, epoch: Epoch, entry: Entry) -> None:
-        """Keep an entry, unless its epoch is over, or it is larger than one may be."""
+        """Keep an entry, unless its epoch is over or it is larger than a scope's share."""
         if epoch.over:
             return
         key = epoch.key
-        with self._entries.timer as now:  # one instant for all of it: nothing expires half-way
+        with self._entries.timer as now:  # the clock stands still inside, so that nothing expires meanwhile
             self._entries.pop(key, None)
             if entry.size <= self._share and now < entry.expires:
                 self._entries.make_room(key[0], self._share - entry.size)
                 self._entries[key] = entry
 
     def epoch(self, key: Key) -> Epoch:
-        """Return the epoch that all who ask now share until the key is invalidated."""
+        """Return the current epoch of a key; it is the same until the key is invalidated."""
         epoch = self._epochs.get(key)
         if epoch is None:
             epoch = self._epochs[key] = Epoch(key)
         return epoch
 
     def new_epoch(self, key: Key) -> Epoch:
-        """Begin a new epoch, and return it; answers asked for before are not kept."""
+        """Begin a new epoch of a key, and return it; answers to earlier requests are not kept."""
         old = self._epochs.get(key)
         if old is not None:
             old.over = True
@@ -106,7 +108,7 @@ class Memory:
     def remove(self, scopes: Iterable[str], matches: Callable[[Request], bool]) -> int:
         """Remove the matching entries of some scopes, and return how many there were.
 
-        Answers that are being fetched for such questions now are not kept either.
+        Matching answers that are being fetched now are not kept either.
         """
         wanted = set(scopes)
         for key, epoch in list(self._epochs.items()):
@@ -121,11 +123,11 @@ class Memory:
 
 
 class _Entries(TLRUCache[Key, Entry]):
-    """cachetools' cache, with the order of use kept here: by one look-up and one move for each use.
+    """A `TLRUCache` that keeps the order of use in a dict of its own, which makes `get` cheaper.
 
     Attributes:
         recent: the entries, the least recently used one first.
-        evictions: how many were evicted.
+        evictions: how many entries were evicted.
     """
 
     def __init__(self, max_bytes: int, clock: Callable[[], float]) -> None:
@@ -135,7 +137,7 @@ class _Entries(TLRUCache[Key, Entry]):
         self._bytes: dict[str, int] = {}  # by scope
 
     def make_room(self, scope: str, limit: int) -> None:
-        """Evict a scope's least recently used entries until its others take no more than `limit` bytes."""
+        """Evict a scope's least recently used entries until the rest take at most `limit` bytes."""
         if self._bytes.get(scope, 0) > limit:
             self.expire()
         while self._bytes.get(scope, 0) > limit:

@@ -8,33 +8,35 @@ from typing import Final
 from ..protocol.requests import Request
 from .memory import MAX_BYTES
 
-_SETTLED: Final = 3600.0  # seconds after which nothing is added to the past any more
+_SETTLED: Final = 3600.0  # seconds; about an older instant, the service's answer does not change any more
 
 
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
     """How long answers are used, in seconds, and how much memory they may take.
 
-    A freshness of 0 means that such an answer is never kept; callers at the same time still share it.
+    An answer is fresh for some time, and stale afterwards. An answer whose freshness is 0 is never kept, but
+    concurrent callers still share it.
 
     Args:
-        backends: freshness of an instance's list, with its states and queues.
+        backends: freshness of an instance's list, which holds the states and queues of its backends.
         configuration: freshness of configurations.
         properties: freshness of calibrations.
         defaults: freshness of pulse-level defaults.
         status: freshness of a single backend's status.
-        history: freshness of calibrations `updated_before` an instant more than an hour ago, which do not
+        history: freshness of calibrations `updated_before` an instant more than an hour ago; they do not
             change any more.
-        stale_while_revalidate: for so long after that an old answer is given at once, while a new one is
-            fetched in the background.
-        stale_if_error: for so long after that an old answer is given when the service fails.
+        stale_while_revalidate: seconds after the end of freshness, during which a stale answer is returned at
+            once while a new one is fetched in the background.
+        stale_if_error: seconds after the end of freshness, during which a stale answer is returned if the
+            service fails.
         negative: freshness of a 404.
-        jitter: the part, from 0 to 1, by which freshness is shortened at random, so that what was fetched
-            together is not fetched together again.
-        max_bytes: what a client's own memory may take. A `Memory` that is shared has its own limit.
+        jitter: the largest part of the freshness, from 0 to 1, by which it is shortened at random; so answers
+            that were fetched together are not renewed together.
+        max_bytes: the limit of a client's own memory in bytes. A shared `Memory` has its own limit.
 
     Raises:
-        ValueError: a number is negative or not finite, or `jitter` is above 1.
+        ValueError: a number is negative or not finite, `jitter` is above 1, or `max_bytes` is not an integer.
     """
 
     backends: float = 30.0
@@ -62,8 +64,8 @@ class CachePolicy:
         """Return the seconds for which the answer to `request` is fresh.
 
         Args:
-            request: what was asked.
-            now: the time, best by the service's own clock; it matters only for `updated_before`.
+            request: the request.
+            now: the time, if possible by the service's clock; it is needed only for `updated_before`.
         """
         if now is not None and is_settled(request, now):
             return self.history
@@ -72,11 +74,11 @@ class CachePolicy:
 
     @property
     def grace(self) -> float:
-        """The seconds for which an answer is kept after it is not fresh any more."""
+        """The seconds for which a stale answer is kept."""
         return max(self.stale_while_revalidate, self.stale_if_error)
 
 
 def is_settled(request: Request, now: datetime) -> bool:
-    """Return whether the answer does not change any more: it is about an instant well in the past."""
+    """Return whether the answer cannot change any more: its `updated_before` is more than an hour ago."""
     before = request.updated_before
     return before is not None and (now - before).total_seconds() > _SETTLED

@@ -1,4 +1,4 @@
-"""What a client's cache did, as values."""
+"""The statistics of a client's cache."""
 
 from msgspec import Struct
 
@@ -7,15 +7,15 @@ from .stores.sealed import StoreStats
 
 
 class ResourceStats(Struct, frozen=True):
-    """What became of the questions about one resource since the client was made.
+    """The number of questions about one resource since the client was made, by their outcome.
 
     Attributes:
-        hits: answered from memory, with something fresh.
-        misses: for which a fetch was begun.
-        coalesced: which shared a fetch that another had begun.
-        stale: answered with something that was not fresh any more.
+        hits: questions that memory answered with a fresh entry.
+        misses: questions that began a fetch.
+        coalesced: questions that shared a fetch that another one had begun.
+        stale: questions that a stale entry answered.
         refreshes: fetches that were begun in the background.
-        failures: those of them that failed.
+        failures: fetches in the background that failed.
     """
 
     hits: int = 0
@@ -27,18 +27,18 @@ class ResourceStats(Struct, frozen=True):
 
 
 class CacheStats(Struct, frozen=True):
-    """What a client's cache did since the client was made, and what its memory holds now.
+    """The counts of a client's cache since the client was made, and the size of its memory now.
 
     Attributes:
-        backends: lists, one for each instance.
-        configuration: configurations.
-        properties: calibrations.
-        status: states of single backends.
-        defaults: pulse-level defaults.
-        entries: answers in memory, those of other clients that share it included.
-        bytes: what they take.
-        evictions: how many had to leave for others.
-        store: what the shared tier did, or None where there is none.
+        backends: counts for lists, one list for each instance.
+        configuration: counts for configurations.
+        properties: counts for calibrations.
+        status: counts for the status of single backends.
+        defaults: counts for pulse-level defaults.
+        entries: the entries in memory, with those of other clients that share it.
+        bytes: the bytes that these entries take.
+        evictions: how many entries were evicted to make room for others.
+        store: the counts of the shared tier, or None if there is none.
     """
 
     backends: ResourceStats
@@ -53,11 +53,11 @@ class CacheStats(Struct, frozen=True):
 
 
 class ClientStats(CacheStats, frozen=True):
-    """What a client did.
+    """The counts of a client: its cache, and the requests of its pool.
 
     Attributes:
-        regions: what was sent to each region, and to IAM and the like, in the order in which they were first
-            asked; with a pool that is shared, what all its clients sent.
+        regions: the requests to each region, and to IAM, Global Search and Global Catalog, in the order of
+            the first requests. A shared pool counts the requests of all its clients.
     """
 
     regions: tuple[RegionStats, ...]

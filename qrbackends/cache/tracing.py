@@ -1,4 +1,4 @@
-"""Spans for OpenTelemetry, where the program uses it. No I/O."""
+"""OpenTelemetry spans, if the program uses OpenTelemetry. No I/O."""
 
 import sys
 from collections.abc import Generator
@@ -9,14 +9,14 @@ from .._version import __version__
 
 
 def span(name: str, **attributes: str | None) -> AbstractContextManager[dict[str, Any]]:
-    """Record what happens inside as a span, and yield a mapping for attributes that are known in the end.
+    """Record the code inside as a span; yield a mapping for attributes that are known only at its end.
 
-    OpenTelemetry is not imported: a program that has not done so has no use for spans. Of an error that is
-    raised only the type is recorded, as `error.type` (OpenTelemetry, "Recording errors").
+    This function does not import OpenTelemetry: without the program's own import there is no span. Of an
+    error, only the type is recorded, as `error.type` (OpenTelemetry, "Recording errors").
 
     Args:
-        name: of the span.
-        attributes: of it, with `_` for `.`; those that are None are left out.
+        name: the name of the span.
+        attributes: the attributes of the span; the first `_` in a name becomes `.`, and None is left out.
     """
     trace = sys.modules.get("opentelemetry.trace")
     return nullcontext({}) if trace is None else _span(trace, name, attributes)

@@ -1,4 +1,4 @@
-"""A hit: what is fresh in memory is given without a request, and without a turn of the event loop."""
+"""A hit: a fresh answer in memory is returned without a request and without awaiting anything."""
 
 from collections.abc import AsyncIterator
 from typing import Any
