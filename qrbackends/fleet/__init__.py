@@ -1,5 +1,5 @@
-"""All backends at once: which instance has which, choosing, snapshots, changes and history.
+"""All backends of an account: the directory, ranking, snapshots, watches, the monitor and histories.
 
-It asks through the client's `fetch` and knows nothing of sockets, tokens or cache entries.
-Start with `directory`, which routes a question to an instance.
+It knows nothing of HTTP, tokens and cache entries: it gets answers from a function `fetch`.
+Start with `directory`, which finds the instance that lists a backend.
 """

@@ -1,4 +1,4 @@
-"""Which instance has which backend."""
+"""The backend directory: which instance lists which backend."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -25,18 +25,20 @@ from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights, outcome
 
 Fetch: TypeAlias = Callable[..., Awaitable[Fetched[BackendsResponse]]]
-"""Asks one instance: takes the request and its scope, and `deadline=`, `refresh=` and `max_age=`."""
+"""Asks one instance: takes a request and a scope, and `deadline=`, `refresh=` and `max_age=`."""
 
 _LIST = Request("backends")
 _AT_ONCE = 256  # instances that are asked for their lists at a time
 
 
 class Directory:
-    """The names in the last known list of each instance, however old, and who asks for a new list.
+    """The names of the backends in each instance's last list, and the fetches of new lists.
+
+    The names of a list are used however old it is; a backend that no list has makes the directory ask anew.
 
     Args:
-        account: whose instances, in order of preference.
-        scopes: the account's scopes.
+        account: the account; its instances are in order of preference.
+        scopes: makes the scopes of the account's instances.
         fetch: asks one instance.
         discovery: looks up the instances of an account that names none.
     """
@@ -53,32 +55,32 @@ class Directory:
         self._routes: dict[str | None, Scope] = {}  # by the backend's name
         self._only: Scope | None = None  # the account's only instance
         self._flights: Flights[Fetched[BackendsResponse]] = Flights()
-        self._lists: dict[str, asyncio.Task[Fetched[BackendsResponse]]] = {}  # under way, by CRN
-        self._draw_routes()
+        self._lists: dict[str, asyncio.Task[Fetched[BackendsResponse]]] = {}  # fetches, by CRN
+        self._update_routes()
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
-        """The scopes of the account's instances, as far as they are known: in order of preference."""
+        """The scopes of the account's instances that are known now, in order of preference."""
         return tuple(self._known.values())
 
     async def instances(self, deadline: float | None = None) -> tuple[Instance, ...]:
-        """Return the account's instances; those of an account that names none are looked up first.
+        """Return the account's instances; if the account names none, look them up first.
 
         Raises:
-            QRBackendsError: they cannot be looked up.
+            QRBackendsError: the instances cannot be looked up.
         """
         if self._discovery is not None:
             self._adopt(await self._discovery.instances(deadline))
         return tuple(scope.instance for scope in self._known.values())
 
     def route(self, request: Request, instance: AnInstance = None) -> Scope | None:
-        """Return whom to ask for a backend; None where that is not known without asking.
+        """Return the scope of the instance to ask for a backend; None if lists have to be fetched first.
 
-        It is the instance that is named, or else the first in the account's order whose last known list has
-        the backend. An account's only instance is taken at once: the service itself says whether it has it.
+        It is `instance`, if given; otherwise the first instance in the account's order whose last list has
+        the backend. An account's only instance is returned whether it lists the backend or not.
 
         Raises:
-            AccountError: `instance` is none of the account's.
+            AccountError: `instance` is not one of the account's.
         """
         if self._discovery is not None:
             found = self._discovery.known()
@@ -90,20 +92,20 @@ class Directory:
         return self._routes.get(request.backend_id) or self._only
 
     async def find(self, request: Request, instance: AnInstance, until: float) -> Scope:
-        """Return whom to ask for a backend, looking up the instances and their lists where need be.
+        """Return the scope of the instance to ask for a backend; look up instances and lists if necessary.
 
         Args:
             request: names the backend.
-            instance: the one to ask; left out, the first in the account's order that lists the backend.
-            until: when to give up, in the event loop's time.
+            instance: the instance to ask; None for the first in the account's order that lists the backend.
+            until: the caller's deadline, in the event loop's time.
 
         Raises:
             NotFound: no instance lists it.
-            InstanceUnavailable: no instance that could be listed has it, but not all could be.
+            InstanceUnavailable: no listed instance has it, and some instances could not be listed.
         """
         try:
             await self.instances(until)
-            # Half of the time at most: the rest is for the question itself.
+            # Lists get at most half of the time; the rest is for the request itself.
             now = anyio.current_time()
             half = now + (until - now) / 2
             return self.route(request, instance) or await self._listing(request.backend_id or "", half)
@@ -120,12 +122,12 @@ class Directory:
         refresh: bool = False,
         max_age: float | None = None,
     ) -> Fetched[BackendList]:
-        """Ask all instances, or the one given, at once, and return their backends.
+        """Ask all instances, or the one given, concurrently, and return their backends.
 
-        Age, source and freshness are those of the oldest part.
+        Age, source and freshness are those of the oldest list.
 
         Raises:
-            QRBackendsError: not one of them could be listed.
+            QRBackendsError: no instance could be listed.
         """
         await self.instances(deadline)
         asked = self.scopes if instance is None else (self._named(instance),)
@@ -139,11 +141,11 @@ class Directory:
         return _merged(await answers(asked, ask, _AT_ONCE))
 
     async def aclose(self) -> None:
-        """Stop asking."""
+        """Cancel the fetches of lists."""
         await self._flights.aclose()
 
     def _named(self, instance: Instance | str) -> Scope:
-        """Return the account's instance of this CRN, or of this name where they were looked up."""
+        """Return the scope of the account's instance with this CRN; or with this name, after a look-up."""
         crn = instance.crn if isinstance(instance, Instance) else instance
         if crn in self._known:
             return self._known[crn]
@@ -153,13 +155,13 @@ class Directory:
         raise AccountError(f"{crn!r:.200} is none of the account's instances")
 
     def _adopt(self, found: Sequence[ServiceInstance]) -> None:
-        """Take the instances that were looked up."""
+        """Replace the known instances by those that were looked up."""
         if found is not self._discovered:
             self._discovered = found
             self._known = {one.instance.crn: self._scopes.of(one.instance) for one in found}
-            self._draw_routes()
+            self._update_routes()
 
-    def _draw_routes(self) -> None:
+    def _update_routes(self) -> None:
         self._routes = {
             name: scope for scope in reversed(self.scopes) for name in self._names.get(scope.crn, ())
         }
@@ -171,7 +173,7 @@ class Directory:
         A backend is in one region: once a list has it, no other region's is waited for. Callers share the
         lists that are under way. A list that takes longer than `until` is not waited for.
         """
-        scopes = self.scopes  # which may be others in a moment
+        scopes = self.scopes  # kept, as a look-up may replace them meanwhile
         tasks = self._begin_lists()
         pending = {tasks[scope.crn] for scope in scopes}
         with anyio.CancelScope(deadline=until):
@@ -199,7 +201,7 @@ class Directory:
 
     def _forget_lists(self, _: object = None) -> None:
         if all(task.done() for task in self._lists.values()):
-            self._lists = {}  # whole lists are the cache's to keep
+            self._lists = {}  # the cache keeps the lists; the tasks are not needed any more
 
     async def _list_in_background(self, scope: Scope, _: Flight[Any]) -> Fetched[BackendsResponse]:
         return await self._ask(_LIST, scope)
@@ -209,21 +211,21 @@ class Directory:
         names = frozenset(device.name for device in listed.value.devices)
         if names != self._names.get(scope.crn):
             self._names[scope.crn] = names
-            self._draw_routes()
+            self._update_routes()
         return listed
 
 
 def _before(scopes: Sequence[Scope], scope: Scope) -> Iterator[Scope]:
-    """Yield the instances of the same region that go before this one."""
+    """Return the instances of the same region that come before this one."""
     earlier = takewhile(lambda one: one is not scope, scopes)
     return (one for one in earlier if one.region == scope.region)
 
 
 def _lists(task: asyncio.Task[Fetched[BackendsResponse]], backend_id: str) -> bool:
-    """Return whether an instance's list has come and has the backend.
+    """Return whether an instance's list has arrived and contains the backend.
 
     Raises:
-        QRBackendsError: it failed for a reason that is the account's or the client's.
+        QRBackendsError: the fetch failed with a final error, such as a refused key.
     """
     if not task.done():
         return False
@@ -238,14 +240,14 @@ def _lists(task: asyncio.Task[Fetched[BackendsResponse]], backend_id: str) -> bo
 def _absence(
     backend_id: str, asked: Sequence[tuple[Scope, asyncio.Task[Fetched[BackendsResponse]]]]
 ) -> QRBackendsError:
-    """Return the error for a backend that no list has: not found, or perhaps in a list that did not come."""
+    """Return `NotFound` for a backend that no list has, or `InstanceUnavailable` if a list is missing."""
     errors: list[QRBackendsError] = []
     for scope, task in asked:
         try:
             if not task.done():
                 raise Timeout("its list takes too long").about(region=scope.region)
             listed = outcome(task)
-            if listed.source == "stale":  # it may have come since
+            if listed.source == "stale":  # the backend may have been added since
                 raise QRBackendsError(f"its list is {listed.age:.0f} s old").about(region=scope.region)
         except QRBackendsError as error:
             errors.append(error)
@@ -269,7 +271,7 @@ def _merged(listings: Sequence[Fetched[BackendsResponse] | QRBackendsError]) -> 
 
 
 def _common(errors: Sequence[QRBackendsError]) -> QRBackendsError:
-    """Return what to raise when every instance failed: their common error, or that all are unavailable."""
+    """Return the error when every instance failed: the first if all have one type, or one that names all."""
     if len({type(error) for error in errors}) == 1:
         return errors[0]
     return InstanceUnavailable(

@@ -1,4 +1,4 @@
-"""Calibrations of the past, in order of time: `updated_before`, walked in many windows at once."""
+"""The history of a backend's calibrations, in order of time, fetched in several windows concurrently."""
 
 import asyncio
 from collections import deque
@@ -22,22 +22,24 @@ from ..models import BackendProperties
 from ..protocol.requests import Request
 from ..tasks.flight import stopped
 
-_WINDOWS = 8  # that are walked at once
-_WANTED = 12  # calibrations in a window: what waits for its turn is held in memory
-_FIRST = timedelta(hours=12)  # a window's length, until it is known how often the device is calibrated
+_WINDOWS = 8  # windows that are fetched at a time
+_WANTED = 12  # calibrations per window; all calibrations of a window are in memory before it is yielded
+_FIRST = timedelta(hours=12)  # the length of the first windows, before the rate of calibrations is known
 _SHORTEST, _LONGEST = timedelta(hours=1), timedelta(days=60)
 _SHORTEST_STEP = timedelta(minutes=1)
-_TRIES = 3  # of a question, each with the client's own repetitions, before a gap is reported
-_RESOLUTION = timedelta(seconds=1)  # of the dates of calibrations
+_TRIES = 3  # calls per calibration, each with the client's own retries, before a gap is reported
+_RESOLUTION = timedelta(seconds=1)  # the resolution of the dates of calibrations
 
 
 class Gap(Struct, frozen=True):
-    """A stretch of time of which nothing is known, as the service failed; it is false, calibrations are true.
+    """A period whose calibrations are unknown, because the service failed.
+
+    `bool(gap)` is False, and `bool` of a calibration is True.
 
     Attributes:
-        since: where it begins.
-        until: where it ends.
-        error: why.
+        since: the beginning of the period.
+        until: the end of the period.
+        error: the error of the service.
     """
 
     since: datetime
@@ -49,13 +51,13 @@ class Gap(Struct, frozen=True):
 
 
 class Window(NamedTuple):
-    """A stretch of time, and all calibrations in it.
+    """A period, and all calibrations in it.
 
     Attributes:
-        since: where it begins, inclusive.
-        until: where it ends, exclusive.
-        calibrations: in order of time.
-        gap: what of it is not known, or None.
+        since: the beginning of the period, inclusive.
+        until: the end of the period, exclusive.
+        calibrations: the calibrations, in order of time.
+        gap: the part of the period whose calibrations are unknown, or None; it is before the calibrations.
     """
 
     since: datetime
@@ -65,24 +67,27 @@ class Window(NamedTuple):
 
 
 class History:
-    """A backend's calibrations in a stretch of time, in order; an async iterable, also by windows.
+    """A backend's calibrations in a period, in order of time: an async iterable.
 
-    The range is cut into windows, each of which is walked backward: the newest calibration before an instant,
-    the newest before that one, and so on; one request for each calibration, and one for each window. Several
-    windows are walked at once. No more is begun than is taken, so that memory stays the same however long
-    the range is. Whoever iterates once more asks anew, for what the shared tier does not have.
+    The period is cut into windows. In each window the calibrations are fetched from the newest to the oldest:
+    the newest before the window's end, the newest before that one, and so on. This takes one request for each
+    calibration, and one more for each window. Several windows are fetched concurrently; the next one begins
+    when one was yielded, so that memory does not grow with the period. A second iteration fetches again
+    everything that the shared tier does not have.
 
     Args:
-        fetch: answers requests.
+        fetch: answers requests, as `Client.fetch` does.
         backend_id: the backend's name.
-        since: where the range begins, inclusive.
-        until: where it ends, exclusive.
-        every: the newest calibration before each of the instants that lie so far apart; left out, all.
+        since: the beginning of the period, inclusive.
+        until: the end of the period, exclusive.
+        every: the interval of samples: fetch only the newest calibration before each of the instants
+            `since + every`, `since + 2 * every`, …, and before `until`. None: fetch all calibrations.
         calibration_id: a named variant of the backend.
-        instance: ask this one.
+        instance: the instance to ask; None for the first that lists the backend.
 
     Raises:
-        InvalidRequest: an instant has no time zone, or the range or `every` makes no sense.
+        InvalidRequest: an instant has no time zone, `since` is not before `until`, or `every` is less than a
+            minute.
     """
 
     def __init__(
@@ -102,24 +107,24 @@ class History:
         self._fetch = fetch
         self._every = every
         self._instance = instance
-        self._inclusive = False
+        self._inclusive = False  # whether the service takes `updated_before` as "at or before"
         self.newest: datetime | None = None
-        """The date of the device's newest calibration, once the first window has come."""
+        """The date of the device's newest calibration; None before the first window was yielded."""
 
     async def __aiter__(self) -> AsyncGenerator[BackendProperties | Gap, None]:
         async with aclosing(self.windows()) as windows:
             async for window in windows:
-                if window.gap is not None:  # it is the older part of what the window holds
+                if window.gap is not None:  # it is before the window's calibrations
                     yield window.gap
                 for one in window.calibrations:
                     yield one
 
     async def windows(self) -> AsyncGenerator[Window, None]:
-        """Yield windows in order of time, one after the other without a break.
+        """Yield the windows in order of time; each begins where the one before it ends.
 
         Raises:
-            NotFound: there is no such backend, or it never was calibrated.
-            AccountError: or another error that asking for something else will not mend.
+            NotFound: there is no such backend, or it was never calibrated.
+            QRBackendsError: the error would be the same for any other instant, such as a refused key.
         """
         found = await self._fetch(self._newest, instance=self._instance, refresh=True)
         self.newest = newest = found.value.last_update_date
@@ -142,13 +147,13 @@ class History:
             await stopped(under_way)
 
     async def _window(self, since: datetime, until: datetime) -> Window:
-        """Return all calibrations from `since` on and before `until`, walking backward."""
+        """Return the calibrations from `since`, inclusive, to `until`, exclusive; fetch the newest first."""
         found: deque[BackendProperties] = deque()
         asked = until
         while asked > since:
             try:
                 one = await self._before(asked)
-            except NotFound:  # there was none before then
+            except NotFound:  # there is no calibration before `asked`
                 break
             except QRBackendsError as error:
                 if ends_history(error):
@@ -156,7 +161,7 @@ class History:
                 return Window(since, until, tuple(found), Gap(since, asked, error))
             at = one.last_update_date
             if at == asked and (at == until or (found and at == found[0].last_update_date)):
-                self._inclusive = True  # the service means "until then": what is before it is wanted
+                self._inclusive = True  # the answer is not before `asked`; ask for an earlier instant
                 asked -= _RESOLUTION
                 continue
             if at < since:
@@ -166,7 +171,7 @@ class History:
         return Window(since, until, tuple(found))
 
     def _next(self, at: datetime) -> datetime:
-        """Return the instant to ask for after a calibration of `at`: between them the answer is the same."""
+        """Return the instant to ask for next, after a calibration of the instant `at`."""
         if self._every is not None:
             at = self._since + (at - self._since) // self._every * self._every
         return at - _RESOLUTION if self._inclusive else at
@@ -190,22 +195,22 @@ class History:
 
 
 def ends_history(error: QRBackendsError) -> bool:
-    """Return whether other instants would be refused for the same reason."""
+    """Return whether the service would answer with the same error for any other instant."""
     return error.final or (isinstance(error, ResponseError) and not error.outage)
 
 
 def _fitting(window: Window, length: timedelta) -> timedelta:
-    """Return how long a window has to be to hold as many calibrations as are wanted, by the last one."""
+    """Return the length for new windows: by the density of `window`, they hold `_WANTED` calibrations."""
     count = len(window.calibrations)
     fitting = (window.until - window.since) * _WANTED / count if count else 2 * length
     return min(max(fitting, length / 4, _SHORTEST), 4 * length, _LONGEST)
 
 
 def checked_range(since: datetime, until: datetime) -> tuple[datetime, datetime]:
-    """Return the ends of a range in UTC.
+    """Return the beginning and the end of a period in UTC.
 
     Raises:
-        InvalidRequest: one of them has no time zone, or they are not in order.
+        InvalidRequest: one of them has no time zone, or `since` is not before `until`.
     """
     begin, end = _utc("since", since), _utc("until", until)
     if begin >= end:

@@ -1,4 +1,4 @@
-"""Which backend to use: the least busy one, or all of them in some order."""
+"""Choosing a backend: the least busy one, or all of them in order of a key."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -12,10 +12,15 @@ from ..protocol.requests import Request
 from ..tasks.fanout import answers, awaited
 
 BackendTest: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
-Value: TypeAlias = float | None
-RankKey: TypeAlias = Callable[[Backend], Value | Awaitable[Value]]
+"""A test of a backend's entry in the list, plain or async."""
 
-_AT_ONCE = 32  # questions of the caller's own that may be under way
+Value: TypeAlias = float | None
+"""The value of a backend for a key; None if it is unknown."""
+
+RankKey: TypeAlias = Callable[[Backend], Value | Awaitable[Value]]
+"""Returns the value of a backend, plain or async; the smallest value is the best."""
+
+_AT_ONCE = 32  # calls of the caller's own async functions that may run at a time
 
 
 def _error(metric: Metric | TwoQubitMetric | None) -> Value:
@@ -25,7 +30,7 @@ def _error(metric: Metric | TwoQubitMetric | None) -> Value:
 def _clops(backend: Backend) -> Value:
     try:
         return None if backend.clops is None else -float(backend.clops.value)
-    except (ValueError, OverflowError):  # the wire may send it as text, or as any number
+    except (ValueError, OverflowError):  # the service may send it as text, or as any number
         return None
 
 
@@ -43,18 +48,18 @@ KEYS: Final[Mapping[str, Callable[[Backend], Value]]] = {
     "readout_error": _two_qubit("readout_error_median"),
     "qubits": lambda one: None if one.qubits is None else -one.qubits,
 }
-"""What backends are ranked by; the smallest value is the best one."""
+"""The keys by which backends are ranked; the smallest value is the best."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a backend has to be.
+    """The conditions that a backend has to meet.
 
     Args:
-        min_qubits: how many it has at least.
-        operational: True for those that are online, False for the others, None for any.
-        simulator: whether it is one; None for either.
-        where: a test of the caller's own, plain or async; asked last, of those only that pass all else.
+        min_qubits: the smallest number of qubits.
+        operational: True for backends that are online, False for the others, None for all.
+        simulator: True for simulators, False for the others, None for all.
+        where: the caller's own test, plain or async; it is called only if all other conditions are met.
     """
 
     min_qubits: int | None = None
@@ -63,7 +68,7 @@ class Wanted:
     where: BackendTest | None = None
 
     def fits(self, backend: Backend) -> bool:
-        """Return whether the list alone says so; `where` is not asked."""
+        """Return whether a backend meets all conditions except `where`."""
         return (
             (self.min_qubits is None or (backend.qubits or 0) >= self.min_qubits)
             and self.operational in (None, backend.online)
@@ -71,16 +76,16 @@ class Wanted:
         )
 
     async def accepts(self, backend: Backend) -> bool:
-        """Return what `where` says."""
+        """Return the result of `where`."""
         return self.where is None or bool(await awaited(self.where(backend)))
 
 
 async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None) -> Backend:
-    """Return the backend that is wanted and has the fewest jobs waiting; of two, the first by name.
+    """Return the backend with the shortest queue that meets the conditions; of two, the first by name.
 
     Raises:
-        NotFound: there is none.
-        InstanceUnavailable: there is none in the lists that came, and not all came.
+        NotFound: no backend meets the conditions.
+        InstanceUnavailable: no listed backend meets them, and some instances could not be listed.
     """
     listed: BackendList = (await fetch(Request("backends"), timeout=timeout)).value
     for backend in sorted(filter(wanted.fits, listed), key=lambda one: (one.queue_length, one.name)):
@@ -98,14 +103,14 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
 async def rank(
     fetch: Fetch, by: str | RankKey, wanted: Wanted, *, reverse: bool = False, timeout: float | None = None
 ) -> tuple[Backend, ...]:
-    """Return the backends that are wanted, best first; those without the value last, in order of names.
+    """Return the backends that meet the conditions, best first; unknown values come last, in order of names.
 
     Args:
         fetch: answers requests, as `Client.fetch` does.
         by: one of `KEYS`, or a callable, plain or async, whose smallest value is the best.
-        wanted: what they have to be.
-        reverse: whether the worst come first; those without the value come last in either case.
-        timeout: seconds for the list; left out, the client's limit.
+        wanted: the conditions.
+        reverse: whether the worst backend comes first; unknown values come last in either case.
+        timeout: seconds that the list may take; None for the client's limit.
 
     Raises:
         InvalidRequest: there is no such key.
@@ -126,7 +131,7 @@ async def rank(
     values = zip(chosen, await answers(chosen, value, _AT_ONCE), strict=True)
     sign = -1 if reverse else 1
 
-    def place(valued: tuple[Backend, Value]) -> tuple[bool, float, str]:
+    def sort_key(valued: tuple[Backend, Value]) -> tuple[bool, float, str]:
         backend, value = valued
         try:
             number = nan if value is None else float(value)
@@ -134,4 +139,4 @@ async def rank(
             number = inf
         return (isnan(number), 0.0 if isnan(number) else sign * number, backend.name)
 
-    return tuple(backend for backend, _ in sorted(values, key=place))
+    return tuple(backend for backend, _ in sorted(values, key=sort_key))

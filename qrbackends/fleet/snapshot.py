@@ -1,4 +1,4 @@
-"""Several documents of every backend at once, streamed as they come."""
+"""Snapshots: several documents of every backend, fetched concurrently and yielded as they arrive."""
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -18,18 +18,19 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called after each item with the number of finished items and the number of all."""
 
 Where: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
+"""A test of a backend's entry in the list, plain or async."""
 
 _RESOURCES = tuple(name for name in get_args(Resource) if name != "backends")
 
 
 class SnapshotItem(Struct, frozen=True):
-    """One document of one backend, or why there is none.
+    """One document of one backend, or the error of its request.
 
     Attributes:
-        backend: its entry in the list.
-        resource: which document, such as `properties`.
-        value: the document; None where it failed.
-        error: why it failed, or None.
+        backend: the backend's entry in the list.
+        resource: the kind of document, such as `properties`.
+        value: the document; None if the request failed.
+        error: the error of the request, or None.
     """
 
     backend: Backend
@@ -39,24 +40,24 @@ class SnapshotItem(Struct, frozen=True):
 
 
 class Snapshot:
-    """Documents of every backend, over all regions at once; an async iterable of `SnapshotItem`.
+    """Documents of every backend, from all regions concurrently; an async iterable of `SnapshotItem`.
 
-    What fails is an item like the others. No more is asked than is taken: at most `width` requests per region
-    are under way or wait to be taken, so that memory stays the same however many backends there are. Each
-    request's deadline begins when it is one of these. Whoever iterates once more asks anew.
+    A request that fails gives an item with its error. In each region, at most `width` requests are in flight
+    or have an answer that was not yielded yet, so that memory does not grow with the number of backends. The
+    deadline of a request begins when it is asked, not with the iteration. A second iteration asks again.
 
     Attributes:
-        errors: one for each instance that could not be listed, once the list has come.
+        errors: one error for each instance that could not be listed; empty before the list has arrived.
 
     Args:
         fetch: answers requests, as `Client.fetch` does.
-        resources: which documents.
-        where: a test of the list's entries, plain or async; left out, all of them.
+        resources: the kinds of documents.
+        where: a test of the list's entries, plain or async; None for all backends.
         progress: called after each item.
-        width: see above.
+        width: how many requests of one region are asked at a time.
 
     Raises:
-        InvalidRequest: one of the resources is no document of a backend, or there are none.
+        InvalidRequest: `resources` is empty, or names something that is not a document of a backend.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Snapshot:
         return self._items()
 
     async def collect(self) -> dict[str, dict[str, SnapshotItem]]:
-        """Return all items, by backend and resource. Of two backends of one name, the last is kept."""
+        """Return all items, by the backend's name and the resource; of two equal names, the last one wins."""
         found: dict[str, dict[str, SnapshotItem]] = defaultdict(dict)
         async for item in self:
             found[item.backend.name][item.resource] = item
