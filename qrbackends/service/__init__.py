@@ -1,5 +1,5 @@
-"""One account's way to IBM: bearer tokens, the account's instances, and questions to the Backends API.
+"""Requests with an account's credential: tokens, the account's instances, the Backends API, and redaction.
 
-It keeps no answers; it knows no backend beyond the request that names it.
-Start with `origin`.
+It knows nothing of the cache and of which instance lists a backend.
+Start with `origin`, which asks the Backends API; `sender` sends, retries and redacts.
 """

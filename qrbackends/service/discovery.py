@@ -1,4 +1,4 @@
-"""Which instances an account can see: Global Search, and their plans in Global Catalog."""
+"""The instances that an account can use, from Global Search, and their plans, from Global Catalog."""
 
 import json
 import logging
@@ -28,26 +28,26 @@ logger = logging.getLogger("qrbackends.discovery")
 
 _QUERY: Final = "service_name:quantum-computing"
 _FIELDS: Final = ("crn", "service_plan_unique_id", "name", "doc", "tags")
-_PAGE = 100  # instances; as the official client asks
-_MOST_PAGES = 1000  # after which it is no list any more
-_FRESH = 3600.0  # seconds for which the instances of an account are believed
-_PRICES: Final = ("free", "trial", "paygo", "paid", "subscription")  # in order of preference, as IBM's client
-_PAUSE = 60.0  # seconds between two look-ups while something fails
-_PATIENCE = 5.0  # seconds for all plans together
+_PAGE = 100  # instances per page, as in the official client
+_MOST_PAGES = 1000  # more pages are taken for an error of the service
+_FRESH = 3600.0  # seconds for which an account's instances are used without a new look-up
+_PRICES: Final = ("free", "trial", "paygo", "paid", "subscription")  # by preference, as in IBM's client
+_PAUSE = 60.0  # seconds between two look-ups while they fail
+_PLANS_TIMEOUT = 5.0  # seconds for the requests for all plans
 _AT_ONCE = 32  # plans that are asked for at a time
 _UNKNOWN = "unknown"
-_SHOWN = 20  # of the instances that an error names
+_SHOWN = 20  # the most instances that an error names
 
 
 class ServiceInstance(Struct, frozen=True):
-    """An instance as the cloud knows it.
+    """A service instance as Global Search and Global Catalog describe it.
 
     Attributes:
         instance: its CRN and address.
-        name: what its owner calls it.
-        plan: such as `open` or `premium`; `unknown` where the catalog does not tell.
-        pricing: such as `free` or `paygo`; `unknown` likewise.
-        tags: as they were given.
+        name: the name that its owner gave it.
+        plan: the plan, such as `open` or `premium`; `unknown` if the catalog does not name it.
+        pricing: the pricing type, such as `free` or `paygo`; `unknown` if the catalog does not name it.
+        tags: the tags that its owner gave it.
     """
 
     instance: Instance
@@ -66,7 +66,7 @@ class _Found(Struct, frozen=True):
 
     @property
     def usable(self) -> bool:
-        """Whether any backends are allocated to it."""
+        """Whether backends are allocated to the instance."""
         return isinstance(self.doc, dict) and bool(self.doc.get("extensions"))
 
 
@@ -83,14 +83,14 @@ _ENTRIES = msgspec.json.Decoder(dict[str, Any])
 
 
 class Discovery:
-    """An account's instances, which are looked up when they are first wanted, and every hour.
+    """Looks up an account's instances at their first use, and again every hour.
 
     Args:
-        account: whose.
+        account: the account.
         sender: sends the account's requests.
         tokens: the account's bearer tokens.
         calls: the client's calls.
-        tenant: whom a 429 is about.
+        tenant: the key of the rate limit; a 429 slows down requests with the same key.
     """
 
     def __init__(self, account: Account, sender: Sender, tokens: Tokens, calls: Calls, tenant: str) -> None:
@@ -105,9 +105,9 @@ class Discovery:
         self._failing = False
 
     def known(self) -> tuple[ServiceInstance, ...]:
-        """Return the instances as far as they are known now; none before they were looked up.
+        """Return the instances of the last look-up; an empty tuple before the first one.
 
-        Those that are known are renewed in the background after an hour, and used while they cannot be.
+        After an hour, a new look-up begins in the background; if it fails, the old instances stay in use.
         """
         if self._known and anyio.current_time() >= self._renew_at:
             self._renew_at = anyio.current_time() + _PAUSE
@@ -117,21 +117,21 @@ class Discovery:
     async def instances(self, deadline: float | None = None) -> tuple[ServiceInstance, ...]:
         """Return the instances, in order of preference.
 
-        For an account that names its instances, these, with what the cloud knows of them.
+        If the account names its instances, these are returned, with their names, plans and tags.
 
         Args:
-            deadline: when to give up, in the event loop's time; left out, after the usual time.
+            deadline: the caller's deadline, in the event loop's time; None for the default.
 
         Raises:
-            AccountError: no instance matches.
-            QRBackendsError: they could not be looked up.
+            AccountError: no instance matches the account's search.
+            QRBackendsError: the look-up failed.
         """
         self._calls.check()
         until = self._calls.deadline() if deadline is None else deadline
         return self.known() or await self._flights.join("all", self._look_up, until)
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Cancel a look-up that is in flight."""
         await self._flights.aclose()
 
     async def _renew(self, flight: _Flight) -> tuple[ServiceInstance, ...]:
@@ -139,7 +139,7 @@ class Discovery:
             return await self._look_up(flight)
         except QRBackendsError as error:
             if not (error.outage or isinstance(error, DecodeError)):
-                self._known = ()  # a refusal is not hidden: the next call asks, and is told
+                self._known = ()  # so that the next call asks, and raises the refusal
                 raise
             level = logging.DEBUG if self._failing else logging.WARNING  # once per outage
             self._failing = True
@@ -156,7 +156,7 @@ class Discovery:
             chosen = _named(self._account.instances, known)
         else:
             if failure is not None and self._account.search.plans:
-                raise failure  # whether they match is not known
+                raise failure  # without plans, the search cannot be decided
             chosen = _chosen(self._account.search, known)
         self._known, self._failing = chosen, failure is not None
         self._renew_at = anyio.current_time() + (_FRESH if failure is None else _PAUSE)
@@ -183,7 +183,7 @@ class Discovery:
     async def _plans(
         self, plans: Sequence[str], flight: _Flight
     ) -> tuple[dict[str, tuple[str, str]], QRBackendsError | None]:
-        """Return each plan's name and pricing, and why some are not known now but may be later."""
+        """Return each plan's name and pricing, and the first failure if some could not be fetched."""
         names: dict[str, tuple[str, str]] = {}
         failures: list[QRBackendsError] = []
 
@@ -195,16 +195,16 @@ class Discovery:
                     raise
                 failures.append(error)
 
-        with anyio.move_on_after(_PATIENCE) as scope:  # plans only add to what is known
+        with anyio.move_on_after(_PLANS_TIMEOUT) as scope:  # instances can be used without their plans
             await answers(plans, ask, _AT_ONCE)
         if scope.cancelled_caught:
-            failures.append(ReadTimeout(f"Global Catalog did not answer within {_PATIENCE:g} s"))
+            failures.append(ReadTimeout(f"Global Catalog did not answer within {_PLANS_TIMEOUT:g} s"))
         if failures:
             logger.warning("Global Catalog does not tell of all plans: %s", failures[0])
         return names, failures[0] if failures else None
 
     async def _plan(self, plan: str, flight: _Flight) -> tuple[str, str]:
-        """Return a plan's name and pricing; the catalog answers 403 for those that are archived."""
+        """Return a plan's name and pricing; `unknown` for archived plans, for which the catalog sends 403."""
         url = f"{self._account.catalog_url}/{quote(plan, safe='')}"
         try:
             entry = await self._ask(flight, "catalog", url, _ENTRIES)
@@ -245,12 +245,12 @@ def _read(what: str, decoder: Any, answer: Response) -> Any:
         return decoder.decode(answer.body)
     except (ValueError, RecursionError):
         pass
-    # Raised out here, so that no cause or context of it holds the body.
+    # Raised outside `except`, so that the error's context does not hold the body.
     raise DecodeError(f"{name}'s answer is not as it is documented", malformed=not is_json(answer.body))
 
 
 def _item(raw: msgspec.Raw) -> _Found | None:
-    """Return what Search lists, or None where it is not as it is documented."""
+    """Return an item of Global Search's list, or None if it is not of the documented type."""
     try:
         return _ITEMS.decode(raw)
     except (ValueError, RecursionError):
@@ -259,7 +259,7 @@ def _item(raw: msgspec.Raw) -> _Found | None:
 
 
 def _text(value: Any, *path: str) -> str:
-    """Return the text at a path of an entry of the catalog, in lower case."""
+    """Return the text at a path in a catalog entry, in lower case; `unknown` if there is none."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return printable(value).lower() if isinstance(value, str) and value else _UNKNOWN
@@ -268,7 +268,7 @@ def _text(value: Any, *path: str) -> str:
 def _instance(
     found: _Found, search: InstanceSearch, plans: dict[str, tuple[str, str]]
 ) -> ServiceInstance | None:
-    """Return an instance, or None where what is sent cannot be one."""
+    """Return an instance, or None if its CRN is not that of an instance."""
     try:
         instance = search.instance(found.crn)
     except AccountError as error:
@@ -280,7 +280,7 @@ def _instance(
 
 
 def _named(instances: Sequence[Instance], known: Sequence[ServiceInstance]) -> tuple[ServiceInstance, ...]:
-    """Return the instances that the account names, with what is known of them."""
+    """Return the instances that the account names, with their names, plans and tags if known."""
     by_crn = {one.instance.crn: one for one in known}
     return tuple(
         replace(by_crn[one.crn], instance=one) if one.crn in by_crn else ServiceInstance(one)
@@ -289,7 +289,11 @@ def _named(instances: Sequence[Instance], known: Sequence[ServiceInstance]) -> t
 
 
 def _chosen(search: InstanceSearch, known: Sequence[ServiceInstance]) -> tuple[ServiceInstance, ...]:
-    """Return those that match, in order of preference, which is the official client's."""
+    """Return the instances that match the search, in the official client's order of preference.
+
+    Raises:
+        AccountError: no instance matches.
+    """
     matching = [one for one in known if _matches(search, one)]
     plans = [plan.lower() for plan in search.plans]
     if plans:

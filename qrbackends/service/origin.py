@@ -1,4 +1,4 @@
-"""Questions to the Backends API, asked with an account's rights."""
+"""Requests to the Backends API, sent with an account's credential."""
 
 import re
 from collections.abc import Awaitable
@@ -22,7 +22,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Answer(NamedTuple):
-    """What the service answered: a `request.type`, the body that it was decoded from, and its `Date`."""
+    """The service's answer: the value, a `request.type`; the body it was decoded from; its `Date` header."""
 
     value: Any
     body: bytes
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
 
 class Origin:
-    """Asks the service on behalf of one account.
+    """Asks the service with the credential of one account.
 
     Args:
         sender: sends the account's requests.
@@ -38,7 +38,7 @@ class Origin:
         api_version: the `IBM-API-Version` to ask for, a date.
 
     Raises:
-        InvalidRequest: `api_version` is no date.
+        InvalidRequest: `api_version` is not a date.
     """
 
     def __init__(self, sender: Sender, tokens: Tokens, api_version: str = API_VERSION) -> None:
@@ -49,12 +49,11 @@ class Origin:
         self._api_version = api_version
 
     def ask(self, request: Request, scope: Scope, flight: Flight[Any]) -> Awaitable[Answer]:
-        """Return the service's answer to `request`.
-
-        It has no deadline of its own: it is as patient as the flight.
+        """Return an awaitable of the service's answer to `request`; its deadline is that of the flight.
 
         Raises:
-            QRBackendsError: when awaited: the last real failure, with attempts and history filled in.
+            QRBackendsError: when awaited: the last failure of a request that was sent, with its attempts and
+                history.
         """
         message = Message(
             scope.region,
@@ -72,14 +71,14 @@ def _read(request: Request, scope: Scope, response: Response) -> Answer:
 
 
 def decoded(request: Request, scope: Scope, response: Response) -> Any:
-    """Return the value of an answer, a `request.type`; the entries of a list know where they are listed.
+    """Return the value of an answer, a `request.type`; a list's entries get their region and instance.
 
     Raises:
-        QRBackendsError: as `protocol.answers.parse` does.
+        QRBackendsError: any error that `protocol.answers.parse` raises.
     """
     value = parse(request, *response)
     if isinstance(value, BackendsResponse):
-        for device in value.devices:  # nobody else has them yet
+        for device in value.devices:  # frozen, but no other code holds them yet
             force_setattr(device, "region", scope.region)
             force_setattr(device, "instance", scope.crn)
     return value

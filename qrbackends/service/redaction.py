@@ -1,19 +1,19 @@
-"""Secrets kept out of texts that others have a hand in. No I/O."""
+"""Redaction: secrets are removed from texts that the service or a proxy wrote. No I/O."""
 
 from base64 import b64encode
 from urllib.parse import quote, quote_plus
 
 from ..errors import QRBackendsError
 
-_PART = 8  # characters in a row of a secret that are never shown
-_WINDOW, _STEP = 4, 5  # every part of so many characters holds one window of four at a fifth place
-_ALIKE = str.maketrans("-_", "+/")  # base64's two alphabets
+_PART = 8  # every part of a secret of at least so many characters is replaced
+_WINDOW, _STEP = 4, 5  # each part of 8 characters contains 4 that begin at a multiple of 5 in the secret
+_ALIKE = str.maketrans("-_", "+/")  # base64's two alphabets as one
 
 
 def redacted(text: str, secret: str) -> str:
-    """Return `text` with `***` for the secret and every part of it, as it is, as in URLs and in base64.
+    """Return `text` with `***` for the secret and its parts: as it is, percent-encoded, and in base64.
 
-    Texts are cut before they come here, so that half of a secret may be all that is left of it.
+    Parts count because long texts are cut before they are redacted: the cut may leave half of a secret.
     """
     seen = text.translate(_ALIKE)
     windows = {seen[at : at + _WINDOW] for at in range(len(seen))}
@@ -27,7 +27,7 @@ def redacted(text: str, secret: str) -> str:
 
 
 def redact(error: QRBackendsError, secret: str) -> None:
-    """Replace a secret, and every part of it, with `***` in all texts of an error."""
+    """Replace a secret and its parts with `***` in all texts of an error."""
     for name, value in vars(error).items():
         if isinstance(value, str):
             setattr(error, name, redacted(value, secret))
@@ -35,20 +35,22 @@ def redact(error: QRBackendsError, secret: str) -> None:
 
 
 def _forms(secret: str) -> set[str]:
+    """Return the encodings in which a text may contain the secret."""
     forms = {secret, quote(secret, safe=""), quote_plus(secret)}
-    for before in range(3):  # other bytes may stand in front of it
+    for before in range(3):  # base64 depends on how many bytes are before it
         packed = b64encode(b"\0" * before + secret.encode()).decode().rstrip("=")
         forms.add(packed[4 if before else 0 :])
     return {form.translate(_ALIKE) for form in forms if form}
 
 
 def _may_hold(windows: set[str], form: str) -> bool:
+    """Return False only if a text with these windows contains no part of `form`; a quick test."""
     steps = range(0, len(form) - _WINDOW + 1, _STEP)
     return len(form) < _PART or not windows.isdisjoint([form[at : at + _WINDOW] for at in steps])
 
 
 def _end(text: str, at: int, form: str) -> int:
-    """Return where the part of `form` ends that begins at `at`; `at` itself where none does."""
+    """Return the end of the part of `form` that begins at `at` in the text; `at` if there is none."""
     end = at + min(_PART, len(form))
     if text[at:end] not in form:
         return at

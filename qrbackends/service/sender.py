@@ -1,4 +1,4 @@
-"""One request to the service, IAM, Global Search or Global Catalog: sent, read, redacted, tried again."""
+"""The sender: sends requests to the service, IAM, Global Search and Global Catalog, with retries."""
 
 import asyncio
 import random
@@ -20,28 +20,28 @@ T = TypeVar("T")
 
 
 class Credentials(Protocol):
-    """Where the secret comes from that a request carries."""
+    """The source of the secret that a request carries."""
 
     async def authorization(self, until: float) -> Secret:
-        """Return the secret; `until` is when the call ends, in the event loop's time."""
+        """Return the secret; `until` is the deadline of the call, in the event loop's time."""
         ...
 
     def reject(self, authorization: Secret) -> bool:
-        """Take note that the service refused the secret; return whether another one may do."""
+        """Note that the service refused the secret; return whether to try again with a new one."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Message(Generic[T]):
-    """One request, and how its answer is read.
+    """One request, and the function that reads its answer.
 
     Attributes:
-        region: whose limits it counts against: a region, `iam`, `search` or `catalog`.
-        tenant: whom a 429 is about.
+        region: the region whose limits apply; `iam`, `search` or `catalog` for the cloud's own services.
+        tenant: the key of the rate limit; a 429 slows down requests with the same key.
         url: the address, percent-encoded.
         headers: returns the headers for a secret.
-        read: returns the value of an answer, or raises what the answer says.
-        body: returns what to POST for a secret; None for a GET.
+        read: returns the value of an answer, or raises an error for it.
+        body: returns the body to POST for a secret; None for a GET.
     """
 
     region: str
@@ -56,10 +56,10 @@ class Sender:
     """Sends the messages of one account.
 
     Args:
-        account: whose proxies and TLS settings hold.
-        pool: what carries the requests.
-        retry: which failures are tried again.
-        draw: gives random numbers from 0 to 1.
+        account: the account whose proxies and TLS settings are used.
+        pool: the pool that sends the requests.
+        retry: which failed requests are sent again, and when.
+        draw: returns random numbers from 0 to 1.
     """
 
     def __init__(
@@ -75,13 +75,14 @@ class Sender:
         self._draw = draw
 
     async def send(self, message: Message[T], credentials: Credentials, flight: Flight[Any]) -> T:
-        """Return the answer to a message, which is sent again as the policy says.
+        """Return the answer to a message; send it again after failures, as the policy says.
 
-        It tries for as long as the flight is wanted, and explains to callers without time why it did not end.
-        After a 401 it is sent once more with a new token: the token was revoked, or our clock is wrong.
+        It tries until the deadline of the flight, and sets `flight.explain`, so that callers whose own
+        deadline passes earlier get the last failure. After a 401 it sends the message once more with a new
+        token, because the old one may have been revoked, or may have expired by the service's clock.
 
         Raises:
-            QRBackendsError: the last real failure, with attempts and history filled in.
+            QRBackendsError: the last failure of a request that was sent, with its attempts and history.
         """
         now = asyncio.get_running_loop().time()
         state = RetryState(self._retry, now, flight.deadline, self._draw)
@@ -104,7 +105,7 @@ class Sender:
                 )
             except QRBackendsError as error:
                 now = asyncio.get_running_loop().time()
-                redact(error, secret.reveal().removeprefix("Bearer "))  # an answer may echo it
+                redact(error, secret.reveal().removeprefix("Bearer "))  # an answer may echo the secret
                 if isinstance(error, Unauthorized) and not renewed and credentials.reject(secret):
                     renewed = True
                     state.note(error, now)

@@ -1,4 +1,4 @@
-"""Bearer tokens: where they come from, and when they are renewed."""
+"""Bearer tokens: how they are obtained, and when they are renewed."""
 
 import asyncio
 import logging
@@ -27,27 +27,27 @@ from .sender import Message, Sender
 logger = logging.getLogger("qrbackends.tokens")
 
 _GRANT = "urn:ibm:params:oauth:grant-type:apikey"
-_RENEW_AT = 0.8  # of a token's life, as IBM's own SDK does
-_MARGIN = 30.0  # seconds before its expiry at which a token is not sent any more: it has to arrive alive
+_RENEW_AT = 0.8  # the part of a token's lifetime after which it is renewed, as in IBM's own SDK
+_MARGIN = 30.0  # seconds; a token that expires sooner is not sent, as it may expire on its way
 _PAUSE = 10.0  # seconds between renewals in the background while they fail
-_BELIEVED = 10.0  # seconds for which a refusal is believed, so that a bad key causes no storm of exchanges
+_REFUSED_FOR = 10.0  # seconds after a refusal in which IAM is not asked again, so that it gets no flood
 
-# What a provider raises where asking again will not help; all else, of whatever library, may be an outage.
+# A provider that raises one of these has a bug or a wrong setting; any other error may be an outage.
 _MISTAKES = (AccountError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
 
 
 @dataclass(slots=True, eq=False)
 class _Token:
-    """The value of the `Authorization` header, and when it expires and is to be renewed, in Unix seconds."""
+    """The value of an `Authorization` header, and the times of its expiry and renewal in Unix seconds."""
 
     authorization: Secret
     expires: float
     renew_at: float
-    replaced_at: float = -inf  # when it replaced one that the service had refused
+    replaced_at: float = -inf  # when it replaced a refused token
 
 
 class _Exchange:
-    """One exchange of an API key for a token: the credentials of its requests, and what reads the answer."""
+    """One exchange of an API key for a token: the credentials of its requests, and the reader of answers."""
 
     def __init__(self, account: Account, key: Secret, clock: Callable[[], float]) -> None:
         self._account = account
@@ -63,7 +63,7 @@ class _Exchange:
         return False
 
     def read(self, answer: Response) -> _Token:
-        """Return the token in IAM's answer. Its life is counted by our own clock, as IAM's may differ."""
+        """Return the token in IAM's answer; its expiry is computed by our own clock, as IAM's may differ."""
         if answer.status != 200:
             raise _refusal(self._account, answer)
         try:
@@ -71,7 +71,7 @@ class _Exchange:
             bearer, lifetime = Secret(issued.access_token).prefixed("Bearer "), issued.expires_in
         except (ValueError, RecursionError):
             damaged = not is_json(answer.body)
-            del answer  # its body may hold half of a token, and a traceback this frame
+            del answer  # a traceback holds this frame, and the body may hold a token
         else:
             return _Token(bearer, self._asked + lifetime, self._asked + _RENEW_AT * lifetime)
         raise DecodeError("IAM's answer holds no token", malformed=damaged)
@@ -80,15 +80,15 @@ class _Exchange:
 class Tokens:
     """The bearer tokens of one account.
 
-    One renewal is under way at a time. It begins at 80 % of a token's life, in the background, so that no
-    call waits for it; while it fails, the token that still lives is used.
+    There is at most one renewal at a time. It begins at 80 % of a token's lifetime, in the background, so
+    that no call waits for it. If it fails, the old token is used until it expires.
 
     Args:
-        account: whose.
+        account: the account.
         sender: sends requests to IAM.
         calls: the client's calls.
-        tenant: whom a 429 of IAM is about.
-        clock: Unix seconds.
+        tenant: the key of the rate limit; a 429 of IAM slows down requests with the same key.
+        clock: returns the time in Unix seconds.
     """
 
     def __init__(
@@ -106,18 +106,18 @@ class Tokens:
         self._clock = clock
         self._flights: Flights[_Token] = Flights()
         self._token: _Token | None = None
-        self._rejected = False
-        self._refusal: tuple[AuthenticationFailed, float] | None = None  # and when
+        self._rejected = False  # whether the service refused the last token
+        self._refusal: tuple[AuthenticationFailed, float] | None = None  # IAM's error, and its time
 
     async def authorization(self, until: float | None = None) -> Secret:
         """Return the value of the `Authorization` header.
 
         Args:
-            until: when the caller's call ends, in the event loop's time.
+            until: the caller's deadline, in the event loop's time; None for the default.
 
         Raises:
             AuthenticationFailed: IAM refused the API key.
-            QRBackendsError: IAM, or the provider, could not be reached or made no sense.
+            QRBackendsError: IAM or the token provider failed, or returned no valid token.
         """
         now = self._clock()
         token = self._token
@@ -126,33 +126,34 @@ class Tokens:
                 token.renew_at = now + _PAUSE
                 self._flights.begin("token", self._renew_in_background, self._calls.deadline())
             return token.authorization
-        if self._refusal is not None and 0 <= now - self._refusal[1] < _BELIEVED:
+        if self._refusal is not None and 0 <= now - self._refusal[1] < _REFUSED_FOR:
             raise self._refusal[0].again()
         deadline = self._calls.deadline() if until is None else until
         try:
             return (await self._flights.join("token", self._renew, deadline)).authorization
         except QRBackendsError as error:
-            alive = token is not None and token is self._token and self._clock() < token.expires
-            if error.outage and token is not None and alive:
-                return token.authorization  # it still lives, if not for long
+            valid = token is not None and token is self._token and self._clock() < token.expires
+            if error.outage and token is not None and valid:
+                return token.authorization  # it expires within `_MARGIN`, but is still valid
             raise
 
     def reject(self, authorization: Secret) -> bool:
-        """Drop the token that the service refused; return whether another one may do.
+        """Drop a token that the service refused; return whether to try again with a new one.
 
-        Where the one before it was refused, too, a moment ago, the token is not to blame.
+        The answer is no if the refused token is itself a recent replacement of a refused one: then a new
+        token does not help.
         """
         if isinstance(self._account.token, Secret):
             return False
         if self._token is not None and self._token.authorization == authorization:
-            if 0 <= self._clock() - self._token.replaced_at < _BELIEVED:
-                return False  # a new one was no better
+            if 0 <= self._clock() - self._token.replaced_at < _REFUSED_FOR:
+                return False
             self._token = None
             self._rejected = True
         return True
 
     async def aclose(self) -> None:
-        """Stop a renewal that is under way."""
+        """Cancel a renewal that is in flight."""
         await self._flights.aclose()
 
     async def _renew(self, flight: Flight[_Token]) -> _Token:
@@ -169,10 +170,10 @@ class Tokens:
 
     async def _renew_in_background(self, flight: Flight[_Token]) -> _Token:
         try:
-            with self._calls.call():  # a provider may hang, and nobody waits who would leave
+            with self._calls.call():  # a deadline, because a provider may hang, and no caller waits for it
                 return await self._renew(flight)
         except AuthenticationFailed:
-            self._token = None  # the key has been revoked: the next call is told
+            self._token = None  # the key was revoked: the next call raises the error
             raise
         except QRBackendsError as error:
             logger.warning("the token could not be renewed, the old one is still good: %s", error)
@@ -192,13 +193,13 @@ class Tokens:
     async def _from_provider(self, provider: BearerProvider) -> _Token:
         try:
             answer = await provider()
-        except (Exception, asyncio.CancelledError) as error:  # it is the user's own code
+        except (Exception, asyncio.CancelledError) as error:  # the provider is the user's code
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # it is we who were cancelled
+                raise  # this task itself was cancelled
             kind = AccountError if isinstance(error, _MISTAKES) else TransportError
             where = extract_tb(error.__traceback__)[-1]
-            failure = kind(  # without its words, which may hold the token
+            failure = kind(  # without the error's text, which may hold the token
                 f"the token provider failed with {type(error).__name__} "
                 f"({Path(where.filename).name}, line {where.lineno}, in {where.name})"
             )
@@ -210,7 +211,7 @@ class Tokens:
         try:
             text, expires = answer
             bearer, until = text if isinstance(text, Secret) else Secret(text), float(expires)
-        except (TypeError, ValueError):  # whose words may quote what was returned
+        except (TypeError, ValueError):  # not raised here: its text may quote the token
             del answer
         else:
             now = self._clock()
@@ -250,7 +251,7 @@ def _refusal(account: Account, answer: Response) -> QRBackendsError:
         error = AuthenticationFailed(f"IAM refused the API key (HTTP {answer.status}){reason}")
         error.code = sent.code and printable(sent.code)
         return error
-    said = f"IAM answered with HTTP {answer.status}{reason}"
+    message = f"IAM answered with HTTP {answer.status}{reason}"
     if answer.status == 429 or answer.status >= 500:
-        return error_for(answer.status, said, answer.headers)
-    return AccountError(f"{said}; check the address of IAM, {account.iam}")
+        return error_for(answer.status, message, answer.headers)
+    return AccountError(f"{message}; check the address of IAM, {account.iam}")

@@ -319,7 +319,7 @@ async def test_a_right_that_ends_is_noticed_in_the_background_too(
 async def test_a_key_that_iam_refuses_takes_all_old_answers_of_the_account(
     wide: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qrbackends.service.tokens._BELIEVED", 0.0)  # IAM is asked anew at once
+    monkeypatch.setattr("qrbackends.service.tokens._REFUSED_FOR", 0.0)  # IAM is asked anew at once
     async with client_of(wide, clock) as client:
         await filled(client)
         clock.now += FRESH + GRACE + 1

@@ -327,13 +327,13 @@ async def test_who_has_little_time_fails_nobody_else(emulator: Emulator) -> None
 async def test_plans_that_cannot_be_asked_for_are_asked_for_again_soon(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(module, "_PLANS_TIMEOUT", 0.05)
     monkeypatch.setattr(module, "_PAUSE", -1.0)
     emulator.fault(Hold(), resource="catalog", times=None)
     async with client_of(emulator) as client:
         assert {one.plan for one in await client.instances()} == {"unknown"}
         emulator.clear_faults()
-        monkeypatch.setattr(module, "_PATIENCE", 60.0)
+        monkeypatch.setattr(module, "_PLANS_TIMEOUT", 60.0)
         await client.instances()
         await until(lambda: client._parts.discovery._known[0].plan != "unknown")
         assert len({one.plan for one in await client.instances()}) == 5
