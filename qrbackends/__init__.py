@@ -1,12 +1,12 @@
 """An asyncio-native client for the IBM Quantum (Qiskit Runtime) Backends API.
 
-Names are imported when they are first asked for, so that `qrbackends --version` is quick, and Ctrl-C during
-the imports finds somebody who can handle it.
+Each name is imported at its first use, so that `qrbackends --version` is quick, and so that the command line
+can handle a Ctrl-C during the imports.
 """
 
 from ._version import __version__
 
-TYPE_CHECKING = False  # type checkers take it for true, as they do typing's own, which is slow to import
+TYPE_CHECKING = False  # type checkers read it as true; the one of `typing` is slow to import
 if TYPE_CHECKING:
     from .accounts.account import Account, Instance, InstanceSearch
     from .accounts.secret import Secret
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from .transport.retry import RetryPolicy
     from .transport.traffic import RegionStats
 else:
-    _HOMES = (  # those that import little first
+    _HOMES = (  # the modules with public names; those that import few modules come first
         *(
             "errors",
             "accounts.secret",

@@ -3,14 +3,14 @@
 import sys
 
 _NEEDED = ("click", "platformdirs", "rich")
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_INTERRUPTED = 130  # 128 + SIGINT, the exit code that shells use
 
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
-    try:  # around the imports, too: they take long enough for a Ctrl-C
+    try:  # also around the imports, which take long enough for a Ctrl-C
         code = _run()
-    except KeyboardInterrupt:  # so early or so late that nothing else caught it
+    except KeyboardInterrupt:  # during the imports, or after the command
         code = _INTERRUPTED
     sys.exit(code)
 

@@ -1,4 +1,4 @@
-"""The parts of one client: how they are put together, who owns them, and how they are closed."""
+"""The parts of one client: how they are built, which of them the client owns, and how they are closed."""
 
 from contextlib import AsyncExitStack
 from typing import TypedDict
@@ -22,7 +22,7 @@ from .transport.retry import RetryPolicy
 
 
 class OptionsBesideStore(TypedDict, total=False):
-    """What `Client` takes beside account and store."""
+    """The arguments of `Client` without `account` and `store`."""
 
     limits: Limits | None
     retry: RetryPolicy | None
@@ -35,23 +35,23 @@ class OptionsBesideStore(TypedDict, total=False):
 
 
 class ClientOptions(OptionsBesideStore, total=False):
-    """What `Client` takes beside the account."""
+    """The arguments of `Client` without `account`."""
 
     store: Store | None
 
 
 class Parts:
-    """The parts of one client, put together.
+    """Builds the parts of one client, and closes those that the client owns.
 
     Args:
         account: credentials and instances.
-        pool: what carries the requests.
-        own_pool: whether the pool is closed with the client.
+        pool: the pool that sends the requests.
+        own_pool: whether the client owns the pool, and closes it.
         policy: how long answers may be used.
-        retry: which requests are sent again.
+        retry: which failed requests are sent again, and when.
         api_version: the `IBM-API-Version` to ask for.
-        memory: the memory tier; None for one of the client's own.
-        store: a tier that is shared with other processes, or None.
+        memory: the memory tier; None to make one for this client.
+        store: the store of the shared tier, or None.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Parts:
         self.tokens = Tokens(account, sender, self.calls, scopes.credential)
         origin = Origin(sender, self.tokens, api_version)
         memory = Memory(policy.max_bytes, share=1.0) if memory is None else memory
-        # What nobody else could read is not stored.
+        # An answer is stored only if other processes with the same account can read it.
         shared = Shared(store, pool.limits.body) if store is not None and scopes.shareable else None
         loader = Loader(origin, policy, memory, lambda: self.directory.scopes, shared)
         self.cache = Cache(self.calls, policy, memory, loader, shared)
@@ -81,8 +81,8 @@ class Parts:
         self._own_pool = own_pool
 
     async def aclose(self) -> None:
-        """End all calls, and close each part that is the client's own, even if this is cancelled."""
-        async with AsyncExitStack() as stack:  # the last one that is pushed is closed first
+        """End all calls, and close each part that the client owns, even if this task is cancelled."""
+        async with AsyncExitStack() as stack:  # it closes the last one first
             if self._own_pool:
                 stack.push_async_callback(self.pool.aclose)
             for part in (self.tokens, self.cache, self.directory, self.discovery):

@@ -1,4 +1,4 @@
-"""The object that people hold."""
+"""`Client`, the object that programs use."""
 
 import os
 import warnings
@@ -36,41 +36,41 @@ from .tasks.deadlines import Seconds
 from .transport.pool import Limits, SessionPool
 from .transport.retry import RetryPolicy
 
-_request = lru_cache(4096)(Request)  # checking the same few names anew costs as much as a look-up
+_request = lru_cache(4096)(Request)  # checking a name takes as long as a cache hit
 
 
 class Client:
-    """Reads the backends of an account's instances, over all their regions at once.
+    """Reads the backends of an account's instances, in all their regions concurrently.
 
-    Every method raises `QRBackendsError`; `errors.py` draws the tree. Answers are kept for as long as the
-    policy says, and callers who ask for the same at once share one request.
+    Every method raises `QRBackendsError`; `errors.py` shows its subclasses. Answers are cached for as long as
+    the policy says, and concurrent callers with equal requests share one request.
 
-    What several methods take:
+    Arguments of several methods:
         backend_id: the backend's name.
-        instance: the instance to ask: an `Instance`, or the CRN or name of one of the account's. Left out,
-            the first in the account's order that lists the backend; for lists, all of them.
-        refresh: whether the service is asked although a fresh answer is known.
+        instance: the instance to ask: an `Instance`, or the CRN or name of one of the account's. None for the
+            first in the account's order that lists the backend; for lists, None for all instances.
+        refresh: whether to ask the service although a fresh answer is cached.
         timeout: seconds that the call may take, instead of `limits.total`.
         calibration_id: a named variant of the backend.
-        min_qubits: how many qubits a backend has at least.
+        min_qubits: the smallest number of qubits.
         operational, simulator: whether a backend is online, and whether it is a simulator; None for either.
-        where: a test of a backend's entry in the list, plain or async; asked last.
+        where: a test of a backend's entry in the list, plain or async; called after all other tests.
         interval: seconds between two polls of the lists.
 
     Args:
         account: credentials and instances.
-        limits: what a call and a region may take.
-        retry: which requests are sent again, and how often.
+        limits: the limits of a call and of a region.
+        retry: which failed requests are sent again, and when.
         allow_http: whether credentials may go over plain http to hosts other than this machine.
-        trust_env: whether the environment's proxies are used where the account names none.
+        trust_env: whether to use the environment's proxies if the account names none.
         api_version: the `IBM-API-Version` to ask for, a date.
         cache: how long answers may be used.
-        pool: sessions that are shared with other clients, instead of `limits`, `allow_http` and `trust_env`.
+        pool: a pool that is shared with other clients, instead of `limits`, `allow_http` and `trust_env`.
         memory: a memory that is shared with other clients.
-        store: a tier that is shared with other processes, such as `RedisStore`; its maker closes it.
+        store: a store that is shared with other processes, such as `RedisStore`; close it yourself.
 
     Raises:
-        ValueError: `pool` is given, and `limits`, `allow_http` or `trust_env`, too.
+        ValueError: `pool` is given together with `limits`, `allow_http` or `trust_env`.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class Client:
         path: str | os.PathLike[str] | None = None,
         **options: Unpack[ClientOptions],
     ) -> Self:
-        """Return a client for a saved account, or for the one in the environment.
+        """Return a client for a saved account, or for the account in the environment.
 
-        `name` is a saved account's, and `path` the file of saved accounts, by default the official client's.
-        Without both, `QISKIT_IBM_TOKEN` and `QISKIT_IBM_INSTANCE` are used where they are set, then the
-        file's default account. The options are those of `Client`.
+        `name` is the name of a saved account; `path` is the file of saved accounts, by default that of the
+        official client. Without both, the account is that of `QISKIT_IBM_TOKEN` and `QISKIT_IBM_INSTANCE`;
+        if they are not set, it is the default account of the file. The options are those of `Client`.
 
         Raises:
             AccountError: there is no such account, or it is incomplete.
@@ -126,11 +126,11 @@ class Client:
         refresh: bool = False,
         timeout: Seconds = None,
     ) -> BackendList:
-        """Return every backend of every instance, asked concurrently.
+        """Return every backend of every instance; the instances are asked concurrently.
 
-        An instance that cannot be listed does not hide the others' backends: its error is in `.errors`. Only
-        if none can be listed is an error raised. `fields` names optional fields to send; the service knows
-        `wait_time_seconds`.
+        If an instance cannot be listed, its error is in `.errors` of the result; an error is raised only if
+        no instance can be listed. `fields` are the optional fields that the answer shall contain; the service
+        knows `wait_time_seconds`.
         """
         request = Request("backends", fields=fields)
         backends: BackendList = (await self._fetch(request, instance, timeout, refresh=refresh)).value
@@ -145,7 +145,7 @@ class Client:
         refresh: bool = False,
         timeout: Seconds = None,
     ) -> BackendConfiguration:
-        """Return what a backend can do: gates, couplings, limits and timing."""
+        """Return a backend's configuration: gates, coupling map, limits and timing."""
         configuration: BackendConfiguration = await self._document(
             instance, refresh, timeout, "configuration", backend_id, calibration_id
         )
@@ -177,7 +177,7 @@ class Client:
     async def defaults(
         self, backend_id: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
     ) -> BackendDefaults:
-        """Return a backend's pulse-level defaults; most backends have none any more (`NotFound`)."""
+        """Return a backend's pulse-level defaults; most backends have none now (`NotFound`)."""
         defaults: BackendDefaults = await self._document(instance, refresh, timeout, "defaults", backend_id)
         return defaults
 
@@ -190,15 +190,15 @@ class Client:
         max_age: float | None = None,
         timeout: Seconds = None,
     ) -> Fetched[Any]:
-        """Return the answer to any request, with its age and source, and for how long it stays fresh.
+        """Return the answer to any request, with its age, its source, and how long it stays fresh.
 
-        The value is a `request.type`; for the list, a `BackendList` over all instances, with the age, source
-        and freshness of its oldest part. `max_age` are seconds since the service gave the answer, to
-        whichever worker: it decides instead of the policy, and no older answer is given when the service
-        fails.
+        The value is a `request.type`; for the list, a `BackendList` of all instances, with the age, source
+        and freshness of the oldest instance's list. `max_age` is the largest age of the answer in seconds,
+        counted from when the service gave it to any worker. It replaces the policy: no older answer is
+        returned, even if the service fails.
 
         Raises:
-            InvalidRequest: `max_age` is no number of seconds.
+            InvalidRequest: `max_age` is not a number of seconds.
         """
         if max_age is not None and not (isinstance(max_age, (int, float)) and max_age >= 0):
             raise InvalidRequest("max_age has to be a number of seconds, 0 or more")
@@ -211,10 +211,10 @@ class Client:
         calibration_id: str | None = None,
         resource: Resource | None = None,
     ) -> int:
-        """Remove cached answers of this account, in memory and in the store; return how many memory had.
+        """Remove cached answers of this account from memory and the store; return how many memory had.
 
-        Answers that are being fetched now are not kept either. What is left out matches anything: `backend`,
-        a name; `calibration_id`; `resource`, such as `properties`.
+        `backend` is a name, `resource` is such as `properties`; an argument that is None matches anything.
+        Matching answers that are being fetched now are not kept.
         """
 
         def matches(request: Request) -> bool:
@@ -227,10 +227,10 @@ class Client:
     async def instances(self, *, timeout: Seconds = None) -> tuple[ServiceInstance, ...]:
         """Return the account's instances with their names, plans and tags, in order of preference.
 
-        They are looked up once an hour. An account that names its instances has these and no others.
+        They are looked up once an hour. If the account names its instances, only these are returned.
 
         Raises:
-            AccountError: the account can see no instance that its `search` wants.
+            AccountError: no instance matches the account's `search`.
         """
         deadline = None if timeout is None else self._calls.deadline(timeout)
         return await self._parts.discovery.instances(deadline)
@@ -244,11 +244,11 @@ class Client:
         where: BackendTest | None = None,
         timeout: Seconds = None,
     ) -> Backend:
-        """Return the backend with the fewest jobs waiting, from the list alone; of two, the first by name.
+        """Return the backend with the shortest queue, from the list alone; of two, the first by name.
 
         Raises:
-            NotFound: no backend is what is wanted.
-            InstanceUnavailable: none is in the lists that came, and not all came.
+            NotFound: no backend meets the conditions.
+            InstanceUnavailable: no listed backend meets them, and some instances could not be listed.
         """
         wanted = Wanted(min_qubits, operational, simulator, where)
         return await least_busy(self.fetch, wanted, timeout)
@@ -264,11 +264,11 @@ class Client:
         where: BackendTest | None = None,
         timeout: Seconds = None,
     ) -> tuple[Backend, ...]:
-        """Return the backends that are wanted, best first, from the list alone; unknown values come last.
+        """Return the backends that meet the conditions, best first, from the list alone; unknown values last.
 
-        `by` is `queue`, `wait_time` (its median), `clops`, `two_qubit_error` (the median),
-        `two_qubit_error_best`, `two_qubit_error_layered`, `readout_error`, `qubits`, or a callable of a
-        backend, plain or async, whose smallest value is the best. `reverse` puts the worst first.
+        `by` is `queue`, `wait_time` (the median), `clops`, `two_qubit_error` (the median),
+        `two_qubit_error_best`, `two_qubit_error_layered`, `readout_error` (the median), `qubits`, or a
+        function of a backend, plain or async, whose smallest value is best. `reverse` puts the worst first.
 
         Raises:
             InvalidRequest: there is no such key.
@@ -283,15 +283,15 @@ class Client:
         where: Where | None = None,
         progress: Progress | None = None,
     ) -> Snapshot:
-        """Return documents of every backend, over all regions at once, to be iterated or collected.
+        """Return a snapshot: documents of every backend, fetched from all regions concurrently.
 
-        `async for item in client.snapshot(…)` gives each document as it comes, and failures as items;
-        `await client.snapshot(…).collect()` gives all of them, by backend and resource. `resources` are any
-        of `configuration`, `properties`, `status` and `defaults`; `progress` is called after each item with
-        the number of finished items and the number of all.
+        `async for item in client.snapshot(…)` yields each document as it arrives, and an item with an error
+        for each failure; `await client.snapshot(…).collect()` returns all items by backend and resource.
+        `resources` are some of `configuration`, `properties`, `status` and `defaults`. `progress` is called
+        after each item with the number of finished items and the number of all items.
 
         Raises:
-            InvalidRequest: one of the resources is no document of a backend, or there are none.
+            InvalidRequest: `resources` is empty, or names something that is not a document of a backend.
         """
         return Snapshot(self.fetch, resources, where, progress, width=self._parts.pool.limits.per_region)
 
@@ -303,39 +303,39 @@ class Client:
         threshold: int = 1,
         detail: bool = False,
     ) -> Watch:
-        """Return the changes in the fleet as they happen, beginning with what there is.
+        """Return the changes in the fleet as they happen; the first ones report the backends that there are.
 
-        `async for change in client.watch(…)`, which `break` ends; `async with` ends it at once. One request
-        per instance and interval, however many watch; those of different intervals share the shortest. A
-        failure is a change, too; only one that concerns the whole account, such as a refused key, is raised
-        and ends the iteration. `backends` are the names to watch, left out all; `threshold` is by how many
-        jobs a queue has to change to be reported; with `detail` each backend's properties are polled, too,
-        and new ones reported.
+        `async for change in client.watch(…)` ends with `break`; `async with` closes the watch at once. There
+        is one request per instance and interval for all watches of a client; the shortest interval counts. A
+        failure is reported as a change; only a final error, such as a refused key, is raised, and ends the
+        iteration. `backends` are the names to watch; None watches all. `threshold` is the number of jobs by
+        which a queue has to change to be reported. With `detail`, each backend's properties are polled, and
+        new calibrations are reported.
 
         Raises:
-            InvalidRequest: one of the arguments makes no sense.
+            InvalidRequest: an argument is not valid.
         """
         return self._watcher.watch(interval, backends, threshold, detail=detail)
 
     async def wait_for(
         self, backend_id: str, until: Until, *, timeout: Seconds = None, interval: float = 30.0
     ) -> Backend:
-        """Return a backend's entry in the list as soon as `until`, plain or async, is true of it.
+        """Return a backend's entry in the list as soon as `until(entry)` is true; `until` is plain or async.
 
-        `until` may be `lambda backend: backend.online and backend.queue_length < 5`. No `timeout`, no limit.
+        An example is `lambda one: one.online and one.queue_length < 5`. `timeout=None` means no time limit.
 
         Raises:
-            Timeout: it did not become true in time.
+            Timeout: `until` did not become true in time.
         """
         return await self._watcher.wait_for(backend_id, until, timeout, interval)
 
     async def wait_for_recalibration(
         self, backend_id: str, *, timeout: Seconds = None, interval: float = 60.0
     ) -> datetime:
-        """Return the date of a backend's next calibration, as soon as it is there.
+        """Wait for a backend's next calibration, and return its date.
 
         Raises:
-            Timeout: there was none in time.
+            Timeout: there was no calibration in time.
         """
         return await self._watcher.wait_for_recalibration(backend_id, timeout, interval)
 
@@ -349,36 +349,36 @@ class Client:
         calibration_id: str | None = None,
         instance: AnInstance = None,
     ) -> History:
-        """Return a backend's calibrations in a stretch of time, in order; each once.
+        """Return a backend's calibrations in a period, in order of time; each calibration once.
 
-        `async for one in client.history(…)` gives `BackendProperties`, and a `Gap`, which is false, for each
-        stretch of which nothing is known as the service failed. The range begins with `since` and ends before
-        `until`, left out now; both have a time zone. With `every`, such as `timedelta(days=1)`, it gives the
-        newest calibration before each of the instants that lie so far apart. What is well in the past is kept
-        in the store for long, where there is one, and not in memory.
+        `async for one in client.history(…)` yields `BackendProperties`, and a `Gap`, whose `bool` is False,
+        for each period in which the service failed. The period begins with `since` and ends before `until`,
+        by default now; both need a time zone. With `every`, such as `timedelta(days=1)`, only the newest
+        calibration before each of the instants `since + every`, `since + 2 * every`, … is yielded. A store
+        keeps answers about instants over an hour ago for `CachePolicy.history` seconds; memory does not.
 
         Raises:
-            InvalidRequest: an instant has no time zone, or the range or `every` makes no sense.
-            NotFound: when iterating: there is no such backend, or it never was calibrated.
+            InvalidRequest: an instant has no time zone, or `since`, `until` or `every` is not valid.
+            NotFound: during the iteration: there is no such backend, or it was never calibrated.
         """
         end = datetime.now(UTC) if until is None else until
-        fetch = partial(self._fetch, kept=False)  # each is wanted once, and leaves the room to others
+        fetch = partial(self._fetch, kept=False)  # each answer is used once, so memory does not keep it
         return History(fetch, backend_id, since, end, every, calibration_id, instance)
 
     def stats(self) -> ClientStats:
-        """Return what cache and pool did since the client was made, and what memory holds."""
+        """Return the counts of cache and pool since the client was made, and the size of memory."""
         return ClientStats(**asdict(self._cache.stats()), regions=self._parts.pool.stats())
 
     async def _document(self, instance: AnInstance, refresh: bool, timeout: Seconds, *asked: Any) -> Any:
-        """Return the document that the arguments of a `Request` ask for; a hit never awaits."""
+        """Return the document for the arguments of a `Request`; a cache hit awaits nothing."""
         self._calls.check()
         try:
             request = _request(*asked)
-        except TypeError:  # it cannot be hashed, and so is no request; this tells why
+        except TypeError:  # an argument cannot be hashed; `Request` raises the right error
             request = Request(*asked)
         deadline = None if timeout is None else self._calls.deadline(timeout)
         scope = self._directory.route(request, instance)
-        if scope is None:  # finding it is a part of the call
+        if scope is None:  # the search counts against the call's deadline
             deadline = deadline or self._calls.deadline()
             scope = await self._directory.find(request, instance, deadline)
         entry = self._cache.look(request, scope, refresh)
@@ -389,19 +389,19 @@ class Client:
     async def _fetch(
         self, request: Request, instance: AnInstance, timeout: Seconds = None, **how: Any
     ) -> Fetched[Any]:
-        """Return an answer of any kind with its age and source."""
+        """Return the answer to any request with its age and source."""
         self._calls.check()
         deadline = None if timeout is None else self._calls.deadline(timeout)
         if request.backend_id is None:
             return await self._directory.list(request, instance, deadline, **how)
         scope = self._directory.route(request, instance)
-        if scope is None:  # finding it is a part of the call
+        if scope is None:  # the search counts against the call's deadline
             deadline = deadline or self._calls.deadline()
             scope = await self._directory.find(request, instance, deadline)
         return await self._cache.fetch(request, scope, deadline, **how)
 
     async def aclose(self) -> None:
-        """Close the client's connections; calls that are under way end with `ClientClosed`.
+        """Close the client's connections; calls that are in flight end with `ClientClosed`.
 
         Raises:
             WrongEventLoop: the client belongs to another event loop.

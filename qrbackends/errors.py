@@ -1,8 +1,8 @@
-"""Everything this package raises.
+"""The errors that this package raises.
 
-Three columns say what an error means to its caller: *outage*, an old answer may stand in for the one that did
-not come; *retryable*, the same request may be sent again within the call; *final*, no other question of this
-client will be answered either until its caller changes something.
+Three columns say what an error means to its caller. *outage*: an old answer may be used instead. *retryable*:
+the same request may be sent again within the call. *final*: all other calls of this client will fail, too,
+until the caller changes something.
 
                                                     outage  retryable  final
 QRBackendsError
@@ -11,7 +11,7 @@ QRBackendsError
 │   └── AuthenticationFailed                          -         -        x    IAM refused the API key
 ├── ClientClosed              (also RuntimeError)     -         -        x
 ├── WrongEventLoop            (also RuntimeError)     -         -        x
-├── InstanceUnavailable                               -         -        -    a list did not come
+├── InstanceUnavailable                               -         -        -    an instance was not listed
 ├── TransportError                                    x         x        -    no complete answer arrived
 │   ├── ConnectError                                  x         x        -
 │   │   ├── ConnectionLost                            x         x        -    before the answer began
@@ -43,16 +43,16 @@ QRBackendsError
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
-# The service's own passing failures, those of gateways, and Cloudflare's; 501 stays as it is.
-_PASSING: Final = frozenset((500, 502, 503, 504, *range(520, 525)))
+# Temporary failures of the service, of gateways and of Cloudflare; a 501 is permanent.
+_TEMPORARY: Final = frozenset((500, 502, 503, 504, *range(520, 525)))
 
 
 class Attempt(NamedTuple):
-    """One request that came to nothing.
+    """One request that failed.
 
     Attributes:
-        after: seconds since the call began when it failed.
-        problem: what happened.
+        after: seconds from the beginning of the call to the failure.
+        problem: the name of the error's class, and its message.
     """
 
     after: float
@@ -60,20 +60,18 @@ class Attempt(NamedTuple):
 
 
 class QRBackendsError(Exception):
-    """The root of the tree.
-
-    Each error carries what was being asked, as far as it is known where it was raised.
+    """The base class of all errors.
 
     Attributes:
-        message: what happened, and where it helps, what to do.
-        region: such as `us-east`, or None.
-        instance: the CRN, or None.
-        backend: the backend's name, or None.
-        attempts: how many requests were sent for it.
-        history: what became of each of them, as far as they failed, where there was more than one.
-        outage: whether an old answer may stand in for the one that did not come.
+        message: what happened and, if it helps, what to do.
+        region: the region that was asked, such as `us-east`, or None.
+        instance: the CRN of the instance that was asked, or None.
+        backend: the name of the backend, or None.
+        attempts: how many requests the call has sent.
+        history: the requests of the call that failed.
+        outage: whether an old answer may be used instead.
         retryable: whether the same request may be sent again within the call.
-        final: whether no other question of this client will be answered either.
+        final: whether all other calls of this client will fail, too.
     """
 
     outage: bool = False
@@ -97,9 +95,9 @@ class QRBackendsError(Exception):
         backend: str | None = None,
         attempts: int | None = None,
     ) -> Self:
-        """Return this error, with region, instance and backend filled in where they were not known yet.
+        """Set the region, instance and backend that are not set yet, and return this error.
 
-        `attempts`, where it is given, is the count from now on.
+        `attempts`, if given, replaces the count.
         """
         self.region = self.region or region
         self.instance = self.instance or instance
@@ -108,7 +106,7 @@ class QRBackendsError(Exception):
         return self
 
     def again(self) -> Self:
-        """Return an equal error with a traceback of its own, for one more caller who has to get it."""
+        """Return a copy without traceback, so that each of several callers can get an error of their own."""
         twin = type(self)(self.message)
         twin.__dict__.update(self.__dict__)
         if hasattr(self, "__notes__"):
@@ -123,11 +121,11 @@ class QRBackendsError(Exception):
 
 
 class InvalidRequest(QRBackendsError, ValueError):
-    """The question itself is wrong; nothing was sent."""
+    """An argument is not valid; nothing was sent."""
 
 
 class AccountError(QRBackendsError, ValueError):
-    """No account was found, or it cannot be used as it is."""
+    """No account was found, or the account cannot be used."""
 
     final = True
 
@@ -149,16 +147,16 @@ class ClientClosed(QRBackendsError, RuntimeError):
 
 
 class WrongEventLoop(QRBackendsError, RuntimeError):
-    """A client belongs to the event loop in which it was first used."""
+    """A client was used in another event loop than the one in which it was first used."""
 
     final = True
 
 
 class InstanceUnavailable(QRBackendsError):
-    """An instance could not be listed, so that nobody can tell whether it has the backend.
+    """An instance could not be listed, so it is unknown whether it has the backend.
 
     Attributes:
-        errors: why, one error for each instance that could not be listed.
+        errors: one error for each instance that could not be listed.
     """
 
     def __init__(self, message: str, errors: Sequence[QRBackendsError] = ()) -> None:
@@ -173,15 +171,15 @@ class TransportError(QRBackendsError):
 
 
 class ConnectError(TransportError):
-    """No connection: refused, unreachable, unknown host, lost, or a TLS failure."""
+    """The connection failed: refused, unreachable, unknown host, lost, or a TLS failure."""
 
 
 class ConnectionLost(ConnectError):
-    """The connection broke before the answer began, as one does that the server had given up as idle."""
+    """The connection was lost before the answer began; a server may close an idle one at any time."""
 
 
 class TLSError(ConnectError):
-    """The server's certificate, or its TLS protocol, was not accepted. It is not tried again."""
+    """The server's certificate or TLS protocol was not accepted; the request is not sent again."""
 
     outage = retryable = False
 
@@ -195,7 +193,7 @@ class ConnectTimeout(Timeout):
 
 
 class ReadTimeout(Timeout):
-    """The connection stood, but nothing came for too long."""
+    """The connection was made, but the answer, or its next bytes, did not arrive in time."""
 
 
 class BodyDamaged(TransportError):
@@ -203,22 +201,22 @@ class BodyDamaged(TransportError):
 
 
 class BodyTooLarge(TransportError):
-    """The body, once decompressed, is larger than the limit."""
+    """The body is larger than the limit, after decompression."""
 
     outage = retryable = False
 
 
 class RedirectRefused(TransportError):
-    """The service answered with a redirect. None is followed, as credentials would go with it."""
+    """The service answered with a redirect; it is not followed, because it would get the credentials."""
 
     outage = retryable = False
 
 
 class CircuitOpen(TransportError):
-    """Nothing was sent: the region has failed too often in a row, or has asked for a pause.
+    """Nothing was sent: the region's circuit breaker is open, after failures or a 503's `Retry-After`.
 
     Attributes:
-        retry_after: seconds until it is asked again.
+        retry_after: seconds until a request may be sent to the region again.
     """
 
     retryable = False
@@ -229,13 +227,12 @@ class CircuitOpen(TransportError):
 
 
 class DecodeError(QRBackendsError, ValueError):
-    """An answer is not JSON, or not of the type that the contract gives.
+    """An answer is not JSON, or not of the contract's type.
 
     Attributes:
-        path: the JSON path of the offending value, such as `$.devices[0].queue_length`; `$` for the
-            whole body.
-        text: the offending text, at most 200 characters of it.
-        malformed: whether the body is not JSON at all, as a body that was damaged on its way is.
+        path: the JSON path of the wrong value, such as `$.devices[0].queue_length`; `$` for the whole body.
+        text: the wrong text, at most 200 characters of it.
+        malformed: whether the body is not well-formed JSON; it was probably damaged in transfer.
     """
 
     def __init__(self, message: str, *, path: str = "$", text: str = "", malformed: bool = False) -> None:
@@ -246,17 +243,17 @@ class DecodeError(QRBackendsError, ValueError):
 
 
 class ResponseError(QRBackendsError):
-    """The service answered with something other than 200.
+    """The service answered with a status other than 200.
 
     Attributes:
         status: the HTTP status.
-        title: the service's title for it, or None.
+        title: the service's title of the error, or None.
         code: the service's error code as text, such as `1233`, or None.
-        solution: what the service advises, or None.
-        more_info: a link that the service gives, or None.
-        trace: the service's trace id, for its support, or None.
+        solution: the service's advice, or None.
+        more_info: a link to more information, or None.
+        trace: the service's trace id, for IBM's support, or None.
         correlation_id: the service's id of this answer, or None.
-        retry_after: seconds to wait before the next try, where the service says so, or None.
+        retry_after: the seconds to wait before the next request, from `Retry-After`, or None.
     """
 
     title: str | None = None
@@ -295,14 +292,14 @@ class Forbidden(ResponseError):
 
 
 class NotFound(ResponseError):
-    """404: no such backend, or nothing of this kind for it.
+    """404: there is no such backend, or it has no document of this kind.
 
-    Also raised, with `attempts` 0, for a name that no instance of the account lists.
+    It is also raised, with `attempts` 0, for a name that no instance of the account lists.
     """
 
 
 class Conflict(ResponseError):
-    """409."""
+    """409: the request conflicts with the state of the service."""
 
 
 class Locked(ResponseError):
@@ -310,13 +307,13 @@ class Locked(ResponseError):
 
 
 class RateLimited(ResponseError):
-    """429: too many requests; `retry_after` says how long to wait."""
+    """429: too many requests; `retry_after` is the seconds to wait, if the service says so."""
 
     outage = retryable = True
 
 
 class HeldBack(RateLimited):
-    """Nothing was sent: an earlier 429 asked to wait for longer than this call may take."""
+    """Nothing was sent: an earlier 429 asked for a pause that is longer than this call may take."""
 
     retryable = False
 
@@ -328,15 +325,15 @@ class ServerError(ResponseError):
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message, status)
-        self.retryable = status in _PASSING
+        self.retryable = status in _TEMPORARY
 
 
 class ServiceUnavailable(ServerError):
-    """503; `retry_after` says how long to wait, where the service says so."""
+    """503: the service is unavailable; `retry_after` is the seconds to wait, if the service says so."""
 
 
 class CalibrationLookupError(QRBackendsError, LookupError):
-    """The device has no such element."""
+    """The device has no such qubit or gate."""
 
 
 class UnknownQubit(CalibrationLookupError):
@@ -344,7 +341,7 @@ class UnknownQubit(CalibrationLookupError):
 
 
 class UnknownGate(CalibrationLookupError):
-    """The device has no such gate, or not on these qubits."""
+    """The device has no such gate, or does not have it on these qubits."""
 
 
 __all__ = [

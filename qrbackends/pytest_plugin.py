@@ -1,8 +1,8 @@
-"""Fixtures for the tests of programs that use this package; pytest finds them by itself.
+"""Pytest fixtures for programs that use this package; pytest loads them automatically.
 
-`qrbackends_emulator` is the whole service on loopback, in a thread of its own, with faults on request. While
-a test uses it, `Client.from_account()` and the web apps' `lifespan()` find the emulator's account, so that an
-app is tested as it is. `qrbackends_client` is a client of it, for async tests by anyio or pytest-asyncio.
+`qrbackends_emulator` is the emulated service, in its own thread, with faults on request. While a test uses
+it, `Client.from_account()` and the web apps' `lifespan()` use the emulator's account, so that an app can be
+tested without a change. `qrbackends_client` is a client of it, for async tests with anyio or pytest-asyncio.
 
     @pytest.mark.qrbackends(fleet="snapshots")
     async def test_it(qrbackends_emulator, qrbackends_client): ...
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell pytest the mark."""
+    """Register the mark `qrbackends`."""
     config.addinivalue_line("markers", "qrbackends(**options): arguments of the Emulator for one test")
 
 
@@ -30,12 +30,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def qrbackends_emulator(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> "Iterator[ThreadedEmulator]":
-    """The emulated service; its methods can be called from any test, async or not.
+    """Yield the emulated service; its methods can be called from any test, async or not.
 
-    `qrbackends_emulator.fault(Status(503), resource="properties", times=2)` scripts what goes wrong; what
-    can is in `qrbackends.emulator`.
+    `qrbackends_emulator.fault(Status(503), resource="properties", times=2)` causes faults; the kinds of
+    faults are in `qrbackends.emulator`.
     """
-    from .emulator.threaded import ThreadedEmulator  # here, as most suites do not use it
+    from .emulator.threaded import ThreadedEmulator  # imported late, because most suites do not use it
 
     mark = request.node.get_closest_marker("qrbackends")
     with ThreadedEmulator(**(mark.kwargs if mark else {})) as emulator:
@@ -45,7 +45,7 @@ def qrbackends_emulator(
 
 @pytest.fixture
 def qrbackends_client(request: pytest.FixtureRequest, qrbackends_emulator: "ThreadedEmulator") -> "Client":
-    """A client of the emulated service, in the test's own event loop.
+    """Return a client of the emulated service, in the event loop of the test.
 
     Raises:
         UsageError: the test is not async.
@@ -77,14 +77,15 @@ async def _qrbackends_anyio_client(qrbackends_emulator: "ThreadedEmulator") -> "
 
 
 def _loop_scope(mark: pytest.Mark, config: pytest.Config) -> str:
-    """Return in whose event loop pytest-asyncio runs a test: the client has to be in the same."""
+    """Return the scope of the event loop in which pytest-asyncio runs a test; the client needs the same."""
     scope = mark.kwargs.get("loop_scope") or mark.kwargs.get("scope")
-    with suppress(ValueError):  # versions of it that do not know the setting
+    with suppress(ValueError):  # older versions do not have this setting
         scope = scope or config.getini("asyncio_default_test_loop_scope")
     return str(scope or "function")
 
 
 def _client_in(loop_scope: Any) -> Any:
+    """Return a pytest-asyncio fixture that opens a client in an event loop of this scope."""
     import pytest_asyncio
 
     async def opened(qrbackends_emulator: "ThreadedEmulator") -> "AsyncGenerator[Client, None]":
@@ -94,6 +95,6 @@ def _client_in(loop_scope: Any) -> Any:
     return pytest_asyncio.fixture(loop_scope=loop_scope, name=f"_qrbackends_{loop_scope}_client")(opened)
 
 
-with suppress(ImportError):  # without pytest-asyncio there is nobody to ask for them
+with suppress(ImportError):  # without pytest-asyncio, no test needs these fixtures
     _in_function, _in_class = _client_in("function"), _client_in("class")
     _in_module, _in_package, _in_session = _client_in("module"), _client_in("package"), _client_in("session")

@@ -1,5 +1,5 @@
 """Accounts: credentials, service instances, addresses, saved accounts, and the scopes of cached answers.
 
-Nothing here sends a request. `saved` reads the environment and the file of saved accounts. Start with
-`account`.
+It knows nothing of requests and sends none; only `saved` reads files and the environment.
+Start with `account`.
 """

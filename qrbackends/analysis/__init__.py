@@ -1,5 +1,5 @@
-"""What can be computed from calibrations: archives, comparisons, the best qubits, layouts, tables and plots.
+"""Analysis of calibrations: archives, comparisons, the best qubits, layouts, tables and plots.
 
-Its modules work on decoded documents; only `archive` uses a client. Start with `qubits` or `archive`. The
-docstring of each module names the extra that it needs.
+It knows nothing of HTTP and of caching: it works on decoded documents, which the archive gets from a client.
+Start with `qubits` or `archive`; the docstring of each module names the extra that it needs.
 """

@@ -1,7 +1,7 @@
-"""The command line: one module for each command, and how their output looks on a terminal.
+"""The command line: one command per module, and its tables, lines and JSON. It needs the extra `cli`.
 
-It needs the extra `cli`: click, platformdirs and rich. It computes nothing that the library does not offer.
-Start with `run` below and with `options`, which every command shares.
+It knows nothing of how requests are sent: all data of the service come from a client.
+Start with `run`, or with the module of a command, such as `show`; `options` has what commands share.
 """
 
 import logging
@@ -19,7 +19,7 @@ from .text import abandon_output, failed, forgiving_output
 _FAILED = 1
 _USAGE = 2
 _SILENT = logging.NullHandler()
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_INTERRUPTED = 130  # 128 + SIGINT, the exit code that shells use
 
 _COMMANDS = {  # name: module, which is imported only for its command, as rich takes long to import
     "fleet": "fleet",

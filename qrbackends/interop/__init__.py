@@ -1,5 +1,5 @@
-"""Other libraries' views of a backend: a Qiskit backend and target, and metrics for Prometheus.
+"""The service's data in the types of other libraries: Qiskit and prometheus-client.
 
-Each module needs the extra of its name and knows nothing of the other one.
-Start with `qiskit` or `prometheus`.
+It knows nothing of HTTP and of credentials: it uses a client, or converts decoded documents.
+Start with `qiskit` or `prometheus`; each needs the extra that installs its library.
 """

@@ -2,7 +2,7 @@
 
 Fields hold the values and units as sent, so that a document decodes from the service's JSON and encodes back
 to it (null and absent are the same). Accessors return SI units: seconds, hertz, probabilities.
-Nothing here knows how a document is fetched. Start with `backend`, an entry of the list, and `properties`.
+It knows nothing of requests, HTTP and caches. Start with `backend`, an entry of the list, or `properties`.
 """
 
 from .backend import (

@@ -2,10 +2,11 @@
 
 `lifespan` opens a client with a Starlette or FastAPI app, and `client_ctx` with an aiohttp.web app; both need
 only the framework. `api_app` and `board_app` are ASGI apps to mount or to serve; they need the extra `web`:
-starlette, jinja2 and uvicorn.
+starlette, jinja2 and uvicorn. Each name is imported at its first use, so that users of one framework need no
+other.
 
-Each name is imported at its first use, so that users of one framework need no other. Nothing here knows the
-service: all data comes from a `Client` or a `Monitor`. Start with `opening` and `api`.
+It knows nothing of how requests are sent to IBM: all data come from a client or a monitor.
+Start with `opening` to use a client in an app, or with `api` and `board` for the apps.
 """
 
 TYPE_CHECKING = False

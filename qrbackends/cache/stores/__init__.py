@@ -1,5 +1,5 @@
-"""Stores, which keep answers as bytes outside this process: Redis, and a file.
+"""Stores, which keep answers as bytes outside this process: in Redis or in a file.
 
-A store knows neither requests nor policies. Start with `base`: a new store implements one of its protocols;
-`sealed` makes any store safe to use.
+A store knows nothing of requests and of how long answers are fresh.
+Start with `base`, whose protocols a new store implements; `sealed` authenticates what stores return.
 """
