@@ -1,8 +1,8 @@
 """An asyncio-native client for the IBM Quantum (Qiskit Runtime) Backends API.
 
 Users hold a `Client` (`client`, which `assembly` puts together) and get the errors that `errors` draws. The
-folders below it, from the top down: `fleet`, `cache`, `service` (IBM's, as one account reaches it), `transport`,
-`protocol`, `tasks`, `accounts`, `models`. Above it lie `cli`, `web`, `analysis` and `interop`.
+folders below it, from the top down: `fleet`, `cache`, `service` (IBM's, as one account reaches it),
+`transport`, `protocol`, `tasks`, `accounts`, `models`. Above it: `cli`, `web`, `analysis`, `interop`.
 
 Each name is imported at its first use, so that `qrbackends --version` is quick, and so that the command line
 can handle a Ctrl-C during the imports.

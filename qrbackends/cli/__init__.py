@@ -1,7 +1,7 @@
 """The command line: one command per module, and its tables, lines and JSON. It needs the extra `cli`.
 
 It knows nothing of how requests are sent: all data of the service come from a client.
-Start with the function `run` below, or with the module of a command, such as `show`; `options` has what commands share.
+Start with the function `run` below, or with a command's module, such as `show`; `options` is shared by all.
 """
 
 import logging
