@@ -26,12 +26,12 @@ settings.load_profile("default")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(wrapper=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return one worker more than there are cores: tests that start other programs wait for them."""
     return (os.cpu_count() or 1) + 1
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Import all tests first, and only then look for garbage.
 
