@@ -66,7 +66,7 @@ class Port:
         """Cut all connections, and listen, whether it listened before or not.
 
         Raises:
-            OSError: somebody else listens there.
+            OSError: another program listens on that port.
             RuntimeError: it is closed.
         """
         await to_its_end(self._reset())

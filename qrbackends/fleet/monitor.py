@@ -249,7 +249,7 @@ class Monitor:
                     self._update(key, self._now(), first=False)
 
     async def _fetched(self, request: Request, crn: str | None) -> Fetched[Any] | None:
-        """Return an answer, or None where there is none now; whoever asks will ask again."""
+        """Return an answer, or None if the request failed; it is asked again later."""
         try:
             return await self._client.fetch(request, instance=crn)
         except _CLOSED:

@@ -63,8 +63,8 @@ class LeasingStore(Store, Protocol):
     async def put(self, scope: str, name: str, value: bytes, ttl: float, owner: str | None = None) -> bool:
         """Store a value for `ttl` seconds; return whether it was stored.
 
-        With an `owner`: only if this owner has the lease, which ends and wakes those who wait. Without
-        the lease, nothing is changed. Without an `owner`: whoever has the lease, who keeps it.
+        With an `owner`, the value is stored only if this owner has the lease; then the lease ends, and the
+        workers that wait for it wake up. Without an `owner`, the value is stored, and a lease stays as it is.
         """
         ...
 

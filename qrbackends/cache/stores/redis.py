@@ -32,8 +32,8 @@ _LAYOUT = 1  # version of the keys and their values
 class RedisStore:
     """A `LeasingStore` in Redis 6 or later, or in Valkey.
 
-    Whoever makes it closes it, after the clients that use it. It can be used in one event loop only. It
-    connects at the first operation, and again after a connection is lost. Its methods raise a
+    The program that makes it has to close it, after the clients that use it. It can be used in one event loop
+    only. It connects at the first operation, and again after a connection is lost. Its methods raise a
     `ConnectionError` if Redis does not answer within `timeout`, and a `RuntimeError` if Redis refuses an
     operation, or if the store is closed.
 
@@ -87,8 +87,8 @@ class RedisStore:
     async def put(self, scope: str, name: str, value: bytes, ttl: float, owner: str | None = None) -> bool:
         """Store a value for `ttl` seconds; return whether it was stored.
 
-        With an `owner`: only if this owner has the lease, which ends and wakes those who wait. Without
-        the lease, nothing is changed. Without an `owner`: whoever has the lease, who keeps it.
+        With an `owner`, the value is stored only if this owner has the lease; then the lease ends, and the
+        workers that wait for it wake up. Without an `owner`, the value is stored, and a lease stays as it is.
         """
         keys = (self._lease(scope, name), self._names(scope), self._value(scope, name))
         return bool(await self._script(scripts.PUT, keys, owner or "", _milliseconds(ttl), name, value))

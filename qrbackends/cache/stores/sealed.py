@@ -51,7 +51,7 @@ class StoreStats(Struct, frozen=True):
     Attributes:
         hits: answers found, fresh or not.
         misses: look-ups that found nothing.
-        rejected: values that were damaged, or written by somebody without the credential.
+        rejected: values that were damaged, or written without the credential.
         errors: operations that failed or took too long.
         writes: answers stored.
     """
@@ -67,8 +67,8 @@ class Shared:
     """A store, made safe to use: values are authenticated, and no method raises an error of the store.
 
     With a `LeasingStore`, one worker fetches an answer and the others wait for it. With a plain `Store`,
-    whoever asks fetches. Then `delete`, and `lead` with `force`, refuse the older answers of the fetches
-    that began before through this object; those of other processes may still be written.
+    each worker that asks fetches. Then `delete`, and `lead` with `force`, refuse the older answers of the
+    fetches that began before through this object; those of other processes may still be written.
 
     Args:
         store: where the bytes are.
