@@ -62,8 +62,8 @@ async def compare(rounds: int, callers: int) -> tuple[dict[str, Timing], str]:
     timings = {name: summarized(measured) for name, measured in seconds.items()}
     many, single = list(timings.values())[:2]
     each = (many.median - 1.2 * single.median) / callers * 1e6
-    told = ", ".join(f"{name}: {asked}" for name, asked in requests.items())
-    return timings, f"requests: {told}; beyond 1.2 single calls: {each:.1f} µs per caller"
+    counts = ", ".join(f"{name}: {asked}" for name, asked in requests.items())
+    return timings, f"requests: {counts}; beyond 1.2 single calls: {each:.1f} µs per caller"
 
 
 def pool_of(client: Client) -> SessionPool:

@@ -1,4 +1,4 @@
-"""How things are timed: alternately, in one run, many times; medians, spreads and ratios are told."""
+"""How things are timed: alternately, in one run, many times; medians, spreads and ratios are reported."""
 
 import gc
 import statistics

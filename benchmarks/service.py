@@ -87,7 +87,7 @@ def service(fleet: str = "snapshots", latency: float = 0.0) -> Iterator[Service]
         process.stdout.close()
 
 
-def told(emulator: Emulator) -> Service:
+def service_of(emulator: Emulator) -> Service:
     """Return where an emulator is, and what opens it."""
     return Service(
         emulator.api_keys[0],
@@ -106,7 +106,7 @@ async def serve(fleet: "str | Fleet", latency: float) -> None:
         if latency:
             for region in emulator.regions:
                 emulator.fault(Delay(latency), region=region, times=None)
-        print(msgspec.json.encode(told(emulator)).decode(), flush=True)
+        print(msgspec.json.encode(service_of(emulator)).decode(), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 

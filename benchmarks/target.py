@@ -60,8 +60,8 @@ def files() -> list[str]:
 def once(code: str, paths: list[str]) -> tuple[float, float, int]:
     """Run in a process of its own; return the seconds of importing and building, and how much was built."""
     command = [sys.executable, "-c", code, *paths]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603
-    return float(told[0]), float(told[1]), int(told[2])
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603
+    return float(output[0]), float(output[1]), int(output[2])
 
 
 def run(rounds: int) -> list[Table]:

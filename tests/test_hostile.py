@@ -382,16 +382,16 @@ async def test_ids_arrive_as_one_segment_and_calibration_ids_as_one_parameter(
         for plain in (client.status, client.defaults):
             with pytest.raises(NotFound):
                 await plain(nasty)
-    told = quote(nasty, safe="")
+    sent = quote(nasty, safe="")
     known = quote(emulator.backends()[0], safe="")
     arrived = [one.path_qs for one in emulator.requests if one.resource != "token"]
     assert arrived == [
-        f"/api/v1/backends/{told}/configuration?calibration_id={told}",
-        f"/api/v1/backends/{known}/configuration?calibration_id={told}",
-        f"/api/v1/backends/{told}/properties?calibration_id={told}",
-        f"/api/v1/backends/{known}/properties?calibration_id={told}",
-        f"/api/v1/backends/{told}/status",
-        f"/api/v1/backends/{told}/defaults",
+        f"/api/v1/backends/{sent}/configuration?calibration_id={sent}",
+        f"/api/v1/backends/{known}/configuration?calibration_id={sent}",
+        f"/api/v1/backends/{sent}/properties?calibration_id={sent}",
+        f"/api/v1/backends/{known}/properties?calibration_id={sent}",
+        f"/api/v1/backends/{sent}/status",
+        f"/api/v1/backends/{sent}/defaults",
     ]
 
 

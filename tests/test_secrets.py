@@ -127,8 +127,8 @@ class Watch:
                 self.see_error(where, record.exc_info[1])
         self.see("the log", caplog.text)
 
-    def told(self, secrets: Iterable[str]) -> set[tuple[str, str]]:
-        """Return which secrets are told, and where."""
+    def leaks(self, secrets: Iterable[str]) -> set[tuple[str, str]]:
+        """Return which secrets are found, and where."""
         seen = set(self.seen)
         return {
             (secret[:10], where)
@@ -167,10 +167,10 @@ def test_the_watch_finds_what_is_told() -> None:
             outer = QRBackendsError("calm")
             outer.__context__ = inner
             watch.see_error("here", outer)
-            assert watch.told([secret]), text
+            assert watch.leaks([secret]), text
     watch = Watch()
     watch.see_error("here", QRBackendsError("calm"))
-    assert not watch.told([KEY_MARK, TOKEN_MARK])
+    assert not watch.leaks([KEY_MARK, TOKEN_MARK])
 
 
 @pytest.fixture(scope="module")
@@ -322,8 +322,8 @@ async def test_nothing_tells_a_key_or_a_token(
     watch.see_log(caplog)
     for warning in recwarn.list:
         watch.see("a warning", [warning.message, warning])
-    told = watch.told([KEY_MARK, TOKEN_MARK, PROXY_MARK])
-    assert not told, "\n".join(sorted(f"{secret}: {where}" for secret, where in told))
+    leaks = watch.leaks([KEY_MARK, TOKEN_MARK, PROXY_MARK])
+    assert not leaks, "\n".join(sorted(f"{secret}: {where}" for secret, where in leaks))
     assert len(watch.errors) > 150
     assert any(where == "the log of asyncio" for where, _ in watch.seen), "the loop did log its steps"
     assert any(where == "the log of qrbackends.pool" for where, _ in watch.seen)
@@ -576,8 +576,8 @@ async def test_no_part_and_no_other_form_of_a_secret_is_told(
         with pytest.raises(QRBackendsError) as caught:
             await client.status(NAME)
     watch.see_error("here", caught.value)
-    told = watch.told([KEY_MARK, LONG[:35]])
-    assert not told
+    leaks = watch.leaks([KEY_MARK, LONG[:35]])
+    assert not leaks
 
 
 @pytest.mark.parametrize("kind", [OSError, RuntimeError, ValueError])
@@ -592,4 +592,4 @@ async def test_a_provider_that_fails_with_the_token_in_its_words_tells_nobody(
         with pytest.raises(QRBackendsError) as caught:
             await client.backends()
     watch.see_error("here", caught.value)
-    assert not watch.told([TOKEN_MARK])
+    assert not watch.leaks([TOKEN_MARK])

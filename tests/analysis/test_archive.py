@@ -66,13 +66,13 @@ def archive(tmp_path: Path) -> Archive:
 
 async def test_what_is_archived_is_every_value_of_every_calibration(archive: Archive) -> None:
     async with emulator_of("a", "b") as emulator, client_of(emulator) as client:
-        told: list[Any] = []
-        synced = await archive.sync(client, since=NOW - DAY, until=NOW, progress=told.append)
+        reported: list[Any] = []
+        synced = await archive.sync(client, since=NOW - DAY, until=NOW, progress=reported.append)
         assert synced.added == {"a": 24, "b": 24}
         assert not synced.gaps
         assert not synced.errors
-        assert {one.backend for one in told} == {"a", "b"}
-        assert max(one.added for one in told) == 24
+        assert {one.backend for one in reported} == {"a", "b"}
+        assert max(one.added for one in reported) == 24
         properties = await client.properties("a", updated_before=NOW - 5 * HOUR)
         base = (await client.instances())[0].instance.base_url
     table = archive.scan(["a"], since=properties.last_update_date, until=properties.last_update_date + HOUR)
@@ -131,10 +131,10 @@ from qrbackends.analysis.archive import Archive
 async def main(service, path, since, until):
     account = msgspec.json.decode(service, type=Service).account()
     async with Client(account) as client:
-        def told(progress):
+        def show(progress):
             print(progress.added, flush=True)
         await Archive(path).sync(
-            client, since=datetime.fromisoformat(since), until=datetime.fromisoformat(until), progress=told
+            client, since=datetime.fromisoformat(since), until=datetime.fromisoformat(until), progress=show
         )
 
 asyncio.run(main(*sys.argv[1:]))
@@ -144,12 +144,12 @@ asyncio.run(main(*sys.argv[1:]))
 async def killed_and_restarted(tmp_path: Path, days: int, kills: int) -> None:
     import msgspec
 
-    from benchmarks.service import told
+    from benchmarks.service import service_of
 
     random = Random(3)
     since = NOW - days * DAY
     async with emulator_of("a", "b") as emulator:
-        service = msgspec.json.encode(told(emulator)).decode()
+        service = msgspec.json.encode(service_of(emulator)).decode()
         command = [sys.executable, "-c", KILLED, service, str(tmp_path / "killed")]
         for _ in range(kills):
             process = await asyncio.create_subprocess_exec(

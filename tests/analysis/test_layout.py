@@ -1,4 +1,4 @@
-"""Where qubits are drawn: as told, or so that neighbours are neighbours."""
+"""Where qubits are drawn: at given positions, or so that neighbours are neighbours."""
 
 import math
 import subprocess

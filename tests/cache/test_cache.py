@@ -251,7 +251,7 @@ async def test_what_was_asked_before_a_refresh_is_not_kept_over_its_answer(
     early = asyncio.create_task(client.properties("alpha"))
     await held.reached()
     refreshed = await client.properties("alpha", refresh=True)
-    world.now += HOUR  # so that the held answer can be told from the other
+    world.now += HOUR  # so that the held answer differs from the other
     held.release()
     assert await early != refreshed
     assert await client.properties("alpha") == refreshed
@@ -603,7 +603,7 @@ async def test_who_asks_after_an_invalidation_gets_a_new_answer_that_stays(
     await held.reached()
     await client.invalidate(backend="alpha")
     later = await client.properties("alpha")
-    world.now += HOUR  # so that the held answer can be told from the other
+    world.now += HOUR  # so that the held answer differs from the other
     held.release()
     assert await early != later
     assert await client.properties("alpha") == later
@@ -958,12 +958,12 @@ async def test_renewals_are_bounded_and_the_rest_come_later(clock: Clock) -> Non
         assert emulator.count("properties") == 80
 
 
-async def test_a_failing_renewal_is_told_once_per_outage_and_never_raised(
+async def test_a_failing_renewal_is_logged_once_per_outage_and_never_raised(
     emulator: Emulator, client: Client, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
-    def told() -> list[logging.LogRecord]:
+    def warned() -> list[logging.LogRecord]:
         return [record for record in caplog.records if record.levelno >= logging.WARNING]
 
     for outage in (1, 2):
@@ -975,8 +975,8 @@ async def test_a_failing_renewal_is_told_once_per_outage_and_never_raised(
             await renewed(client)
             clock.now += 2
         assert client.stats().properties.failures == 5 * outage
-        assert [record.name for record in told()] == ["qrbackends.cache"] * outage
-        assert "could not be renewed" in told()[-1].getMessage()
+        assert [record.name for record in warned()] == ["qrbackends.cache"] * outage
+        assert "could not be renewed" in warned()[-1].getMessage()
         emulator.clear_faults()
         assert (await client.fetch(properties("alpha"))).source == "stale"
         await renewed(client)

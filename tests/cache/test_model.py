@@ -131,7 +131,7 @@ MATCHES: tuple[Callable[[Request], bool], ...] = (
 
 
 class Held:
-    """One request to the service, which waits to be told its answer."""
+    """One request to the service, which waits until the test gives its answer."""
 
     def __init__(self, key: Key) -> None:
         self.key = key
@@ -208,7 +208,7 @@ class Model:
         self.begun: list[Fetch] = []  # in this step
         self.renewals: list[Fetch] = []  # begun in this step, in the background: after all others
         self.stopped: list[Fetch] = []  # in this step
-        self.landed: list[Fetch] = []  # in this step
+        self.ended: list[Fetch] = []  # in this step
         self.counts = {name: dict.fromkeys(ResourceStats.__struct_fields__, 0) for name in BODIES}
         self._known: dict[Key, Known] = {}
         self._eras = dict.fromkeys(KEYS, 0)
@@ -257,7 +257,7 @@ class Model:
         if fetch.era == self._eras[fetch.key] and self.freshness(fetch.key.request):
             self._known[fetch.key] = fetch.answer
         self._end(fetch)
-        self.landed.append(fetch)
+        self.ended.append(fetch)
         for caller in fetch.callers:
             self._give(caller, fetch.answer, "origin")
 
@@ -372,7 +372,7 @@ class Model:
 
     def _joinable(self, key: Key, refresh: bool) -> Fetch | None:
         """Return what is under way for the key, or was answered at this very moment."""
-        for fetch in (*self.fetches, *self.landed):
+        for fetch in (*self.fetches, *self.ended):
             if fetch.key == key and fetch.era == self._eras[key] and (fetch.refresh or not refresh):
                 return fetch
         return None
@@ -689,9 +689,9 @@ class CacheMachine(RuleBasedStateMachine):
         assert not new, f"nobody should ask for {new[0].key.request}"
         for fetch in model.stopped:
             assert fetch.held is None or fetch.held.stopped, f"{fetch.key.request} goes on for nobody"
-        for fetch in (*model.fetches, *model.landed):
+        for fetch in (*model.fetches, *model.ended):
             assert not _held(fetch).stopped, f"{fetch.key.request} was stopped"
-        for events in (model.begun, model.renewals, model.stopped, model.landed):
+        for events in (model.begun, model.renewals, model.stopped, model.ended):
             events.clear()
 
     def _compare_callers(self) -> None:

@@ -494,7 +494,7 @@ def tell(said: Any) -> None:
 
 
 class Worker:
-    """A process that asks when it is told to."""
+    """A process that asks when the test sends a command."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -575,10 +575,13 @@ async def test_400_callers_in_8_processes_make_one_request(server: RedisServer, 
         for round_, name in enumerate(NAMES[:3], start=1):
             for worker in fleet:
                 worker.ask(name, 50)
-            told = [await worker.hear() for worker in fleet]
+            heard = [await worker.hear() for worker in fleet]
             assert emulator.count("properties", name) == 1
-            assert sum((Counter(one["sources"]) for one in told), Counter()) == {"origin": 50, "shared": 350}
-            assert len({digest for one in told for digest in one["digests"]}) == 1
+            assert sum((Counter(one["sources"]) for one in heard), Counter()) == {
+                "origin": 50,
+                "shared": 350,
+            }
+            assert len({digest for one in heard for digest in one["digests"]}) == 1
             assert emulator.count("properties") == round_
         assert emulator.count("backends", region=REGION) == emulator.count("backends", region="eu-de") == 1
         assert emulator.count("token") <= 8
@@ -591,8 +594,8 @@ async def test_workers_of_two_accounts_share_nothing(
     async with workers(emulator, server, [0, 1, 0, 1]) as fleet:
         for worker in fleet:
             worker.ask(NAME, 10)
-        told = [await worker.hear() for worker in fleet]
-        assert sum((Counter(one["sources"]) for one in told), Counter()) == {"origin": 20, "shared": 20}
+        heard = [await worker.hear() for worker in fleet]
+        assert sum((Counter(one["sources"]) for one in heard), Counter()) == {"origin": 20, "shared": 20}
         assert emulator.count("properties") == 2
 
 
@@ -613,9 +616,9 @@ async def test_another_takes_over_from_a_leader_that_is_killed(
                 await anyio.lowlevel.checkpoint()
         assert emulator.count("properties") == 1
         await leader.kill()
-        told = [await worker.hear() for worker in others]
-        assert sum((Counter(one["sources"]) for one in told), Counter()) == {"origin": 50, "shared": 100}
-        assert len({digest for one in told for digest in one["digests"]}) == 1
+        heard = [await worker.hear() for worker in others]
+        assert sum((Counter(one["sources"]) for one in heard), Counter()) == {"origin": 50, "shared": 100}
+        assert len({digest for one in heard for digest in one["digests"]}) == 1
         assert emulator.count("properties") == 2
     held.cancel()
     assert await places(redis, "l") == []

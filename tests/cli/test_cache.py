@@ -73,10 +73,10 @@ def test_info(run_on: Run, path: Path) -> None:
     assert shown["answers"] == "2 (1.5 MB)"
     assert shown["first expires"] == "in 2 h"
     assert shown["last expires"] == "in 5 h"
-    told = json.loads(run_on("cache", "info", "--json").out)
-    assert (told["entries"], told["bytes"]) == (2, 1_500_001)
-    assert told["file_bytes"] > 1_500_000
-    assert told["next_expiry"].endswith("Z")
+    shown = json.loads(run_on("cache", "info", "--json").out)
+    assert (shown["entries"], shown["bytes"]) == (2, 1_500_001)
+    assert shown["file_bytes"] > 1_500_000
+    assert shown["next_expiry"].endswith("Z")
 
 
 def test_clear(run_on: Run, path: Path) -> None:

@@ -39,14 +39,14 @@ def told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_addresses_as_json(run: Run) -> None:
     options = ("--json", "--fleet", "synthetic")
     code, out, err = run("emulate", *options, "--regions", "us-east, mars", "--seed", "x")
-    told = json.loads(out)
+    shown = json.loads(out)
     assert (code, err) == (0, "")
-    assert told["fleet"] == "synthetic"
-    assert told["backends"] == 8
-    assert list(told["regions"]) == ["us-east", "mars"]
-    assert [instance["region"] for instance in told["instances"]] == ["us-east", "mars"]
-    assert told["api_key"].startswith("emulated-")
-    assert told["api_key"] != json.loads(run("emulate", *options).out)["api_key"]
+    assert shown["fleet"] == "synthetic"
+    assert shown["backends"] == 8
+    assert list(shown["regions"]) == ["us-east", "mars"]
+    assert [instance["region"] for instance in shown["instances"]] == ["us-east", "mars"]
+    assert shown["api_key"].startswith("emulated-")
+    assert shown["api_key"] != json.loads(run("emulate", *options).out)["api_key"]
 
 
 @pytest.mark.usefixtures("told_at_once")
@@ -107,8 +107,8 @@ def test_a_port_that_is_taken(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, out, err = run("emulate", "--fleet", "synthetic", "--regions", "us-east", "--port", str(port))
-    told = f"Error: cannot listen at 127.0.0.1:{port}: Address already in use\n"
-    assert (code, out, err) == (1, "", told)
+    message = f"Error: cannot listen at 127.0.0.1:{port}: Address already in use\n"
+    assert (code, out, err) == (1, "", message)
 
 
 @pytest.mark.usefixtures("told_at_once")

@@ -68,8 +68,8 @@ def start() -> Iterator[Start]:
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
 def test_emulate_ends_normally_when_told(start: Start, asked: signal.Signals) -> None:
     process = start(*DEV, "emulate", "--fleet", "synthetic", "--json")
-    told = json.loads(_output(process).readline())
-    assert set(told["regions"]) == {"us-east", "eu-de"}
+    shown = json.loads(_output(process).readline())
+    assert set(shown["regions"]) == {"us-east", "eu-de"}
     process.send_signal(asked)
     out, err = process.communicate()
     assert (process.returncode, out, err) == (0, "", "")
@@ -121,8 +121,8 @@ def test_ctrl_c_during_an_import_leaves_cleanly(start: Start, name: str) -> None
 )
 def test_nonsense_at_a_port_of_emulate_is_not_told_to_its_user(start: Start, sent: bytes) -> None:
     process = start(*DEV, "emulate", "--fleet", "synthetic", "--json")
-    told = json.loads(_output(process).readline())
-    host, port = urlsplit(told["iam_url"]).netloc.split(":")
+    shown = json.loads(_output(process).readline())
+    host, port = urlsplit(shown["iam_url"]).netloc.split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(sent)
         assert connection.recv(100).startswith(b"HTTP/1.0 400 ")

@@ -1,4 +1,4 @@
-"""Exit codes, and what is told."""
+"""Exit codes, and messages on stderr."""
 
 import subprocess
 import sys
@@ -63,7 +63,7 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "told"),
+    ("raised", "message"),
     [
         (QRBackendsError("two\nlines \x1b[31m"), "Error: two lines \N{REPLACEMENT CHARACTER}[31m"),
         (OSError(28, "No space left on device"), "Error: No space left on device"),
@@ -72,10 +72,10 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
     ],
 )
 def test_a_failure_is_one_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch, raised: Exception, told: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, raised: Exception, message: str
 ) -> None:
     monkeypatch.setattr(Client, "status", _raising(raised))
-    assert run("status", "x", "--emulator", "synthetic") == (1, "", f"{told}\n")
+    assert run("status", "x", "--emulator", "synthetic") == (1, "", f"{message}\n")
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), click.Abort()])
@@ -115,8 +115,8 @@ def test_a_missing_extra_is_named(
     with pytest.raises(SystemExit) as ended:
         __main__.main()
     assert ended.value.code == 1
-    told = f"Error: the command line needs {named}: pip install 'qrbackends[cli]'\n"
-    assert capsys.readouterr() == ("", told)
+    message = f"Error: the command line needs {named}: pip install 'qrbackends[cli]'\n"
+    assert capsys.readouterr() == ("", message)
 
 
 def test_an_early_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:

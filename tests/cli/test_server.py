@@ -132,13 +132,13 @@ def test_others_can_reach_it_only_where_one_says_so() -> None:
 
 def test_the_exporter_tells_the_fleet_to_prometheus() -> None:
     with running("exporter", *QUICK, "--with-token", "--json") as process:
-        told = json.loads(line(process.stdout))
-        bearer = f"Bearer {told['token']}"
-        assert told["url"].endswith("/metrics")
-        assert get(told["url"])[0] == 401
+        shown = json.loads(line(process.stdout))
+        bearer = f"Bearer {shown['token']}"
+        assert shown["url"].endswith("/metrics")
+        assert get(shown["url"])[0] == 401
         names: set[str] = set()
         while "qrbackends_backend_t1_seconds" not in names:
-            status, text = get(told["url"], Authorization=bearer)
+            status, text = get(shown["url"], Authorization=bearer)
             assert status == 200
             families = list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call,unused-ignore]
             names = {family.name for family in families if family.samples}

@@ -60,11 +60,11 @@ def test_each_change_has_a_line_and_an_object(
     _echo_line(what)
     assert capsys.readouterr().out == f"2026-01-01T12:00:30Z {line}\n"
     _echo_object(what)
-    told = json.loads(capsys.readouterr().out)
-    assert told["kind"] == what.kind
-    assert told["backend"] == what.backend
-    assert (told["after"] or {}).get("queue_length") == (what.after and what.after.queue_length)
-    assert told["error"] == (str(what.error) if what.error else None)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["kind"] == what.kind
+    assert shown["backend"] == what.backend
+    assert (shown["after"] or {}).get("queue_length") == (what.after and what.after.queue_length)
+    assert shown["error"] == (str(what.error) if what.error else None)
 
 
 async def these(changes: Iterable[Change]) -> AsyncIterator[Change]:

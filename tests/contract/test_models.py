@@ -184,7 +184,7 @@ def changed(document: Any, at: Steps, *new: Any) -> Any:
 
 
 def json_type(value: Any) -> str:
-    """Return a value's JSON type, integers told from other numbers."""
+    """Return a value's JSON type, with integers apart from other numbers."""
     return {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}.get(
         type(value), "object" if isinstance(value, dict) else "null"
     )

@@ -26,7 +26,7 @@ class Got(NamedTuple):
 
 
 class Asker:
-    """Asks an emulator, with a valid token unless told otherwise."""
+    """Asks an emulator, with a valid token by default."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator

@@ -1,4 +1,4 @@
-"""An emulator that is brought back to its start is not to be told from a new one."""
+"""An emulator after `reset()` behaves like a new one."""
 
 import asyncio
 from collections.abc import AsyncIterator

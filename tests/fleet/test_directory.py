@@ -208,7 +208,7 @@ async def test_an_instance_is_named_by_itself_or_its_crn() -> None:
 
 
 class Slow(Service):
-    """A service whose instance b answers when it is told to."""
+    """A service whose instance b answers when the test lets it."""
 
     def __init__(self, **lists: list[str] | Callable[[], QRBackendsError]) -> None:
         super().__init__(**lists)

@@ -42,7 +42,7 @@ def calibration(at: datetime) -> BackendProperties:
 
 
 class Service:
-    """Answers about calibrations of given dates, exclusively or inclusively, and fails as it is told to."""
+    """Answers about calibrations of given dates, exclusively or inclusively, and fails on request."""
 
     def __init__(self, dates: list[datetime], *, inclusive: bool = False) -> None:
         self.dates = sorted(set(dates))

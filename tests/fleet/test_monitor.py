@@ -205,7 +205,7 @@ async def test_a_new_calibration_is_told() -> None:
 async def test_what_is_gone_when_an_instance_recovers_is_forgotten(
     emulator: Emulator, store: RedisStore
 ) -> None:
-    """A watch tells of what is gone only if it has told of it; what the cache told of, it has not."""
+    """A watch reports as removed only what it has reported before; the cache's list does not count."""
     async with Client(emulator.account(), store=store) as first:
         await first.backends()
     for region in emulator.regions:

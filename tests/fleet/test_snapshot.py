@@ -41,7 +41,7 @@ def snapshots(real_emulator: Emulator) -> Emulator:
 
 
 class Fake:
-    """Answers when it is told to, and counts."""
+    """Answers when the test lets it, and counts."""
 
     def __init__(self, count: int, regions: tuple[str, ...] = ("us-east", "eu-de")) -> None:
         self.backends = tuple(
@@ -81,10 +81,10 @@ async def test_68_real_backends_with_faults_give_204_items(snapshots: Emulator) 
             if random.random() < 0.05:
                 snapshots.fault(random.choice(faults), backend=name, resource=resource)
                 struck.add((name, resource))
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     once, limits = RetryPolicy(attempts=1), Limits(failures=10**9)
     async with Client(snapshots.account(), retry=once, limits=limits) as client:
-        snapshot = client.snapshot(progress=lambda done, total: told.append((done, total)))
+        snapshot = client.snapshot(progress=lambda done, total: calls.append((done, total)))
         items = [item async for item in snapshot]
     snapshots.clear_faults()
     assert len(items) == len({(item.backend.name, item.resource) for item in items}) == 204
@@ -96,7 +96,7 @@ async def test_68_real_backends_with_faults_give_204_items(snapshots: Emulator) 
             assert type(item.value) is TYPES[item.resource]
         else:
             assert (item.error.backend, item.error.region) == (item.backend.name, item.backend.region)
-    assert told == [(number, 204) for number in range(1, 205)]
+    assert calls == [(number, 204) for number in range(1, 205)]
 
 
 async def test_all_of_it_may_be_collected(snapshots: Emulator) -> None:
@@ -184,8 +184,8 @@ async def test_an_instance_that_cannot_be_listed_is_told(emulator: Emulator, cli
     assert snapshot.errors == ()
     items = [item async for item in snapshot]
     assert {item.backend.region for item in items} == {"us-east"}
-    told: tuple[QRBackendsError, ...] = snapshot.errors
-    assert [error.region for error in told] == ["eu-de"]
+    errors: tuple[QRBackendsError, ...] = snapshot.errors
+    assert [error.region for error in errors] == ["eu-de"]
 
 
 async def test_where_nothing_can_be_listed_it_is_raised(emulator: Emulator, client: Client) -> None:

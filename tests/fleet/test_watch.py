@@ -1,4 +1,4 @@
-"""Watching the fleet: what is told folds to what there is, and nothing is told twice."""
+"""Watching the fleet: the reported changes add up to the real fleet, and no change is reported twice."""
 
 import asyncio
 import gc
@@ -126,7 +126,7 @@ class World:
 
 
 class Consumer:
-    """Takes changes when it is told to, and folds them."""
+    """Takes changes when the test wants it, and folds them."""
 
     def __init__(self, world: World, **options: Any) -> None:
         self.changes: AsyncGenerator[Change, None] = aiter(world.watcher.watch(**options))
@@ -136,7 +136,7 @@ class Consumer:
         self._next: asyncio.Task[Change] | None = None
 
     async def take(self, most: int = 10**6) -> list[Change]:
-        """Take what there is, and check that each change follows from what was told before."""
+        """Take what there is, and check that each change follows from what was reported before."""
         taken: list[Change] = []
         while len(taken) < most:
             if self._next is None:
@@ -317,10 +317,10 @@ async def test_small_changes_of_a_queue_add_up_to_what_is_told() -> None:
     world.put("a", queue=10)
     consumer = Consumer(world, threshold=5)
     await consumer.take()
-    for queue, told in ((12, 0), (14, 0), (15, 1), (11, 0), (10, 1)):
+    for queue, reported in ((12, 0), (14, 0), (15, 1), (11, 0), (10, 1)):
         world.put("a", queue=queue)
         await world.advance(30.0)
-        assert len(await consumer.take()) == told
+        assert len(await consumer.take()) == reported
     await consumer.close()
 
 
@@ -358,22 +358,22 @@ async def test_failures_never_end_it() -> None:
     world.down = ServerError("Global Search is down", 500)
     for _ in range(3):
         await world.advance(30.0)
-    told = await consumer.take()
-    assert [(change.kind, change.instance, change.region) for change in told] == [
+    reported = await consumer.take()
+    assert [(change.kind, change.instance, change.region) for change in reported] == [
         ("failed", CRNS[0], "region-0"),
         ("failed", CRNS[1], "region-1"),
     ]
     world.down = None
     world.failing = set(CRNS)
     await world.advance(30.0)
-    told = await consumer.take()
-    assert [(change.kind, change.instance, change.region) for change in told] == [
+    reported = await consumer.take()
+    assert [(change.kind, change.instance, change.region) for change in reported] == [
         ("failed", CRNS[2], "region-2")
     ]
     world.failing = set()
     await world.advance(30.0)
     assert [change.kind for change in await consumer.take()] == ["recovered"] * 3
-    assert len(consumer.fleet) == 2, "what an instance had is not told as gone while it fails"
+    assert len(consumer.fleet) == 2, "a failing instance's backends are not reported as removed"
     await consumer.close()
 
 
@@ -731,8 +731,8 @@ async def test_memory_stays_the_same_however_long_it_lasts(count: int, ticks: in
         for number in range(tick % 10, count, 10):
             world.put(f"b{number}", CRNS[number % 3], queue=tick + 1)
         await world.advance(30.0)
-        told = await consumer.take()
-        assert len(told) == len(range(tick % 10, count, 10))
+        reported = await consumer.take()
+        assert len(reported) == len(range(tick % 10, count, 10))
         consumer.kinds.clear()
         gc.collect()
         sizes.append(tracemalloc.get_traced_memory()[0])
@@ -855,7 +855,7 @@ class Listed:
 
 
 class Replay:
-    """Does to an emulator what a script says, and says itself what has to be told of it."""
+    """Does to an emulator what a script says, and says which changes have to be reported."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
@@ -883,11 +883,11 @@ class Replay:
 
     def expected(self) -> Counter[tuple[Any, ...]]:
         """What a poll has to tell: kind, instance and backend, and status and queue before and after."""
-        told: Counter[tuple[Any, ...]] = Counter()
+        reported: Counter[tuple[Any, ...]] = Counter()
         for instance in self.emulator.instances:
             crn, region = instance.crn, instance.region
             if (crn in self.told_failing) != (region in self.failing):
-                told["failed" if region in self.failing else "recovered", crn, None, None, None] += 1
+                reported["failed" if region in self.failing else "recovered", crn, None, None, None] += 1
                 self.told_failing ^= {crn}
             if region in self.failing:
                 continue
@@ -901,14 +901,14 @@ class Replay:
                     kind = "appeared"
                 else:
                     kind = "queue" if before[0] == after[0] else "status"
-                told[kind, crn, name, before, after] += 1
+                reported[kind, crn, name, before, after] += 1
                 self.seen.pop((crn, name), None)
                 if after is not None:
                     self.seen[crn, name] = after
-        return told
+        return reported
 
 
-def as_told(change: Change) -> tuple[Any, ...]:
+def as_reported(change: Change) -> tuple[Any, ...]:
     def state(one: Backend | None) -> tuple[str, int] | None:
         return None if one is None else (one.status.name, one.queue_length)
 
@@ -961,15 +961,15 @@ def test_what_is_told_of_an_emulator_is_what_its_script_says(script: list[list[A
         fleet = Listed(6)
         async with watched(fleet, instances=2) as (replay, world):
             consumer = Consumer(world)
-            assert Counter(map(as_told, await first_of(world, consumer))) == replay.expected()
+            assert Counter(map(as_reported, await first_of(world, consumer))) == replay.expected()
             for steps in [*script, [("fail", set[str]())]]:
                 for what, *arguments in steps:
                     if what == "fail":
                         replay.fail(*arguments)
                     else:
                         getattr(replay, what)(fleet.names[arguments[0]], *arguments[1:])
-                told = Counter(map(as_told, await tick(world, consumer)))
-                assert told == replay.expected()
+                reported = Counter(map(as_reported, await tick(world, consumer)))
+                assert reported == replay.expected()
             await consumer.close()
 
     asyncio.run(run())
@@ -989,7 +989,7 @@ async def test_many_backends_over_ten_instances_and_two_regions(backends: int, t
     fleet, draw = Listed(backends), Random(7)
     async with watched(fleet, instances=5) as (replay, world):
         consumer = Consumer(world)
-        assert Counter(map(as_told, await first_of(world, consumer))) == replay.expected()
+        assert Counter(map(as_reported, await first_of(world, consumer))) == replay.expected()
         sizes: list[int] = []
         for number in range(ticks):
             replay.emulator.reset_log()
@@ -999,13 +999,13 @@ async def test_many_backends_over_ten_instances_and_two_regions(backends: int, t
                     replay.drop(name)
                 else:
                     replay.put(name, draw.choice(["online", "paused"]), draw.randrange(100))
-            told = await tick(world, consumer)
-            assert Counter(map(as_told, told)) == replay.expected()
+            reported = await tick(world, consumer)
+            assert Counter(map(as_reported, reported)) == replay.expected()
             asked = {(one.resource, one.method) for one in replay.emulator.requests}
             assert asked == {("backends", "GET")}
             assert replay.emulator.count("backends") == 10, "one request per instance"
             consumer.kinds.clear()
-            del told
+            del reported
             replay.emulator.reset_log()
             gc.collect()
             sizes.append(

@@ -1,4 +1,4 @@
-"""What Prometheus is told, read by its own parser."""
+"""What Prometheus gets, read by its own parser."""
 
 import re
 from datetime import timedelta

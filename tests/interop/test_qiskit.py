@@ -61,7 +61,7 @@ def operation(target: Target, name: str) -> tuple[Any, ...]:
 def entries(target: Target) -> dict[Any, Any]:
     """Return all that a target holds."""
     angles = [-4.0, -1e-9, 0.0, 1.0, math.pi / 2, 1.6, 3.2]
-    told: dict[Any, Any] = {
+    found: dict[Any, Any] = {
         "size": target.num_qubits,
         "dt": target.dt,
         "timing": [
@@ -75,13 +75,13 @@ def entries(target: Target) -> dict[Any, Any]:
         "names": set(target.operation_names),
     }
     for name in target.operation_names:
-        told[name, "is"] = operation(target, name)
-        told[name, "bounds"] = target.gate_has_angle_bounds(name) and [
+        found[name, "is"] = operation(target, name)
+        found[name, "bounds"] = target.gate_has_angle_bounds(name) and [
             target.supported_angle_bound(name, [angle]) for angle in angles
         ]
         for on, measured in target[name].items():
-            told[name, on] = measured and (measured.error, measured.duration)
-    return told
+            found[name, on] = measured and (measured.error, measured.duration)
+    return found
 
 
 SETTINGS = list(product((True, False), (True, False), (True, False), (None, {"sx": OWN})))
@@ -107,7 +107,7 @@ def assert_same(conf: bytes, props: bytes, settings: Sequence[tuple[Any, ...]]) 
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             mine = interop.to_target(configuration, properties, **options)
-        assert len(said) == len(theirs_said), "an unknown instruction is told"
+        assert len(said) == len(theirs_said), "an unknown instruction is reported"
         assert entries(mine) == entries(theirs), options
 
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Clock:
-    """Unix seconds that move when told."""
+    """Unix seconds that move only when the test sets them."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now

@@ -17,7 +17,7 @@ variable: ContextVar[str] = ContextVar("variable", default="clean")
 
 
 class Work:
-    """Work that waits to be told its end, and counts how often it was begun and stopped."""
+    """Work that ends when the test says so, and counts how often it was begun and stopped."""
 
     def __init__(self) -> None:
         self.begun = 0

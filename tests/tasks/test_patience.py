@@ -104,7 +104,7 @@ async def test_a_flight_is_as_patient_as_the_most_patient_of_its_callers(emulato
     assert isinstance(patient, BackendStatus)
 
 
-# --- what is told
+# --- which error is raised
 
 
 async def test_a_request_without_an_answer_is_an_attempt(emulator: Emulator) -> None:

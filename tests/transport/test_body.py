@@ -1,4 +1,4 @@
-"""Bodies: every split of every encoding gives the body; every cut, excess and damage is told."""
+"""Bodies: every split of every encoding gives the body; every cut, excess and damage is an error."""
 
 import gzip
 import tracemalloc
@@ -60,7 +60,7 @@ def test_any_split_gives_the_body(encoding: str, plain: bytes, step: int) -> Non
 @given(plain=st.binary(min_size=1, max_size=2000), step=st.integers(1, 600))
 def test_raw_deflate_is_understood(plain: bytes, step: int) -> None:
     wire = raw_deflate(plain)
-    if wire[0] & 0x0F != 8:  # else it cannot be told from a zlib header
+    if wire[0] & 0x0F != 8:  # otherwise it looks like a zlib header
         assert receive("deflate", wire, step=step) == plain
 
 

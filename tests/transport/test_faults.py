@@ -196,7 +196,7 @@ async def test_a_fault_that_stays_is_told(emulator: Emulator, fault: str) -> Non
             sent = 1 if not again else 2 if fault == "401" else ATTEMPTS
             assert type(error) is expected, error
             assert error.attempts == sent
-            assert struck.hits == sent, "as many requests reached the service as are told"
+            assert struck.hits == sent, "as many requests reached the service as the error says"
             assert len(error.history) == sent
             assert (error.region, error.backend) == ("us-east", request.backend_id)
             emulator.clear_faults()

@@ -1,4 +1,4 @@
-"""What is tried again, when, and what is told in the end."""
+"""What is tried again, when, and which error is raised in the end."""
 
 from math import inf, nan
 from typing import Any
@@ -137,12 +137,12 @@ def test_a_request_under_way_when_the_time_is_up_is_told() -> None:
     assert (alone.attempts, alone.history) == (1, ((2.0, "Timeout: no answer within 2 s"),))
     t.pause_after(ServerError("broken", 503), 102.5)
     t.sent += 1
-    told = t.failure(Timeout("no answer within 5 s"), 105.0)
-    assert isinstance(told, ServerError)
-    assert told.attempts == 2
-    assert told.history == ((2.5, "ServerError: broken"), (5.0, "Timeout: no answer within 5 s"))
+    raised = t.failure(Timeout("no answer within 5 s"), 105.0)
+    assert isinstance(raised, ServerError)
+    assert raised.attempts == 2
+    assert raised.history == ((2.5, "ServerError: broken"), (5.0, "Timeout: no answer within 5 s"))
     t.pause_after(ServerError("broken", 503), 106.0)
-    assert len(t.failure(Timeout("late"), 107.0).history) == 2, "what is told is not what happens later"
+    assert len(t.failure(Timeout("late"), 107.0).history) == 2, "later failures do not change it"
 
 
 def test_nothing_is_waited_for_in_vain() -> None:

@@ -196,14 +196,14 @@ async def test_an_app_does_not_start_without_the_service_where_it_is_required(em
 
 
 async def test_a_lifespan_composes_with_the_apps_own(emulator: Emulator, web: aiohttp.ClientSession) -> None:
-    told: list[str] = []
+    events: list[str] = []
 
     @asynccontextmanager
     async def mine(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with lifespan(emulator.account())(app) as state:
-            told.append("opened")
+            events.append("opened")
             yield {**state, "mine": "yes"}
-        told.append("closed")
+        events.append("closed")
 
     async def show(request: Request) -> Response:
         fleet = await client_of(request).backends()
@@ -215,7 +215,7 @@ async def test_a_lifespan_composes_with_the_apps_own(emulator: Emulator, web: ai
             assert await answer.json() == ["yes", len(emulator.backends())]
         async with web.get(f"{url}/fleet/backends") as answer:
             assert len((await answer.json())["devices"]) == len(emulator.backends())
-    assert told == ["opened", "closed"]
+    assert events == ["opened", "closed"]
 
 
 async def test_a_host_that_forgets_to_yield_our_state_still_serves(

@@ -36,7 +36,7 @@ async def started(web: aiohttp.ClientSession, url: str, **headers: str) -> tuple
 
 
 async def first_whole(stream: Any, count: int) -> dict[str, Any]:
-    """Return every backend that a stream has told of, once there are so many, calibrated."""
+    """Return every backend that a stream has reported, once there are so many, calibrated."""
     fleet: dict[str, Any] = {}
     async for sent in stream:
         fold(fleet, sent)
@@ -371,7 +371,7 @@ async def test_what_happens_during_a_heart_beat_is_not_lost(emulator: Emulator, 
     pieces = [await anext(stream)]
     while not pieces[-1].startswith(b"event: beat"):
         pieces.append(await anext(stream))
-    told = hub._count
+    sent = hub._count
 
     async def quiet() -> bool:
         hub._take(MonitorEvent("failed", datetime.now(UTC), "us-east"))
@@ -379,7 +379,7 @@ async def test_what_happens_during_a_heart_beat_is_not_lost(emulator: Emulator, 
 
     hub._waited = quiet  # type: ignore[method-assign]
     assert (await anext(stream)).startswith(b"event: beat")
-    assert f"-{told + 1}\n".encode() in await anext(stream)
+    assert f"-{sent + 1}\n".encode() in await anext(stream)
     await stream.aclose()
     await monitor.aclose()
 

@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from benchmarks import apps, serve
-from benchmarks.service import told
+from benchmarks.service import service_of
 from qrbackends.emulator import Emulator, Hold
 
 from ..redis_server import RedisServer
@@ -45,7 +45,7 @@ async def output(*command: str) -> str:
 @asynccontextmanager
 async def workers(kind: str, count: int, emulator: Emulator, store: str) -> AsyncIterator[str]:
     """Run an app, which asks an emulator in this process."""
-    running = serve.workers(kind, count, told(emulator), store)
+    running = serve.workers(kind, count, service_of(emulator), store)
     url, _ = await asyncio.to_thread(running.__enter__)
     try:
         yield url
@@ -93,7 +93,7 @@ async def test_a_worker_that_is_killed_leaves_nothing_behind(
     emulator: Emulator, redis: Redis, server: RedisServer
 ) -> None:
     name = emulator.backends()[0]
-    running = serve.workers("starlette", 2, told(emulator), server.url)
+    running = serve.workers("starlette", 2, service_of(emulator), server.url)
     url, (supervisor,) = await asyncio.to_thread(running.__enter__)
     try:
         held = emulator.fault(Hold(), resource="properties")
@@ -142,7 +142,7 @@ async def test_a_reload_with_open_streams_shows_no_warning(
     module = tmp_path / "reloaded_app.py"
     module.write_text(APP)
     known = {
-        apps.SERVICE: msgspec.json.encode(told(emulator)).decode(),
+        apps.SERVICE: msgspec.json.encode(service_of(emulator)).decode(),
         apps.REDIS: server.url,
         "PYTHONDEVMODE": "1",
         "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",

@@ -896,8 +896,8 @@ async def test_without_the_server_everything_goes_on_and_one_warning_is_logged(
                 await defaults(shared)
                 clock.now += 2
             problem = "Redis does not answer (ConnectionError)"
-            told = f"the shared cache cannot be used ({problem}); going on without it"
-            assert warnings(caplog) == [told] * outages
+            message = f"the shared cache cannot be used ({problem}); going on without it"
+            assert warnings(caplog) == [message] * outages
             assert shared.errors == 3 * outages, "one attempt after each pause"
             own_server.start()
             await share(shared, b"again")
