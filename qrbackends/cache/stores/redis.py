@@ -56,7 +56,7 @@ class RedisStore:
         self._prefix = prefix
         self._pool = _pool(url, self._timeout)
         self._redis = _client(self._pool)
-        self._turns = anyio.CapacityLimiter(_CONNECTIONS)
+        self._limiter = anyio.CapacityLimiter(_CONNECTIONS)
         self._listener: _Listener | None = None
         self._stopping: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -159,7 +159,7 @@ class RedisStore:
         self._check()
         try:
             with anyio.fail_after(self._timeout):
-                async with self._turns:
+                async with self._limiter:
                     self._check()  # it may have been closed while this operation waited
                     return await operation()
         except (RedisError, OSError) as error:
@@ -195,13 +195,13 @@ class RedisStore:
         self._stop()
         if self._stopping:
             await asyncio.wait(self._stopping)
-        turns = [object() for _ in range(_CONNECTIONS)]
-        for turn in turns:  # when all are acquired, no operation is running
-            await self._turns.acquire_on_behalf_of(turn)
+        borrowers = [object() for _ in range(_CONNECTIONS)]
+        for borrower in borrowers:  # when all are acquired, no operation is running
+            await self._limiter.acquire_on_behalf_of(borrower)
         with suppress(RedisError, OSError):  # a connection that is lost already
             await self._pool.disconnect()
-        for turn in turns:
-            self._turns.release_on_behalf_of(turn)
+        for borrower in borrowers:
+            self._limiter.release_on_behalf_of(borrower)
 
     def _check(self) -> None:
         if self._closing is not None:
@@ -300,7 +300,7 @@ def _pool(url: str, timeout: float) -> "ConnectionPool":
             **parse_url(url),
             "protocol": 2,
             "decode_responses": False,
-            "max_connections": 2**16,  # `_turns` is the limit: further operations wait, and do not fail
+            "max_connections": 2**16,  # `_limiter` is the limit: further operations wait, and do not fail
             "socket_connect_timeout": timeout,
             # `_ask` limits the time of a whole operation. redis-py limits each of its steps, whose times add
             # up, and in Python 3.11 its `wait_for` can swallow a cancellation.

@@ -83,8 +83,8 @@ class Shared:
         self._clock = clock
         self._failed_at = -inf
         self._down = False
-        self._told: set[str] = set()
-        self._turns = anyio.CapacityLimiter(_AT_ONCE)
+        self._logged: set[str] = set()
+        self._limiter = anyio.CapacityLimiter(_AT_ONCE)
         self._fetching: set[tuple[str, str, str]] = set()  # scope, name, owner; with a plain store only
         self.hits = self.misses = self.rejected = self.errors = self.writes = 0
 
@@ -207,7 +207,7 @@ class Shared:
         try:
             async with AsyncExitStack() as stack:
                 if not longer:
-                    await stack.enter_async_context(self._turns)
+                    await stack.enter_async_context(self._limiter)
                 if 0 <= self._clock() - self._failed_at < _PAUSE:  # negative if the clock was set back
                     return default
                 with anyio.fail_after(self._store.timeout + longer):
@@ -228,13 +228,13 @@ class Shared:
             return default
         if self._down:
             self._down = False
-            self._told.clear()
+            self._logged.clear()
             logger.info("the shared cache can be used again")
         return result
 
     def _tell_once(self, problem: str) -> None:
-        if problem not in self._told and len(self._told) < 10:
-            self._told.add(problem)
+        if problem not in self._logged and len(self._logged) < 10:
+            self._logged.add(problem)
             logger.warning("%s", problem)
 
     def _seal(self, scope: Scope, name: str, body: bytes, fetched_at: float) -> bytes:
@@ -266,7 +266,7 @@ class Lease:
     def __init__(self, shared: Shared, scope: Scope, name: str, owner: str) -> None:
         self.owner = owner
         self._shared = shared
-        self._place = (scope, name, owner)
+        self._lease_key = (scope, name, owner)
         self._renewing: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -276,7 +276,7 @@ class Lease:
 
     async def put(self, body: bytes, ttl: float) -> None:
         """Store the answer for `ttl` seconds and end the lease; does neither if the lease was lost."""
-        self._ended = await self._shared.put(*self._place, body, ttl)
+        self._ended = await self._shared.put(*self._lease_key, body, ttl)
         if self._ended:
             await self._stop_renewing()
 
@@ -285,7 +285,7 @@ class Lease:
         with anyio.CancelScope(shield=True):
             await self._stop_renewing()
             if not self._ended:
-                await self._shared.release(*self._place)
+                await self._shared.release(*self._lease_key)
 
     async def _stop_renewing(self) -> None:
         if self._renewing is not None:
@@ -296,7 +296,7 @@ class Lease:
         held = True
         while held:
             await anyio.sleep(LEASE / 3)
-            held = await self._shared.renew(*self._place)
+            held = await self._shared.renew(*self._lease_key)
 
 
 def _tag(scope: Scope, name: str, header: bytes, payload: bytes) -> bytes:
