@@ -52,7 +52,8 @@ def _may_hold(windows: set[str], form: str) -> bool:
 def _end(text: str, at: int, form: str) -> int:
     """Return the end of the part of `form` that begins at `at` in the text; `at` if there is none."""
     end = at + min(_PART, len(form))
-    if text[at:end] not in form:
+    shorter = len(text) - at < min(_WINDOW, len(form))  # at the end of a text; so few characters tell nothing
+    if shorter or text[at:end] not in form:
         return at
     while end < len(text) and text[at : end + 1] in form:
         end += 1

@@ -46,6 +46,11 @@ def test_what_holds_nothing_of_it_stays_as_it_is(text: str, secret: str) -> None
     assert redacted("no such words at all", "0123456789") == "no such words at all"
 
 
+def test_a_few_characters_at_the_end_are_no_part_of_a_secret() -> None:
+    assert redacted("alpha", "ZZZZZalphZZZZZZZZZaZZZZZZZ") == "alpha"
+    assert redacted("the token was alph", "ZZZZZalphZZZZZZZZZaZZZZZZZ") == "the token was ***"
+
+
 def test_a_short_secret_is_hidden_as_a_whole() -> None:
     assert redacted("the token abc is bad", "abc") == "the token *** is bad"
     assert redacted("the token is bad", "abc") == "the token is bad"
