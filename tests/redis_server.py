@@ -35,31 +35,31 @@ class RedisServer:
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self._program = program()
-        self._folder = folder
-        self._options = options
-        self._port = _free_port()
+        self.program = program()
+        self.folder = folder
+        self.options = options
+        self.port = _free_port()
         self.url = f"unix://{folder / 'socket'}"
-        self.address = f"127.0.0.1:{self._port}"
+        self.address = f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start it, and return when it answers."""
         settings = {
             "bind": "127.0.0.1",
-            "port": str(self._port),
-            "unixsocket": str(self._folder / "socket"),
-            "dir": str(self._folder),
+            "port": str(self.port),
+            "unixsocket": str(self.folder / "socket"),
+            "dir": str(self.folder),
             "save": "",
             "appendonly": "no",
             "daemonize": "no",
         }
-        command = [self._program, *(part for key, value in settings.items() for part in (f"--{key}", value))]
-        self._process = subprocess.Popen(
-            [*command, *self._options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command = [self.program, *(part for key, value in settings.items() for part in (f"--{key}", value))]
+        self.process = subprocess.Popen(
+            [*command, *self.options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        assert self._process.stdout is not None
+        assert self.process.stdout is not None
         log = b""
-        for line in self._process.stdout:
+        for line in self.process.stdout:
             log += line
             if b"eady to accept connections" in line and (b" at /" in line or b" unix" in line):  # by version
                 return
@@ -68,18 +68,18 @@ class RedisServer:
 
     def kill(self) -> None:
         """Kill it, as a machine that loses its power does."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def freeze(self) -> None:
         """Let it stay connected, but answer nothing."""
-        self._process.send_signal(signal.SIGSTOP)
+        self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it answer again."""
-        self._process.send_signal(signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
 
 
 @contextmanager

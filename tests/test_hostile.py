@@ -509,21 +509,21 @@ class TLSServer:
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
+        self.context = context
         self.url = ""
         self.connections = 0
         self.heads: list[bytes] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["TLSServer"]:
-        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as listening:
+        async with await asyncio.start_server(self.serve, "127.0.0.1", 0) as listening:
             self.url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
             yield self
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
         self.connections += 1
         try:
-            await writer.start_tls(self._context)
+            await writer.start_tls(self.context)
             self.heads.append(await reader.readuntil(b"\r\n\r\n"))
             writer.write(ok(b'{"devices": []}', "Connection: close"))
             await writer.drain()

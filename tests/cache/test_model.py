@@ -210,41 +210,41 @@ class Model:
         self.stopped: list[Fetch] = []  # in this step
         self.ended: list[Fetch] = []  # in this step
         self.counts = {name: dict.fromkeys(ResourceStats.__struct_fields__, 0) for name in BODIES}
-        self._known: dict[Key, Known] = {}
-        self._eras = dict.fromkeys(KEYS, 0)
-        self._renewed: dict[Key, Fetch] = {}
+        self.known: dict[Key, Known] = {}
+        self.eras = dict.fromkeys(KEYS, 0)
+        self.renewed: dict[Key, Fetch] = {}
 
     @property
     def entries(self) -> int:
-        return sum(self._get(key) is not None for key in KEYS)
+        return sum(self.get(key) is not None for key in KEYS)
 
     def ask(self, caller: Caller) -> None:
-        known = None if caller.refresh else self._get(caller.key)
-        if caller.max_age is not None and not (known and self._is_young(known, caller.max_age)):
-            self._wait(caller)
+        known = None if caller.refresh else self.get(caller.key)
+        if caller.max_age is not None and not (known and self.is_young(known, caller.max_age)):
+            self.wait(caller)
         elif known is not None and (caller.max_age is not None or self.now < known.fresh_until):
-            self._count(caller.key, "hits")
-            self._give(caller, known, "memory")
-        elif known is not None and self._is_given_at_once(known):
-            self._count(caller.key, "stale")
-            self._give(caller, known, "stale")
-            self._renew(caller.key, known)
+            self.count(caller.key, "hits")
+            self.give(caller, known, "memory")
+        elif known is not None and self.is_given_at_once(known):
+            self.count(caller.key, "stale")
+            self.give(caller, known, "stale")
+            self.renew(caller.key, known)
         else:
-            self._wait(caller)
+            self.wait(caller)
 
     def leave(self, caller: Caller) -> None:
         """The caller is cancelled."""
         caller.gets = asyncio.CancelledError()
-        self._leave(caller)
+        self.drop(caller)
 
     def give_up(self, caller: Caller) -> None:
         """The caller has no time to wait for anything."""
         if caller.gets is None:
-            self._leave(caller)
-            known = self._instead_of_error(caller)
+            self.drop(caller)
+            known = self.instead_of_error(caller)
             if known is not None:
                 known.failed_at = self.now
-                self._give_instead(caller, known)
+                self.give_instead(caller, known)
             else:
                 caller.gets = Timeout("")
 
@@ -254,46 +254,46 @@ class Model:
         fresh_until = self.now + self.freshness(fetch.key.request)
         grace = max(self.policy.stale_while_revalidate, self.policy.stale_if_error)
         fetch.answer = Known(value, self.now, fresh_until, fresh_until + grace)
-        if fetch.era == self._eras[fetch.key] and self.freshness(fetch.key.request):
-            self._known[fetch.key] = fetch.answer
-        self._end(fetch)
+        if fetch.era == self.eras[fetch.key] and self.freshness(fetch.key.request):
+            self.known[fetch.key] = fetch.answer
+        self.end(fetch)
         self.ended.append(fetch)
         for caller in fetch.callers:
-            self._give(caller, fetch.answer, "origin")
+            self.give(caller, fetch.answer, "origin")
 
     def fail(self, fetch: Fetch, error: QRBackendsError) -> None:
-        self._end(fetch)
+        self.end(fetch)
         if fetch.in_background:
-            self._count(fetch.key, "failures")
+            self.count(fetch.key, "failures")
         outage = isinstance(
             error, (ConnectError, ServerError, RateLimited, ReadTimeout, BodyDamaged)
         ) or getattr(error, "malformed", False)
         if isinstance(error, NotFound):
-            if fetch.era == self._eras[fetch.key]:
+            if fetch.era == self.eras[fetch.key]:
                 until = self.now + self.policy.negative
-                self._known[fetch.key] = Known(error, self.now, until, until)
+                self.known[fetch.key] = Known(error, self.now, until, until)
         elif isinstance(error, (Forbidden, Unauthorized)):
-            self._forget(lambda key: key.instance == fetch.key.instance)
+            self.forget(lambda key: key.instance == fetch.key.instance)
         elif isinstance(error, AuthenticationFailed):
-            self._forget(lambda _: True)
+            self.forget(lambda _: True)
         elif not outage:
-            self._forget(fetch.key.__eq__)
-        known = self._get(fetch.key)
+            self.forget(fetch.key.__eq__)
+        known = self.get(fetch.key)
         if outage and known is not None:
             known.failed_at = self.now
         for caller in fetch.callers:
-            known = self._instead_of_error(caller) if outage else None
+            known = self.instead_of_error(caller) if outage else None
             if known is not None:
-                self._give_instead(caller, known)
+                self.give_instead(caller, known)
             else:
                 caller.gets = error
 
     def invalidate(self, matches: Callable[[Request], bool]) -> int:
-        return self._forget(lambda key: matches(key.request))
+        return self.forget(lambda key: matches(key.request))
 
     def close(self) -> None:
         for fetch in tuple(self.fetches):
-            self._end(fetch)
+            self.end(fetch)
             self.stopped.append(fetch)
             for caller in fetch.callers:
                 caller.gets = ClientClosed("")
@@ -307,14 +307,14 @@ class Model:
             "backends": self.policy.backends,
         }[request.resource]
 
-    def _get(self, key: Key) -> Known | None:
-        known = self._known.get(key)
+    def get(self, key: Key) -> Known | None:
+        known = self.known.get(key)
         return known if known is not None and self.now < known.kept_until else None
 
-    def _is_young(self, known: Known, max_age: float) -> bool:
+    def is_young(self, known: Known, max_age: float) -> bool:
         return self.now - known.at <= max_age and not isinstance(known.value, NotFound)
 
-    def _is_given_at_once(self, known: Known) -> bool:
+    def is_given_at_once(self, known: Known) -> bool:
         if isinstance(known.value, NotFound):
             return False
         age = self.now - known.fresh_until
@@ -322,82 +322,82 @@ class Model:
             known.failed_at is not None and age < self.policy.stale_if_error
         )
 
-    def _instead_of_error(self, caller: Caller) -> Known | None:
+    def instead_of_error(self, caller: Caller) -> Known | None:
         insists = caller.refresh or caller.max_age is not None
-        known = None if insists else self._get(caller.key)
+        known = None if insists else self.get(caller.key)
         if known is None or isinstance(known.value, NotFound):
             return None
         return known if self.now < known.fresh_until + self.policy.stale_if_error else None
 
-    def _give_instead(self, caller: Caller, known: Known) -> None:
+    def give_instead(self, caller: Caller, known: Known) -> None:
         # Another asked later, and was answered earlier.
         if self.now < known.fresh_until:
-            self._give(caller, known, "memory")
+            self.give(caller, known, "memory")
         else:
-            self._count(caller.key, "stale")
-            self._give(caller, known, "stale")
+            self.count(caller.key, "stale")
+            self.give(caller, known, "stale")
 
-    def _give(self, caller: Caller, known: Known, source: Any) -> None:
+    def give(self, caller: Caller, known: Known, source: Any) -> None:
         if isinstance(known.value, NotFound):
             caller.gets = known.value
         else:
             caller.gets = Fetched(known.value, self.now - known.at, source)
 
-    def _renew(self, key: Key, known: Known) -> None:
-        if key in self._renewed or (known.failed_at is not None and self.now < known.failed_at + 1.0):
+    def renew(self, key: Key, known: Known) -> None:
+        if key in self.renewed or (known.failed_at is not None and self.now < known.failed_at + 1.0):
             return
-        self._count(key, "refreshes")
-        fetch = self._joinable(key, refresh=False)
+        self.count(key, "refreshes")
+        fetch = self.joinable(key, refresh=False)
         if fetch is None:
-            fetch = Fetch(key, False, self._eras[key])
+            fetch = Fetch(key, False, self.eras[key])
             self.fetches.append(fetch)
             self.renewals.append(fetch)
         fetch.in_background = True
-        self._renewed[key] = fetch
+        self.renewed[key] = fetch
 
-    def _wait(self, caller: Caller) -> None:
-        fetch = self._joinable(caller.key, caller.refresh)
+    def wait(self, caller: Caller) -> None:
+        fetch = self.joinable(caller.key, caller.refresh)
         if fetch is None:
-            self._count(caller.key, "misses")
-            self._eras[caller.key] += caller.refresh
-            fetch = Fetch(caller.key, caller.refresh, self._eras[caller.key])
+            self.count(caller.key, "misses")
+            self.eras[caller.key] += caller.refresh
+            fetch = Fetch(caller.key, caller.refresh, self.eras[caller.key])
             self.fetches.append(fetch)
             self.begun.append(fetch)
         else:
-            self._count(caller.key, "coalesced")
+            self.count(caller.key, "coalesced")
         if fetch.answer is not None:
-            self._give(caller, fetch.answer, "origin")
+            self.give(caller, fetch.answer, "origin")
         caller.fetch = fetch
         fetch.callers.append(caller)
 
-    def _joinable(self, key: Key, refresh: bool) -> Fetch | None:
+    def joinable(self, key: Key, refresh: bool) -> Fetch | None:
         """Return what is under way for the key, or was answered at this very moment."""
         for fetch in (*self.fetches, *self.ended):
-            if fetch.key == key and fetch.era == self._eras[key] and (fetch.refresh or not refresh):
+            if fetch.key == key and fetch.era == self.eras[key] and (fetch.refresh or not refresh):
                 return fetch
         return None
 
-    def _leave(self, caller: Caller) -> None:
+    def drop(self, caller: Caller) -> None:
         fetch = cast("Fetch", caller.fetch)
         fetch.callers.remove(caller)
         if not fetch.callers and not fetch.in_background and fetch in self.fetches:
-            self._end(fetch)
+            self.end(fetch)
             self.stopped.append(fetch)
 
-    def _end(self, fetch: Fetch) -> None:
+    def end(self, fetch: Fetch) -> None:
         self.fetches.remove(fetch)
-        if self._renewed.get(fetch.key) is fetch:
-            del self._renewed[fetch.key]
+        if self.renewed.get(fetch.key) is fetch:
+            del self.renewed[fetch.key]
 
-    def _forget(self, matches: Callable[[Key], bool]) -> int:
+    def forget(self, matches: Callable[[Key], bool]) -> int:
         gone = [key for key in KEYS if matches(key)]
-        count = sum(self._get(key) is not None for key in gone)
+        count = sum(self.get(key) is not None for key in gone)
         for key in gone:
-            self._known.pop(key, None)
-            self._eras[key] += 1
+            self.known.pop(key, None)
+            self.eras[key] += 1
         return count
 
-    def _count(self, key: Key, name: str) -> None:
+    def count(self, key: Key, name: str) -> None:
         self.counts[key.request.resource][name] += 1
 
 
@@ -455,25 +455,25 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(key=_key, refresh=st.booleans(), count=st.integers(1, 3))
     def ask(self, key: int, refresh: bool, count: int) -> None:
         for _ in range(count):
-            self._ask(key, refresh)
-        self._settle()
+            self.caller_asks(key, refresh)
+        self.settle()
 
     @rule(keys=st.lists(_key, min_size=1, max_size=3))
     def ask_without_insisting(self, keys: list[int]) -> None:
         for key in keys:
-            self._ask(key, False)
-        self._settle()
+            self.caller_asks(key, False)
+        self.settle()
 
     @rule(keys=st.lists(_key, min_size=1, max_size=3), ages=st.lists(st.sampled_from(MAX_AGES), min_size=3))
     def ask_for_something_young(self, keys: list[int], ages: list[float | None]) -> None:
         for key, max_age in zip(keys, ages, strict=False):
-            self._ask(key, False, max_age=max_age)
-        self._settle()
+            self.caller_asks(key, False, max_age=max_age)
+        self.settle()
 
     @rule(key=_key, refresh=st.booleans())
     def ask_without_time(self, key: int, refresh: bool) -> None:
-        self.model.give_up(self._ask(key, refresh, deadline=0.0))
-        self._settle()
+        self.model.give_up(self.caller_asks(key, refresh, deadline=0.0))
+        self.settle()
 
     @rule(
         key=_key,
@@ -485,15 +485,15 @@ class CacheMachine(RuleBasedStateMachine):
         self, key: int, age: float, error: Callable[[str], QRBackendsError] | None, pause: float
     ) -> None:
         """Have an answer which is not fresh any more for so long, and ask."""
-        caller = self._ask(key, True)
-        self._settle()
-        self._answer(cast("Fetch", caller.fetch))
-        self._settle()
+        caller = self.caller_asks(key, True)
+        self.settle()
+        self.service_answers(cast("Fetch", caller.fetch))
+        self.settle()
         self.model.now += max(0.0, self.model.freshness(caller.key.request) + age)
         if error is not None:
-            self._try_in_vain(key, False, error)
+            self.ask_and_fail(key, False, error)
             self.model.now += pause
-        self._ask_twice(key)
+        self.ask_twice(key)
 
     @rule(
         key=_key,
@@ -505,39 +505,39 @@ class CacheMachine(RuleBasedStateMachine):
         self, key: int, refresh: bool, error: Callable[[str], QRBackendsError], pause: float
     ) -> None:
         """Ask, let all that is under way for this key fail, and ask again."""
-        self._try_in_vain(key, refresh, error)
+        self.ask_and_fail(key, refresh, error)
         self.model.now += pause
-        self._ask_twice(key)
+        self.ask_twice(key)
 
     @precondition(lambda self: self.model.fetches)
     @rule(which=_which)
     def answer(self, which: int) -> None:
-        self._answer(_one(self.model.fetches, which))
-        self._settle()
+        self.service_answers(_one(self.model.fetches, which))
+        self.settle()
 
     @precondition(lambda self: self.model.fetches)
     @rule(which=_which, error=st.sampled_from(OUTAGES))
     def fail(self, which: int, error: Callable[[str], QRBackendsError]) -> None:
-        self._fail(_one(self.model.fetches, which), error)
-        self._settle()
+        self.service_fails(_one(self.model.fetches, which), error)
+        self.settle()
 
     @precondition(lambda self: self.model.fetches)
     @rule(which=_which, error=st.sampled_from(REFUSALS))
     def refuse(self, which: int, error: Callable[[str], QRBackendsError]) -> None:
-        self._fail(_one(self.model.fetches, which), error)
-        self._settle()
+        self.service_fails(_one(self.model.fetches, which), error)
+        self.settle()
 
     @precondition(lambda self: self.model.fetches or self.model.entries)
     @rule(seconds=st.sampled_from(STEPS))
     def time_passes(self, seconds: float) -> None:
         self.model.now += seconds
-        self._settle()
+        self.settle()
 
     @precondition(lambda self: self.model.fetches or self.model.entries)
     @rule(matches=st.sampled_from(MATCHES))
     def invalidate(self, matches: Callable[[Request], bool]) -> None:
-        self._invalidate(matches)
-        self._settle()
+        self.entries_are_invalidated(matches)
+        self.settle()
 
     @precondition(lambda self: self.callers)
     @rule(which=_which, all_of_the_key=st.booleans(), another_asks=st.booleans())
@@ -545,10 +545,10 @@ class CacheMachine(RuleBasedStateMachine):
         one = _one(self.callers, which)
         for caller in self.callers:
             if caller is one or (all_of_the_key and caller.key == one.key):
-                self._cancel(caller)
+                self.caller_is_cancelled(caller)
         if another_asks:  # at the same moment
-            self._ask(self.keys.index(one.key), one.refresh)
-        self._settle()
+            self.caller_asks(self.keys.index(one.key), one.refresh)
+        self.settle()
 
     @rule(
         race=st.sampled_from(_RACES),
@@ -570,42 +570,42 @@ class CacheMachine(RuleBasedStateMachine):
         fetches, callers = tuple(self.model.fetches), tuple(self.callers)
         for event, insists in zip(race, (refresh, insist), strict=True):
             if event == "ask":
-                self._ask(key, insists)
+                self.caller_asks(key, insists)
             elif event == "invalidate":
-                self._invalidate(matches)
+                self.entries_are_invalidated(matches)
             elif event == "answer" and fetches:
-                self._answer(_one(fetches, which))
+                self.service_answers(_one(fetches, which))
             elif event == "cancel" and callers:
-                self._cancel(_one(callers, which))
-        self._settle()
+                self.caller_is_cancelled(_one(callers, which))
+        self.settle()
 
     def teardown(self) -> None:
         try:
             if self.agree:
-                self._close()
+                self.close()
         finally:
             for task in asyncio.all_tasks(self.loop):
                 task.cancel()
-            self._run(_checkpoints())
+            self.run(_checkpoints())
             self.loop.close()
 
     # --- a few steps of which there are many
 
-    def _try_in_vain(self, key: int, refresh: bool, error: Callable[[str], QRBackendsError]) -> None:
-        asked = self._ask(key, refresh).key
-        self._settle()
+    def ask_and_fail(self, key: int, refresh: bool, error: Callable[[str], QRBackendsError]) -> None:
+        asked = self.caller_asks(key, refresh).key
+        self.settle()
         for fetch in [fetch for fetch in self.model.fetches if fetch.key == asked]:
-            self._fail(fetch, error)
-            self._settle()
+            self.service_fails(fetch, error)
+            self.settle()
 
-    def _ask_twice(self, key: int) -> None:
+    def ask_twice(self, key: int) -> None:
         for _ in range(2):
-            self._ask(key, False)
-        self._settle()
+            self.caller_asks(key, False)
+        self.settle()
 
     # --- one event, for both
 
-    def _ask(
+    def caller_asks(
         self, index: int, refresh: bool, deadline: float | None = None, max_age: float | None = None
     ) -> Caller:
         key = self.keys[index % len(self.keys)]
@@ -616,7 +616,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.model.ask(caller)
         return caller
 
-    def _answer(self, fetch: Fetch) -> None:
+    def service_answers(self, fetch: Fetch) -> None:
         request, instance = fetch.key
         body = BODIES[request.resource]
         # A new object, so that it can be traced.
@@ -624,21 +624,21 @@ class CacheMachine(RuleBasedStateMachine):
         _held(fetch).answer.set_result(Answer(value, body, ""))
         self.model.answer(fetch, value)
 
-    def _fail(self, fetch: Fetch, error: Callable[[str], QRBackendsError]) -> None:
+    def service_fails(self, fetch: Fetch, error: Callable[[str], QRBackendsError]) -> None:
         self.failures += 1
         text = f"failure {self.failures}"
         _held(fetch).answer.set_exception(error(text))
         self.model.fail(fetch, error(text))
 
-    def _cancel(self, caller: Caller) -> None:
+    def caller_is_cancelled(self, caller: Caller) -> None:
         caller.task.cancel()
         self.model.leave(caller)
 
-    def _invalidate(self, matches: Callable[[Request], bool]) -> None:
+    def entries_are_invalidated(self, matches: Callable[[Request], bool]) -> None:
         task = self.loop.create_task(self.cache.invalidate(matches))
         self.invalidations.append((task, self.model.invalidate(matches)))
 
-    def _close(self) -> None:
+    def close(self) -> None:
         async def close() -> None:
             if self.end_calls_first:
                 self.calls.end()
@@ -647,7 +647,7 @@ class CacheMachine(RuleBasedStateMachine):
 
         closing = self.loop.create_task(close())
         self.model.close()
-        self._settle(closed=True)
+        self.settle(closed=True)
         assert closing.done()
         closing.result()
         assert not self.callers
@@ -658,23 +658,23 @@ class CacheMachine(RuleBasedStateMachine):
             self.cache.invalidate(lambda _: True),
         ):
             with pytest.raises(ClientClosed):
-                self._run(late)
+                self.run(late)
         assert not self.service.new
 
     # --- whether they agree
 
-    def _settle(self, closed: bool = False) -> None:
+    def settle(self, closed: bool = False) -> None:
         self.agree = False
-        self._run(_checkpoints())
-        self._compare_requests()
-        self._compare_callers()
+        self.run(_checkpoints())
+        self.compare_requests()
+        self.compare_callers()
         for task, count in self.invalidations:
             assert task.result() == count
         self.invalidations.clear()
-        self._compare_stats()
+        self.compare_stats()
         self.agree = not closed
 
-    def _compare_requests(self) -> None:
+    def compare_requests(self) -> None:
         """Exactly what the model says was begun, and exactly what it says was stopped."""
         model = self.model
         new, self.service.new = self.service.new, []
@@ -694,7 +694,7 @@ class CacheMachine(RuleBasedStateMachine):
         for events in (model.begun, model.renewals, model.stopped, model.ended):
             events.clear()
 
-    def _compare_callers(self) -> None:
+    def compare_callers(self) -> None:
         waiting = []
         for caller in self.callers:
             if caller.gets is None:
@@ -702,10 +702,10 @@ class CacheMachine(RuleBasedStateMachine):
                 waiting.append(caller)
             else:
                 assert caller.task.done(), f"waits, instead of {caller.gets!r}"
-                self._compare(caller)
+                self.compare(caller)
         self.callers = waiting
 
-    def _compare(self, caller: Caller) -> None:
+    def compare(self, caller: Caller) -> None:
         promised = caller.gets
         if isinstance(promised, asyncio.CancelledError):
             assert caller.task.cancelled()
@@ -730,7 +730,7 @@ class CacheMachine(RuleBasedStateMachine):
             about = (error.region, error.instance, error.backend)
             assert about == (instance.region, instance.crn, request.backend_id)
 
-    def _compare_stats(self) -> None:
+    def compare_stats(self) -> None:
         stats = self.cache.stats()
         for resource, counts in self.model.counts.items():
             assert getattr(stats, resource) == ResourceStats(**counts), resource
@@ -738,7 +738,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert (stats.bytes > 0) == (stats.entries > 0)
         assert stats.evictions == 0
 
-    def _run(self, steps: Coroutine[Any, Any, Any]) -> None:
+    def run(self, steps: Coroutine[Any, Any, Any]) -> None:
         self.loop.run_until_complete(steps)
 
 
