@@ -213,27 +213,27 @@ class Crowd:
     def __init__(self, url: str, name: str, last: int) -> None:
         self.queues: list[list[int]] = []
         self.numbers: list[list[int]] = []
-        self._url = url
-        self._name = name
-        self._last = last
-        self._stalled: list[socket.socket] = []
+        self.url = url
+        self.name = name
+        self.last = last
+        self.stalled: list[socket.socket] = []
 
     async def stall(self) -> None:
         """Let one come who never takes anything."""
-        host, port = self._url.removeprefix("http://").split(":")
+        host, port = self.url.removeprefix("http://").split(":")
         one = socket.socket()
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         one.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(one, (host, int(port)))
         await loop.sock_sendall(one, b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
-        self._stalled.append(one)
+        self.stalled.append(one)
 
     async def read(self, web: aiohttp.ClientSession) -> None:
         """Read until the last change."""
         queues: list[int] = []
         numbers: list[int] = []
-        response, stream = await started(web, self._url)
+        response, stream = await started(web, self.url)
         assert (await anext(stream)).event == "state"
         self.queues.append(queues)
         self.numbers.append(numbers)
@@ -241,15 +241,15 @@ class Crowd:
             if sent.event != "change":
                 continue
             numbers.append(int(sent.id.split("-")[1]))
-            if sent.data.get("name") == self._name and sent.data["kind"] == "queue":
+            if sent.data.get("name") == self.name and sent.data["kind"] == "queue":
                 queues.append(sent.data["after"]["backend"]["queue_length"])
-            if queues[-1:] == [self._last]:
+            if queues[-1:] == [self.last]:
                 break
         response.close()
 
     async def leave(self) -> None:
         """See that those who took nothing were cut off, whatever was on its way to them."""
-        for one in self._stalled:
+        for one in self.stalled:
             with suppress(ConnectionError):
                 while await asyncio.get_running_loop().sock_recv(one, 65536):
                     pass
@@ -426,6 +426,6 @@ async def test_who_cannot_be_cut_off_keeps_their_place(emulator: Emulator, clien
             if hub.dropped:
                 break
         assert (hub.dropped, hub.readers) == (1, 1)
-        for one in crowd._stalled:
+        for one in crowd.stalled:
             one.close()
         await until(lambda: hub.readers == 0)
