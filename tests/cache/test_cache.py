@@ -41,6 +41,7 @@ from qrbackends.assembly import ClientOptions
 from qrbackends.emulator import Emulator, Endless, Garbage, Hold, Redirect, Reset, Status, Truncate
 from qrbackends.emulator.synthetic import SyntheticFleet
 
+from ..internals import containers, http_connections, parts, ports, renewals
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -128,7 +129,7 @@ def properties(name: str, calibration_id: str | None = None) -> Request:
 
 async def renewed(client: Client) -> None:
     """Wait until nothing is renewed in the background any more."""
-    await until(lambda: not client._cache._renewals)
+    await until(lambda: not renewals(client))
 
 
 def tasks() -> set[str]:
@@ -176,9 +177,7 @@ async def storm(client: Client, names: tuple[str, ...], callers: int, random: Ra
 def remembered(client: Client) -> bool:
     """Return whether anything but answers is left of the calls that have ended."""
     gc.collect()  # a traceback and its frame keep each other alive
-    cache = client._cache
-    flights = (cache._flights.under_way, cache._flights._tasks, client._directory._flights.under_way)
-    return any((*flights, cache._renewals, cache._memory._epochs, client._calls._scopes))
+    return any(containers(client))
 
 
 @pytest.mark.parametrize(
@@ -489,10 +488,7 @@ async def test_the_last_to_leave_stops_the_request_and_frees_its_place(
         held = emulator.fault(Hold(), resource="properties", times=None)
         calls = [asyncio.create_task(client.properties("alpha")) for _ in range(3)]
         await held.reached()
-        runner = emulator._port(REGION)._runner
-        assert runner is not None
-        assert runner.server is not None
-        (connection,) = runner.server.connections
+        (connection,) = http_connections(ports(emulator)[REGION])
         assert connection.transport is not None
         for call in calls:
             call.cancel()
@@ -1040,7 +1036,7 @@ async def test_a_dead_regions_backends_stay_listed_for_a_while(wide: Emulator, c
 async def test_a_private_token_provider_shares_nothing_with_its_like(emulator: Emulator) -> None:
     memory = Memory()
     async with Client(emulator.account()) as client:
-        bearer = (await client._parts.tokens.authorization()).reveal().removeprefix("Bearer ")
+        bearer = (await parts(client).tokens.authorization()).reveal().removeprefix("Bearer ")
 
     async def provider() -> tuple[str, float]:
         return bearer, datetime.now(UTC).timestamp() + HOUR

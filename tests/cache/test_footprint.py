@@ -13,6 +13,7 @@ from qrbackends.cache.entry import Entry
 from qrbackends.cache.footprint import retained_size
 from qrbackends.cache.memory import Memory
 from qrbackends.emulator import SnapshotFleet
+from qrbackends.emulator.fleets import Kind
 from qrbackends.protocol.answers import parse
 
 pytest.importorskip("qiskit_ibm_runtime")
@@ -64,11 +65,10 @@ def ratio(resource: Any, body: bytes) -> float:
 
 def documents(name: str) -> list[tuple[str, bytes]]:
     fleet = SnapshotFleet()
-    paths = {"configuration": fleet._configurations[name], "properties": fleet._properties[name, None]}
+    kinds: tuple[Kind, ...] = ("configuration", "properties")
+    recorded = {kind: fleet.build(fleet.find(kind, name, None, None, 0.0)) for kind in kinds}
     # as the service sends it: without blanks
-    return [
-        (kind, msgspec.json.encode(msgspec.json.decode(path.read_bytes()))) for kind, path in paths.items()
-    ]
+    return [(kind, msgspec.json.encode(msgspec.json.decode(body))) for kind, body in recorded.items()]
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -10,6 +10,8 @@ from qrbackends import Memory, Request
 from qrbackends.cache.entry import Entry
 from qrbackends.cache.memory import Key
 
+from ..internals import epochs
+
 
 class Clock:
     def __init__(self) -> None:
@@ -111,7 +113,7 @@ def test_an_epoch_is_shared_until_a_new_one_is_asked_for(clock: Clock) -> None:
     assert (first.over, second.over) == (True, False)
     assert memory.epoch(key("s", "a")) is second
     del first, second
-    assert not memory._epochs, "they leave with those who hold them"
+    assert not epochs(memory), "they leave with those who hold them"
 
 
 @pytest.mark.parametrize("make", [lambda: Memory(-1), lambda: Memory(share=0), lambda: Memory(share=1.1)])

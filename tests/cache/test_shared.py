@@ -6,6 +6,7 @@ Run as a module, this file is one of those workers.
 import asyncio
 import hashlib
 import json
+import struct
 import sys
 import zlib
 from collections import Counter
@@ -41,6 +42,7 @@ from qrbackends.emulator import Emulator, Hold, Status
 from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.protocol.requests import API_VERSION
 
+from ..internals import parts, renewals, set_clock, tier
 from ..redis_server import PATIENT, RedisServer, running
 from ..waiting import until
 
@@ -53,6 +55,7 @@ REGION = "us-east"
 NAMES = tuple(f"device_{number}" for number in range(8))
 NAME = NAMES[0]
 ASKED = Request("properties", NAME)
+HEADER, ZLIB = struct.Struct(">4sBd"), 1  # as values are in Redis: before the tag, and how they are packed
 
 
 class Clock:
@@ -81,14 +84,8 @@ def wall() -> Clock:
 def worker_of(emulator: Emulator, store: Store, wall: Clock, key: int = 0) -> Client:
     """Return what stands for a worker: a client with a memory of its own."""
     client = Client(emulator.account(key), cache=POLICY, memory=Memory(clock=wall), store=store)
-    tier(client)._clock = wall
+    set_clock(tier(client), wall)
     return client
-
-
-def tier(client: Client) -> Shared:
-    shared = client._cache._shared
-    assert shared is not None
-    return shared
 
 
 async def places(redis: Redis, kind: str) -> list[str]:
@@ -128,7 +125,7 @@ async def test_the_store_makes_no_answer_live_longer(
         async with worker_of(emulator, store, wall) as third:
             assert (await third.fetch(ASKED)).source == "origin"
         assert (await other.fetch(ASKED)).source == "stale"  # and renewed meanwhile, from the store
-        await until(lambda: not other._cache._renewals)
+        await until(lambda: not renewals(other))
         given = await other.fetch(ASKED)
         assert (given.source, given.age) == ("memory", 0)
         assert emulator.count("properties") == 2
@@ -352,7 +349,7 @@ async def test_redis_holds_no_credential_and_no_crn(
         asking = asyncio.create_task(client.properties(NAME, refresh=True))
         await held.reached()
         assert len(await places(redis, "l")) == 1
-        secrets = [account.api_key.reveal(), (await client._parts.tokens.authorization()).reveal()]
+        secrets = [account.api_key.reveal(), (await parts(client).tokens.authorization()).reveal()]
         secrets += [secrets[1].removeprefix("Bearer "), crn, *crn.split(":")[6:8], emulator.iam_url]
         secrets += [emulator.url(REGION)]
         seen = await everything_in(redis)
@@ -376,8 +373,8 @@ async def everything_in(redis: Redis) -> list[bytes]:
         assert isinstance(value, bytes)
         parts.append(value)
         if b":v:" in key:
-            payload = value[shared_tier._HEADER.size + hashlib.sha256().digest_size :]
-            assert value[4] == shared_tier._ZLIB
+            payload = value[HEADER.size + hashlib.sha256().digest_size :]
+            assert value[4] == ZLIB
             parts.append(zlib.decompress(payload))
     return parts
 

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.file import FileInfo, FileStore
 from qrbackends.cache.stores.sealed import Shared
 
+from ...internals import execute, operations_waiting
 from ...waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -196,7 +198,7 @@ async def test_a_delete_reaches_a_put_that_was_called_before(store: FileStore, s
     async with anyio.create_task_group() as group:
         group.start_soon(store.put, "s", "n", b"v", 60)
         group.start_soon(store.delete, "s", ["n"])
-        await until(lambda: store._worker._work_queue.qsize() == 1)  # the put waits for the lock
+        await until(lambda: operations_waiting(store) == 1)  # the put waits for the lock
         process.kill()
         process.wait()
     assert await store.get("s", "n") is None
@@ -386,12 +388,12 @@ async def test_nobody_else_can_read_it(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("careless")
 async def test_nobody_else_can_read_its_journal(path: Path) -> None:
     async with FileStore(path) as store:
-        assert await store._do(lambda db: db.execute("PRAGMA journal_mode = DELETE").fetchall())
-        await store._do(lambda db: db.execute("BEGIN IMMEDIATE"))
-        await store._do(lambda db: db.execute("DELETE FROM answers"))
-        await store._do(lambda db: db.execute("CREATE TABLE more (a)"))
+        assert await execute(store, "PRAGMA journal_mode = DELETE")
+        await execute(store, "BEGIN IMMEDIATE")
+        await execute(store, "DELETE FROM answers")
+        await execute(store, "CREATE TABLE more (a)")
         assert rights(Path(f"{path}-journal")) == 0o600
-        await store._do(lambda db: db.execute("ROLLBACK"))
+        await execute(store, "ROLLBACK")
 
 
 async def test_the_strictest_umask_is_none_for_us(path: Path) -> None:
@@ -527,7 +529,7 @@ async def test_a_damaged_file_is_told(path: Path) -> None:
 
 async def test_a_full_disk_is_told_and_changes_nothing(store: FileStore) -> None:
     assert await store.put("s", "n", b"old", 60)
-    await store._do(lambda db: db.execute("PRAGMA max_page_count = 20").fetchall())
+    await execute(store, "PRAGMA max_page_count = 20")
     with pytest.raises(OSError, match="no room is left for the cache") as raised:
         await store.put("s", "n", b"x" * 1_000_000, 60)
     assert raised.value.errno == errno.ENOSPC
@@ -595,7 +597,7 @@ async def test_who_is_cancelled_leaves_it_usable(store: FileStore, start: Start)
         group.start_soon(store.put, "s", "m", b"begun", 600)
         group.start_soon(store.put, "s", "n", b"not begun", 600)
         group.start_soon(store.delete, "s", ["n"])
-        await until(lambda: store._worker._work_queue.qsize() >= 2)  # and one is being done
+        await until(lambda: operations_waiting(store) >= 2)  # and one is being done
         group.cancel_scope.cancel()
     process.kill()
     process.wait()
@@ -605,12 +607,15 @@ async def test_who_is_cancelled_leaves_it_usable(store: FileStore, start: Start)
 
 
 async def test_closing_is_done_even_if_it_is_cancelled(path: Path) -> None:
+    threads = set(threading.enumerate())
     store = FileStore(path)
-    await store.open()
+    assert await store.put("s", "n", b"v", 60)
+    log = Path(f"{path}-wal")
+    assert log.exists()
     with anyio.move_on_after(0):
         await store.aclose()
-    store._worker.shutdown()
-    assert store._connection is None
+    await until(lambda: set(threading.enumerate()) <= threads)
+    assert not log.exists(), "SQLite removes it when the last connection is closed"
 
 
 async def test_who_is_cancelled_after_the_end_was_asked_for(store: FileStore, start: Start) -> None:
@@ -618,10 +623,13 @@ async def test_who_is_cancelled_after_the_end_was_asked_for(store: FileStore, st
     process = start(LOCKING, store.path)
     assert said(process) == "True\n"
     putting = asyncio.create_task(store.put("s", "n", b"v", 60))
-    await until(lambda: store._worker._work_queue.empty())
+    await anyio.wait_all_tasks_blocked()  # it has asked the store's thread
+    await until(lambda: operations_waiting(store) == 0)  # which is at it
     async with anyio.create_task_group() as group:
         group.start_soon(store.aclose)
-        await until(lambda: store._closed)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(OSError, match="the store is closed"):
+            await store.get("s", "n")
         putting.cancel()
         await asyncio.wait([putting])
         process.kill()
@@ -657,8 +665,8 @@ async def test_a_round_trip_through_shared(path: Path) -> None:
         assert shared.stats().errors == 0
 
 
-async def test_whoever_asks_fetches_and_nobody_waits(store: FileStore, path: Path) -> None:
-    async with FileStore(path, clock=store._clock) as another:
+async def test_whoever_asks_fetches_and_nobody_waits(store: FileStore, path: Path, clock: Clock) -> None:
+    async with FileStore(path, clock=clock) as another:
         one, other = Shared(store, 100), Shared(another, 100)
         first, second, third = [await shared.lead(SCOPE, NAME) for shared in (one, one, other)]
         assert first is not None

@@ -20,6 +20,7 @@ from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.redis import RedisStore
 from qrbackends.cache.stores.sealed import Shared
 
+from ...internals import connections, connections_in_use
 from ...redis_server import PATIENT, RedisServer, running
 from ...waiting import until
 
@@ -85,10 +86,6 @@ async def outlasts(redis: Redis, key: str, other: str) -> bool:
         "local a, b = redis.call('PTTL', KEYS[1]), redis.call('PTTL', KEYS[2]); return b > 0 and a - b or -1"
     )
     return int(await redis.eval(script, 2, key, other)) >= 0
-
-
-def in_use(store: RedisStore) -> int:
-    return len(store._pool._in_use_connections)
 
 
 # --- values and leases
@@ -325,17 +322,17 @@ async def test_a_leader_that_renewed_is_waited_for(
 ) -> None:
     await store.acquire(SCOPE, NAME, "a", LONG)
     asked = 0
-    script = another._script
+    evaluate: Callable[..., Awaitable[Any]] = Redis.eval
 
     async def renewed_meanwhile(*arguments: Any) -> Any:
         """Tell the first ones that ask of the little time that was left before the lease was renewed."""
         nonlocal asked
         asked += 1
         early = asked <= 4  # before the other one that waits asks, too
-        left = await script(*arguments)
+        left = await evaluate(*arguments)
         return 0 if early else left
 
-    monkeypatch.setattr(another, "_script", renewed_meanwhile)
+    monkeypatch.setattr(Redis, "eval", renewed_meanwhile)
     waiting = await waiters(redis, another)
     await until(lambda: asked == 6)
     await anyio.wait_all_tasks_blocked()
@@ -354,6 +351,7 @@ async def test_waiting_ends_at_its_timeout(store: RedisStore, another: RedisStor
 async def test_all_who_wait_share_a_connection_until_nobody_waits(
     store: RedisStore, another: RedisStore, redis: Redis
 ) -> None:
+    tasks = asyncio.all_tasks()
     names = [NAME, *(f"{NAME}{number}" for number in range(1, 50))]
     for name in names:
         await store.acquire(SCOPE, name, "a", LONG)
@@ -369,8 +367,8 @@ async def test_all_who_wait_share_a_connection_until_nobody_waits(
     with anyio.fail_after(PATIENT):
         while await redis.pubsub_channels():
             await anyio.lowlevel.checkpoint()
-    assert another._listener is None
-    assert in_use(another) == 0
+    await until(lambda: asyncio.all_tasks() <= tasks)
+    assert connections_in_use(another) == 0
 
 
 async def test_nobody_polls_while_waiting(store: RedisStore, another: RedisStore, redis: Redis) -> None:
@@ -500,7 +498,7 @@ async def test_a_server_that_was_killed_is_used_again_when_it_is_back(own_server
         assert await store.get(SCOPE, NAME) is None
         await asyncio.gather(*(fill(store, name=f"{n}") for n in range(20)))
         await store.wait(SCOPE, NAME, LONG)
-    assert in_use(store) == 0
+    assert connections_in_use(store) == 0
 
 
 async def test_who_waits_when_the_server_is_killed_is_told(own_server: RedisServer) -> None:
@@ -527,7 +525,7 @@ async def test_a_server_that_hangs_ends_at_the_timeout(own_server: RedisServer) 
             await asyncio.gather(*(fails(everything(store), OSError) for _ in range(3)))
         finally:
             own_server.thaw()
-        assert in_use(store) == 0
+        assert connections_in_use(store) == 0
     async with RedisStore(own_server.url, timeout=PATIENT) as store:
         await fill(store)
 
@@ -621,7 +619,7 @@ async def cancelled_everywhere(
         for steps in range(100):  # more than connecting and asking take
             await store.acquire(SCOPE, "led", "a", LONG)
             if cold:
-                await store._pool.disconnect()
+                await connections(store).disconnect()
             task = asyncio.ensure_future(operation(store))
             for _ in range(steps):
                 await anyio.lowlevel.checkpoint()
@@ -629,7 +627,7 @@ async def cancelled_everywhere(
                 return
             task.cancel()
             await asyncio.wait([task])
-            assert in_use(store) <= 1, "the listener, while it stops"
+            assert connections_in_use(store) <= 1, "the listener, while it stops"
             assert await store.get(SCOPE, NAME) == b"the value", "not the answer to something else"
             assert NAME in await store.names(SCOPE)
 
@@ -754,7 +752,7 @@ def test_options_in_the_address_do_not_change_what_it_relies_on() -> None:
     url = "rediss://u:a-marked-password@h:1/2?decode_responses=yes&protocol=3&retry_on_timeout=yes&ssl_ca_certs=x"
     store = RedisStore(url, timeout=2)
     assert repr(store) == "RedisStore(timeout=2, prefix='qrbackends')"
-    options = store._pool.connection_kwargs
+    options = connections(store).connection_kwargs
     assert (options["decode_responses"], options["protocol"], options["retry_on_timeout"]) == (
         False,
         2,

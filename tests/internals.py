@@ -1,0 +1,170 @@
+"""Looks inside the package, for what has no public sign: each private name is used here, and nowhere else."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qrbackends import Client, FileStore, Memory, SessionPool
+from qrbackends.assembly import Parts
+from qrbackends.cache.cache import Cache
+from qrbackends.cache.stores.sealed import Shared
+from qrbackends.emulator import Emulator
+from qrbackends.emulator.ports import Port
+from qrbackends.emulator.tokens import Issuer
+from qrbackends.fleet.directory import Directory
+from qrbackends.fleet.watch import Watcher
+from qrbackends.service.discovery import Discovery
+from qrbackends.service.tokens import Tokens
+from qrbackends.tasks.flight import Flights
+from qrbackends.transport.queue import RequestQueue
+
+if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
+
+    from qrbackends import RedisStore
+
+# --- a client
+
+
+def parts(client: Client) -> Parts:
+    """Return a client's parts, whose attributes are public."""
+    return client._parts
+
+
+def watcher(client: Client) -> Watcher:
+    """Return what polls for all of a client's watches."""
+    return client._watcher
+
+
+def set_watcher(client: Client, watcher: Watcher) -> None:
+    """Let another watcher, such as one with a clock of a test, poll for a client's watches."""
+    client._watcher = watcher
+
+
+def flights(part: Cache | Directory | Discovery | Tokens) -> Flights[Any]:
+    """Return the single flights of one part; their `under_way` is public."""
+    return part._flights
+
+
+def renewals(client: Client) -> Collection[Any]:
+    """Return what the cache renews in the background now."""
+    return parts(client).cache._renewals
+
+
+def tier(client: Client) -> Shared:
+    """Return the tier that a client with a store shares with other workers."""
+    shared = parts(client).cache._shared
+    assert shared is not None
+    return shared
+
+
+def containers(client: Client) -> list[Collection[Any]]:
+    """Return every container in which a call, while it is under way, leaves a trace of itself."""
+    own = parts(client)
+    cached, listed = flights(own.cache), flights(own.directory)
+    return [
+        cached.under_way,
+        cached._tasks,
+        listed.under_way,
+        renewals(client),
+        epochs(own.cache._memory),
+        own.calls._scopes,
+    ]
+
+
+def secret_holders(client: Client) -> list[Any]:
+    """Return the objects that hold, or know who holds, an API key or a token."""
+    own = parts(client)
+    tokens = own.tokens
+    return [client, own.pool, own.calls, tokens, tokens._account, tokens._token, tokens._refusal]
+
+
+# --- single parts
+
+
+def set_clock(part: Tokens | Shared, clock: Callable[[], float]) -> None:
+    """Let a part of a client, which has the system's clock, see the time of a test."""
+    part._clock = clock
+
+
+def epochs(memory: Memory) -> Collection[Any]:
+    """Return the keys of which a call that is under way holds the epoch."""
+    return memory._epochs
+
+
+def poll_task(watcher: Watcher) -> Any:
+    """Return the task that polls, or None."""
+    return watcher._task
+
+
+def polled_at(watcher: Watcher) -> float:
+    """Return when the last poll began that has ended, by the watcher's clock."""
+    return watcher._polled_at
+
+
+def subscriptions(watcher: Watcher) -> Collection[Any]:
+    """Return the subscriptions, of which each watch that runs has one."""
+    return watcher._subscriptions
+
+
+# --- the wire
+
+
+def roads(pool: SessionPool) -> Mapping[tuple[str, str], Any]:
+    """Return the `session` and the `queue` of each region and origin."""
+    return pool._roads
+
+
+class QueueState(NamedTuple):
+    """The waiting requests by tenant, the throttles by tenant, and the number of free slots."""
+
+    waiting: Mapping[Any, Any]
+    throttles: Mapping[Any, Any]
+    free: int
+
+
+def state_of(queue: RequestQueue) -> QueueState:
+    """Return what a queue holds now."""
+    return QueueState(queue._queues, queue._throttles, queue._free)
+
+
+# --- the stores
+
+
+def operations_waiting(store: FileStore) -> int:
+    """Return how many operations wait for the one that the store's thread does now."""
+    return store._worker._work_queue.qsize()
+
+
+async def execute(store: FileStore, statement: str) -> list[Any]:
+    """Run SQL on the store's own connection, and return the rows."""
+    rows: list[Any] = await store._do(lambda db: db.execute(statement).fetchall())
+    return rows
+
+
+def connections(store: "RedisStore") -> "ConnectionPool":
+    """Return redis-py's connections of a store."""
+    return store._pool
+
+
+def connections_in_use(store: "RedisStore") -> int:
+    """Return how many connections an operation, or the listener, has now."""
+    return len(connections(store)._in_use_connections)
+
+
+# --- the emulator
+
+
+def issuer(emulator: Emulator) -> Issuer:
+    """Return what issues and checks the tokens."""
+    return emulator._issuer
+
+
+def ports(emulator: Emulator) -> Mapping[str, Port]:
+    """Return the ports by region."""
+    return emulator._ports
+
+
+def http_connections(port: Port) -> list[Any]:
+    """Return the server's side of the connections that are open at a port."""
+    runner = port._runner
+    return [] if runner is None or runner.server is None else list(runner.server.connections)
