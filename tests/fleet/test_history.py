@@ -3,6 +3,7 @@
 import asyncio
 from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -50,7 +51,7 @@ class Service:
         self.asked: list[datetime] = []
         self.broken: set[datetime] = set()
         self.fails: Any = None
-        self._documents = {at: calibration(at) for at in self.dates}
+        self.documents = {at: calibration(at) for at in self.dates}
 
     async def __call__(
         self, request: Request, *, instance: Any = None, refresh: bool = False
@@ -61,12 +62,12 @@ class Service:
             self.asked.append(before)
             if before in self.broken or (self.fails is not None and self.fails(before)):
                 raise ServerError("no", 500)
-        place = len(self.dates) if before is None else self._place(before)
+        place = len(self.dates) if before is None else self.place(before)
         if place == 0:
             raise NotFound("none", 404)
-        return Fetched(self._documents[self.dates[place - 1]], 0.0, "origin")
+        return Fetched(self.documents[self.dates[place - 1]], 0.0, "origin")
 
-    def _place(self, before: datetime) -> int:
+    def place(self, before: datetime) -> int:
         return bisect_right(self.dates, before) if self.inclusive else bisect_left(self.dates, before)
 
 
@@ -183,7 +184,7 @@ async def test_what_fails_for_a_moment_is_asked_again() -> None:
 async def test_a_service_that_ignores_the_instant_is_no_trap() -> None:
     service = Service([BEGIN + timedelta(days=50)])
     service.inclusive = True
-    service._place = lambda before: 1  # type: ignore[method-assign]
+    service.place = lambda before: 1  # type: ignore[method-assign]
     found = [one async for one in history(service, BEGIN, BEGIN + timedelta(days=40))]
     assert found
     assert all(isinstance(one, Gap) for one in found)
@@ -297,11 +298,17 @@ async def test_what_is_well_in_the_past_is_kept_in_the_store_and_not_asked_for_a
 
 async def test_only_what_the_services_own_clock_says_is_past_is_settled(tmp_path: Path) -> None:
     """An instant that is long ago by our clock, and an hour ahead by the service's, may still change."""
-    now = datetime.now(UTC)
-    emulator = Emulator(SyntheticFleet({"device": 5}), regions=("us-east",))
+    now = datetime.now(UTC) - timedelta(days=30)  # of the service
+    fleet = SyntheticFleet({"device": 5})
+    body = fleet.build(fleet.find("properties", "device", None, None, now.timestamp()))
+    emulator = Emulator(fleet, regions=("us-east",))
     async with emulator, FileStore(tmp_path / "answers.sqlite") as store:
         async with Client(emulator.account(), store=store) as client:
-            client._cache._loader._now = lambda: now + timedelta(days=30)
+            emulator.fault(
+                Status(200, {"Date": format_datetime(now, usegmt=True)}, body),
+                resource="properties",
+                times=None,
+            )
             await client.properties("device", updated_before=now + HOUR)
             await client.properties("device", updated_before=now - 2 * HOUR)
         emulator.reset_log()

@@ -40,6 +40,7 @@ from qrbackends.fleet.changes import FleetState, differences
 from qrbackends.fleet.watch import Watcher
 from qrbackends.models import DeviceStatus
 
+from ..internals import parts, poll_task, polled_at, set_watcher, subscriptions, watcher
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -57,39 +58,50 @@ async def settle() -> None:
 class World:
     """A service whose lists are what a test says, at a time that it moves."""
 
-    def __init__(self) -> None:
+    def __init__(self, draw: float = 0.0) -> None:
         self.now = 1000.0
         self.backends: dict[tuple[str, str], Backend] = {}
         self.failing: set[str] = set()
-        self.silent: set[str] = set()
+        self.silent: set[str] = set()  # CRNs and resources that are never answered
         self.down: QRBackendsError | None = None
         self.polls: list[float] = []
         self.calibrated: dict[str, datetime] = {}
         self.asked: Counter[str] = Counter()
         self.answers = asyncio.Event()
         self.answers.set()
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        self.sleepers: list[tuple[float, asyncio.Future[None]]] = []
         self.watcher = Watcher(
             self.ask,
             self.instances,
             clock=lambda: self.now,
             sleep=self.sleep,
             now=lambda: datetime.fromtimestamp(self.now, UTC),
+            draw=lambda: draw,
+        )
+
+    def poll_for(self, client: Client) -> None:
+        """Let a client poll what it does poll, when this world's time is moved."""
+        self.watcher = Watcher(
+            client.fetch,
+            parts(client).directory.instances,
+            clock=lambda: self.now,
+            sleep=self.sleep,
             draw=lambda: 0.0,
         )
+        set_watcher(client, self.watcher)
 
     async def sleep(self, seconds: float) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.now + seconds, future))
+        self.sleepers.append((self.now + seconds, future))
         await future
 
     async def advance(self, seconds: float) -> None:
         """Move the time, and let everything happen that is due."""
         self.now += seconds
-        for at, future in self._sleepers:
+        for at, future in self.sleepers:
             if at <= self.now + 1e-9 and not future.done():
                 future.set_result(None)
-        self._sleepers = [one for one in self._sleepers if not one[1].done()]
+        self.sleepers = [one for one in self.sleepers if not one[1].done()]
         await settle()
 
     def put(self, name: str, crn: str = CRNS[0], status: str = "online", queue: int = 0) -> None:
@@ -99,6 +111,8 @@ class World:
     async def ask(self, request: Any, *, instance: str | None = None, refresh: bool = False) -> Fetched[Any]:
         assert refresh, "the service itself is asked"
         self.asked[request.resource] += 1
+        if request.resource in self.silent:
+            await asyncio.Event().wait()
         if request.resource == "properties":
             when = self.calibrated.get(request.backend_id)
             if when is None:
@@ -133,19 +147,19 @@ class Consumer:
         self.fleet: dict[tuple[str, str], Backend] = {}
         self.failing: set[str] = set()
         self.kinds: list[str] = []
-        self._next: asyncio.Task[Change] | None = None
+        self.next: asyncio.Task[Change] | None = None
 
     async def take(self, most: int = 10**6) -> list[Change]:
         """Take what there is, and check that each change follows from what was reported before."""
         taken: list[Change] = []
         while len(taken) < most:
-            if self._next is None:
-                self._next = asyncio.create_task(anext(self.changes))
+            if self.next is None:
+                self.next = asyncio.create_task(anext(self.changes))
             await settle()
-            if not self._next.done():
+            if not self.next.done():
                 break
-            change = self._next.result()
-            self._next = None
+            change = self.next.result()
+            self.next = None
             self.fold(change)
             taken.append(change)
         return taken
@@ -169,9 +183,9 @@ class Consumer:
                 self.fleet[key] = change.after
 
     async def close(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.wait({self._next})
+        if self.next is not None:
+            self.next.cancel()
+            await asyncio.wait({self.next})
         await self.changes.aclose()
 
 
@@ -302,8 +316,7 @@ async def test_a_poll_that_takes_too_long_leaves_out_what_it_overran() -> None:
 
 
 async def test_processes_that_begin_together_do_not_ask_together() -> None:
-    world = World()
-    world.watcher._draw = lambda: 0.5
+    world = World(draw=0.5)
     consumer = Consumer(world, interval=100.0)
     await consumer.take()
     for _ in range(60):
@@ -487,9 +500,14 @@ async def test_waiting_looks_at_all_that_a_list_says_and_may_ask_for_more() -> N
 async def test_after_a_wait_that_was_in_vain_the_next_one_asks_anew() -> None:
     world = World()
     world.put("a", status="offline")
-    with pytest.raises(Timeout):
-        await world.watcher.wait_for("a", lambda one: one.online, 0.01, 10.0)
-    assert world.watcher._state.backends == {}
+
+    async def wait_in_vain() -> None:
+        with pytest.raises(Timeout):
+            await world.watcher.wait_for("a", lambda one: one.online, 0.01, 10.0)
+
+    await asyncio.create_task(wait_in_vain())
+    gc.collect()  # the error, whose traceback holds a frame
+    assert not any(isinstance(one, FleetState) and one.backends for one in gc.get_objects())
     world.put("a")
     waiting = asyncio.create_task(world.watcher.wait_for("a", lambda one: not one.online, None, 10.0))
     await settle()
@@ -561,18 +579,10 @@ async def test_an_older_calibration_is_no_news() -> None:
 async def test_slow_calibrations_delay_no_change() -> None:
     world = World()
     world.put("a")
-    asked = asyncio.Event()
-
-    async def ask(request: Any, **options: Any) -> Fetched[Any]:
-        if request.resource == "properties":
-            asked.set()
-            await asyncio.Event().wait()
-        return await world.ask(request, **options)
-
-    world.watcher._fetch = ask
+    world.silent = {"properties"}
     close = Consumer(world, detail=True)
     await close.take()
-    assert asked.is_set()
+    assert world.asked["properties"] == 1
     world.put("a", queue=1)
     await world.advance(30.0)
     assert [change.kind for change in await close.take()] == ["queue"]
@@ -584,8 +594,7 @@ async def test_a_poll_that_somebody_cancelled_begins_anew() -> None:
     world.put("a")
     first = Consumer(world)
     await first.take()
-    assert world.watcher._task is not None
-    world.watcher._task.cancel()
+    poll_task(world.watcher).cancel()
     await settle()
     second = Consumer(world)
     assert [change.kind for change in await second.take()] == ["present"]
@@ -689,7 +698,7 @@ async def test_however_it_ends_nothing_is_left(way: str) -> None:
         if way == "with":
             async with watch as changes:
                 await anext(changes)
-            assert world.watcher._task is None
+            assert asyncio.all_tasks() - before == {asyncio.current_task()}
             return
         async for _ in watch:
             if way == "break":
@@ -709,7 +718,7 @@ async def test_however_it_ends_nothing_is_left(way: str) -> None:
     del task, outcome
     gc.collect()
     await until(lambda: asyncio.all_tasks() <= before)
-    assert not world.watcher._subscriptions
+    assert not subscriptions(world.watcher)
 
 
 # --- figures
@@ -755,13 +764,7 @@ async def shared_emulator() -> AsyncIterator[Emulator]:
 async def test_ten_instances_cost_ten_requests_a_tick(emulator: Emulator) -> None:
     async with Client(emulator.account(), retry=RetryPolicy(attempts=1)) as client:
         world = World()
-        client._watcher = Watcher(
-            client.fetch,
-            client._directory.instances,
-            clock=lambda: world.now,
-            sleep=world.sleep,
-            draw=lambda: 0.0,
-        )
+        world.poll_for(client)
         consumers = [aiter(client.watch(interval=30.0)) for _ in range(3)]
         for consumer in consumers:
             seen = [await anext(consumer) for _ in range(5 * 8)]
@@ -806,7 +809,7 @@ async def test_waiting_ends_when_it_is_true_or_when_the_time_is_up(emulator: Emu
         assert caught.value.backend == name
         with pytest.raises(Timeout, match="no new calibration"):
             await client.wait_for_recalibration(name, timeout=0.05, interval=0.01)
-        assert client._watcher._task is None
+        assert poll_task(watcher(client)) is None
 
 
 async def test_a_new_calibration_is_waited_for() -> None:
@@ -924,20 +927,14 @@ async def watched(fleet: Listed, instances: int) -> AsyncIterator[tuple[Replay, 
         Client(emulator.account(), retry=RetryPolicy(attempts=1)) as client,
     ):
         world = World()
-        client._watcher = world.watcher = Watcher(
-            client.fetch,
-            client._directory.instances,
-            clock=lambda: world.now,
-            sleep=world.sleep,
-            draw=lambda: 0.0,
-        )
+        world.poll_for(client)
         yield Replay(emulator), world
 
 
 async def tick(world: World, consumer: Consumer) -> list[Change]:
     """Let the next poll happen, and take what it tells."""
     await world.advance(30.0)
-    await until(lambda: world.watcher._polled_at == world.now)
+    await until(lambda: polled_at(world.watcher) == world.now)
     return await consumer.take()
 
 
@@ -978,7 +975,7 @@ def test_what_is_told_of_an_emulator_is_what_its_script_says(script: list[list[A
 async def first_of(world: World, consumer: Consumer) -> list[Change]:
     """Take what there is at the beginning."""
     taken = await consumer.take()
-    await until(lambda: world.watcher._polled_at == world.now)
+    await until(lambda: polled_at(world.watcher) == world.now)
     return taken + await consumer.take()
 
 
