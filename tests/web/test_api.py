@@ -11,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from qrbackends import BackendProperties, CachePolicy, Client, Limits, RetryPolicy
+from qrbackends import BackendProperties, CachePolicy, Client, Limits, Memory, RetryPolicy
 from qrbackends.emulator import Emulator, Status
 from qrbackends.web import api_app
 
@@ -53,8 +53,11 @@ async def test_lists_and_documents_are_what_the_client_reads(
 
 async def test_the_age_is_what_the_cache_knows(emulator: Emulator, web: aiohttp.ClientSession) -> None:
     policy = CachePolicy(jitter=0, backends=30, properties=300)
-    async with Client(emulator.account(), cache=policy) as client, served(api_app(client)) as url:
-        client._cache._memory.clock = clock = Clock()
+    clock = Clock()
+    async with (
+        Client(emulator.account(), cache=policy, memory=Memory(clock=clock)) as client,
+        served(api_app(client)) as url,
+    ):
         name = emulator.backends()[0]
         async with web.get(f"{url}/backends/{name}/properties") as answer:
             assert answer.headers["Age"] == "0"

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import qrbackends.web
-from qrbackends import BackendProperties, Client, Limits, RetryPolicy
+from qrbackends import BackendProperties, Client, Limits, Memory, RetryPolicy
 from qrbackends.analysis.formatting import probability, scaled
 from qrbackends.emulator import Emulator
 from qrbackends.web import Pace, board_app, lifespan
@@ -156,10 +156,9 @@ async def test_without_the_service_it_says_so(emulator: Emulator, web: aiohttp.C
 
 
 async def test_old_data_says_how_old_it_is(emulator: Emulator, web: aiohttp.ClientSession) -> None:
-    async with Client(emulator.account(), retry=RetryPolicy(attempts=1)) as client:
-        memory = client._cache._memory
-        begin, passed = memory.clock(), [0.0]
-        memory.clock = lambda: begin + passed[0]
+    passed = [0.0]
+    memory = Memory(clock=lambda: 1000.0 + passed[0])
+    async with Client(emulator.account(), retry=RetryPolicy(attempts=1), memory=memory) as client:
         await client.backends()
         for region in emulator.regions:
             await emulator.stop_region(region)

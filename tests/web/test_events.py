@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import signal
 import socket
 import weakref
@@ -20,6 +21,7 @@ from qrbackends.emulator import Emulator
 from qrbackends.web import Pace, api_app
 from qrbackends.web import events as module
 
+from ..internals import subscriptions, watcher
 from ..waiting import until
 from .serving import Sent, events, served
 
@@ -169,7 +171,7 @@ async def test_without_readers_nothing_is_asked_after_a_while(
         response, stream = await started(web, url)
         await anext(stream)
         response.close()
-        await until(lambda: not client._watcher._subscriptions)
+        await until(lambda: not subscriptions(watcher(client)))
         response, stream = await started(web, url)
         assert (await first_whole(stream, len(emulator.backends()))).keys() == set(emulator.backends())
         response.close()
@@ -361,23 +363,26 @@ async def test_one_worker_polls_and_the_others_are_told(emulator: Emulator, redi
     assert polls <= 2 * ticks + 2, f"{polls} requests in {ticks} ticks of 4 workers"
 
 
-async def test_what_happens_during_a_heart_beat_is_not_lost(emulator: Emulator, client: Client) -> None:
+async def test_what_happens_during_a_heart_beat_is_not_lost(
+    emulator: Emulator, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An event that is logged in the moment in which a heart-beat is due comes after it."""
     hub = module.Hub(client, Pace(interval=3600, beat=0.01))
     stream = hub.read(None)
-    await anext(stream)
+    pieces = [await anext(stream)]
     monitor = hub.wake()
     await until(lambda: all(one.calibration for one in monitor.fleet.values()) and bool(monitor.fleet))
-    pieces = [await anext(stream)]
+    pieces.append(await anext(stream))
     while not pieces[-1].startswith(b"event: beat"):
         pieces.append(await anext(stream))
-    sent = hub._count
+    sent = int(re.findall(rb"^id: \w+-(\d+)$", b"".join(pieces), re.MULTILINE)[-1])
 
     async def quiet() -> bool:
-        hub._take(MonitorEvent("failed", datetime.now(UTC), "us-east"))
+        for listener in monitor.listeners:
+            listener(MonitorEvent("failed", datetime.now(UTC), "us-east"))
         return False
 
-    hub._waited = quiet  # type: ignore[method-assign]
+    monkeypatch.setattr(hub, "_waited", quiet)
     assert (await anext(stream)).startswith(b"event: beat")
     assert f"-{sent + 1}\n".encode() in await anext(stream)
     await stream.aclose()
