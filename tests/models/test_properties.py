@@ -477,7 +477,7 @@ def test_a_bad_date_is_a_decode_error(date: str) -> None:
 
 
 class Counted(tuple[Any, ...]):
-    """A tuple that counts how often it is walked through."""
+    """A tuple that counts how often it is read."""
 
     __slots__ = ()
     walks = 0
@@ -485,6 +485,10 @@ class Counted(tuple[Any, ...]):
     def __iter__(self) -> Iterator[Any]:
         Counted.walks += 1
         return super().__iter__()
+
+    def __getitem__(self, place: Any) -> Any:
+        Counted.walks += 1
+        return super().__getitem__(place)
 
 
 def test_the_index_is_built_once_and_look_ups_do_not_scan(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,8 +498,8 @@ def test_the_index_is_built_once_and_look_ups_do_not_scan(monkeypatch: pytest.Mo
     assert isinstance(ours.gates, Counted)
     ours.t1(0)
     ours.gate_error("cz", (0, 1))
-    first = (ours._qubits, ours._gates, Counted.walks)
-    assert Counted.walks > 0
+    walks = Counted.walks
+    assert walks > 0
     for _ in range(3):
         for qubit in range(4):
             ours.t1(qubit)
@@ -505,9 +509,7 @@ def test_the_index_is_built_once_and_look_ups_do_not_scan(monkeypatch: pytest.Mo
             ours.is_gate_operational("cz", on)
         ours.median_t1()
         ours.median_gate_error("cz")
-    assert (ours._qubits, ours._gates, Counted.walks) == first
-    assert ours._qubits is first[0]
-    assert ours._gates is first[1]
+    assert Counted.walks == walks
 
 
 def test_the_index_is_no_part_of_the_value() -> None:
