@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -38,6 +39,7 @@ from qrbackends import (
 )
 from qrbackends.emulator import Emulator, Status, SyntheticFleet
 from qrbackends.interop import qiskit as interop
+from qrbackends.models.configuration import GateConfig
 from qrbackends.models.properties import Nduv
 
 from ..snapshots import BOTH, CONFIGURATIONS, PROPERTIES, real
@@ -209,12 +211,34 @@ def test_documents_that_do_not_fit_each_other_are_told() -> None:
 # --- angles
 
 
+def build_target_with_rzz() -> None:
+    """Build a target for which the wrapper that folds the angle of `rzz` has to be registered."""
+    configuration, _ = real("lima")
+    gate = replace(configuration.gate("cx"), name="rzz", parameters=("theta",))
+    assert isinstance(gate, GateConfig)
+    gates = (*configuration.gates, gate)
+    target = interop.to_target(
+        replace(configuration, basis_gates=(*configuration.basis_gates, "rzz"), gates=gates)
+    )
+    assert "rzz" in target.operation_names
+
+
+@cache
+def empty_before() -> WrapAngleRegistry:
+    """Return a registry that was empty before the first target with `rzz` was built."""
+    registry = WrapAngleRegistry()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interop, "_WRAPPERS", registry)
+        build_target_with_rzz()
+    return registry
+
+
 @given(st.floats(-50.0, 50.0) | st.integers(-40, 40).map(lambda n: n * math.pi / 4))
 @example(math.pi)
 @example(-math.pi)
 @example(3 * math.pi)
 def test_folding_keeps_the_operator_and_its_phase(angle: float) -> None:
-    circuit = dag_to_circuit(interop._fold_rzz([angle], ()))
+    circuit = dag_to_circuit(empty_before().substitute_angle_bounds("rzz", [angle], [0, 1]))
     assert np.allclose(Operator(circuit).data, Operator(RZZGate(angle)).data, atol=1e-8)
     folded = [one.operation.params[0] for one in circuit.data if one.operation.name == "rzz"]
     assert all(0 <= one <= math.pi / 2 for one in folded)
@@ -257,14 +281,11 @@ def test_rzz_is_transpiled_where_the_official_client_is_not_there() -> None:
 
 
 def test_a_wrapper_that_is_there_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = WrapAngleRegistry()
-    monkeypatch.setattr(interop, "_WRAPPERS", registry)
-    interop._register_rzz()
-    assert registry.substitute_angle_bounds("rzz", [-0.5], [0, 1]).count_ops()["x"] == 2
+    assert empty_before().substitute_angle_bounds("rzz", [-0.5], [0, 1]).count_ops()["x"] == 2
     kept = WrapAngleRegistry()
     kept.add_wrapper("rzz", lambda angles, qubits: DAGCircuit())
     monkeypatch.setattr(interop, "_WRAPPERS", kept)
-    interop._register_rzz()
+    build_target_with_rzz()
     assert kept.substitute_angle_bounds("rzz", [-0.5], [0, 1]).count_ops() == {}
 
 
