@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from qrbackends.cache.stores.file import FileStore
-from qrbackends.cli import cache, options
+from qrbackends.cache.stores.file import FileInfo, FileStore
+from qrbackends.cli import options
 from qrbackends.emulator import Emulator, Status
 
 from .conftest import Run
@@ -102,8 +102,13 @@ def test_a_file_that_is_no_cache_is_told_and_left(run_on: Run, path: Path, comma
 @pytest.mark.parametrize(
     ("count", "shown"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2.5e9, "2.5 GB")]
 )
-def test_sizes(count: int, shown: str) -> None:
-    assert cache._size(count) == shown
+def test_sizes(run_on: Run, path: Path, monkeypatch: pytest.MonkeyPatch, count: float, shown: str) -> None:
+    async def large(_: FileStore) -> FileInfo:
+        return FileInfo(str(path), entries=1, bytes=int(count), file_bytes=1)
+
+    keep(path, one=b"x")
+    monkeypatch.setattr(FileStore, "info", large)
+    assert facts(run_on("cache", "info").out)["answers"] == f"1 ({shown})"
 
 
 def test_the_next_run_has_the_answers_of_the_last(run_on: Run, service: Emulator, path: Path) -> None:

@@ -60,15 +60,29 @@ def test_the_screen_says_what_it_is_and_how_to_use_it(run: Run) -> None:
     assert "Ctrl-C" in out
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_right_after_the_announcement_is_not_missed(asked: signal.Signals) -> None:
-    await emulate._until_signal(lambda: os.kill(os.getpid(), asked))
+def test_a_signal_right_after_the_announcement_is_not_missed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, asked: signal.Signals
+) -> None:
+    announced: list[str] = []
+
+    def echo(text: str) -> None:
+        announced.append(text)
+        os.kill(os.getpid(), asked)
+
+    monkeypatch.setattr(click, "echo", echo)
+    assert run("emulate", "--fleet", "synthetic") == (0, "", "")
+    assert len(announced) == 1
+
+
+def screen_of(emulator: Emulator) -> str:
+    """Return what the command would show of an emulator that runs."""
+    return emulate._text(emulate._addresses(emulator, "synthetic", "127.0.0.1"))
 
 
 @pytest.mark.anyio
 async def test_what_it_says_to_paste_works(elsewhere: Emulator) -> None:
-    screen = emulate._text(emulate._addresses(elsewhere, "synthetic", "127.0.0.1"))
+    screen = screen_of(elsewhere)
     begin, end = screen.index("from qrbackends"), screen.index("# async with")
     pasted: dict[str, Any] = {}
     exec(screen[begin:end], pasted)  # noqa: S102
@@ -85,7 +99,7 @@ def test_what_it_says_to_paste_for_the_official_client_works(
 ) -> None:
     pytest.importorskip("qiskit_ibm_runtime")
     monkeypatch.setattr(logging.getLogger("qiskit_ibm_runtime"), "disabled", True)
-    screen = emulate._text(emulate._addresses(elsewhere, "synthetic", "127.0.0.1"))
+    screen = screen_of(elsewhere)
     for name, value in re.findall(r"^export (\w+)=(.*)$", screen, re.MULTILINE):
         monkeypatch.setenv(name, value)
     pasted: dict[str, Any] = {}

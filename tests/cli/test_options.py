@@ -1,20 +1,50 @@
 """Where the data comes from."""
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
-from yarl import URL
 
 import qrbackends.emulator
-from qrbackends import Account, AccountError, Instance, InstanceSearch
+from qrbackends import Account, AccountError, Client, Instance, InstanceSearch
 from qrbackends.cli import options
 from qrbackends.emulator import Emulator, SnapshotsMissing
 from qrbackends.emulator.synthetic import SyntheticFleet
 
+from ..transport.test_pool import server as raw_server
+from ..waiting import until
 from .conftest import Run
 
 CRN = "crn:v1:bluemix:public:quantum-computing:eu-de:a/account:other::"
+
+
+async def open_and_close(source: options.Source) -> None:
+    async with source.client():
+        pass
+
+
+def account_of(source: options.Source, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """Return the account for which a source opens a client."""
+    accounts: list[Account] = []
+
+    def noting(account: Account, **others: Any) -> Client:
+        accounts.append(account)
+        return Client(account, **others)
+
+    monkeypatch.setattr(options, "Client", noting)
+    asyncio.run(open_and_close(source))
+    (account,) = accounts
+    return account
+
+
+def use(account: Account, monkeypatch: pytest.MonkeyPatch) -> options.Source:
+    """Return a source whose account is this one, read from the environment."""
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "some-key")
+    monkeypatch.setattr(options, "load_account", lambda *_, **__: account)
+    return options.Source()
 
 
 def test_without_an_account_it_says_what_to_do(run: Run, tmp_path: Path) -> None:
@@ -37,7 +67,7 @@ def test_a_saved_account_is_read(run: Run, tmp_path: Path) -> None:
 def test_instances_that_are_not_named_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QISKIT_IBM_TOKEN", "some-key")
     source = options.Source(instance="mine", regions=("eu-de",))
-    account = source._narrowed(source._load())
+    account = account_of(source, monkeypatch)
     assert (account.instances, account.search) == ((), InstanceSearch("mine", regions=["eu-de"]))
 
 
@@ -50,7 +80,7 @@ def test_the_instance_option_goes_before_the_environment(monkeypatch: pytest.Mon
     monkeypatch.setenv("QISKIT_IBM_TOKEN", "some-key")
     monkeypatch.setenv("QISKIT_IBM_INSTANCE", "by name")
     source = options.Source(instance=Instance(CRN))
-    assert [instance.crn for instance in source._load().instances] == [CRN]
+    assert [instance.crn for instance in account_of(source, monkeypatch).instances] == [CRN]
 
 
 def test_the_emulator_ignores_environment_and_accounts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,13 +133,14 @@ def test_an_instance_of_the_account_is_asked_alone(run: Run, service: Emulator) 
     assert service.count("backends") == 1
 
 
-def test_an_instance_beyond_the_account_is_in_the_same_cloud(tmp_path: Path) -> None:
+def test_an_instance_beyond_the_account_is_in_the_same_cloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saved = {"token": "k", "instance": "name", "private_endpoint": True, "url": "https://test.cloud.ibm.com"}
     file = tmp_path / "accounts.json"
     file.write_text(json.dumps({"mine": saved}))
     source = options.Source(account="mine", account_file=str(file), instance=Instance(CRN))
-    narrowed = source._narrowed(source._load()).instances
-    assert [instance.base_url for instance in narrowed] == [
+    assert [instance.base_url for instance in account_of(source, monkeypatch).instances] == [
         "https://private.eu-de.quantum.test.cloud.ibm.com/api/v1"
     ]
 
@@ -120,8 +151,11 @@ def test_the_emulator_has_no_other_instances(run: Run) -> None:
     assert f"the emulator has no instance {CRN}; it has crn:v1" in err
 
 
-def test_unverified_certificates_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    options._client(Account(api_key="k", instances=[Instance(CRN)], verify=False))
+def test_unverified_certificates_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = use(Account(api_key="k", instances=[Instance(CRN)], verify=False), monkeypatch)
+    asyncio.run(open_and_close(source))
     assert capsys.readouterr().err == "Warning: TLS certificates are not verified for this account\n"
 
 
@@ -130,8 +164,9 @@ def test_an_unusable_account_is_told_as_the_core_does(monkeypatch: pytest.Monkey
         raise AccountError("unusable")
 
     monkeypatch.setattr(options, "Client", refuse)
+    source = use(Account(api_key="k", instances=[Instance(CRN)]), monkeypatch)
     with pytest.raises(AccountError, match="unusable"):
-        options._client(Account(api_key="k", instances=[Instance(CRN)]))
+        asyncio.run(open_and_close(source))
 
 
 @pytest.mark.parametrize("arguments", [("fleet", "--emulator"), ("emulate",)])
@@ -149,18 +184,29 @@ def test_missing_snapshots_are_told(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "understood"),
+    ("arguments", "emulator", "as_json", "names"),
     [
-        (["--emulator"], ["--emulator"]),
-        (["--emulator", "synthetic", "x"], ["--emulator", "synthetic", "x"]),
-        (["--emulator", "ibm_x"], ["--emulator=snapshots", "ibm_x"]),
-        (["--emulator", "--json"], ["--emulator=snapshots", "--json"]),
-        (["--", "--emulator", "x"], ["--", "--emulator", "x"]),
-        (["--emulator", "--", "x"], ["--emulator=snapshots", "--", "x"]),
+        (["--emulator"], "snapshots", False, ()),
+        (["--emulator", "synthetic", "x"], "synthetic", False, ("x",)),
+        (["--emulator", "ibm_x"], "snapshots", False, ("ibm_x",)),
+        (["--emulator", "--json"], "snapshots", True, ()),
+        (["--", "--emulator", "x"], None, False, ("--emulator", "x")),
+        (["--emulator", "--", "x"], "snapshots", False, ("x",)),
     ],
 )
-def test_the_emulators_value_is_optional(arguments: list[str], understood: list[str]) -> None:
-    assert list(options._explicit(arguments)) == understood
+def test_the_emulators_value_is_optional(
+    arguments: list[str], emulator: str | None, as_json: bool, names: tuple[str, ...]
+) -> None:
+    understood: list[Any] = []
+
+    @click.command(cls=options.SourceCommand)
+    @options.source_options
+    @click.argument("names", nargs=-1)
+    def command(source: options.Source, as_json: bool, names: tuple[str, ...]) -> None:
+        understood.extend((source.emulator, as_json, names))
+
+    command.main(arguments, standalone_mode=False)
+    assert understood == [emulator, as_json, names]
 
 
 def test_data_from_the_emulator_says_so(run: Run) -> None:
@@ -191,8 +237,15 @@ def test_instants_are_meant_in_their_zone() -> None:
     assert options.instant_of("2026-04-17T12:00Z").isoformat() == "2026-04-17T12:00:00+00:00"
 
 
-def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
-    account = Account(api_key="some-key", instances=[Instance(CRN)])
-    proxy = options._client(account)._parts.pool._proxy(account, URL("https://eu-de.quantum.cloud.ibm.com"))
-    assert proxy == "http://127.0.0.1:3128"
+@pytest.mark.anyio
+async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = use(Account(token="some-token", instances=[Instance(CRN)]), monkeypatch)
+    refusal = b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"
+    async with raw_server(refusal) as (proxy, heads):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        async with source.client() as client:
+            asking = asyncio.create_task(client.status("x"))
+            await until(lambda: bool(heads))
+            asking.cancel()
+            await asyncio.wait([asking])
+    assert heads[0].startswith(b"CONNECT eu-de.quantum.cloud.ibm.com:443 HTTP/1.1\r\n")
