@@ -29,6 +29,7 @@ from qrbackends.emulator import Emulator, Garbage, Hold, Redirect, Status, Synth
 from qrbackends.service import discovery as module
 
 from ..emulator.test_official_client import make, point_at
+from ..internals import flights, parts
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +48,11 @@ async def shared_emulator() -> AsyncIterator[Emulator]:
 def client_of(emulator: Emulator, search: InstanceSearch = EVERY, **options: Any) -> Client:
     options.setdefault("retry", RetryPolicy(attempts=1))
     return Client(emulator.account(search=search), limits=Limits(failures=10**9), **options)
+
+
+def searching(client: Client) -> bool:
+    """Return whether the instances are being looked up, such as in the background."""
+    return bool(flights(parts(client).discovery).under_way)
 
 
 async def test_all_pages_are_read_and_each_plan_is_asked_for_once() -> None:
@@ -260,20 +266,21 @@ async def test_they_are_renewed_in_the_background_and_old_ones_do_while_they_can
     async with client_of(emulator) as client:
         first = await client.instances()
         assert await client.instances() is first, "nobody waits for a renewal"
-        await until(lambda: client._parts.discovery._known is not first)
+        await until(lambda: not searching(client))
         again = await client.instances()
         assert again == first
-        await until(lambda: not client._parts.discovery._flights.under_way)
+        assert again is not first
+        await until(lambda: not searching(client))
         emulator.fault(Hold(), resource="search", times=None)
         known = await client.instances()
         assert (await client.status(emulator.backends()[0], timeout=20.0)).queue_length >= 0
         emulator.clear_faults()
-        await until(lambda: not client._parts.discovery._flights.under_way)
+        await until(lambda: not searching(client))
         emulator.fault(Status(503), resource="search", times=None)
         caplog.clear()
         for _ in range(3):
             assert await client.instances() == known
-            await until(lambda: not client._parts.discovery._flights.under_way)
+            await until(lambda: not searching(client))
         warnings = [one for one in caplog.records if one.levelno >= logging.WARNING]
         assert len([one for one in warnings if "could not be looked up" in one.message]) == 1, "once"
 
@@ -283,11 +290,11 @@ async def test_while_it_fails_it_is_not_asked_at_each_call(
 ) -> None:
     async with client_of(emulator) as client:
         await client.instances()
-        monkeypatch.setattr(client._parts.discovery, "_renew_at", 0.0)
+        monkeypatch.setattr(parts(client).discovery, "_renew_at", 0.0)
         emulator.fault(Status(503), resource="search", times=None)
         for _ in range(5):
             await client.instances()
-            await until(lambda: not client._parts.discovery._flights.under_way)
+            await until(lambda: not searching(client))
     assert emulator.count("search") == 2
 
 
@@ -299,10 +306,10 @@ async def test_a_refusal_is_not_hidden_by_what_was_known(
 ) -> None:
     async with client_of(emulator) as client:
         await client.instances()
-        monkeypatch.setattr(client._parts.discovery, "_renew_at", 0.0)
+        monkeypatch.setattr(parts(client).discovery, "_renew_at", 0.0)
         emulator.fault(fault, resource="search", times=None)
         assert len(await client.instances()) == 10
-        await until(lambda: not client._parts.discovery._flights.under_way)
+        await until(lambda: not searching(client))
         with pytest.raises(expected):
             await client.instances()
 
@@ -335,7 +342,7 @@ async def test_plans_that_cannot_be_asked_for_are_asked_for_again_soon(
         emulator.clear_faults()
         monkeypatch.setattr(module, "_PLANS_TIMEOUT", 60.0)
         await client.instances()
-        await until(lambda: client._parts.discovery._known[0].plan != "unknown")
+        await until(lambda: not searching(client))
         assert len({one.plan for one in await client.instances()}) == 5
 
 
@@ -384,14 +391,22 @@ async def test_one_account_that_asks_too_often_holds_back_no_other() -> None:
             assert len(await second.instances()) == 2
 
 
-async def test_instances_that_change_while_a_backend_is_looked_for(emulator: Emulator) -> None:
+async def test_instances_that_change_while_a_backend_is_looked_for(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = emulator.fault(Hold(), resource="backends", times=None)
     async with client_of(emulator) as client:
         asking = asyncio.create_task(client.status(emulator.backends("eu-de")[0]))
         await held.reached()
-        more = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/b:c::", url="http://127.0.0.1:1")
-        directory = client._directory
-        directory._known = {more.crn: directory._scopes.of(more), **directory._known}
+        more = "crn:v1:bluemix:public:quantum-computing:us-east:a/b:c::"
+        crns = [more, *(one.crn for one in emulator.instances if one.usable)]
+        items = ", ".join(f'{{"crn": "{crn}", "doc": {{"extensions": {{"a": 1}}}}}}' for crn in crns)
+        emulator.fault(Garbage(f'{{"items": [{items}]}}'.encode()), resource="search")
+        monkeypatch.setattr(parts(client).discovery, "_renew_at", 0.0)
+        await client.instances()
+        await until(lambda: not searching(client))
+        directory = parts(client).directory
+        assert more in {one.crn for one in await directory.instances()}
         emulator.clear_faults()
         assert (await asking).queue_length >= 0
 
