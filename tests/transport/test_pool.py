@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from math import inf
+from typing import Any
 
 import aiohttp
 import anyio
@@ -34,6 +35,7 @@ from qrbackends.tasks.deadlines import Calls
 from qrbackends.transport.pool import Response, SessionPool
 from qrbackends.transport.retry import RetryPolicy, RetryState
 
+from ..internals import roads
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -335,7 +337,7 @@ async def test_every_session_is_closed_however_often_the_closing_is_cancelled() 
         p = SessionPool()
         await get(p, one)
         await get(p, other)
-        sessions = [region.session for region in p._regions.values()]
+        sessions = [road.session for road in roads(p).values()]
         closing = asyncio.create_task(p.aclose())
         await anyio.lowlevel.checkpoint()
         closing.cancel()
@@ -391,10 +393,22 @@ def test_limits_have_to_be_positive(field: str, value: float) -> None:
         Limits(**{field: value})  # type: ignore[arg-type]
 
 
-async def test_what_breaks_because_of_the_closing_is_the_closing() -> None:
+async def test_what_breaks_because_of_the_closing_is_the_closing(monkeypatch: pytest.MonkeyPatch) -> None:
     p = SessionPool()
-    await p.aclose()
-    assert type(p._translated(ConnectionResetError())) is ClientClosed
+
+    class Broken:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        async def __aenter__(self) -> None:
+            await p.aclose()
+            raise ConnectionResetError
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(aiohttp.ClientSession, "request", Broken)
+    with pytest.raises(QRBackendsError) as caught:
+        await get(p, "http://127.0.0.1:1")
+    assert type(caught.value) is ClientClosed
 
 
 @pytest.mark.parametrize(
@@ -409,5 +423,14 @@ async def test_what_breaks_because_of_the_closing_is_the_closing() -> None:
         (aiohttp.InvalidURL("x"), TransportError),
     ],
 )
-def test_every_error_of_aiohttp_has_its_place(theirs: Exception, ours: type[QRBackendsError]) -> None:
-    assert type(SessionPool()._translated(theirs)) is ours
+async def test_every_error_of_aiohttp_has_its_place(
+    monkeypatch: pytest.MonkeyPatch, theirs: Exception, ours: type[QRBackendsError]
+) -> None:
+    def failing(*_: Any, **__: Any) -> None:
+        raise theirs
+
+    monkeypatch.setattr(aiohttp.ClientSession, "request", failing)
+    async with pool() as p:
+        with pytest.raises(QRBackendsError) as caught:
+            await get(p, "http://127.0.0.1:1")
+    assert type(caught.value) is ours

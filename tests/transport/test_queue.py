@@ -10,6 +10,7 @@ from qrbackends import CircuitOpen, ClientClosed, ConnectError, HeldBack
 from qrbackends.transport.breaker import CircuitBreaker
 from qrbackends.transport.queue import RequestQueue, Slot
 
+from ..internals import state_of
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -23,6 +24,7 @@ class Worker:
     """Sends requests, and notes in which order they got their slots."""
 
     def __init__(self, slots: int = 1, failures: int = 3) -> None:
+        self.slots = slots
         self.queue = RequestQueue("eu-de", slots, CircuitBreaker("eu-de", failures, 30.0))
         self.served: list[str] = []
         self.go = asyncio.Event()
@@ -40,7 +42,8 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        return not self.queue._queues and self.queue._free == self.queue._slots
+        state = state_of(self.queue)
+        return not state.waiting and state.free == self.slots
 
 
 async def ended(*tasks: asyncio.Task[None]) -> None:
