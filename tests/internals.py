@@ -109,9 +109,9 @@ def subscriptions(watcher: Watcher) -> Collection[Any]:
 # --- the wire
 
 
-def roads(pool: SessionPool) -> Mapping[tuple[str, str], Any]:
+def pool_regions(pool: SessionPool) -> Mapping[tuple[str, str], Any]:
     """Return the `session` and the `queue` of each region and origin."""
-    return pool._roads
+    return pool._regions
 
 
 class QueueState(NamedTuple):

@@ -35,7 +35,7 @@ from qrbackends.tasks.deadlines import Calls
 from qrbackends.transport.pool import Response, SessionPool
 from qrbackends.transport.retry import RetryPolicy, RetryState
 
-from ..internals import roads
+from ..internals import pool_regions
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -337,7 +337,7 @@ async def test_every_session_is_closed_however_often_the_closing_is_cancelled() 
         p = SessionPool()
         await get(p, one)
         await get(p, other)
-        sessions = [road.session for road in roads(p).values()]
+        sessions = [region.session for region in pool_regions(p).values()]
         closing = asyncio.create_task(p.aclose())
         await anyio.lowlevel.checkpoint()
         closing.cancel()
