@@ -36,6 +36,7 @@ from qrbackends import (
 )
 from qrbackends.emulator import Bomb, Emulator, Garbage, Hold, Redirect, Reset, Status, Truncate
 
+from .internals import parts
 from .waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -275,7 +276,7 @@ async def test_a_token_that_stays_refused_is_an_error(emulator: Emulator, client
 
 
 async def test_a_fixed_token_is_used_and_not_renewed(emulator: Emulator, client: Client, name: str) -> None:
-    bearer = (await client._parts.tokens.authorization()).reveal().removeprefix("Bearer ")
+    bearer = (await parts(client).tokens.authorization()).reveal().removeprefix("Bearer ")
     emulator.reset_log()
     async with Client(replace(emulator.account(), api_key=None, token=bearer)) as with_token:
         await with_token.status(name)
@@ -297,7 +298,7 @@ async def test_an_answer_that_echoes_the_token_does_not_show_it(
     emulator: Emulator, client: Client, name: str
 ) -> None:
     await client.backends()
-    token = (await client._parts.tokens.authorization()).reveal().removeprefix("Bearer ")
+    token = (await parts(client).tokens.authorization()).reveal().removeprefix("Bearer ")
     said = {"errors": [{"code": 1, "message": f"bad token {token}", "solution": token}], "trace": token}
     emulator.fault(Status(400, body=said), resource="status")
     with pytest.raises(BadRequest, match=r"bad token \*\*\*") as caught:
@@ -427,7 +428,7 @@ async def test_a_client_from_a_saved_account(
     saved.write_text(json.dumps({"mine": {"token": key, "instance": account.instances[0].crn}}))
     monkeypatch.setenv("IAM_URL", emulator.iam_url)
     async with Client.from_account("mine", saved, limits=Limits(total=1)) as client:
-        authorization = await client._parts.tokens.authorization()
+        authorization = await parts(client).tokens.authorization()
     assert authorization.reveal().startswith("Bearer ")
 
 

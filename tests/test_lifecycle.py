@@ -20,6 +20,7 @@ import qrbackends
 from qrbackends import CachePolicy, Client, ClientClosed, Limits, Request, SessionPool, WrongEventLoop
 from qrbackends.emulator import Emulator, Hold, SyntheticFleet
 
+from .internals import pool_regions, state_of
 from .waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -267,14 +268,12 @@ async def test_many_clients_of_one_pool_open_one_session_for_each_region(
     asked = [one.status(names[n % 2], instance=instances[n % 2]) for n, one in enumerate(clients)]
     answers = await asyncio.gather(*asked)
     assert len(answers) == count
-    assert sorted(name for name, _ in pool._regions) == ["eu-de", "iam", "us-east"]
-    sessions = [region.session for region in pool._regions.values()]
+    assert sorted(name for name, _ in pool_regions(pool)) == ["eu-de", "iam", "us-east"]
+    sessions = [region.session for region in pool_regions(pool).values()]
     assert len(set(map(id, sessions))) == 3
     assert (emulator.count("token"), emulator.count("status")) == (count, count)
-    for region in pool._regions.values():
-        assert region.queue._queues == {}
-        assert region.queue._throttles == {}
-        assert region.queue._free == pool.limits.per_region
+    for region in pool_regions(pool).values():
+        assert state_of(region.queue) == ({}, {}, pool.limits.per_region)
     await asyncio.gather(*(one.aclose() for one in clients))
     assert own_tasks() == []
     assert not any(session.closed for session in sessions), "the pool's maker closes it"
@@ -284,7 +283,7 @@ async def test_many_clients_of_one_pool_open_one_session_for_each_region(
     assert [one for one in alive if one() is not None] == []
     await pool.aclose()
     assert all(session.closed for session in sessions)
-    assert pool._regions == {}
+    assert pool_regions(pool) == {}
     await until(lambda: open_files() <= files)
 
 

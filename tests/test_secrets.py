@@ -66,6 +66,7 @@ from qrbackends.emulator import (
 )
 
 from .cache.test_shared import everything_in
+from .internals import issuer, parts, secret_holders
 from .transport.test_pool import server as raw_server
 
 pytestmark = pytest.mark.anyio
@@ -177,11 +178,11 @@ def test_the_watch_finds_what_is_told() -> None:
 async def shared_emulator() -> AsyncIterator[Emulator]:
     """A region with one small backend, whose IAM knows the marked key and issues marked tokens."""
     async with Emulator(SyntheticFleet({NAME: 5, "beta": 5}), [REGION]) as running:
-        issuer: Any = running._issuer
-        issuer.keys = (KEY,)
-        issue = issuer.issue
-        issuer.issue = lambda key: issue(key) | {"access_token": TOKEN}
-        issuer.accepts = lambda token: token == TOKEN
+        issues: Any = issuer(running)
+        issues.keys = (KEY,)
+        issue = issues.issue
+        issues.issue = lambda key: issue(key) | {"access_token": TOKEN}
+        issues.accepts = lambda token: token == TOKEN
         yield running
 
 
@@ -283,7 +284,7 @@ async def ask_everything(
     *expected: type[Exception],
     resources: tuple[str, ...] = RESOURCES,
 ) -> None:
-    instance = client._directory.scopes[0].instance
+    instance = parts(client).directory.scopes[0].instance
     for resource in resources:
         if resource == "defaults" and where.startswith("the service: a wrong"):
             continue  # any object will do there
@@ -349,7 +350,7 @@ async def iam_fails(emulator: Emulator, watch: Watch) -> None:
         emulator.fault(action, resource="token", times=None)
         async with client_of(emulator.account()) as client:
             await ask_everything(client, watch, f"IAM: {name}", expected)
-            watch.see("IAM: refusal", client._parts.tokens._refusal)
+            watch.see("IAM: refusal", secret_holders(client))
         emulator.clear_faults()
 
 
@@ -371,10 +372,7 @@ async def nothing_is_sent(emulator: Emulator, watch: Watch) -> None:
         await failing(watch, "invalid", partial(client.status, "a\r\nb"), InvalidRequest)
         await failing(watch, "invalid", partial(client.status, NAME, timeout=-1), InvalidRequest)
         await failing(watch, "foreign", partial(client.status, NAME, instance="crn:x"), AccountError)
-        watch.see(
-            "reprs",
-            [client, client._parts.pool, client._parts.tokens, client._parts.tokens._token, client._calls],
-        )
+        watch.see("reprs", secret_holders(client))
         watch.see("reprs", [account, pformat(account), account.api_key, vars(account)])
         await asyncio.to_thread(elsewhere, watch, client)
     emulator.clear_faults()
@@ -430,7 +428,7 @@ async def nothing_comes(emulator: Emulator, watch: Watch) -> None:
         account = replace(emulator.account(), proxies=proxies, instances=[secure])
         async with client_of(account) as client:
             await failing(watch, "proxy", client.backends, ConnectError)
-            watch.see("proxy", [account, pformat(account), client._parts.pool])
+            watch.see("proxy", [account, pformat(account), parts(client).pool])
     async with client_of(
         replace(account, proxies={"https": f"http://me:{PROXY_MARK}@127.0.0.1:1"})
     ) as client:
@@ -485,7 +483,7 @@ async def providers_fail(emulator: Emulator, watch: Watch) -> None:
             watch.see("reprs", [client, account.identity])
     async with client_of(Account(token=TOKEN, instances=instances)) as client:
         await client.backends()
-        watch.see("reprs", [client._parts.tokens._account, client._parts.tokens._token])
+        watch.see("reprs", secret_holders(client))
         emulator.fault(Status(401, HEADERS, ECHO), region=REGION, times=None)
         await ask_everything(client, watch, "a fixed token", Unauthorized)
         emulator.clear_faults()

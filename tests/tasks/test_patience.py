@@ -26,6 +26,8 @@ from qrbackends import (
 )
 from qrbackends.emulator import Emulator, Hold, Reset, Status, SyntheticFleet
 
+from ..internals import parts, set_clock
+
 pytestmark = pytest.mark.anyio
 
 MANY = 20
@@ -223,7 +225,7 @@ async def test_a_token_that_lives_a_moment_longer_is_used_while_iam_is_down() ->
         Emulator(SyntheticFleet({"a": 2}), ["us-east"], clock=lambda: now[0]) as emulator,
         client_of(emulator, retry=RetryPolicy(attempts=1)) as client,
     ):
-        client._parts.tokens._clock = lambda: now[0]
+        set_clock(parts(client).tokens, lambda: now[0])
         await client.status("a")
         now[0] += 3600 - 20
         emulator.fault(Status(503), resource="token", times=None)
