@@ -20,8 +20,8 @@ from .cache.stores.base import Store
 from .errors import InvalidRequest
 from .fleet.history import History
 from .fleet.ranking import BackendTest, RankKey, Wanted, least_busy, rank
-from .fleet.snapshot import Progress, Snapshot, Where
-from .fleet.watch import Until, Watch, Watcher
+from .fleet.snapshot import Progress, Snapshot
+from .fleet.watch import Watch, Watcher
 from .models import (
     Backend,
     BackendConfiguration,
@@ -280,7 +280,7 @@ class Client:
         self,
         resources: Iterable[Resource] = ("status", "configuration", "properties"),
         *,
-        where: Where | None = None,
+        where: BackendTest | None = None,
         progress: Progress | None = None,
     ) -> Snapshot:
         """Return a snapshot: documents of every backend, fetched from all regions concurrently.
@@ -318,7 +318,7 @@ class Client:
         return self._watcher.watch(interval, backends, threshold, detail=detail)
 
     async def wait_for(
-        self, backend_id: str, until: Until, *, timeout: Seconds = None, interval: float = 30.0
+        self, backend_id: str, until: BackendTest, *, timeout: Seconds = None, interval: float = 30.0
     ) -> Backend:
         """Return a backend's entry in the list as soon as `until(entry)` is true; `until` is plain or async.
 

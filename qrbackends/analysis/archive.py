@@ -17,7 +17,7 @@ from ..fleet.history import checked_range
 from ..models import BackendProperties
 from .archive_files import ArchiveFiles
 from .archive_rows import SCHEMA, csv_batch, csv_schema
-from .archive_sync import Progress, Synced, sync
+from .archive_sync import Synced, SyncProgress, sync
 from .arrow import pa, pa_csv, pa_dataset, pa_parquet
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Archive:
         since: datetime,
         until: datetime | None = None,
         calibration_id: str | None = None,
-        progress: Callable[[Progress], None] = lambda _: None,
+        progress: Callable[[SyncProgress], None] = lambda _: None,
     ) -> Synced:
         """Add every calibration of an interval that is missing; only these are asked for.
 
@@ -185,4 +185,4 @@ class Archive:
         return rows
 
 
-__all__ = ["SCHEMA", "Archive", "Holding", "Progress", "Synced"]
+__all__ = ["SCHEMA", "Archive", "Holding", "SyncProgress", "Synced"]

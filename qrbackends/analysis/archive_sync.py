@@ -21,7 +21,7 @@ _SETTLED = timedelta(hours=1)  # the service may add calibrations this long befo
 _AT_ONCE = 4  # backends
 
 
-class Progress(NamedTuple):
+class SyncProgress(NamedTuple):
     """How far a `sync` has come with one backend.
 
     Attributes:
@@ -55,7 +55,7 @@ async def sync(
     backends: Iterable[str] | None,
     interval: Interval,
     calibration_id: str | None,
-    progress: Callable[[Progress], None],
+    progress: Callable[[SyncProgress], None],
 ) -> Synced:
     """Add the calibrations of an interval that are missing, as `Archive.sync` describes."""
     listed = {backend.name: backend for backend in reversed(await client.backends())}
@@ -81,7 +81,7 @@ class _BackendSync:
     """Adds what is missing of one series, and counts it."""
 
     def __init__(
-        self, files: ArchiveFiles, client: Client, series: Series, progress: Callable[[Progress], None]
+        self, files: ArchiveFiles, client: Client, series: Series, progress: Callable[[SyncProgress], None]
     ) -> None:
         self.added = 0
         self.gaps: list[Gap] = []
@@ -120,4 +120,4 @@ class _BackendSync:
             begin = window.since if window.gap is None else window.gap.until
             if begin < settled:
                 await asyncio.to_thread(self._files.cover, self._series, (begin, settled))
-            self._progress(Progress(backend, window.until, self.added))
+            self._progress(SyncProgress(backend, window.until, self.added))

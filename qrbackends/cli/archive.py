@@ -55,7 +55,7 @@ def sync(
     The command can be stopped at any moment; the next run continues there. Calibrations that cannot be read
     are named on stderr, and read by the next run.
     """
-    from ..analysis.archive import Archive, Progress, Synced
+    from ..analysis.archive import Archive, Synced, SyncProgress
 
     end = until or datetime.now(UTC)
     begin = since or end - timedelta(days=_DAYS)
@@ -67,7 +67,7 @@ def sync(
                 bar.begin("Days archived", count * max(1, (end - begin).days))
                 done: dict[str, int] = {}
 
-                def report(progress: Progress) -> None:
+                def report(progress: SyncProgress) -> None:
                     days = (progress.until - begin).days
                     for _ in range(days - done.get(progress.backend, 0)):
                         bar.step()

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 
-import anyio
 import click
 
 from ..analysis.formatting import DASH, probability, scaled
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
 from ..models import Backend, median_of, summary
+from ..tasks.fanout import as_answered
 from ..transport.pool import Limits
 from .options import Source, SourceCommand, source_options
 from .rows import SORTS, Row, Wanted, in_order, json_of
@@ -92,27 +93,25 @@ async def _load(source: Source, wanted: Wanted) -> tuple[list[Row], list[str]]:
 async def _read(client: Client, backends: Iterable[Backend], bar: Bar) -> tuple[list[Row], list[str]]:
     rows: list[Row] = []
     problems: list[str] = []
-    # As many calls at a time as the client sends requests to a region: a call's deadline begins with the
-    # call, so that a backend must not begin to wait before its request can be sent.
-    limiters: dict[str | None, anyio.CapacityLimiter] = {}
+    regions: dict[str | None, list[Backend]] = {}
+    for backend in backends:
+        regions.setdefault(backend.region, []).append(backend)
 
-    async def read(backend: Backend, limiter: anyio.CapacityLimiter) -> None:
+    async def read(backend: Backend) -> Row:
         try:
-            async with limiter:
-                properties = await client.properties(backend.name, instance=backend.instance)
-            row = Row(summary(properties=properties, listed=backend))
+            properties = await client.properties(backend.name, instance=backend.instance)
+            return Row(summary(properties=properties, listed=backend))
         except QRBackendsError as error:
-            row = Row(summary(listed=backend), str(error))
             if not isinstance(error, NotFound):  # simulators and new backends have no properties
                 problems.append(str(error))
-        rows.append(row)
-        bar.step()
+            return Row(summary(listed=backend), str(error))
 
-    async with anyio.create_task_group() as group:
-        for backend in backends:
-            if backend.region not in limiters:
-                limiters[backend.region] = anyio.CapacityLimiter(Limits().per_region)
-            group.start_soon(read, backend, limiters[backend.region])
+    # As many calls at a time as the client sends requests to a region: a call's deadline begins with the
+    # call, so that a backend must not begin to wait before its request can be sent.
+    async with aclosing(as_answered(regions.values(), read, Limits().per_region)) as answered:
+        async for _, row in answered:
+            rows.append(row)
+            bar.step()
     return rows, sorted(problems)
 
 

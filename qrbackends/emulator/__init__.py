@@ -3,7 +3,7 @@
     async with Emulator(fleet="snapshots") as emulator, Client(emulator.account()) as client:
         ...
 
-It knows nothing of the client: of this package it imports only `accounts`. Start with `server`.
+It knows nothing of the client: of this package it imports only `accounts` and `tasks`. Start with `server`.
 """
 
 from .emulated_instances import EmulatedInstance, Plan

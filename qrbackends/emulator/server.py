@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from ..accounts.account import Account, Instance, InstanceSearch
+from ..tasks.fanout import together
 from .cloud import CloudService
 from .emulated_instances import EmulatedInstance, make_instances
 from .faults import Action, Fault, Faults
@@ -197,7 +198,7 @@ class Emulator:
         if not self._ports:
             raise RuntimeError("the emulator is not running")
         self._faults.clear()
-        await asyncio.gather(*(port.reset() for port in self._ports.values()))
+        await together(*(port.reset() for port in self._ports.values()))
         self._issuer.reset()
         self._errors.reset()
         for service in self._services:

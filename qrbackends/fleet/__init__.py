@@ -1,5 +1,5 @@
 """All backends of an account: the directory, ranking, snapshots, watches, the monitor and histories.
 
-It knows nothing of HTTP, tokens and cache entries: it gets answers from a function `fetch`.
+It knows nothing of HTTP, tokens and how answers are cached: it gets them from a function `fetch`.
 Start with `directory`, which finds the instance that lists a backend.
 """

@@ -60,7 +60,7 @@ class FleetState:
     ) -> None:
         """Store new lists; the backends of an instance whose list is missing stay as they were."""
         good = {crn: answer for crn, answer in answers.items() if isinstance(answer, BackendList)}
-        self.instances |= good.keys()
+        self.instances = (self.instances & frozenset(instances)) | good.keys()
         bad = {crn: answer for crn, answer in answers.items() if isinstance(answer, QRBackendsError)}
         late = {crn: error for crn, error in self.failing.items() if crn in instances and crn not in good}
         self.failing = late
@@ -91,6 +91,7 @@ def differences(
         threshold: the number of jobs by which a queue has to change.
         detail: whether the consumer wants new calibrations.
     """
+    instances = state.instances  # while changes are handled, more lists may come
     for instance in {**reported.failing, **state.failing}:
         yield from _of_instance(reported, state, instance)
     for key in {**reported.backends, **state.backends}:
@@ -98,7 +99,7 @@ def differences(
             yield from _of_backend(reported, state, key, threshold)
             if detail:
                 yield from _of_calibration(reported, state, key)
-    reported.instances = state.instances
+    reported.instances = instances
 
 
 def _of_backend(reported: FleetState, state: FleetState, key: ListedName, threshold: int) -> Iterator[Change]:

@@ -24,7 +24,7 @@ from ..service.discovery import Discovery, ServiceInstance
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights, outcome
 
-Fetch: TypeAlias = Callable[..., Awaitable[Fetched[BackendsResponse]]]
+FetchList: TypeAlias = Callable[..., Awaitable[Fetched[BackendsResponse]]]
 """Asks one instance: takes a request and a scope, and `deadline=`, `refresh=` and `max_age=`."""
 
 _LIST = Request("backends")
@@ -44,7 +44,7 @@ class Directory:
     """
 
     def __init__(
-        self, account: Account, scopes: Scopes, fetch: Fetch, discovery: Discovery | None = None
+        self, account: Account, scopes: Scopes, fetch: FetchList, discovery: Discovery | None = None
     ) -> None:
         self._scopes = scopes
         self._fetch = fetch

@@ -16,7 +16,9 @@ from ..errors import (
     InvalidRequest,
     NotFound,
     QRBackendsError,
+    RedirectRefused,
     ResponseError,
+    TLSError,
 )
 from ..models import BackendProperties
 from ..protocol.requests import Request
@@ -196,7 +198,7 @@ class History:
 
 def ends_history(error: QRBackendsError) -> bool:
     """Return whether the service would answer with the same error for any other instant."""
-    return error.final or (isinstance(error, ResponseError) and not error.outage)
+    return error.final or (isinstance(error, (RedirectRefused, ResponseError, TLSError)) and not error.outage)
 
 
 def _fitting(window: Window, length: timedelta) -> timedelta:

@@ -88,7 +88,7 @@ class MonitorEvent(Struct, frozen=True):
     error: QRBackendsError | None = None
 
 
-class Source(Protocol):
+class WatchedClient(Protocol):
     """The two methods of `Client` that a monitor calls."""
 
     async def fetch(self, request: Request, *, instance: str | None = None) -> Fetched[Any]:
@@ -118,7 +118,7 @@ class Monitor:
 
     def __init__(
         self,
-        client: Source,
+        client: WatchedClient,
         interval: float = 30.0,
         *,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -310,8 +310,7 @@ class Monitor:
             try:
                 await asyncio.wait({waiting, resting}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                waiting.cancel()
-                resting.cancel()
+                await stopped([waiting, resting])
             self._wanted.set()
 
     async def _calibration(self, key: RegionalName) -> None:

@@ -1,7 +1,7 @@
 """Snapshots: several documents of every backend, fetched concurrently and yielded as they arrive."""
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from itertools import product
 from typing import Any, TypeAlias, cast, get_args
@@ -13,12 +13,10 @@ from ..errors import InvalidRequest, QRBackendsError
 from ..models import Backend, BackendList
 from ..protocol.requests import Request, Resource
 from ..tasks.fanout import as_answered, awaited
+from .ranking import BackendTest
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called after each item with the number of finished items and the number of all."""
-
-Where: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
-"""A test of a backend's entry in the list, plain or async."""
 
 _RESOURCES = tuple(name for name in get_args(Resource) if name != "backends")
 
@@ -64,7 +62,7 @@ class Snapshot:
         self,
         fetch: Fetch,
         resources: Iterable[Resource],
-        where: Where | None = None,
+        where: BackendTest | None = None,
         progress: Progress | None = None,
         *,
         width: int = 32,

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from contextvars import Context
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 import anyio
 
@@ -17,11 +17,11 @@ from ..cache.entry import Fetch
 from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout
 from ..models import Backend, BackendList
 from ..protocol.requests import Request
+from ..tasks.deadlines import Seconds
 from ..tasks.fanout import answers, awaited
 from ..tasks.flight import stopped
 from .changes import Change, FleetState, differences
-
-Until: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
+from .ranking import BackendTest
 
 _JITTER = 0.1  # of the interval: the greatest random delay of the second poll, and of all after it
 _YOUNG = 0.9  # of the interval: the greatest age of a list that another process fetched
@@ -125,7 +125,9 @@ class Watcher:
             raise InvalidRequest("backends has to be a list of names")
         return Watch(self, interval, None if backends is None else frozenset(backends), threshold, detail)
 
-    async def wait_for(self, name: str, until: Until, timeout: float | None, interval: float) -> Backend:
+    async def wait_for(
+        self, name: str, until: BackendTest, timeout: float | None, interval: float
+    ) -> Backend:
         """Return a backend's entry in the list as soon as `until` returns true for it.
 
         Raises:
@@ -145,7 +147,7 @@ class Watcher:
                             return backend
         raise Timeout(f"what was waited for did not happen within {timeout:g} s").about(backend=name)
 
-    async def wait_for_recalibration(self, name: str, timeout: float | None, interval: float) -> datetime:
+    async def wait_for_recalibration(self, name: str, timeout: Seconds, interval: float) -> datetime:
         """Wait for a backend's next calibration, and return its date.
 
         Raises:
@@ -290,8 +292,7 @@ class Watcher:
     async def _listed(self) -> dict[str, BackendList | QRBackendsError]:
         """Return each instance's list or error; an instance that takes too long is left to a later poll."""
         self._behind = 0.0
-        for crn in self._lists.keys() - set(self._crns):
-            self._lists.pop(crn).cancel()
+        await stopped([self._lists.pop(crn) for crn in self._lists.keys() - set(self._crns)])
         for crn in self._crns:
             if crn not in self._lists:
                 self._lists[crn] = asyncio.ensure_future(self._list(crn))
@@ -300,7 +301,7 @@ class Watcher:
             while not patience.done() and (under_way := [t for t in self._lists.values() if not t.done()]):
                 await asyncio.wait({patience, *under_way}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            patience.cancel()
+            await stopped([patience])
         return self._collected()
 
     def _collected(self) -> dict[str, BackendList | QRBackendsError]:

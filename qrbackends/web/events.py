@@ -313,7 +313,8 @@ def _shown(known: MonitoredBackend) -> Shown:
     calibration = known.calibration
     if calibration is not None:
         native = tuple(gate for gate in calibration.gates if gate.gate == calibration.two_qubit_gate)
-        calibration = replace(calibration, gates=native)
+        # The list's entry beside it has the rest.
+        calibration = replace(calibration, gates=native, qubits=None, basis_gates=())
     return Shown(listed(known.backend), calibration)
 
 

@@ -242,3 +242,22 @@ async def test_a_mistake_of_a_listener_does_not_end_it(
             pauses.end()
             await asyncio.sleep(0)
         assert not monitor.ended.is_set()
+
+
+async def test_an_equal_calibration_is_no_event(emulator: Emulator) -> None:
+    pauses, events = Pauses(), list[MonitorEvent]()
+    async with (
+        Client(emulator.account()) as client,
+        Monitor(client, interval=3600.0, sleep=pauses.sleep) as monitor,
+    ):
+        monitor.listeners.add(events.append)
+        await until(lambda: all(one.calibration for one in monitor.fleet.values()) and bool(pauses.waiting))
+        known = {key: one.calibration for key, one in monitor.fleet.items()}
+        events.clear()
+        await client.invalidate()  # each document is fetched and decoded anew
+        fetched = emulator.count("properties")
+        pauses.end()
+        await until(lambda: bool(pauses.waiting))
+        assert emulator.count("properties") == fetched + len(known)
+        assert {key: one.calibration for key, one in monitor.fleet.items()} == known
+        assert [event for event in events if event.kind == "calibrated"] == []

@@ -5,7 +5,7 @@ import gc
 import sys
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -64,6 +64,7 @@ class World:
         self.failing: set[str] = set()
         self.silent: set[str] = set()  # CRNs and resources that are never answered
         self.down: QRBackendsError | None = None
+        self.refused: set[str] = set()  # resources for which the account is no good any more
         self.polls: list[float] = []
         self.calibrated: dict[str, datetime] = {}
         self.asked: Counter[str] = Counter()
@@ -111,6 +112,8 @@ class World:
     async def ask(self, request: Any, *, instance: str | None = None, refresh: bool = False) -> Fetched[Any]:
         assert refresh, "the service itself is asked"
         self.asked[request.resource] += 1
+        if request.resource in self.refused:
+            raise AccountError("the key was revoked")
         if request.resource in self.silent:
             await asyncio.Event().wait()
         if request.resource == "properties":
@@ -648,6 +651,21 @@ async def test_what_cannot_be_mended_ends_it_for_all_and_whoever_comes_later_beg
     await later.close()
 
 
+@pytest.mark.parametrize("resource", ["backends", "properties"])
+async def test_a_revoked_key_ends_it_wherever_it_is_noticed(resource: str) -> None:
+    world = World()
+    world.put("a")
+    plain, detailed = Consumer(world), Consumer(world, detail=True)
+    for consumer in (plain, detailed):
+        await consumer.take()
+    world.refused = {resource}
+    await world.advance(30.0)
+    for consumer in (plain, detailed):
+        with pytest.raises(AccountError, match="the key was revoked"):
+            await consumer.take()
+        await consumer.close()
+
+
 async def test_new_calibrations_are_told_where_they_are_wanted() -> None:
     world = World()
     world.put("a")
@@ -1013,18 +1031,53 @@ async def test_many_backends_over_ten_instances_and_two_regions(backends: int, t
     assert max(sizes[half:]) < 1.05 * max(sizes[:half])
 
 
-def test_what_a_list_that_comes_late_has_was_there_before() -> None:
-    here, there = (
-        f"crn:v1:bluemix:public:quantum-computing:{region}:a/b:c::" for region in ("us-east", "eu-de")
-    )
-    reported, state = FleetState(), FleetState()
+HERE, THERE = (f"crn:v1:bluemix:public:quantum-computing:{region}:a/b:c::" for region in ("us-east", "eu-de"))
 
-    def kinds(crn: str, *names: str) -> list[tuple[str, str | None]]:
+
+class Lists:
+    """Lists as they come, and the changes that a consumer is given."""
+
+    def __init__(self) -> None:
+        self.reported, self.state = FleetState(), FleetState()
+
+    def come(self, crn: str, *names: str, instances: tuple[str, ...] = (HERE, THERE)) -> None:
         listed = BackendList([Backend(name, DeviceStatus("online"), 0, instance=crn) for name in names], [])
-        state.listed({crn: listed}, [here, there], datetime.now(UTC))
-        found = differences(reported, state, lambda _: True, 1, False)
-        return [(change.kind, change.backend) for change in found]
+        self.state.listed({crn: listed}, instances, WHEN)
 
-    assert kinds(here, "a") == [("present", "a")]
-    assert kinds(there, "b") == [("present", "b")]
-    assert kinds(there, "b", "c") == [("appeared", "c")]
+    def fails(self, crn: str) -> None:
+        self.state.listed({crn: ServerError("broken", 500)}, [HERE, THERE], WHEN)
+
+    def changes(self) -> Iterator[tuple[str, str | None]]:
+        for change in differences(self.reported, self.state, lambda _: True, 1, False):
+            yield change.kind, change.backend
+
+
+def test_what_a_list_that_comes_late_has_was_there_before() -> None:
+    lists = Lists()
+    lists.come(HERE, "a", "b")
+    handling = lists.changes()
+    assert next(handling) == ("present", "a")
+    lists.come(THERE, "c")  # while the consumer handles the first change
+    assert list(handling) == [("present", "b")]
+    assert list(lists.changes()) == [("present", "c")]
+    lists.come(THERE, "c", "d")
+    assert list(lists.changes()) == [("appeared", "d")]
+
+
+def test_the_first_list_after_a_failure_is_a_first_list() -> None:
+    lists = Lists()
+    lists.fails(THERE)
+    assert list(lists.changes()) == [("failed", None)]
+    lists.come(THERE, "a")
+    assert list(lists.changes()) == [("recovered", None), ("present", "a")]
+
+
+def test_an_instance_that_comes_back_begins_anew() -> None:
+    lists = Lists()
+    lists.come(THERE, "a")
+    lists.come(HERE, "b")
+    assert list(lists.changes()) == [("present", "a"), ("present", "b")]
+    lists.come(HERE, "b", instances=(HERE,))
+    assert list(lists.changes()) == [("disappeared", "a")]
+    lists.come(THERE, "a")
+    assert list(lists.changes()) == [("present", "a")]
