@@ -36,7 +36,7 @@ from .tasks.deadlines import Seconds
 from .transport.pool import Limits, SessionPool
 from .transport.retry import RetryPolicy
 
-_request = lru_cache(4096)(Request)  # checking a name takes as long as a cache hit
+_request = lru_cache(4096, typed=True)(Request)  # checking a name takes as long as a cache hit
 
 
 class Client:
@@ -202,6 +202,7 @@ class Client:
         """
         if max_age is not None and not (isinstance(max_age, (int, float)) and max_age >= 0):
             raise InvalidRequest("max_age has to be a number of seconds, 0 or more")
+        max_age = max_age and min(max_age, 1e300)  # an integer may be larger than any float
         return await self._fetch(request, instance, timeout, refresh=refresh, max_age=max_age)
 
     async def invalidate(
@@ -332,11 +333,7 @@ class Client:
     async def wait_for_recalibration(
         self, backend_id: str, *, timeout: Seconds = None, interval: float = 60.0
     ) -> datetime:
-        """Wait for a backend's next calibration, and return its date.
-
-        Raises:
-            Timeout: there was no calibration in time.
-        """
+        """Return the date of a backend's next calibration as soon as it is there, or raise `Timeout`."""
         return await self._watcher.wait_for_recalibration(backend_id, timeout, interval)
 
     def history(

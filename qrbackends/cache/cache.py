@@ -14,7 +14,7 @@ from ..errors import QRBackendsError, Timeout
 from ..protocol.requests import Request, Resource
 from ..tasks.deadlines import Calls
 from ..tasks.flight import Flights
-from .decision import ASK, FAIL, SERVE, SERVE_AND_RENEW, on_failure, on_question
+from .decision import ASK, FAIL, SERVE, SERVE_AND_RENEW, is_enough, on_failure, on_question
 from .entry import Entry, Fetched, Found, Source
 from .loader import RETRY_AFTER, Loader, Question
 from .memory import Epoch, Key, Memory
@@ -201,15 +201,15 @@ class Cache:
             if question.refresh and (epoch, True) not in under_way:
                 epoch = self._memory.new_epoch(question.key)  # answers to earlier requests are not kept
             flight = self._flight(epoch, question.refresh)
+            begins = flight not in under_way
             if not counted:
                 counted = True
                 counts = self._counts[question.request.resource]
-                if flight in under_way:
-                    counts.coalesced += 1
-                else:
-                    counts.misses += 1
+                counts.misses += begins
+                counts.coalesced += not begins
             found = await self._flights.join(flight, partial(self._loader.load, question, epoch), until)
-            if question.oldest is None or found.entry.stored_at >= question.oldest:
+            now = self._memory.clock()
+            if begins or is_enough(found, now, self._policy, oldest=question.oldest):
                 return found
 
     def _flight(self, epoch: Epoch, refresh: bool = False) -> tuple[Epoch, bool]:
@@ -245,6 +245,8 @@ class Cache:
     def _renewed(self, question: Question, task: asyncio.Task[Found]) -> None:
         del self._renewals[question.key]
         error = Timeout("it took too long") if task.cancelled() else task.exception()
+        if isinstance(error, QRBackendsError):
+            question.name(error)
         scope = question.scope
         if error is None:
             self._failing.discard(scope.id)
@@ -252,4 +254,4 @@ class Cache:
             self._counts[question.request.resource].failures += 1
             level = logging.DEBUG if scope.id in self._failing else logging.WARNING  # once per outage
             self._failing.add(scope.id)
-            logger.log(level, "an answer of %s could not be renewed: %s", scope.region, error)
+            logger.log(level, "an answer could not be renewed: %s", error)

@@ -8,13 +8,15 @@ from enum import Enum
 
 from ..errors import (
     AuthenticationFailed,
+    DecodeError,
     Forbidden,
     InvalidRequest,
     NotFound,
     QRBackendsError,
+    ResponseError,
     Unauthorized,
 )
-from .entry import Entry
+from .entry import Entry, Found
 from .policy import CachePolicy
 
 
@@ -33,6 +35,7 @@ class Loss(Enum):
 
     NOTHING = "no entry"
     ANSWER = "the entry of the question: the service now answers with an error"
+    MEMORY = "the entry of the question in memory: other processes may have a better way to the service"
     SCOPE = "all entries of the instance: the credential must not read them any more"
     ACCOUNT = "all entries of the account: its key was refused"
 
@@ -73,6 +76,21 @@ def on_question(
     return SERVE_STALE if now < entry.retry_at else SERVE_AND_RENEW
 
 
+def is_enough(found: Found, now: float, policy: CachePolicy, *, oldest: float | None = None) -> bool:
+    """Return whether the answer that another caller's fetch brought is enough for this caller, too.
+
+    An answer of the service came after the caller had asked. One of the shared tier was good enough for the
+    caller who began the fetch, and has to be good enough for this one.
+
+    Args:
+        found: what the fetch brought.
+        now: the memory's clock.
+        policy: how long answers may be used.
+        oldest: as for `on_question`.
+    """
+    return found.source == "origin" or on_question(found.entry, now, policy, False, oldest) is SERVE
+
+
 def on_failure(
     entry: Entry | None, now: float, policy: CachePolicy, error: QRBackendsError, *, insists: bool = False
 ) -> Action:
@@ -100,4 +118,4 @@ def loss(error: QRBackendsError) -> Loss:
         return Loss.ACCOUNT
     if error.outage or error.final or isinstance(error, (InvalidRequest, NotFound)):
         return Loss.NOTHING
-    return Loss.ANSWER
+    return Loss.ANSWER if isinstance(error, (DecodeError, ResponseError)) else Loss.MEMORY

@@ -137,9 +137,10 @@ class Loader:
                 await self.remove_all(_everything)
             case Loss.SCOPE:
                 await self.remove([question.scope], _everything)
-            case Loss.ANSWER:
+            case Loss.ANSWER | Loss.MEMORY as lost:
                 self._memory.remove([question.scope.id], question.request.__eq__)
-                await self._delete_shared(question)
+                if lost is Loss.ANSWER:
+                    await self._delete_shared(question)
             case Loss.NOTHING:
                 entry = self._memory.get(question.key)
                 if entry is not None and error.outage:

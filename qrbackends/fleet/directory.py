@@ -52,11 +52,10 @@ class Directory:
         self._discovered: Sequence[ServiceInstance] = ()
         self._known = {instance.crn: scopes.of(instance) for instance in account.instances}
         self._names: dict[str, frozenset[str]] = {}  # of backends, by the CRN of the instance
-        self._routes: dict[str | None, Scope] = {}  # by the backend's name
+        self._routes: dict[str | None, Scope] | None = None  # by the backend's name; None after a change
         self._only: Scope | None = None  # the account's only instance
         self._flights: Flights[Fetched[BackendsResponse]] = Flights()
         self._lists: dict[str, asyncio.Task[Fetched[BackendsResponse]]] = {}  # fetches, by CRN
-        self._update_routes()
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -89,6 +88,9 @@ class Directory:
             self._adopt(found)
         if instance is not None:
             return self._named(instance)
+        if self._routes is None:
+            self._routes = self._new_routes()
+            self._only = self.scopes[0] if len(self._known) == 1 else None
         return self._routes.get(request.backend_id) or self._only
 
     async def find(self, request: Request, instance: AnInstance, until: float) -> Scope:
@@ -159,13 +161,12 @@ class Directory:
         if found is not self._discovered:
             self._discovered = found
             self._known = {one.instance.crn: self._scopes.of(one.instance) for one in found}
-            self._update_routes()
+            self._routes = None
 
-    def _update_routes(self) -> None:
-        self._routes = {
-            name: scope for scope in reversed(self.scopes) for name in self._names.get(scope.crn, ())
-        }
-        self._only = self.scopes[0] if len(self._known) == 1 else None
+    def _new_routes(self) -> dict[str | None, Scope]:
+        """Return the first instance in the account's order that lists a backend, by the backend's name."""
+        scopes = reversed(self.scopes)
+        return {name: scope for scope in scopes for name in self._names.get(scope.crn, ())}
 
     async def _listing(self, backend_id: str, until: float) -> Scope:
         """Ask all instances for their lists, and return the first, in the account's order, with the backend.
@@ -211,7 +212,7 @@ class Directory:
         names = frozenset(device.name for device in listed.value.devices)
         if names != self._names.get(scope.crn):
             self._names[scope.crn] = names
-            self._update_routes()
+            self._routes = None
         return listed
 
 

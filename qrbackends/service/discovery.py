@@ -1,5 +1,6 @@
 """The instances that an account can use, from Global Search, and their plans, from Global Catalog."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..accounts.secret import Secret
-from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsError, ReadTimeout
+from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsError, ReadTimeout, Timeout
 from ..protocol.answers import error_for, is_json, printable
 from ..protocol.headers import USER_AGENT, Headers
 from ..tasks.deadlines import Calls
@@ -111,7 +112,8 @@ class Discovery:
         """
         if self._known and anyio.current_time() >= self._renew_at:
             self._renew_at = anyio.current_time() + _PAUSE
-            self._flights.begin("all", self._renew, self._calls.deadline())
+            renewal = self._flights.begin("all", self._look_up, self._calls.deadline())
+            renewal.add_done_callback(self._renewed)
         return self._known
 
     async def instances(self, deadline: float | None = None) -> tuple[ServiceInstance, ...]:
@@ -134,17 +136,16 @@ class Discovery:
         """Cancel a look-up that is in flight."""
         await self._flights.aclose()
 
-    async def _renew(self, flight: _Flight) -> tuple[ServiceInstance, ...]:
-        try:
-            return await self._look_up(flight)
-        except QRBackendsError as error:
-            if not (error.outage or isinstance(error, DecodeError)):
-                self._known = ()  # so that the next call asks, and raises the refusal
-                raise
-            level = logging.DEBUG if self._failing else logging.WARNING  # once per outage
-            self._failing = True
-            logger.log(level, "the account's instances could not be looked up, the old are used: %s", error)
-        return self._known
+    def _renewed(self, renewal: asyncio.Task[tuple[ServiceInstance, ...]]) -> None:
+        error = Timeout("it took too long") if renewal.cancelled() else renewal.exception()
+        if error is None or self._flights.closed:
+            return
+        if isinstance(error, QRBackendsError) and not (error.outage or isinstance(error, DecodeError)):
+            self._known = ()  # so that the next call asks, and raises the refusal
+            return
+        level = logging.DEBUG if self._failing else logging.WARNING  # once per outage
+        self._failing = True
+        logger.log(level, "the account's instances could not be looked up, the old are used: %s", error)
 
     async def _look_up(self, flight: _Flight) -> tuple[ServiceInstance, ...]:
         found = [one for one in await self._search(flight) if one.usable]

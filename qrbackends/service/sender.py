@@ -11,7 +11,7 @@ import anyio
 from ..accounts.account import Account
 from ..accounts.secret import Secret
 from ..errors import QRBackendsError, Unauthorized
-from ..tasks.flight import Flight
+from ..tasks.flight import Deadline, Flight, unexplained
 from ..transport.pool import Response, SessionPool
 from ..transport.retry import RetryPolicy, RetryState
 from .redaction import redact
@@ -22,7 +22,7 @@ T = TypeVar("T")
 class Credentials(Protocol):
     """The source of the secret that a request carries."""
 
-    async def authorization(self, until: float) -> Secret:
+    async def authorization(self, until: Deadline) -> Secret:
         """Return the secret; `until` is the deadline of the call, in the event loop's time."""
         ...
 
@@ -89,9 +89,9 @@ class Sender:
         flight.explain = state.failure
         renewed = False
         while True:
-            secret = await credentials.authorization(flight.until)
+            secret = await credentials.authorization(flight.deadline)
             try:
-                return message.read(
+                answer = message.read(
                     await self._pool.exchange(
                         "GET" if message.body is None else "POST",
                         message.url,
@@ -103,6 +103,8 @@ class Sender:
                         data=None if message.body is None else message.body(secret),
                     )
                 )
+                flight.explain = unexplained  # failures before an answer explain no delay after it
+                return answer
             except QRBackendsError as error:
                 now = asyncio.get_running_loop().time()
                 redact(error, secret.reveal().removeprefix("Bearer "))  # an answer may echo the secret

@@ -16,11 +16,11 @@ from msgspec import Struct, field
 
 from ..accounts.account import Account
 from ..accounts.secret import BearerProvider, Secret
-from ..errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError, TransportError
+from ..errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError, Timeout, TransportError
 from ..protocol.answers import error_for, is_json, printable
 from ..protocol.headers import USER_AGENT
 from ..tasks.deadlines import Calls
-from ..tasks.flight import Flight, Flights
+from ..tasks.flight import Deadline, Flight, Flights
 from ..transport.pool import Response
 from .sender import Message, Sender
 
@@ -55,7 +55,7 @@ class _Exchange:
         self._clock = clock
         self._asked = 0.0
 
-    async def authorization(self, until: float) -> Secret:
+    async def authorization(self, until: Deadline) -> Secret:
         self._asked = self._clock()
         return self._key
 
@@ -109,11 +109,11 @@ class Tokens:
         self._rejected = False  # whether the service refused the last token
         self._refusal: tuple[AuthenticationFailed, float] | None = None  # IAM's error, and its time
 
-    async def authorization(self, until: float | None = None) -> Secret:
+    async def authorization(self, until: Deadline | None = None) -> Secret:
         """Return the value of the `Authorization` header.
 
         Args:
-            until: the caller's deadline, in the event loop's time; None for the default.
+            until: the caller's deadline; None for the default.
 
         Raises:
             AuthenticationFailed: IAM refused the API key.
@@ -124,7 +124,9 @@ class Tokens:
         if token is not None and now < token.expires - _MARGIN:
             if now >= token.renew_at:
                 token.renew_at = now + _PAUSE
-                self._flights.begin("token", self._renew_in_background, self._calls.deadline())
+                if "token" not in self._flights.under_way:
+                    renewal = self._flights.begin("token", self._renew, self._calls.deadline())
+                    renewal.add_done_callback(self._renewed)
             return token.authorization
         if self._refusal is not None and 0 <= now - self._refusal[1] < _REFUSED_FOR:
             raise self._refusal[0].again()
@@ -168,16 +170,13 @@ class Tokens:
             self._token.replaced_at = self._clock()
         return self._token
 
-    async def _renew_in_background(self, flight: Flight[_Token]) -> _Token:
-        try:
-            with self._calls.call():  # a deadline, because a provider may hang, and no caller waits for it
-                return await self._renew(flight)
-        except AuthenticationFailed:
-            self._token = None  # the key was revoked: the next call raises the error
-            raise
-        except QRBackendsError as error:
+    def _renewed(self, renewal: asyncio.Task[_Token]) -> None:
+        """Report the failure of a renewal in the background, which nobody may wait for."""
+        error = Timeout("it took too long") if renewal.cancelled() else renewal.exception()
+        if isinstance(error, AuthenticationFailed):
+            self._token = None  # the key was revoked: the next call gets the error
+        elif error is not None and not self._flights.closed:
             logger.warning("the token could not be renewed, the old one is still good: %s", error)
-            raise
 
     async def _new(self, flight: Flight[_Token]) -> _Token:
         key, token = self._account.api_key, self._account.token

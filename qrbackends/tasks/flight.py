@@ -7,9 +7,19 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Generic, TypeAlias, TypeVar
 
+import anyio
+
 from ..errors import ClientClosed, QRBackendsError, Timeout
 
 T = TypeVar("T")
+
+Deadline: TypeAlias = float | Callable[[], float]
+"""An instant in the event loop's time, or what returns it: the deadline of a flight moves as callers join."""
+
+
+def unexplained(error: QRBackendsError, now: float) -> QRBackendsError:
+    """Return the error as it is: the work knows nothing more."""
+    return error
 
 
 @dataclass(slots=True, eq=False)
@@ -17,23 +27,25 @@ class Flight(Generic[T]):
     """The work for one key, while it runs.
 
     Attributes:
-        until: the latest deadline of all callers, in the event loop's time; the work may go on until then.
+        until: the latest deadline of all callers, in the event loop's time, as far as it does not move.
+        moving: the deadlines of callers that move, as those do that are flights themselves.
         explain: returns the error for a caller whose own deadline has passed, given the `Timeout` and the
             time. The work replaces it if it can give a better reason, such as the last failed request.
         task: the task that runs the work.
         waiting: a future for each caller; it is resolved when the work ends or the caller's deadline passes.
-        wanted: whether the work goes on although no caller waits.
+        wanted: until when the work goes on although no caller waits.
     """
 
     until: float
-    explain: Callable[[QRBackendsError, float], QRBackendsError] = field(default=lambda error, now: error)
+    moving: list[Callable[[], float]] = field(default_factory=list)
+    explain: Callable[[QRBackendsError, float], QRBackendsError] = unexplained
     task: asyncio.Task[T] = field(init=False)
     waiting: set[asyncio.Future[None]] = field(default_factory=set)
-    wanted: bool = False
+    wanted: float = -inf
 
     def deadline(self) -> float:
         """Return when the work has to end; a caller with a later deadline may still join."""
-        return self.until
+        return max(self.until, *(deadline() for deadline in self.moving)) if self.moving else self.until
 
 
 Work: TypeAlias = Callable[[Flight[T]], Coroutine[Any, Any, T]]
@@ -54,38 +66,42 @@ class Flights(Generic[T]):
         self._tasks: set[asyncio.Task[T]] = set()
         self.closed = False
 
-    async def join(self, key: Hashable, work: Work[T], until: float = inf) -> T:
+    async def join(self, key: Hashable, work: Work[T], until: Deadline = inf) -> T:
         """Return the result of `work`; begin it unless work for this key already runs.
 
         Args:
             key: identifies the work.
             work: begins the work.
-            until: the caller's deadline, in the event loop's time.
+            until: the caller's deadline.
 
         Raises:
             Timeout: the work did not end before the deadline.
             ClientClosed: the flights were closed, before or during the call.
             QRBackendsError: the work raised it; each caller gets an instance of their own.
         """
-        flight = self.under_way.get(key) or self._start(key, work, until)
-        flight.until = max(flight.until, until)
+        flight = self.under_way.get(key) or self._start(key, work)
+        if callable(until):
+            flight.moving.append(until)
+        else:
+            flight.until = max(flight.until, until)
         # A future per caller: for a thousand callers that is much cheaper than `asyncio.wait`.
         loop = asyncio.get_running_loop()
         began = loop.time()
         waiter = loop.create_future()
         flight.waiting.add(waiter)
-        alarm = loop.call_at(until, _wake, waiter) if until < inf else None
+        alarm = _Alarm(waiter, until)
         try:
             await waiter
         finally:
-            if alarm is not None:
-                alarm.cancel()
+            alarm.cancel()
             flight.waiting.discard(waiter)
-            if not flight.waiting and not flight.wanted and not flight.task.done():
+            if callable(until):
+                flight.moving.remove(until)
+            if not flight.waiting and flight.wanted == -inf and not flight.task.done():
                 self._stop(key, flight)
         if flight.task.done():
             return outcome(flight.task)
-        late = Timeout(f"no answer within {max(0.0, until - began):.3g} s")
+        late = Timeout(f"no answer within {max(0.0, alarm.at - began):.3g} s")
         raise flight.explain(late, loop.time()).again()
 
     def begin(self, key: Hashable, work: Work[T], until: float = inf) -> asyncio.Task[T]:
@@ -95,28 +111,32 @@ class Flights(Generic[T]):
         have left; after that it is cancelled unless a caller waits. An error is raised only in those callers
         and in the task; `work` itself has to log it.
         """
-        flight = self.under_way.get(key) or self._start(key, work, until)
+        flight = self.under_way.get(key) or self._start(key, work)
         flight.until = max(flight.until, until)
-        flight.wanted = True
+        flight.wanted = max(flight.wanted, until)
         if until < inf:
-            alarm = asyncio.get_running_loop().call_at(until, self._unwanted, key, flight)
+            alarm = asyncio.get_running_loop().call_at(until, self._unwanted, key, flight, until)
             flight.task.add_done_callback(lambda _: alarm.cancel())
         return flight.task
 
-    def _unwanted(self, key: Hashable, flight: Flight[T]) -> None:
-        flight.wanted = False
+    def _unwanted(self, key: Hashable, flight: Flight[T], until: float) -> None:
+        if until < flight.wanted:  # it was begun again, for longer
+            return
+        flight.wanted = -inf
         if not flight.waiting and not flight.task.done():
             self._stop(key, flight)
 
     def _stop(self, key: Hashable, flight: Flight[T]) -> None:
-        self.under_way.pop(key, None)  # so that no caller joins a flight that is being cancelled
+        if self.under_way.get(key) is flight:  # so that no caller joins a flight that is being cancelled
+            del self.under_way[key]
         flight.task.cancel()
 
-    def _start(self, key: Hashable, work: Work[T], until: float) -> Flight[T]:
+    def _start(self, key: Hashable, work: Work[T]) -> Flight[T]:
         if self.closed:
             raise ClientClosed("the client is closed")
-        flight = self.under_way[key] = Flight(until)
+        flight: Flight[T] = Flight(-inf)
         flight.task = asyncio.get_running_loop().create_task(work(flight), context=Context())
+        self.under_way[key] = flight
         self._tasks.add(flight.task)
 
         def ended(task: asyncio.Task[T]) -> None:
@@ -138,19 +158,54 @@ class Flights(Generic[T]):
         await stopped(self._tasks)
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+class _Alarm:
+    """Wakes a caller at their deadline, which may have moved by then.
+
+    Attributes:
+        at: the deadline as it was seen last.
+    """
+
+    __slots__ = ("_handle", "_until", "_waiter", "at")
+
+    def __init__(self, waiter: asyncio.Future[None], until: Deadline) -> None:
+        self._waiter = waiter
+        self._until = until
+        self._handle: asyncio.TimerHandle | None = None
+        self.at = -inf
+        self._ring()
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _ring(self) -> None:
+        until = self._until() if callable(self._until) else self._until
+        if until > self.at:
+            self.at = until
+            if until < inf:
+                self._handle = asyncio.get_running_loop().call_at(until, self._ring)
+        elif not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 async def stopped(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they have ended; their results and errors are dropped."""
+    """Cancel tasks and wait until they have ended; their results and errors are dropped.
+
+    A caller who is cancelled meanwhile, be it again and again, leaves when the tasks have ended.
+    """
     ending = set(tasks)
     for task in ending:
         task.cancel()
         task.add_done_callback(_retrieve)
-    if ending:
-        await asyncio.wait(ending)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while ending:
+            try:
+                _, ending = await asyncio.wait(ending)
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

@@ -1107,6 +1107,22 @@ async def test_what_is_no_outage_is_told_at_once_whatever_is_known(
             await client.properties("beta")
 
 
+async def test_an_outage_does_not_bring_back_what_was_invalidated(
+    emulator: Emulator, client: Client, clock: Clock
+) -> None:
+    await client.properties("beta")
+    clock.now += FRESH + GRACE
+    held = emulator.fault(Hold(), resource="properties")
+    asking = asyncio.create_task(client.properties("beta"))
+    await held.reached()
+    assert await client.invalidate() >= 1
+    emulator.fault(Reset(), resource="properties", times=None)
+    held.release()
+    await asyncio.wait([asking])
+    with pytest.raises(TransportError):
+        await client.properties("beta")
+
+
 # --- max_age
 
 
@@ -1116,3 +1132,22 @@ async def test_cold_callers_with_different_ages_cost_one_request(emulator: Emula
     answers = await asyncio.gather(*asked)
     assert emulator.count("properties") == 1
     assert {answer.source for answer in answers} == {"origin"}
+
+
+async def test_a_clock_that_goes_back_costs_no_storm_of_requests(
+    emulator: Emulator, client: Client, clock: Clock
+) -> None:
+    held = emulator.fault(Hold(), resource="properties")
+    asking = asyncio.create_task(client.fetch(properties("beta"), max_age=0))
+    await held.reached()
+    clock.now -= 5.0
+    held.release()
+    assert (await asking).source == "origin"
+    assert emulator.count("properties") == 1
+
+
+@pytest.mark.parametrize("max_age", [10**400, 1e308, float("inf")])
+async def test_any_age_will_do(emulator: Emulator, client: Client, clock: Clock, max_age: float) -> None:
+    known = await client.fetch(properties("beta"))
+    clock.now += FRESH + GRACE
+    assert (await client.fetch(properties("beta"), max_age=max_age)).value is known.value

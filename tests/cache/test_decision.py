@@ -6,8 +6,8 @@ from itertools import product
 import pytest
 
 from qrbackends import errors
-from qrbackends.cache.decision import Action, Loss, loss, on_failure, on_question
-from qrbackends.cache.entry import Entry
+from qrbackends.cache.decision import Action, Loss, is_enough, loss, on_failure, on_question
+from qrbackends.cache.entry import Entry, Found
 from qrbackends.cache.policy import CachePolicy
 
 FRESH, REVALIDATE, ERROR = 10.0, 4.0, 20.0
@@ -102,6 +102,18 @@ def test_only_an_outage_is_masked_and_only_for_those_who_do_not_insist(error: er
     assert on_failure(None, STORED, POLICY, error) is Action.FAIL
 
 
+@pytest.mark.parametrize("age", AGES)
+@pytest.mark.parametrize("max_age", [None, 0.0, FRESH, FRESH + ERROR])
+def test_what_another_caller_fetched_is_enough_if_it_is_new_or_would_be_served(
+    age: float, max_age: float | None
+) -> None:
+    now = STORED + age
+    oldest = None if max_age is None else now - max_age
+    assert is_enough(Found(entry(), "origin"), now, POLICY, oldest=oldest)
+    served = on_question(entry(), now, POLICY, oldest=oldest) is Action.SERVE
+    assert is_enough(Found(entry(), "shared"), now, POLICY, oldest=oldest) == served
+
+
 MASKED = (
     *("ConnectError", "ConnectionLost", "Timeout", "ConnectTimeout", "ReadTimeout", "BodyDamaged"),
     *("TransportError", "CircuitOpen", "RateLimited", "HeldBack", "ServerError", "ServiceUnavailable"),
@@ -124,7 +136,9 @@ LOSSES = {
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
 def test_what_a_failure_makes_worthless(error: errors.QRBackendsError) -> None:
     name = type(error).__name__
-    expected = next((one for one, names in LOSSES.items() if name in names), Loss.ANSWER)
+    said = isinstance(error, (errors.ResponseError, errors.DecodeError))  # by the service, to every worker
+    otherwise = Loss.ANSWER if said else Loss.MEMORY
+    expected = next((one for one, names in LOSSES.items() if name in names), otherwise)
     if isinstance(error, errors.DecodeError) and error.malformed:
         expected = Loss.NOTHING
     assert loss(error) is expected

@@ -23,11 +23,13 @@ from redis.asyncio import Redis
 
 from qrbackends import (
     Account,
+    BodyTooLarge,
     CachePolicy,
     Client,
     FileStore,
     Forbidden,
     Instance,
+    Limits,
     Memory,
     NotFound,
     RedisStore,
@@ -152,6 +154,31 @@ async def test_an_age_is_an_age_though_it_equals_a_truth_value(
         assert refreshed.source == "origin"
         assert young.age <= max_age
         assert emulator.count("properties") > 2
+
+
+async def test_a_plain_caller_does_not_get_what_only_another_accepts(
+    emulator: Emulator, store: RedisStore, wall: Clock
+) -> None:
+    async with worker_of(emulator, store, wall) as one, worker_of(emulator, store, wall) as other:
+        await one.properties(NAME)
+        wall.now += 20 * 3600
+        lenient, plain = await asyncio.gather(other.fetch(ASKED, max_age=86400), other.fetch(ASKED))
+        assert (lenient.source, lenient.age) == ("shared", 20 * 3600)
+        assert (plain.source, plain.age) == ("origin", 0)
+
+
+async def test_one_workers_own_trouble_leaves_the_others_their_answers(
+    emulator: Emulator, store: RedisStore, wall: Clock
+) -> None:
+    async with worker_of(emulator, store, wall) as one:
+        await one.properties(NAME)
+        async with Client(emulator.account(), store=store, limits=Limits(body=100)) as narrow:
+            with pytest.raises(BodyTooLarge):
+                await narrow.properties(NAME, refresh=True)
+        emulator.reset_log()
+        async with worker_of(emulator, store, wall) as third:
+            assert (await third.fetch(ASKED)).source == "shared"
+        assert emulator.count("properties") == 0
 
 
 async def test_a_worker_that_has_just_started_survives_an_outage_with_the_stores_old_answers(

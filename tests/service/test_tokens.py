@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import count
 
+import anyio
 import pytest
 
 from qrbackends import (
@@ -16,6 +17,7 @@ from qrbackends import (
     ClientClosed,
     DecodeError,
     ServerError,
+    Timeout,
     TransportError,
 )
 from qrbackends.accounts.secret import Bearer, Secret
@@ -375,4 +377,47 @@ async def test_a_caller_who_is_cancelled_stays_cancelled(pool: SessionPool) -> N
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+    await tokens.aclose()
+
+
+async def test_a_renewal_that_hangs_is_given_up_and_told(
+    emulator: Emulator, pool: SessionPool, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    account = emulator.account()
+    sender = Sender(account, pool, RetryPolicy(attempts=1))
+    tokens = Tokens(account, sender, Calls(0.05, pool), "tenant", clock)
+    first = await tokens.authorization(anyio.current_time() + 30)
+    held = emulator.fault(Hold(), resource="token")
+    clock.now += 0.85 * 3600
+    assert await tokens.authorization() == first
+    await held.reached()
+    await until(lambda: bool(caplog.records))
+    assert [record.name for record in caplog.records] == ["qrbackends.tokens"]
+    assert "it took too long" in caplog.text
+    held.release()
+    await tokens.aclose()
+
+
+async def test_a_token_is_waited_for_as_long_as_the_most_patient_caller_does(pool: SessionPool) -> None:
+    release = asyncio.Event()
+
+    async def provider() -> Bearer:
+        await release.wait()
+        return "a-token", time.time() + 3600
+
+    looks = count()
+    now = anyio.current_time()
+
+    def deadline() -> float:  # somebody patient joins after the first look
+        return now + 600 * min(next(looks), 1)
+
+    tokens = tokens_of(Account(token=provider), pool)
+    asking = asyncio.create_task(tokens.authorization(deadline))
+    await until(lambda: anyio.current_time() > now)
+    await anyio.wait_all_tasks_blocked()
+    assert not asking.done()
+    with pytest.raises(Timeout):
+        await tokens.authorization(now)
+    release.set()
+    assert (await asking).reveal() == "Bearer a-token"
     await tokens.aclose()

@@ -69,9 +69,9 @@ async def test_each_group_has_its_own_limit_and_questions_are_drawn_when_there_i
     taken = 0
     async with aclosing(as_answered([group(0), group(1)], asked, 3)) as answered:
         async for (_, number), answer in answered:
-            taken += 1
             assert answer == number * number
             assert sum(drawn.values()) <= 6 + taken, "no more is begun than is taken"
+            taken += 1
     assert (taken, asked.most) == (20, {0: 3, 1: 3})
 
 
@@ -102,6 +102,42 @@ async def test_a_cancelled_caller_leaves_nothing_behind() -> None:
     assert scope.cancelled_caught
     assert asked.under_way[0] == 0
     assert others() == before
+
+
+class Slow:
+    """Answers that need some turns of the loop to be cancelled."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+
+    async def __call__(self, _: int) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.ended += 1
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+async def test_whoever_is_cancelled_again_and_again_still_leaves_nothing_behind(times: int) -> None:
+    slow = Slow()
+    asking = asyncio.create_task(answers(range(5), slow, 5))
+    await anyio.wait_all_tasks_blocked()
+    for _ in range(times):
+        asking.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert slow.ended == 5
+
+
+async def test_a_cancel_scope_waits_for_what_it_cancels() -> None:
+    slow = Slow()
+    with anyio.move_on_after(0.01) as scope:  # which cancels in each turn of the loop
+        await answers(range(5), slow, 5)
+    assert scope.cancelled_caught
+    assert slow.ended == 5
 
 
 async def test_no_questions_have_no_answers() -> None:

@@ -1,8 +1,9 @@
 """Shared work: one task for all callers, each leaving on their own terms."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextvars import ContextVar
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -221,3 +222,57 @@ async def test_closing_ends_all_callers_and_takes_no_more() -> None:
     with pytest.raises(ClientClosed):
         await flights.join("key", work)
     await flights.aclose()
+
+
+# --- flights that wait for flights
+
+
+async def test_a_flight_is_as_patient_as_the_callers_of_the_flight_that_waits_for_it(
+    flights: Flights[str],
+) -> None:
+    inner: Flights[str] = Flights()
+    work = Work()
+
+    async def outer(flight: Flight[str]) -> str:
+        return await inner.join("token", work, flight.deadline)
+
+    now = anyio.current_time()
+    first = asyncio.create_task(flights.join("key", outer, now + 600.0))
+    await work.running.wait()
+    assert inner.under_way["token"].deadline() == now + 600.0
+    patient = asyncio.create_task(flights.join("key", outer, now + 1200.0))
+    await anyio.wait_all_tasks_blocked()
+    assert inner.under_way["token"].deadline() == now + 1200.0
+    work.end.set_result("done")
+    assert [await first, await patient] == ["done"] * 2
+    assert (work.begun, work.stopped) == (1, 0)
+    await inner.aclose()
+
+
+async def test_work_that_is_begun_again_goes_on_for_longer(flights: Flights[str]) -> None:
+    work = Work()
+    now = anyio.current_time()
+    task = flights.begin("key", work, now)
+    assert flights.begin("key", work, now + 600.0) is task
+    await work.running.wait()
+    await anyio.wait_all_tasks_blocked()
+    assert not task.done()
+
+
+async def test_a_flight_that_is_stopped_late_leaves_its_successor_alone(flights: Flights[str]) -> None:
+    first, second = Work(), Work()
+    now = anyio.current_time()
+    tasks = [flights.begin("key", first, now), flights.begin("key", first, now + 1e-4)]
+    await asyncio.wait([tasks[0]])
+    later = flights.begin("key", second)
+    await anyio.wait_all_tasks_blocked()
+    assert flights.under_way["key"].task is later
+
+
+async def test_work_that_does_not_even_begin_leaves_nothing(flights: Flights[str]) -> None:
+    def broken(_: Flight[str]) -> Coroutine[Any, Any, str]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await flights.join("key", broken)
+    assert "key" not in flights.under_way
