@@ -89,11 +89,16 @@ class Flights(Generic[T]):
         began = loop.time()
         waiter = loop.create_future()
         flight.waiting.add(waiter)
-        alarm = _Alarm(waiter, until)
+        alarm: asyncio.TimerHandle | _MovingAlarm | None = None
+        if callable(until):
+            alarm = _MovingAlarm(waiter, until)
+        elif until < inf:
+            alarm = loop.call_at(until, _wake, waiter)
         try:
             await waiter
         finally:
-            alarm.cancel()
+            if alarm is not None:
+                alarm.cancel()
             flight.waiting.discard(waiter)
             if callable(until):
                 flight.moving.remove(until)
@@ -101,7 +106,8 @@ class Flights(Generic[T]):
                 self._stop(key, flight)
         if flight.task.done():
             return outcome(flight.task)
-        late = Timeout(f"no answer within {max(0.0, alarm.at - began):.3g} s")
+        at = until() if callable(until) else until
+        late = Timeout(f"no answer within {max(0.0, at - began):.3g} s")
         raise flight.explain(late, loop.time()).again()
 
     def begin(self, key: Hashable, work: Work[T], until: float = inf) -> asyncio.Task[T]:
@@ -158,20 +164,19 @@ class Flights(Generic[T]):
         await stopped(self._tasks)
 
 
-class _Alarm:
-    """Wakes a caller at their deadline, which may have moved by then.
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
-    Attributes:
-        at: the deadline as it was seen last.
-    """
 
-    __slots__ = ("_handle", "_until", "_waiter", "at")
+class _MovingAlarm:
+    """Wakes a caller at a deadline that may have moved by then."""
 
-    def __init__(self, waiter: asyncio.Future[None], until: Deadline) -> None:
+    def __init__(self, waiter: asyncio.Future[None], until: Callable[[], float]) -> None:
         self._waiter = waiter
         self._until = until
         self._handle: asyncio.TimerHandle | None = None
-        self.at = -inf
+        self._at = -inf
         self._ring()
 
     def cancel(self) -> None:
@@ -179,13 +184,12 @@ class _Alarm:
             self._handle.cancel()
 
     def _ring(self) -> None:
-        until = self._until() if callable(self._until) else self._until
-        if until > self.at:
-            self.at = until
-            if until < inf:
-                self._handle = asyncio.get_running_loop().call_at(until, self._ring)
-        elif not self._waiter.done():
-            self._waiter.set_result(None)
+        until = self._until()
+        if until <= self._at:
+            _wake(self._waiter)
+        elif until < inf:
+            self._at = until
+            self._handle = asyncio.get_running_loop().call_at(until, self._ring)
 
 
 async def stopped(tasks: Iterable[asyncio.Task[Any]]) -> None:
