@@ -76,9 +76,6 @@ OUTAGES: tuple[Action, ...] = (
     Status(200, {"Content-Encoding": "gzip"}, b"plain"),
     Status(200, {"Content-Encoding": "br"}, b"\x0b\x02\x80"),
     Status(200, {"X-Flood": "x" * 100_000}, b"{}"),
-    Bomb(2 * BODY),
-    Endless(),
-    Redirect("http://127.0.0.1:1/elsewhere"),
     Delay(0.02),
 )
 SLOW: tuple[Action, ...] = (Hold(), Drip(0.05), Drip(0.05, head=True))
@@ -86,6 +83,10 @@ REFUSALS: tuple[Action, ...] = (
     *(Status(code) for code in (400, 401, 403, 404, 409, 418, 423)),
     Garbage(b"[]"),
     Garbage(b"[" * 100_000 + b"]" * 100_000),
+    # The service, or what is in front of it, has to be mended; an old answer must not hide that.
+    Bomb(2 * BODY),
+    Endless(),
+    Redirect("http://127.0.0.1:1/elsewhere"),
 )
 PAUSES: tuple[Action, ...] = (
     Status(429),

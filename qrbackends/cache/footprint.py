@@ -12,7 +12,7 @@ from ..models import BackendConfiguration
 # Bytes in memory per byte of JSON, with the index that the first look-up builds. The ratio hardly differs
 # between documents of one kind, because they repeat the same structures.
 _RATIOS = {"properties": 3.4, "backends": 2.3, "status": 2.5, "defaults": 8.0}
-_ENTRY = 1000  # bytes of the entry, its key, its request, and their slots in the cache's tables
+_ENTRY = 900  # bytes of the entry, its key, its request, and their slots in the cache's tables
 _PAIR = 64  # bytes in memory of a pair of qubits in a coupling map
 _PAIR_TEXT = 8  # bytes of JSON of such a pair
 _REST = 2.0  # bytes in memory per byte of JSON that is neither coupling maps nor kept undecoded
