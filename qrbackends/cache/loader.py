@@ -235,7 +235,7 @@ class Loader:
             return None
         # A stored answer about an instant of the past was settled when it was stored.
         past = question.request.updated_before is not None
-        freshness = self._policy.history if past else self._policy.freshness(question.request, self._now())
+        freshness = self._policy.history if past else self._freshness(question.request)
         entry = self._keep(question, epoch, value, stored.body, stored.age, freshness)
         return entry if self._is_good(entry, question) else None
 

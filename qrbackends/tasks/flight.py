@@ -201,6 +201,7 @@ async def stopped(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in ending:
         task.cancel()
         task.add_done_callback(_retrieve)
+    ending.discard(asyncio.current_task())  # a task cannot wait for its own end
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while ending:

@@ -421,3 +421,15 @@ async def test_a_token_is_waited_for_as_long_as_the_most_patient_caller_does(poo
     release.set()
     assert (await asking).reveal() == "Bearer a-token"
     await tokens.aclose()
+
+
+async def test_a_provider_that_closes_what_asked_it_ends_the_call(pool: SessionPool) -> None:
+    asked: list[Tokens] = []
+
+    async def provider() -> Bearer:
+        await asked[0].aclose()
+        return "a-token", time.time() + 3600
+
+    asked.append(tokens_of(Account(token=provider), pool))
+    with anyio.fail_after(30), pytest.raises(ClientClosed):
+        await asked[0].authorization()

@@ -162,3 +162,19 @@ async def test_stopping_waits_for_the_end_of_tasks_and_hides_their_errors() -> N
     assert ended == ["stubborn"]
     assert all(task.done() for task in tasks)
     await stopped([])
+
+
+async def test_a_task_that_stops_itself_among_others_does_not_wait_for_itself() -> None:
+    slow = Slow()
+    other = asyncio.create_task(slow(0))
+    await anyio.wait_all_tasks_blocked()
+    tasks = [other]
+
+    async def closes() -> None:
+        await stopped(tasks)
+
+    tasks.append(asyncio.create_task(closes()))
+    with anyio.fail_after(30):
+        await asyncio.wait(tasks)
+    assert tasks[1].cancelled()
+    assert slow.ended == 1
