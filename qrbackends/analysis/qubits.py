@@ -21,7 +21,6 @@ Qubits and gates that are faulty, or have an error of 1 or more, are not used. A
 counts as the worst value of the device.
 """
 
-import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
@@ -74,7 +73,7 @@ def best_qubits(configuration: BackendConfiguration, properties: BackendProperti
     """
     device = _Device(configuration, properties, n)
     # A line is a connected set, too; the search for lines sometimes finds a better one.
-    line = min(_chains(device, n, _LINES, _cheap), default=None)
+    line = min(_chains(device, n, _LINES), default=None)
     lines = [] if line is None else [(device.cost(line[1]), tuple(sorted(line[1])))]
     found = min([*_sets(device, n), *lines], default=None)
     if found is None:
@@ -95,7 +94,7 @@ def best_chain(configuration: BackendConfiguration, properties: BackendPropertie
         InvalidRequest: there is no such line, or the device reports no native two-qubit gate.
     """
     device = _Device(configuration, properties, n)
-    lines = _chains(device, n, _LINES, _cheap) or _chains(device, n, _FAR_SIGHTED_LINES, device.stranded)
+    lines = _chains(device, n, _LINES) or _chains(device, n, _FAR_SIGHTED_LINES, device.stranded)
     found = min(lines, default=None)
     if found is None:
         raise InvalidRequest(f"a line of {n} working qubits was not found").about(
@@ -140,19 +139,20 @@ class _Device:
             around: the same for the set without `one`.
             one: the qubit that was added.
         """
-        larger = {other: cost for other, cost in around.items() if other != one}
+        larger = around.copy()
+        del larger[one]
         for other, cost in self.couplings[one].items():
-            if not used >> other & 1:
-                larger[other] = min(cost, larger.get(other, math.inf))
+            if not used >> other & 1 and cost < larger.get(other, math.inf):
+                larger[other] = cost
         return larger
 
-    def stranded(self, used: int, end: int) -> int:
+    def stranded(self, line: tuple[int, int]) -> int:
         """Return how many unused qubits cannot be reached from the end of a line.
 
         Args:
-            used: the qubits of the line, a bit for each.
-            end: its last qubit.
+            line: its qubits, a bit for each, and the last one of them.
         """
+        used, end = line
         free = self._all & ~used
         reached = 0
         ahead = self._neighbours[end] & free
@@ -235,12 +235,8 @@ def _filled(
     return {key: instead if value is None else value for key, value in values.items()}
 
 
-def _cheap(used: int, end: int) -> int:
-    return 0
-
-
 def _chains(
-    device: _Device, n: int, effort: int, rank: Callable[[int, int], int]
+    device: _Device, n: int, effort: int, rank: Callable[[tuple[int, int]], int] | None = None
 ) -> list[tuple[float, Line]]:
     """Return lines of `n` qubits with their costs: all of them, or those that a beam search finds.
 
@@ -248,22 +244,27 @@ def _chains(
         device: the working qubits and couplings.
         n: number of qubits in a line.
         effort: how many partial lines to keep, over all lengths.
-        rank: gives a number for the qubits of a line and its end; the smallest are kept, before the cheapest.
+        rank: gives a number for the qubits of a line, a bit for each, and its end; the smallest are kept,
+            before the cheapest.
     """
+    ahead = {
+        end: [(one, 1 << one, coupling, device.qubits[one]) for one, coupling in near.items()]
+        for end, near in device.couplings.items()
+    }
     # Two lines over the same qubits with the same end have the same continuations: the cheaper one is kept.
-    lines: dict[tuple[int, int], tuple[int, float, Line]] = {
-        (1 << one, one): (0, cost, (one,)) for one, cost in device.qubits.items()
+    lines: dict[tuple[int, int], tuple[float, Line]] = {
+        (1 << one, one): (cost, (one,)) for one, cost in device.qubits.items()
     }
     for _ in range(n - 1):
-        longer: dict[tuple[int, int], tuple[int, float, Line]] = {}
-        for (used, end), (_, cost, line) in lines.items():
-            for one, coupling in device.couplings[end].items():
-                key = (used | 1 << one, one)
-                total = cost + coupling + device.qubits[one]
-                if not used >> one & 1 and (key not in longer or total < longer[key][1]):
-                    longer[key] = (rank(*key), total, (*line, one))
-        lines = _best(longer, device.width(n, effort))
-    return [(cost, line) for _, cost, line in lines.values()]
+        longer: dict[tuple[int, int], tuple[float, Line]] = {}
+        for (used, end), (cost, line) in lines.items():
+            for one, bit, coupling, qubit in ahead[end]:
+                if not used & bit:
+                    total, key = cost + coupling + qubit, (used | bit, one)
+                    if key not in longer or total < longer[key][0]:
+                        longer[key] = (total, (*line, one))
+        lines = _best(longer, device.width(n, effort), rank)
+    return list(lines.values())
 
 
 def _sets(device: _Device, n: int) -> list[tuple[float, Line]]:
@@ -272,23 +273,28 @@ def _sets(device: _Device, n: int) -> list[tuple[float, Line]]:
     sets: dict[int, tuple[float, Costs]] = {
         1 << one: (cost, dict(device.couplings[one])) for one, cost in device.qubits.items()
     }
+    qubits = device.qubits
     for _ in range(n - 1):
         larger: dict[int, tuple[float, int, int]] = {}
         for used, (cost, around) in sets.items():
             for one, coupling in around.items():
-                total, key = cost + coupling + device.qubits[one], used | 1 << one
+                total, key = cost + coupling + qubits[one], used | 1 << one
                 if key not in larger or total < larger[key][0]:
                     larger[key] = (total, used, one)
         sets = {
             key: (total, device.around(key, sets[used][1], one))
             for key, (total, used, one) in _best(larger, device.width(n, _SETS)).items()
         }
-    found = [tuple(one for one in device.qubits if used >> one & 1) for used in sets]
-    return [(device.cost(qubits), qubits) for qubits in found]
+    found = [tuple(one for one in qubits if used >> one & 1) for used in sets]
+    return [(device.cost(numbers), numbers) for numbers in found]
 
 
-def _best(found: dict[K, V], width: int | None) -> dict[K, V]:
-    """Return the `width` entries whose values are smallest, or all of them for None."""
+def _best(found: dict[K, V], width: int | None, rank: Callable[[K], int] | None = None) -> dict[K, V]:
+    """Return the `width` entries whose ranks, and then values, are smallest, or all of them for None."""
     if width is None or len(found) <= width:
         return found
-    return dict(heapq.nsmallest(width, found.items(), key=lambda item: item[1][:2]))
+    if rank is None:
+        kept = sorted(found, key=found.__getitem__)
+    else:
+        kept = sorted(found, key=lambda key: (rank(key), found[key]))
+    return {key: found[key] for key in kept[:width]}
