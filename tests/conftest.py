@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from qrbackends import Client, Limits, RedisStore, RetryPolicy
 from qrbackends.emulator import Emulator
 
+from .certificates import Authority, make_authority
 from .redis_server import PATIENT, RedisServer, running
 
 settings.register_profile(
@@ -72,6 +73,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "FORCE_COLOR",
         ):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority of our own, with the certificates that it has signed."""
+    return make_authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,7 @@
 
 import asyncio
 import gzip
-import os
-import shutil
 import ssl
-import subprocess
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import anyio
@@ -44,6 +41,7 @@ from qrbackends import (
 from qrbackends.emulator import Bomb, Emulator, Endless, Garbage, Redirect, Status
 from qrbackends.transport.pool import Response, SessionPool
 
+from .certificates import Authority
 from .protocol.test_requests import IDS
 from .transport.test_pool import get, ok, pool, server
 
@@ -452,51 +450,6 @@ async def test_nobody_else_gets_a_request_by_a_redirect(emulator: Emulator, stat
 
 
 # --- TLS
-
-
-class Authority(NamedTuple):
-    """An authority of our own, a certificate for this machine, and one for its clients, as PEM files."""
-
-    ca: Path
-    server: Path
-    stranger: Path
-    client: Path
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        reason = "the openssl command is not on PATH"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    at = tmp_path_factory.mktemp("tls")
-    new = [openssl, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-
-    def run(*command: str) -> None:
-        subprocess.run(command, cwd=at, check=True, capture_output=True, timeout=60)
-
-    config = at / "openssl.cnf"
-    config.write_text(
-        "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\nCN=emulated\n"
-        "[ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
-        "subjectKeyIdentifier=hash\n"
-        "[server]\nsubjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n"
-        "[stranger]\nsubjectAltName=DNS:elsewhere.invalid\nextendedKeyUsage=serverAuth\n"
-        "[client]\nextendedKeyUsage=clientAuth\n"
-    )
-    conf = ["-config", "openssl.cnf"]
-    run(*new, *conf, "-x509", "-days", "2", "-extensions", "ca", "-keyout", "ca.key", "-out", "ca.pem")
-    for name in ("server", "stranger", "client"):
-        run(*new, *conf, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        sign = [openssl, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key"]
-        sign += ["-CAcreateserial", "-days", "2", "-extfile", "openssl.cnf", "-extensions", name]
-        run(*sign, "-out", f"{name}.crt")
-        (at / f"{name}.pem").write_bytes(
-            (at / f"{name}.crt").read_bytes() + (at / f"{name}.key").read_bytes()
-        )
-    return Authority(at / "ca.pem", at / "server.pem", at / "stranger.pem", at / "client.pem")
 
 
 class TLSServer:

@@ -31,6 +31,7 @@ from ..errors import (
 from ..protocol.headers import retry_after
 from .body import ACCEPT_ENCODING, Body
 from .breaker import CircuitBreaker
+from .connector import Connector
 from .queue import RequestQueue, Slot
 from .traffic import RegionStats
 
@@ -288,7 +289,7 @@ class SessionPool:
 
     def _open(self, name: str) -> _Region:
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
+            connector=Connector(limit=0, keepalive_timeout=_KEEPALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),  # tenants share the session, but no cookies
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=self._limits.connect, sock_read=self._limits.read

@@ -1,0 +1,100 @@
+"""Connections on which only the answer to the request in flight is read."""
+
+import asyncio
+import select
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from ..errors import TransportError
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+
+_poll = getattr(select, "poll", None)  # Windows has none
+
+
+class Connector(aiohttp.TCPConnector):
+    """Reuses a connection only if nothing has arrived on it since the last answer.
+
+    aiohttp takes what a server sends unasked, such as a second answer, or a 408 before it closes, for the
+    answer to the next request, which may be another tenant's. Of bytes that arrive after the next request was
+    sent, HTTP/1.1 does not say which request they answer; `protocol.answers` compares the backend's name.
+    """
+
+    async def connect(self, *args: Any, **kwargs: Any) -> "Connection":
+        """Return a connection for one request.
+
+        Raises:
+            TransportError: the server sent something on a new connection before it was asked.
+        """
+        while True:
+            connection = await super().connect(*args, **kwargs)
+            transport, handler = connection.transport, connection.protocol
+            if transport is None or handler is None:  # it was lost; sending on it fails
+                return connection
+            guard = transport.get_protocol()
+            if not isinstance(guard, _Guard):
+                if handler.should_close:
+                    connection.close()
+                    raise TransportError("the server sent something before it was asked")
+                guard = _Guard(transport, handler)
+                transport.set_protocol(guard)
+            elif not guard.is_clean():
+                connection.close()
+                continue
+            guard.idle = False
+            connection.add_callback(guard.note_end)
+            return connection
+
+
+class _Guard(asyncio.Protocol):
+    """Stands between a transport and aiohttp's protocol; closes an idle connection on which bytes arrive.
+
+    Attributes:
+        idle: whether no request is in flight. Unless aiohttp says so, the connection is not used again.
+    """
+
+    def __init__(self, transport: asyncio.Transport, handler: "ResponseHandler") -> None:
+        self._transport = transport
+        self._handler = handler
+        self.idle = False
+
+    def note_end(self) -> None:
+        """Note that the answer has ended."""
+        self.idle = True
+
+    def is_clean(self) -> bool:
+        """Return whether nothing has arrived since the last answer, not even in the system's buffer."""
+        return self.idle and not self._handler.should_close and not _is_readable(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        unasked = self.idle
+        if not unasked:
+            self._handler.data_received(data)  # calls `note_end` if the body ends in these bytes
+            unasked = self.idle and self._handler.should_close and not self._transport.is_closing()
+        if unasked:
+            self._transport.abort()
+
+    def eof_received(self) -> None:
+        self._handler.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._handler.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._handler.resume_writing()
+
+
+def _is_readable(transport: asyncio.Transport) -> bool:
+    """Return whether the system has bytes of a connection, or its end; true if that cannot be known."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or _poll is None:
+        return sock is None or bool(select.select([sock.fileno()], (), (), 0)[0])
+    poll = _poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
