@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         Unauthorized,
         UnknownGate,
         UnknownQubit,
+        WrongBackend,
         WrongEventLoop,
     )
     from .fleet.changes import Change
@@ -189,6 +190,7 @@ __all__ = [
     "UnknownGate",
     "UnknownQubit",
     "Window",
+    "WrongBackend",
     "WrongEventLoop",
     "__version__",
     "summary",

@@ -20,6 +20,7 @@ QRBackendsError
 │   │   ├── ConnectTimeout                            x         x        -
 │   │   └── ReadTimeout                               x         x        -
 │   ├── BodyDamaged                                   x         x        -    not what its headers say
+│   │   └── WrongBackend                              x         x        -    another backend's document
 │   ├── BodyTooLarge                                  -         -        -
 │   ├── RedirectRefused                               -         -        -
 │   └── CircuitOpen                                   x         -        -    nothing was sent
@@ -200,6 +201,10 @@ class BodyDamaged(TransportError):
     """The body was cut short, or is not compressed as its headers say."""
 
 
+class WrongBackend(BodyDamaged):
+    """The document is that of another backend than the one that was asked for."""
+
+
 class BodyTooLarge(TransportError):
     """The body is larger than the limit, after decompression."""
 
@@ -377,5 +382,6 @@ __all__ = [
     "Unauthorized",
     "UnknownGate",
     "UnknownQubit",
+    "WrongBackend",
     "WrongEventLoop",
 ]

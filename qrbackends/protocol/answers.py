@@ -18,6 +18,7 @@ from ..errors import (
     ServerError,
     ServiceUnavailable,
     Unauthorized,
+    WrongBackend,
 )
 from ..models import BackendDefaults
 from .headers import retry_after
@@ -54,6 +55,23 @@ def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes
         problem = DecodeError("the body is nested too deeply", text=_show(body))
     # Raised outside `except`, so that the error's context does not hold the body.
     raise problem.about(backend=request.backend_id)
+
+
+def check_backend(request: Request, value: Any) -> None:
+    """Check that a decoded document is that of the backend which `request` asks for.
+
+    Configurations and properties carry a name; lists, status and defaults have none by the contract. A
+    service may take a name in any case and answer with its own spelling, so case does not count. No service
+    is known to answer under another name: recorded calibrations, too, are listed under the one they carry.
+
+    Raises:
+        WrongBackend: the document names another backend.
+    """
+    name, asked = getattr(value, "backend_name", None), request.backend_id
+    if name is None or asked is None or name.casefold() == asked.casefold():
+        return
+    shown = printable(name)[:_MAX_TEXT]
+    raise WrongBackend(f"the answer is about another backend, {shown!r}").about(backend=asked)
 
 
 def _defaults(body: bytes) -> BackendDefaults:

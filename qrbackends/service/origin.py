@@ -10,7 +10,7 @@ from msgspec.structs import force_setattr
 from ..accounts.scope import Scope
 from ..errors import InvalidRequest
 from ..models import BackendsResponse
-from ..protocol.answers import parse
+from ..protocol.answers import check_backend, parse
 from ..protocol.headers import headers
 from ..protocol.requests import API_VERSION, Request
 from ..tasks.flight import Flight
@@ -74,9 +74,10 @@ def decoded(request: Request, scope: Scope, response: Response) -> Any:
     """Return the value of an answer, a `request.type`; a list's entries get their region and instance.
 
     Raises:
-        QRBackendsError: any error that `protocol.answers.parse` raises.
+        QRBackendsError: any error that `protocol.answers.parse` or `check_backend` raises.
     """
     value = parse(request, *response)
+    check_backend(request, value)
     if isinstance(value, BackendsResponse):
         for device in value.devices:  # frozen, but no other code holds them yet
             force_setattr(device, "region", scope.region)

@@ -10,7 +10,7 @@ import anyio
 
 from ..accounts.account import Account
 from ..accounts.secret import Secret
-from ..errors import QRBackendsError, Unauthorized
+from ..errors import QRBackendsError, Unauthorized, WrongBackend
 from ..tasks.flight import Deadline, Flight, unexplained
 from ..transport.pool import Response, SessionPool
 from ..transport.retry import RetryPolicy, RetryState
@@ -108,6 +108,8 @@ class Sender:
             except QRBackendsError as error:
                 now = asyncio.get_running_loop().time()
                 redact(error, secret.reveal().removeprefix("Bearer "))  # an answer may echo the secret
+                if isinstance(error, WrongBackend):  # the answers may be one request behind
+                    self._pool.retire_connections(message.region, message.url)
                 if isinstance(error, Unauthorized) and not renewed and credentials.reject(secret):
                     renewed = True
                     state.note(error, now)

@@ -21,7 +21,16 @@ class Connector(aiohttp.TCPConnector):
     aiohttp takes what a server sends unasked, such as a second answer, or a 408 before it closes, for the
     answer to the next request, which may be another tenant's. Of bytes that arrive after the next request was
     sent, HTTP/1.1 does not say which request they answer; `protocol.answers` compares the backend's name.
+
+    Attributes:
+        generation: how often the connections have been retired.
     """
+
+    generation = 0
+
+    def retire(self) -> None:
+        """Let no connection that is open now be used for another request."""
+        self.generation += 1
 
     async def connect(self, *args: Any, **kwargs: Any) -> "Connection":
         """Return a connection for one request.
@@ -39,9 +48,9 @@ class Connector(aiohttp.TCPConnector):
                 if handler.should_close:
                     connection.close()
                     raise TransportError("the server sent something before it was asked")
-                guard = _Guard(transport, handler)
+                guard = _Guard(transport, handler, self.generation)
                 transport.set_protocol(guard)
-            elif not guard.is_clean():
+            elif guard.generation != self.generation or not guard.is_clean():
                 connection.close()
                 continue
             guard.idle = False
@@ -53,12 +62,14 @@ class _Guard(asyncio.Protocol):
     """Stands between a transport and aiohttp's protocol; closes an idle connection on which bytes arrive.
 
     Attributes:
+        generation: the connector's when the connection was opened.
         idle: whether no request is in flight. Unless aiohttp says so, the connection is not used again.
     """
 
-    def __init__(self, transport: asyncio.Transport, handler: "ResponseHandler") -> None:
+    def __init__(self, transport: asyncio.Transport, handler: "ResponseHandler", generation: int) -> None:
         self._transport = transport
         self._handler = handler
+        self.generation = generation
         self.idle = False
 
     def note_end(self) -> None:

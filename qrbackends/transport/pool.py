@@ -103,9 +103,10 @@ class Response(NamedTuple):
 
 
 class _Region(NamedTuple):
-    """The session and the queue of all requests to one region at one origin."""
+    """The session, its connector and the queue of all requests to one region at one origin."""
 
     session: aiohttp.ClientSession
+    connector: Connector
     queue: RequestQueue
 
 
@@ -172,7 +173,7 @@ class SessionPool:
         """
         self.check()
         target = URL(url, encoded=True)
-        session, queue = self._region_of(region, target)
+        session, _, queue = self._region_of(region, target)
         about = target.raw_path_qs if method == "GET" else None
         proxy = None if target.scheme == "http" else self._proxy(account, target)
         async with Slot(queue, tenant, call.deadline, about, call.sent > 0) as slot:
@@ -226,6 +227,11 @@ class SessionPool:
             if passed > self._limits.read and received < passed * self._limits.rate:
                 raise ReadTimeout(f"the answer comes with less than {self._limits.rate:g} bytes per second")
         return body.finish()
+
+    def retire_connections(self, region: str, url: str) -> None:
+        """Use no open connection of a region again: one brought what is no answer to its request."""
+        if not self.closed:
+            self._region_of(region, URL(url, encoded=True)).connector.retire()
 
     def stats(self) -> tuple[RegionStats, ...]:
         """Return the counts of the requests to each region, in the order of the first requests."""
@@ -288,8 +294,9 @@ class SessionPool:
         return region
 
     def _open(self, name: str) -> _Region:
+        connector = Connector(limit=0, keepalive_timeout=_KEEPALIVE)
         session = aiohttp.ClientSession(
-            connector=Connector(limit=0, keepalive_timeout=_KEEPALIVE),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),  # tenants share the session, but no cookies
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=self._limits.connect, sock_read=self._limits.read
@@ -302,7 +309,7 @@ class SessionPool:
         # public name for this switch; aiohttp's own test client sets it, too.
         session._retry_connection = False
         circuit = CircuitBreaker(name, self._limits.failures, self._limits.rest)
-        return _Region(session, RequestQueue(name, self._limits.per_region, circuit))
+        return _Region(session, connector, RequestQueue(name, self._limits.per_region, circuit))
 
     def _proxy(self, account: Account, url: URL) -> str | None:
         """Return the proxy for an https address, or None. The rules are those of the library `requests`.

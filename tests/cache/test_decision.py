@@ -116,7 +116,15 @@ def test_what_another_caller_fetched_is_enough_if_it_is_new_or_would_be_served(
 
 MASKED = (
     *("ConnectError", "ConnectionLost", "Timeout", "ConnectTimeout", "ReadTimeout", "BodyDamaged"),
-    *("TransportError", "CircuitOpen", "RateLimited", "HeldBack", "ServerError", "ServiceUnavailable"),
+    *(
+        "WrongBackend",
+        "TransportError",
+        "CircuitOpen",
+        "RateLimited",
+        "HeldBack",
+        "ServerError",
+        "ServiceUnavailable",
+    ),
 )
 """What the design names: connect errors, timeouts, damaged bodies, 429, 5xx and open circuits."""
 

@@ -618,7 +618,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     def service_answers(self, fetch: Fetch) -> None:
         request, instance = fetch.key
-        body = BODIES[request.resource]
+        body = BODIES[request.resource].replace(b"ibm_oslo", (request.backend_id or "").encode())
         # A new object, so that it can be traced.
         value = decoded(request, self.scopes.of(instance), Response(200, {}, body))
         _held(fetch).answer.set_result(Answer(value, body, ""))

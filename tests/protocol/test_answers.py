@@ -1,0 +1,35 @@
+"""Whose document an answer is."""
+
+import msgspec
+import pytest
+
+from qrbackends import BackendConfiguration, BackendStatus, Request, WrongBackend
+from qrbackends.protocol.answers import check_backend, parse
+
+REQUEST = Request("configuration", "ibm_asked")
+
+
+def named(name: str) -> bytes:
+    return msgspec.json.encode(
+        {"backend_name": name, "backend_version": "1", "n_qubits": 1, "basis_gates": [], "gates": []}
+    )
+
+
+@pytest.mark.parametrize("name", ["ibm_asked", "IBM_Asked"])
+def test_a_document_of_the_backend_asked_for_is_taken(name: str) -> None:
+    value = parse(REQUEST, 200, {}, named(name))
+    assert isinstance(value, BackendConfiguration)
+    check_backend(REQUEST, value)
+
+
+@pytest.mark.parametrize("name", ["ibm_other", "", "ibm_asked ", "ibm_aske", "x" * 10_000, "a\x1b[2J\n"])
+def test_a_document_of_another_backend_is_refused(name: str) -> None:
+    with pytest.raises(WrongBackend) as caught:
+        check_backend(REQUEST, parse(REQUEST, 200, {}, named(name)))
+    assert caught.value.backend == "ibm_asked"
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+def test_a_document_without_a_name_is_taken() -> None:
+    check_backend(Request("status", "ibm_asked"), BackendStatus(0))
