@@ -15,7 +15,7 @@ QRBackendsError
 ├── TransportError                                    x         x        -    no complete answer arrived
 │   ├── ConnectError                                  x         x        -
 │   │   ├── ConnectionLost                            x         x        -    before the answer began
-│   │   └── TLSError                                  -         -        -    certificate or protocol refused
+│   │   └── TLSError                                 (x)        -        -    outage if the handshake was cut
 │   ├── Timeout               (also TimeoutError)     x         x        -
 │   │   ├── ConnectTimeout                            x         x        -
 │   │   └── ReadTimeout                               x         x        -
@@ -180,7 +180,10 @@ class ConnectionLost(ConnectError):
 
 
 class TLSError(ConnectError):
-    """The server's certificate or TLS protocol was not accepted; the request is not sent again."""
+    """TLS failed: the certificate or protocol was not accepted, or the server ended the handshake.
+
+    The request is not sent again.
+    """
 
     outage = retryable = False
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 
 import pytest
+from aiohttp import ClientConnectorError
 
 import qrbackends
 from qrbackends import errors
@@ -21,6 +22,7 @@ from qrbackends.errors import (
     Timeout,
     UnknownQubit,
 )
+from qrbackends.transport.failures import translated
 
 LINE = re.compile(r"(?P<branch>[│├└─ ]*)(?P<name>[A-Z]\w+)(?: +(?P<note>.*))?")
 CLASSES: list[type[QRBackendsError]] = [getattr(errors, name) for name in errors.__all__]
@@ -75,9 +77,15 @@ def test_the_drawing_is_the_tree() -> None:
     } == parents
 
 
+def cut_handshake() -> QRBackendsError:
+    error = ClientConnectorError(None, ConnectionResetError())  # type: ignore[arg-type]
+    return translated(error, tls=True, proxy=None, connect=1, read=1)
+
+
 COLUMNS = re.compile(r" +(-|x|\(x\)) +(-|x|\(x\)) +(-|x)(?: |$)")
 BY_INSTANCE = {  # "(x)" in the drawing: what decides it, and an error for which it holds, and does not hold
     "DecodeError": (DecodeError("x", malformed=True), DecodeError("x")),
+    "TLSError": (cut_handshake(), errors.TLSError("x")),
     "ServerError": (errors.ServerError("x", 520), errors.ServerError("x", 501)),
 }
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
 
+_START = b"HTTP/1."
 _poll = getattr(select, "poll", None)  # Windows has none
 
 
@@ -53,7 +54,7 @@ class Connector(aiohttp.TCPConnector):
             elif guard.generation != self.generation or not guard.is_clean():
                 connection.close()
                 continue
-            guard.idle = False
+            guard.take()
             connection.add_callback(guard.note_end)
             return connection
 
@@ -71,6 +72,12 @@ class _Guard(asyncio.Protocol):
         self._handler = handler
         self.generation = generation
         self.idle = False
+        self._start = b""  # of the answer, as far as it has come
+
+    def take(self) -> None:
+        """Note that a request is about to be sent."""
+        self.idle = False
+        self._start = b""
 
     def note_end(self) -> None:
         """Note that the answer has ended."""
@@ -83,10 +90,19 @@ class _Guard(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         unasked = self.idle
         if not unasked:
+            if len(self._start) < len(_START) and not self._is_http(data):
+                self._handler.set_exception(TransportError("the answer is not HTTP/1.1"))
+                self._transport.abort()
+                return
             self._handler.data_received(data)  # calls `note_end` if the body ends in these bytes
             unasked = self.idle and self._handler.should_close and not self._transport.is_closing()
         if unasked:
             self._transport.abort()
+
+    def _is_http(self, data: bytes) -> bool:
+        """Return whether an answer may begin like this; aiohttp also takes RTSP, HTTP/0.9 and HTTP/2.0."""
+        self._start += data[: len(_START) - len(self._start)]
+        return _START.startswith(self._start)
 
     def eof_received(self) -> None:
         self._handler.eof_received()

@@ -17,14 +17,10 @@ from ..accounts.secret import Secret
 from ..accounts.urls import is_plain_http
 from ..errors import (
     AccountError,
-    BodyDamaged,
     ClientClosed,
     ConnectError,
-    ConnectionLost,
-    ConnectTimeout,
     QRBackendsError,
     ReadTimeout,
-    TLSError,
     TransportError,
     WrongEventLoop,
 )
@@ -32,6 +28,7 @@ from ..protocol.headers import retry_after
 from .body import ACCEPT_ENCODING, Body
 from .breaker import CircuitBreaker
 from .connector import Connector
+from .failures import is_own, translated
 from .queue import RequestQueue, Slot
 from .traffic import RegionStats
 
@@ -201,19 +198,17 @@ class SessionPool:
                 queue.answered(slot, answer.status, retry_after(answer.headers))
                 return answer
             except TransportError as error:  # before OSError: our own timeouts are OSErrors, too
-                failure = error
+                failure = error.again()
             except UnicodeError:
                 failure = ConnectError("no connection: no host can have the name in this address")
             except (aiohttp.ClientError, OSError) as error:
-                late = header_timeout.expired()
-                failure = (
-                    ReadTimeout("the answer's headers did not come in time")
-                    if late
-                    else self._translated(error)
-                )
-            queue.failed(slot, failure, own=_is_own(failure, proxy))
-        # Raised outside `except`: aiohttp's error holds the request's headers, among them the token, and must
-        # not become the context of ours.
+                if header_timeout.expired():
+                    failure = ReadTimeout("the answer's headers did not come in time")
+                else:
+                    failure = self._failure(error, target, proxy)
+            queue.failed(slot, failure, own=is_own(failure, proxy))
+        # Raised outside `except`, and without an earlier traceback: aiohttp's errors and frames hold the
+        # request's headers, among them the token.
         raise failure
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -324,31 +319,9 @@ class SessionPool:
         candidates = (f"https://{url.host}", "https", f"all://{url.host}", "all")
         return next((proxies[key] for key in candidates if key in proxies), None)
 
-    def _translated(self, error: Exception) -> QRBackendsError:
-        """Return our error for one of aiohttp's; only the operating system's part of its text is kept."""
+    def _failure(self, error: Exception, url: URL, proxy: str | None) -> QRBackendsError:
+        """Return our error for one of aiohttp's."""
         if self.closed:
             return ClientClosed("the client was closed during the call")
-        match error:
-            case aiohttp.ConnectionTimeoutError():
-                return ConnectTimeout(f"no connection within {self._limits.connect:g} s")
-            case aiohttp.SocketTimeoutError():
-                return ReadTimeout(f"no byte for {self._limits.read:g} s")
-            case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-                return TLSError("TLS failed: the server's certificate or protocol was not accepted")
-            case aiohttp.ClientHttpProxyError():
-                return ConnectError(f"the proxy refused the connection (HTTP {error.status})")
-            case aiohttp.ClientConnectorError():
-                return ConnectError(f"no connection: {error.os_error.strerror or 'unknown host'}")
-            case aiohttp.ClientPayloadError():
-                return BodyDamaged("the body was cut short or is damaged")
-            case aiohttp.ClientConnectionError() | OSError():
-                return ConnectionLost("the connection was lost before the answer came")
-            case aiohttp.ClientResponseError():
-                return TransportError("the answer is not HTTP as it should be")
-        return TransportError(f"the request failed: {type(error).__name__}")
-
-
-def _is_own(failure: QRBackendsError, proxy: str | None) -> bool:
-    """Return whether the account's TLS settings or proxy may be the cause; the region is not blamed then."""
-    to_connect = isinstance(failure, (ConnectError, ConnectTimeout))
-    return isinstance(failure, TLSError) or (to_connect and proxy is not None)
+        connect, read = self._limits.connect, self._limits.read
+        return translated(error, tls=url.scheme == "https", proxy=proxy, connect=connect, read=read)

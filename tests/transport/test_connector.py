@@ -17,6 +17,7 @@ from qrbackends.tasks.deadlines import Calls
 from ..certificates import Authority
 from ..waiting import until
 from .test_pool import ACCOUNT, CALL, HEADERS, get, ok, pool
+from .test_pool import server as serving
 
 pytestmark = pytest.mark.anyio
 
@@ -265,3 +266,45 @@ def test_it_is_so_in_uvloop(authority: Authority, over_tls: bool) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(check())
+
+
+# --- other protocols
+
+OTHERS = [
+    b"SSH-2.0-OpenSSH_9.2",
+    b"ICY 200 OK",
+    b"RTSP/1.0 200 OK",
+    b"ICE/1.0 200 OK",
+    b"HTTP/0.9 200 OK",
+    b"HTTP/2.0 200 OK",
+    b"HTTP/1.2 200 OK",
+    b"HTTP/11.1 200 OK",
+    b"HTTP/1.1 2000 OK",
+    b"http/1.1 200 OK",
+    b"PRI * HTTP/2.0",
+    b"\x00\x00\x12\x04\x00\x00\x00\x00\x00",  # the first frame of an HTTP/2 server
+    b"<html>a body of HTTP/0.9",
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("line", OTHERS, ids=range(len(OTHERS)))
+async def test_what_is_not_http_is_refused_and_closed(line: bytes) -> None:
+    other = line + b"\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n{}"
+    async with Server(lambda path: other).running() as server, pool() as p:
+        with pytest.raises(TransportError, match="HTTP") as caught:
+            await told(p, server, "/first")
+        assert type(caught.value) is TransportError
+        assert caught.value.__cause__ is caught.value.__context__ is None
+        await until(lambda: server.ended == 1)
+
+
+async def test_an_answer_may_come_byte_by_byte() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for byte in ok(b"{}"):
+            writer.write(bytes([byte]))
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+
+    async with serving(handler=drip) as (url, _), pool() as p:
+        assert (await get(p, url)).body == b"{}"

@@ -155,18 +155,6 @@ async def test_an_unknown_host_is_a_connect_error() -> None:
             await get(p, "https://nowhere.invalid")
 
 
-async def test_a_server_without_tls_is_a_connect_error() -> None:
-    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 smtp.invalid ESMTP\r\n")
-        await reader.read(100)
-        writer.close()
-
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as listening, pool() as p:
-        port = listening.sockets[0].getsockname()[1]
-        with pytest.raises(ConnectError):
-            await get(p, f"https://127.0.0.1:{port}")
-
-
 async def test_redirects_are_not_followed() -> None:
     async with server(ok(b"{}")) as (other, seen):
         redirect = f"HTTP/1.1 302 Found\r\nLocation: {other}/\r\nContent-Length: 0\r\n\r\n".encode()
