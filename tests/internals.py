@@ -115,16 +115,17 @@ def pool_regions(pool: SessionPool) -> Mapping[tuple[str, str], Any]:
 
 
 class QueueState(NamedTuple):
-    """The waiting requests by tenant, the throttles by tenant, and the number of free slots."""
+    """The waiting requests by tenant, the throttles by tenant, the free slots, and the tenants that wait."""
 
     waiting: Mapping[Any, Any]
     throttles: Mapping[Any, Any]
     free: int
+    delayed: int
 
 
 def state_of(queue: RequestQueue) -> QueueState:
     """Return what a queue holds now."""
-    return QueueState(queue._queues, queue._throttles, queue._free)
+    return QueueState(queue._queues, queue._throttles, queue._free, len(queue._delayed))
 
 
 # --- the stores

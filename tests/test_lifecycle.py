@@ -273,7 +273,7 @@ async def test_many_clients_of_one_pool_open_one_session_for_each_region(
     assert len(set(map(id, sessions))) == 3
     assert (emulator.count("token"), emulator.count("status")) == (count, count)
     for region in pool_regions(pool).values():
-        assert state_of(region.queue) == ({}, {}, pool.limits.per_region)
+        assert state_of(region.queue) == ({}, {}, pool.limits.per_region, 0)
     await asyncio.gather(*(one.aclose() for one in clients))
     assert own_tasks() == []
     assert not any(session.closed for session in sessions), "the pool's maker closes it"

@@ -75,7 +75,8 @@ class RequestQueue:
         self._traffic = Traffic()
         self._queues: dict[Hashable, _TenantQueue] = {}
         self._ready: OrderedDict[Hashable, None] = OrderedDict()  # tenants that may send; for the round robin
-        self._delayed: list[tuple[float, int, Hashable]] = []  # the others, by when they may send; a heap
+        # The others, by when they may send; a heap. Queues that are empty by now stay for a while.
+        self._delayed: list[tuple[float, int, Hashable, _TenantQueue]] = []
         self._numbers = count()  # breaks ties in the heap, as tenants need not be comparable
         self._throttles: dict[Hashable, Throttle] = {}
         self._swept = -inf
@@ -270,19 +271,26 @@ class RequestQueue:
         loop = asyncio.get_running_loop()
         now = loop.time()
         while self._delayed and self._delayed[0][0] <= now:
-            tenant = heapq.heappop(self._delayed)[2]
-            if tenant in self._queues:
+            _, _, tenant, queue = heapq.heappop(self._delayed)
+            if self._queues.get(tenant) is queue:
                 self._ready.setdefault(tenant)
         while self._free and self._ready:
             tenant = next(iter(self._ready))
             ready = self._ready_at(tenant, now) if self._throttles else now
             if ready > now:
-                del self._ready[tenant]
-                heapq.heappush(self._delayed, (ready, next(self._numbers), tenant))
+                self._delay(tenant, ready)
             else:
                 self._give(tenant, now)
         if self._free and self._delayed:
             self._timer = loop.call_at(self._delayed[0][0], self._dispatch)
+
+    def _delay(self, tenant: Hashable, ready: float) -> None:
+        """Let a tenant wait until it may send."""
+        del self._ready[tenant]
+        if len(self._delayed) > 2 * len(self._queues):  # most of them were left by calls that were cancelled
+            self._delayed = [entry for entry in self._delayed if self._queues.get(entry[2]) is entry[3]]
+            heapq.heapify(self._delayed)
+        heapq.heappush(self._delayed, (ready, next(self._numbers), tenant, self._queues[tenant]))
 
     def _give(self, tenant: Hashable, now: float) -> None:
         queue = self._queues[tenant]

@@ -203,3 +203,29 @@ async def test_those_who_wait_are_refused_at_once_while_the_slot_is_still_taken(
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [CircuitOpen] * 10
     assert worker.idle
+
+
+@pytest.mark.parametrize("status", [429, 503], ids=["of one tenant", "of the region"])
+@pytest.mark.parametrize("count", [200, pytest.param(20_000, marks=pytest.mark.long)])
+async def test_calls_that_are_cancelled_in_a_pause_leave_nothing(status: int, count: int) -> None:
+    worker = Worker()
+    worker.go.set()
+    await worker.work("x", status=status, wait=40.0)
+    patient = worker.start("patient")
+    for number in range(count):
+        call = worker.start("y", "one" if status == 429 else f"tenant {number}")
+        await asyncio.sleep(0)
+        call.cancel()
+        await ended(call)
+    state = state_of(worker.queue)
+    assert len(state.waiting) == 1
+    assert state.delayed <= 5, "twice the tenants that wait, and one"
+    patient.cancel()
+    await ended(patient)
+    for _ in range(count):
+        call = worker.start("z")
+        await asyncio.sleep(0)
+        call.cancel()
+        await ended(call)
+    assert state_of(worker.queue).delayed <= 5
+    worker.queue.close()
