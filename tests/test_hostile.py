@@ -26,6 +26,7 @@ from qrbackends import (
     CachePolicy,
     Client,
     ConnectError,
+    ConnectTimeout,
     Instance,
     InvalidRequest,
     Limits,
@@ -39,11 +40,12 @@ from qrbackends import (
     TransportError,
 )
 from qrbackends.emulator import Bomb, Emulator, Endless, Garbage, Redirect, Status
+from qrbackends.tasks.deadlines import Calls
 from qrbackends.transport.pool import Response, SessionPool
 
 from .certificates import Authority
 from .protocol.test_requests import IDS
-from .transport.test_pool import get, ok, pool, server
+from .transport.test_pool import CALL, HEADERS, get, ok, pool, server
 
 pytestmark = pytest.mark.anyio
 
@@ -195,6 +197,41 @@ async def test_a_flood_ends_in_a_typed_error_and_takes_no_memory(head: bytes, pi
     async with flood(head, piece) as url, pool(limits) as p:
         with pytest.raises(TransportError):
             await measured(partial(get, p, url), at_most=16 << 20)
+
+
+@pytest.mark.parametrize(
+    ("head", "piece", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * MANY, TransportError),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"y" * 10_000, TransportError),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * MANY, TransportError),
+        (b"HTTP/1.1 407 Who\r\n\r\n", b"y" * 10_000, ConnectError),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"y" * 10_000, TLSError),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"\x16\x03\x03\x00\x01\x02", TransportError),
+    ],
+    ids=["headers", "a header's value", "103", "a refusal", "no TLS", "pieces of a ServerHello"],
+)
+async def test_a_flood_of_a_proxy_ends_so_too(
+    head: bytes, piece: bytes, expected: type[TransportError]
+) -> None:
+    limits = Limits(total=0.3, connect=0.1, read=0.1, body=1 << 20)
+    async with flood(head, piece) as url, pool(limits) as p:
+        account = Account(token="a-marked-token", proxies={"https": url})
+
+        async def ask() -> None:
+            with Calls(p.limits.total, p).call():
+                await p.exchange(
+                    "GET", "https://service.invalid", HEADERS, region="here", account=account, call=CALL
+                )
+
+        with pytest.raises(expected):
+            await measured(ask, at_most=16 << 20)
+
+
+async def test_a_handshake_byte_by_byte_ends_in_time() -> None:
+    async with flood(b"\x16\x03\x03\xff\xff\x02\x00", b"\x00") as url, pool(Limits(connect=0.1)) as p:
+        with pytest.raises((ConnectTimeout, TLSError)):
+            await get(p, url.replace("http:", "https:"))
 
 
 async def test_pieces_that_hold_nothing_do_not_keep_a_call_alive() -> None:
