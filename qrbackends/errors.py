@@ -201,7 +201,7 @@ class ReadTimeout(Timeout):
 
 
 class BodyDamaged(TransportError):
-    """The body was cut short, or is not compressed as its headers say."""
+    """The body was cut short, is not compressed as its headers say, or is not what was asked for."""
 
 
 class WrongBackend(BodyDamaged):

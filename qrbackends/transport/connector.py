@@ -22,6 +22,7 @@ class Connector(aiohttp.TCPConnector):
     aiohttp takes what a server sends unasked, such as a second answer, or a 408 before it closes, for the
     answer to the next request, which may be another tenant's. Of bytes that arrive after the next request was
     sent, HTTP/1.1 does not say which request they answer; `protocol.answers` compares the backend's name.
+    A part of a head that comes in the segment of an answer's end is dropped; its rest begins no answer.
 
     Attributes:
         generation: how often the connections have been retired.

@@ -6,12 +6,13 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from random import Random
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from qrbackends import Account, SessionPool, TransportError
+from qrbackends import Account, Limits, SessionPool, TransportError
 from qrbackends.tasks.deadlines import Calls
 
 from ..certificates import Authority
@@ -192,6 +193,25 @@ async def test_without_poll_select_is_asked(monkeypatch: pytest.MonkeyPatch) -> 
         server.writers[0].write(LATE)
         assert await told(p, server, "/third") == b"/third"
         assert len(server.writers) == 2
+
+
+@pytest.mark.parametrize("rounds", [25, pytest.param(2500, marks=pytest.mark.long)])
+async def test_among_many_callers_nobody_gets_what_is_not_theirs(rounds: int) -> None:
+    """After each round, some of the idle connections get something, and the loop has read it or not."""
+    random = Random(0)
+    answer = random.choice((plain, chunked))
+    async with Server(answer).running() as server, pool(Limits(failures=10**9)) as p:
+        for number in range(rounds):
+            server.joined = random.choice((LATE, CLOSING, b"\r\n", b""))
+            paths = [f"/{number}/{caller}" for caller in range(8)]
+            bodies = await asyncio.gather(*(told(p, server, path) for path in paths))
+            assert bodies == [path.encode() for path in paths]
+            for writer in random.sample(server.writers[-8:], 2):
+                writer.write(random.choice(list(UNASKED.values())))
+            if random.random() < 0.5:
+                await anyio.lowlevel.checkpoint()
+                await anyio.lowlevel.checkpoint()
+    assert len(server.writers) > rounds
 
 
 # --- TLS, tunnels and other loops
