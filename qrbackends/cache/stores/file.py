@@ -4,8 +4,6 @@ import asyncio
 import errno
 import os
 import sqlite3
-import stat
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from msgspec import Struct
+
+from .private_files import check, created, make_directory, make_private
 
 T = TypeVar("T")
 
@@ -32,9 +32,7 @@ _EVICT = """DELETE FROM answers WHERE rowid IN (
         SELECT rowid, sum(size) OVER (ORDER BY expires DESC, rowid DESC ROWS UNBOUNDED PRECEDING) AS kept
         FROM answers)
     WHERE kept > ?)"""
-_PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
 _BESIDE = ("-journal", "-wal", "-shm")  # SQLite's own files, named after the database
-_creating = threading.Lock()
 _TROUBLE = {  # SQLite's code: the errno and the text of the OSError
     sqlite3.SQLITE_BUSY: (errno.ETIMEDOUT, "another process keeps the cache locked"),
     sqlite3.SQLITE_FULL: (errno.ENOSPC, "no room is left for the cache"),
@@ -248,10 +246,10 @@ class FileStore:
         return OSError(number, said, str(self.path))
 
     def _connect(self) -> sqlite3.Connection:
-        _make_directory(self.path.parent)
-        if not _created(self.path):
+        make_directory(self.path.parent)
+        if not created(self.path):
             for file in self._files:
-                _check(file)
+                check(file)
         # mode=rw: SQLite would make the file for everybody to read.
         db = sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw", uri=True, timeout=self.timeout / 2, isolation_level=None
@@ -260,7 +258,7 @@ class FileStore:
             if not self._is_ours(db):
                 raise OSError(*_TROUBLE[sqlite3.SQLITE_NOTADB], str(self.path))
             for file in self._files:  # only now, as it is known to be a store's
-                _make_private(file)
+                make_private(file)
             self._prepare(db)
         except BaseException:  # whatever stops it: nobody else has the connection, to close it
             db.close()
@@ -333,45 +331,6 @@ def _make_tables(db: sqlite3.Connection) -> None:
 def _number(db: sqlite3.Connection, pragma: str) -> int:
     ((number,),) = db.execute(f"PRAGMA {pragma}").fetchall()
     return int(number)
-
-
-def _make_directory(path: Path) -> None:
-    """Make a directory and those above it if they are missing, for this user only."""
-    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
-    for directory in reversed(missing):
-        directory.mkdir(_PRIVATE_DIRECTORY, exist_ok=True)
-
-
-def _created(path: Path) -> bool:
-    """Make an empty file that only this user can read; return False if there is a file already."""
-    with _creating:  # POSIX: closing a file ends all locks of this process on it, another store's too
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE_FILE)
-        except FileExistsError:  # also for a symbolic link without a target
-            return False
-        path.chmod(_PRIVATE_FILE)  # a umask may have taken too much
-        os.close(descriptor)
-        return True
-
-
-def _check(path: Path) -> None:
-    """Raise an OSError for a file that another user may have put there."""
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return
-    if stat.S_ISLNK(status.st_mode):
-        raise OSError(errno.ELOOP, "a symbolic link is not used as a cache", str(path))
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "not a file; not used as a cache", str(path))
-    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
-        raise PermissionError(errno.EPERM, "belongs to another user; not used as a cache", str(path))
-
-
-def _make_private(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        if stat.S_IMODE(path.stat().st_mode) != _PRIVATE_FILE:
-            path.chmod(_PRIVATE_FILE)
 
 
 def _instant(seconds: float | None) -> datetime | None:
