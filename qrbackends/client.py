@@ -401,7 +401,7 @@ class Client:
         """Close the client's connections; calls that are in flight end with `ClientClosed`.
 
         Raises:
-            WrongEventLoop: the client belongs to another event loop.
+            WrongEventLoop: the client belongs to another event loop or process.
         """
         self._calls.check_loop()
         try:

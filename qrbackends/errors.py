@@ -148,7 +148,7 @@ class ClientClosed(QRBackendsError, RuntimeError):
 
 
 class WrongEventLoop(QRBackendsError, RuntimeError):
-    """A client was used in another event loop than the one in which it was first used."""
+    """A client was used in another event loop or process than those of its first use, or without asyncio."""
 
     final = True
 

@@ -155,7 +155,7 @@ FORK = """
             try:
                 asyncio.run(ask())
             except WrongEventLoop as error:
-                problems += "make one for each loop" not in str(error)
+                problems += "make one in each process" not in str(error)
             except BaseException as error:
                 print(repr(error), file=sys.stderr)
                 problems += 1

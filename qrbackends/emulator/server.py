@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..tasks.fanout import together
+from ..tasks.loops import running_loop
 from .cloud import CloudService
 from .emulated_instances import EmulatedInstance, make_instances
 from .faults import Action, Fault, Faults
@@ -93,6 +94,7 @@ class Emulator:
         self._names: dict[str, tuple[str, ...]] = {}
 
     async def __aenter__(self) -> Self:
+        running_loop()  # raises where none of asyncio's runs
         if self._entered:
             raise RuntimeError("the emulator is running already; make another one")
         self._entered = True

@@ -18,6 +18,8 @@ T = TypeVar("T")
 class ThreadedEmulator:
     """An `Emulator` with an event loop and a thread of its own; its methods can be called from any thread.
 
+    A child process that is forked can send it requests, but cannot control it: the thread is the parent's.
+
         with ThreadedEmulator() as emulator:
             ...
 
@@ -42,6 +44,8 @@ class ThreadedEmulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._thread.is_alive():  # a fork: thread, sockets and event loop are the parent's
+            return
         try:
             self._run(self._emulator.__aexit__(None, None, None))
         finally:
@@ -142,6 +146,12 @@ class ThreadedEmulator:
         self._run(self._emulator.start_region(region))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._thread.is_alive():
+            work.close()
+            raise RuntimeError(
+                "the emulator's thread does not run in this process: it has not begun, has ended, or is that "
+                "of the process that this one was forked from"
+            )
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _call(self, function: Callable[[], T]) -> T:

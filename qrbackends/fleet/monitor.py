@@ -21,6 +21,7 @@ from ..models import Backend, BackendList, BackendProperties, BackendSummary, su
 from ..protocol.requests import Request
 from ..tasks.fanout import answers
 from ..tasks.flight import stopped
+from ..tasks.loops import LoopBound
 from .changes import Change, Kind, kind_of
 from .watch import Watch
 
@@ -100,7 +101,7 @@ class WatchedClient(Protocol):
         ...
 
 
-class Monitor:
+class Monitor(LoopBound):
     """Keeps the last known fleet while it is open: one watch of the lists, and each backend's calibration.
 
     A backend that several instances list is kept once. The backends of an instance that fails stay as they
@@ -148,12 +149,14 @@ class Monitor:
 
     def start(self) -> None:
         """Start the background tasks, in a context of their own; `async with` does it."""
+        self.check_loop()
         if not self._tasks:
             self._begin(self._follow)
             self._begin(self._calibrate)
 
     async def aclose(self) -> None:
         """Stop the background tasks; the fleet stays readable."""
+        self.check_loop()
         await stopped(self._tasks)
         self.ended.set()
 

@@ -1,6 +1,6 @@
 """One client's calls: each one has a deadline, and closing the client ends all of them."""
 
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import get_running_loop
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
@@ -8,7 +8,8 @@ from typing import Protocol, TypeAlias
 
 import anyio
 
-from ..errors import ClientClosed, InvalidRequest, Timeout, WrongEventLoop
+from ..errors import ClientClosed, InvalidRequest, Timeout
+from .loops import LoopBound, running_loop
 
 Seconds: TypeAlias = float | None
 """A number of seconds; None for the default."""
@@ -23,7 +24,7 @@ class Closable(Protocol):
         ...
 
 
-class Calls:
+class Calls(LoopBound):
     """The calls of one client.
 
     Args:
@@ -34,7 +35,6 @@ class Calls:
     def __init__(self, total: float, pool: Closable) -> None:
         self._total = total
         self._pool = pool
-        self._loop: AbstractEventLoop | None = None
         self._scopes: set[anyio.CancelScope] = set()
         self._closed = False
 
@@ -53,7 +53,7 @@ class Calls:
             InvalidRequest: `timeout` is not a number greater than zero.
         """
         if timeout is None:
-            return get_running_loop().time() + self._total
+            return running_loop().time() + self._total
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
             raise InvalidRequest("timeout has to be a number of seconds greater than zero")
         seconds = timeout if timeout < 1e300 else inf  # an integer may be too large for a float
@@ -69,7 +69,7 @@ class Calls:
         Raises:
             Timeout: the deadline passed.
             ClientClosed: the client was closed, before or during the call.
-            WrongEventLoop: the client belongs to another event loop.
+            WrongEventLoop: the client belongs to another event loop or process.
         """
         self.check()
         began = anyio.current_time()
@@ -86,21 +86,15 @@ class Calls:
             raise Timeout(f"no answer within {max(0.0, until - began):.3g} s")
 
     def check(self) -> None:
-        """Raise `ClientClosed` if the client is closed, `WrongEventLoop` if it belongs to another loop."""
+        """Raise `ClientClosed` if the client is closed, `WrongEventLoop` if it cannot be used here."""
         if self._closed or self._pool.closed:
             raise ClientClosed("the client is closed")
-        if get_running_loop() is not self._loop:
+        try:
+            here = get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if not here:
             self.check_loop()
-
-    def check_loop(self) -> None:
-        """Raise `WrongEventLoop` in another event loop than that of the client's first call."""
-        loop = get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise WrongEventLoop(
-                "the client belongs to the event loop in which it was first used; make one for each loop"
-            )
 
     def end(self) -> None:
         """End all calls, whose callers get `ClientClosed`; no other call can begin."""

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from .flight import stopped
+from .loops import running_loop
 
 Q = TypeVar("Q")
 T = TypeVar("T")
@@ -30,12 +31,13 @@ async def as_answered(
         BaseException: the first failure; all other tasks are cancelled and have ended before it is raised.
     """
     # Plain tasks, which `finally` ends: anyio's task groups and scopes must not stay open across a yield.
+    loop = running_loop()
     under_way: dict[asyncio.Task[T], tuple[Q, Iterable[Q]]] = {}
     ended: asyncio.Queue[asyncio.Task[T]] = asyncio.Queue()
 
     def begin(group: Iterable[Q], count: int) -> None:
         for question in islice(group, count):
-            task = asyncio.get_running_loop().create_task(ask(question))
+            task = loop.create_task(ask(question))
             under_way[task] = question, group
             task.add_done_callback(ended.put_nowait)
 

@@ -2,11 +2,14 @@
 
 import asyncio
 import select
+import socket
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import aiohttp
 
 from ..errors import TransportError
+from ..tasks.loops import let_go
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -26,9 +29,29 @@ class Connector(aiohttp.TCPConnector):
 
     Attributes:
         generation: how often the connections have been retired.
+        inherited: whether it is that of the process from which this one was forked.
     """
 
     generation = 0
+    inherited = False
+
+    def __init__(self, **options: Any) -> None:
+        self._own_sockets: WeakSet[socket.socket] = WeakSet()
+        super().__init__(**options, socket_factory=self._make_socket)
+
+    def __del__(self, *arguments: Any) -> None:
+        if not self.inherited:  # or else it must not be closed, and nobody has forgotten to close it
+            super().__del__(*arguments)
+
+    def leave_to_parent(self) -> None:
+        """Let go of the connections, in a child process."""
+        self.inherited = True
+        let_go(self._own_sockets)
+
+    def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        made = socket.socket(*address[:3])
+        self._own_sockets.add(made)
+        return made
 
     def retire(self) -> None:
         """Let no connection that is open now be used for another request."""

@@ -22,9 +22,9 @@ from ..errors import (
     QRBackendsError,
     ReadTimeout,
     TransportError,
-    WrongEventLoop,
 )
 from ..protocol.headers import retry_after
+from ..tasks.loops import LoopBound
 from .body import ACCEPT_ENCODING, Body
 from .breaker import CircuitBreaker
 from .connector import Connector
@@ -107,11 +107,12 @@ class _Region(NamedTuple):
     queue: RequestQueue
 
 
-class SessionPool:
+class SessionPool(LoopBound):
     """Sessions by region and origin; each is opened when it is first needed.
 
     Each client makes its own pool unless it is given one; many clients may share one pool. A pool belongs to
-    the event loop in which it is first used. It may be closed in another task than the one that opened it.
+    the event loop and the process in which it is first used. It may be closed in another task than the one
+    that opened it.
 
     Args:
         limits: the limits of a call and of a region.
@@ -128,7 +129,6 @@ class SessionPool:
         self._trust_env = trust_env
         self._header_timeout = self._limits.connect + self._limits.read  # seconds
         self._regions: dict[tuple[str, str], _Region] = {}  # by region and origin
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
         """Whether the pool is closed; a closed pool sends nothing."""
 
@@ -166,7 +166,7 @@ class SessionPool:
             QRBackendsError: no complete answer arrived, or the request was not sent.
             AccountError: the address is plain http to another machine.
             ClientClosed: the pool is closed.
-            WrongEventLoop: the pool belongs to another event loop.
+            WrongEventLoop: the pool belongs to another event loop or process.
         """
         self.check()
         target = URL(url, encoded=True)
@@ -236,7 +236,7 @@ class SessionPool:
         """Close every connection; calls that are in flight end with `ClientClosed`.
 
         Raises:
-            WrongEventLoop: the pool belongs to another event loop.
+            WrongEventLoop: the pool belongs to another event loop or process.
         """
         self.check_loop()
         self.closed = True
@@ -259,21 +259,17 @@ class SessionPool:
         await self.aclose()
 
     def check(self) -> None:
-        """Raise `ClientClosed` if the pool is closed, `WrongEventLoop` if it belongs to another loop."""
+        """Raise `ClientClosed` if the pool is closed, `WrongEventLoop` if it cannot be used here."""
         if self.closed:
             raise ClientClosed("the client is closed")
-        if asyncio.get_running_loop() is not self._loop:
-            self.check_loop()
+        self.check_loop()
 
-    def check_loop(self) -> None:
-        """Raise `WrongEventLoop` if the pool belongs to another event loop than the running one."""
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise WrongEventLoop(
-                "the client belongs to the event loop in which it was first used; make one for each loop"
-            )
+    def leave_to_parent(self) -> None:
+        """Refuse every use, and let go of the connections, which the parent goes on using."""
+        super().leave_to_parent()
+        for region in self._regions.values():
+            region.connector.leave_to_parent()
+            region.session.detach()
 
     def _region_of(self, name: str, url: URL) -> _Region:
         """Return the region's session and queue for the origin of an address; open them at the first use."""

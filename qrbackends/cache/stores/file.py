@@ -1,20 +1,23 @@
 """A store in one file, for the command line and scripts: answers outlive the process that asked."""
 
-import asyncio
 import errno
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
+from weakref import WeakSet
 
 from msgspec import Struct
 
+from ...tasks.loops import running_loop
 from .private_files import check, created, make_directory, make_private
 
 T = TypeVar("T")
@@ -69,6 +72,9 @@ class FileStore:
     `delete` or `clear`, a client refuses the answers of its own fetches that began before, which is good
     enough for a file; another process may still write an answer whose fetch began before.
 
+    A process that forks first lets the operation end that runs, and closes the file; parent and child open it
+    again when they next use it.
+
     Only its user can read the file. A thread of the store's own opens it at the first use. The file is
     never deleted; a file at this path that is not a store's is refused and left as it is. Every method
     raises an OSError if the file cannot be used.
@@ -95,10 +101,13 @@ class FileStore:
         self.timeout = timeout
         self._files = (self.path, *(self.path.with_name(self.path.name + end) for end in _BESIDE))
         self._clock = clock
-        self._worker = ThreadPoolExecutor(1, "qrbackends-file-store")
+        self._worker = _worker()
+        self._using = threading.Lock()  # held during an operation, and while the process forks
         self._connection: sqlite3.Connection | None = None  # the worker's
         self._opened: tuple[int, int] | None = None
         self._closed = False
+        with _forking:
+            _stores.add(self)
 
     async def open(self) -> None:
         """Open the file now, to learn at once whether it can be used."""
@@ -190,12 +199,13 @@ class FileStore:
 
     async def aclose(self) -> None:
         """Close the file when the operations called before are done; later ones fail. It may be repeated."""
+        loop = running_loop()
         if self._closed:
             return
         self._closed = True
         # A cancellation ends the waiting below, and not the closing itself.
         self._worker.submit(self._disconnect)
-        closed = asyncio.get_running_loop().run_in_executor(self._worker, lambda: None)
+        closed = loop.run_in_executor(self._worker, lambda: None)
         self._worker.shutdown(wait=False)
         await closed
 
@@ -211,9 +221,13 @@ class FileStore:
         """Run an operation in the worker thread. If cancelled, it is done completely or not at all."""
         if self._closed:
             raise OSError(errno.EBADF, "the store is closed", str(self.path))
-        return await asyncio.get_running_loop().run_in_executor(self._worker, self._work, work)
+        return await running_loop().run_in_executor(self._worker, self._work, work)
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._using:
+            return self._connected(work)
+
+    def _connected(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             if self._connection is not None and self._identity() != self._opened:
                 self._disconnect()  # another process has removed or replaced the file
@@ -252,7 +266,11 @@ class FileStore:
                 check(file)
         # mode=rw: SQLite would make the file for everybody to read.
         db = sqlite3.connect(
-            f"{self.path.as_uri()}?mode=rw", uri=True, timeout=self.timeout / 2, isolation_level=None
+            f"{self.path.as_uri()}?mode=rw",
+            uri=True,
+            timeout=self.timeout / 2,
+            isolation_level=None,
+            check_same_thread=False,  # a thread that forks closes it
         )
         try:
             if not self._is_ours(db):
@@ -286,12 +304,55 @@ class FileStore:
             self._connection.close()
             self._connection = None
 
+    def hold(self) -> None:
+        """Wait for the operation that runs, close the file, and begin no other one until `let_go`."""
+        self._using.acquire()
+        with suppress(sqlite3.Error):
+            self._disconnect()
+
+    def let_go(self, *, child: bool) -> None:
+        """Go on after a fork; a child needs a thread of its own."""
+        if child:
+            self._worker = _worker()
+        self._using.release()
+
     def _file_bytes(self) -> int:
         total = 0
         for file in self._files:
             with suppress(FileNotFoundError):
                 total += file.stat().st_size
         return total
+
+
+def _worker() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "qrbackends-file-store")
+
+
+# SQLite's connections must not be carried into a child, not even to be closed there. So each file is closed
+# before a fork, and opened again when it is next used; what runs then ends first. The child has no threads.
+_forking = threading.Lock()
+_stores: WeakSet[FileStore] = WeakSet()
+_held: list[FileStore] = []
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    _held.extend(_stores)
+    for store in _held:
+        store.hold()
+
+
+def _after_fork(*, child: bool = False) -> None:
+    for store in _held:
+        store.let_go(child=child)
+    _held.clear()
+    _forking.release()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=partial(_after_fork, child=True)
+    )
 
 
 @contextmanager

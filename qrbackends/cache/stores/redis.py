@@ -9,16 +9,19 @@ The keys for a prefix, a scope and a name; the braces keep the keys of a scope i
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 
+from ...tasks.loops import LoopBound, let_go
 from . import redis_scripts as scripts
 
 if TYPE_CHECKING:
+    import socket
+
     from redis.asyncio import ConnectionPool, Redis
     from redis.asyncio.client import PubSub
 
@@ -29,13 +32,13 @@ _MAX_VALUE = 64 * 2**20  # bytes
 _LAYOUT = 1  # version of the keys and their values
 
 
-class RedisStore:
+class RedisStore(LoopBound):
     """A `LeasingStore` in Redis 6 or later, or in Valkey.
 
-    The program that makes it has to close it, after the clients that use it. It can be used in one event loop
-    only. It connects at the first operation, and again after a connection is lost. Its methods raise a
-    `ConnectionError` if Redis does not answer within `timeout`, and a `RuntimeError` if Redis refuses an
-    operation, or if the store is closed.
+    The program that makes it has to close it, after the clients that use it. It belongs to the event loop and
+    the process in which it is first used, and raises `WrongEventLoop` in others. It connects at the first
+    operation, and again after a connection is lost. Its methods raise a `ConnectionError` if Redis does not
+    answer within `timeout`, and a `RuntimeError` if Redis refuses an operation, or if the store is closed.
 
     Args:
         url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database if needed.
@@ -122,6 +125,7 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Close all connections when the running operations have ended, which `timeout` bounds."""
+        self.check_loop()
         if self._closing is None:
             # In a task of its own, so that it closes even if the caller is cancelled.
             self._closing = asyncio.create_task(self._close())
@@ -206,6 +210,12 @@ class RedisStore:
     def _check(self) -> None:
         if self._closing is not None:
             raise RuntimeError("the store is closed")
+        self.check_loop()
+
+    def leave_to_parent(self) -> None:
+        """Refuse every use, and let go of the connections, which the parent goes on using."""
+        super().leave_to_parent()
+        let_go(_sockets(self._pool))
 
 
 class _Listener:
@@ -322,6 +332,13 @@ def _client(pool: "ConnectionPool") -> "Redis":
     from redis.asyncio import Redis
 
     return Redis(connection_pool=pool)
+
+
+def _sockets(pool: "ConnectionPool") -> "Iterator[socket.socket]":
+    """Yield the sockets of all connections. redis-py has no public names for them."""
+    for connection in (*pool._available_connections, *pool._in_use_connections):
+        if connection._writer is not None:
+            yield connection._writer.get_extra_info("socket")
 
 
 def _translated(error: Exception) -> Exception:

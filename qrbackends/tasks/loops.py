@@ -1,0 +1,81 @@
+"""To which event loop, and to which process, an object belongs."""
+
+import os
+import socket
+from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Iterable
+from contextlib import suppress
+from weakref import WeakSet
+
+from ..errors import WrongEventLoop
+
+
+def running_loop() -> AbstractEventLoop:
+    """Return the running event loop of asyncio.
+
+    Raises:
+        WrongEventLoop: none runs here.
+    """
+    try:
+        return get_running_loop()
+    except RuntimeError:
+        raise WrongEventLoop(
+            "no event loop of asyncio runs here, and qrbackends needs one: use `asyncio.run(…)`, or "
+            '`anyio.run(…, backend="asyncio")`; trio cannot run it'
+        ) from None
+
+
+class LoopBound:
+    """An object that belongs to the event loop and to the process in which it is first used.
+
+    It may be made anywhere. If it was not used before its process was forked, each process may use its own
+    copy. If it was used, then its connections and tasks are the parent's, and the child cannot use them.
+    """
+
+    _loop: AbstractEventLoop | None = None
+    _forked = False
+
+    def check_loop(self) -> None:
+        """Raise `WrongEventLoop` in another event loop or process than that of the first use."""
+        loop = running_loop()
+        if self._forked:
+            raise WrongEventLoop(
+                "this process was forked after the client, pool or store was first used: its connections are "
+                "the parent's; make one in each process, or use it only after the fork"
+            )
+        if self._loop is None:
+            self._loop = loop
+            _bound.add(self)
+        elif self._loop is not loop:
+            raise WrongEventLoop(
+                "the client belongs to the event loop in which it was first used; make one for each loop"
+            )
+
+    def leave_to_parent(self) -> None:
+        """Refuse every use from now on; called in a child process for what its parent has used."""
+        # With no loop, `check` of a subclass, which compares loops first, comes to `check_loop`.
+        self._loop, self._forked = None, True
+
+
+def let_go(sockets: Iterable[socket.socket]) -> None:
+    """Replace a parent's sockets by sockets without a connection, in a child process.
+
+    When the connections are collected here, they are closed. With the parent's sockets, that would write a
+    TLS `close_notify` to the peer, and remove them from the event queue of the kernel (epoll), which both
+    processes share: the parent would wait for ever.
+    """
+    for connected in tuple(sockets):
+        with suppress(OSError), socket.socket(connected.family) as unconnected:  # it may be closed already
+            os.dup2(unconnected.fileno(), connected.fileno(), inheritable=False)
+
+
+_bound: WeakSet[LoopBound] = WeakSet()
+
+
+def _in_child() -> None:
+    for one in tuple(_bound):  # no other thread runs here yet
+        one.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_in_child)
