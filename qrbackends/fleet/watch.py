@@ -137,6 +137,7 @@ class Watcher:
         _check_seconds("interval", interval)
         if timeout is not None:
             _check_seconds("timeout", timeout)
+        self._check()
         with anyio.move_on_after(timeout):
             async with self.subscribed(_Subscription(interval, frozenset([name]), False)) as subscription:
                 while True:
@@ -156,6 +157,7 @@ class Watcher:
         """
         if timeout is not None:
             _check_seconds("timeout", timeout)
+        self._check()
         with anyio.move_on_after(timeout):
             async with self.watch(interval, [name], detail=True) as changes:
                 async for change in changes:

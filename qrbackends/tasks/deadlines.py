@@ -52,12 +52,12 @@ class Calls(LoopBound):
         Raises:
             InvalidRequest: `timeout` is not a number greater than zero.
         """
+        now = running_loop().time()
         if timeout is None:
-            return running_loop().time() + self._total
+            return now + self._total
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
             raise InvalidRequest("timeout has to be a number of seconds greater than zero")
-        seconds = timeout if timeout < 1e300 else inf  # an integer may be too large for a float
-        return anyio.current_time() + seconds
+        return now + (timeout if timeout < 1e300 else inf)  # an integer may be too large for a float
 
     @contextmanager
     def call(self, deadline: float | None = None) -> Iterator[None]:

@@ -76,7 +76,11 @@ async def together(*asked: Coroutine[Any, Any, Any]) -> list[Any]:
     Raises:
         BaseException: the first failure; the others are cancelled and have ended before it is raised.
     """
-    return await answers(asked, awaited, len(asked))
+    try:
+        return await answers(asked, awaited, len(asked))
+    finally:
+        for one in asked:
+            one.close()  # of those that never began; the others have ended
 
 
 async def awaited(answer: Any) -> Any:

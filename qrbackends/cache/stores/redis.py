@@ -102,6 +102,7 @@ class RedisStore(LoopBound):
 
     async def wait(self, scope: str, name: str, timeout: float) -> None:
         """Return when nobody has the lease, and after `timeout` seconds at the latest."""
+        self._check()
         lease = self._lease(scope, name)
         with anyio.move_on_after(timeout):
             async with self._listening() as listener, listener.hearing(lease, self._timeout) as heard:
