@@ -64,7 +64,7 @@ def workers(kind: str, count: int, there: Service, store: str) -> Iterator[tuple
         quiet = ["--log-level", "warning", "--no-access-log"]
         commands = [[*uvicorn, "--port", str(port), "--workers", str(count), *quiet]]
     known = {apps.SERVICE: msgspec.json.encode(there).decode(), apps.REDIS: store}
-    started = [subprocess.Popen(command, env=os.environ | known) for command in commands]  # noqa: S603
+    started = [subprocess.Popen(command, env=os.environ | known) for command in commands]
     url = f"http://127.0.0.1:{port}"
     try:
         _wait(url)
@@ -123,7 +123,7 @@ def run(rounds: int) -> list[Table]:
                 for _ in range(2):  # the first time warms up
                     for what in ("properties", "constant"):
                         command = wrk_command(f"{url}/{what}/{DEVICE}", 200, seconds)
-                        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+                        done = subprocess.run(command, capture_output=True, text=True, check=True)
                         found[what] = read_wrk(done.stdout)
             timings = {
                 f"{kind}, {what}": Timing(1 / load.rate, load.median, load.worst)

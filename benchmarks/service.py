@@ -76,7 +76,7 @@ def service(fleet: str = "snapshots", latency: float = 0.0) -> Iterator[Service]
         latency: seconds that it takes for each answer.
     """
     command = [sys.executable, "-m", "benchmarks.service", fleet, str(latency)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
