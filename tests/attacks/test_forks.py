@@ -16,6 +16,6 @@ def test_many_children_of_a_busy_parent(tmp_path: Path, capsys: pytest.CaptureFi
         found = outcomes("tests.attacks.forked", str(tmp_path), server.url)
     with capsys.disabled():
         told = {name: found[name] for name in ("children", "answers", "seconds", "wrong")}
-        print("\n", told)  # noqa: T201
+        print("\n", told)
     assert found["wrong"] == []
     assert found["stderr"] == ""
