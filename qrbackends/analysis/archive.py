@@ -5,6 +5,7 @@ An archive is a directory, or a prefix in an object store, with one file for eac
 (`pip install "qrbackends[arrow]"`).
 """
 
+import errno
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Dataset: TypeAlias = Any
 
 _PARTITIONS = pa.schema([pa.field("backend", pa.string()), pa.field("month", pa.string())])
+_COLUMNS = pa.unify_schemas([SCHEMA, _PARTITIONS])
 _BATCH = 64 * 1024  # rows that an export holds at a time
 
 
@@ -47,8 +49,8 @@ class Holding(Struct, frozen=True):
 class Archive:
     """Calibrations in a directory, or below an fsspec URL such as `s3://bucket/prefix`.
 
-    Any number of processes may write at the same time. All methods block, except `sync`, which writes in
-    threads.
+    What only reads creates nothing: an archive that does not exist is empty. Any number of processes may
+    write at the same time. All methods block, except `sync`, which writes in threads.
 
     Args:
         url: where the archive is; it need not exist.
@@ -126,14 +128,7 @@ class Archive:
             kinds: any of `qubit`, `gate` and `general`.
             names: what was measured, such as `T1` or `gate_error`.
         """
-        self._files.system.create_dir(self._files.root, recursive=True)
-        rows = pa_dataset.dataset(
-            self._files.root,
-            schema=pa.unify_schemas([SCHEMA, _PARTITIONS]),
-            filesystem=self._files.system,
-            format="parquet",
-            partitioning=pa_dataset.partitioning(_PARTITIONS, flavor="hive"),
-        )
+        rows = self._files.dataset(_COLUMNS, pa_dataset.partitioning(_PARTITIONS, flavor="hive"))
         conditions = [
             pa_dataset.field(column).isin(list(values))
             for column, values in (("backend", backends), ("kind", kinds), ("name", names))
@@ -166,12 +161,14 @@ class Archive:
 
         Raises:
             ValueError: the name ends in neither `.parquet` nor `.csv`.
-            OSError: the file cannot be written.
+            OSError: the file cannot be written, or the archive has no calibrations at all.
         """
         target = Path(path)
-        dataset = self.scan(**wanted)
         if target.suffix not in (".parquet", ".csv"):
             raise ValueError("the name of an export has to end in .parquet or .csv")
+        if next(self._files.calibrations(), None) is None:  # most likely its name is mistyped
+            raise FileNotFoundError(errno.ENOENT, "there is no archive of calibrations", self._files.root)
+        dataset = self.scan(**wanted)
         as_csv = target.suffix == ".csv"
         if as_csv:
             writer = pa_csv.CSVWriter(target, csv_schema(dataset.schema))

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 from ..models import BackendProperties
 from .archive_rows import table_of
-from .arrow import pa_fs, pa_parquet
+from .arrow import pa_dataset, pa_fs, pa_parquet
 from .intervals import Interval, joined
 
 _BACKEND = "backend="
@@ -103,6 +103,14 @@ class ArchiveFiles:
             at = _instant(name.partition("-")[0])
             if backend.startswith(_BACKEND) and at is not None:
                 yield CalibrationFile(unquote(backend.removeprefix(_BACKEND)), at, info.size or 0)
+
+    def dataset(self, columns: Any, partitioning: Any) -> Any:
+        """Return a pyarrow dataset of all calibrations; an empty one if the archive does not exist."""
+        if self.system.get_file_info(self.root).type == pa_fs.FileType.NotFound:
+            return pa_dataset.dataset(columns.empty_table())
+        return pa_dataset.dataset(
+            self.root, schema=columns, filesystem=self.system, format="parquet", partitioning=partitioning
+        )
 
     def covered(self, series: Series) -> list[Interval]:
         """Return the intervals in which no calibration of the series is missing, as `joined` does."""

@@ -1,6 +1,7 @@
 """`qrbackends archive`: calibrations as Parquet files."""
 
 import asyncio
+import errno
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,6 +99,8 @@ def info(url: str, as_json: bool) -> None:
     from ..analysis.archive import Archive
 
     held = Archive(url).info()
+    if not held:  # most likely it is mistyped
+        raise FileNotFoundError(errno.ENOENT, "there is no archive of calibrations", url)
     if as_json:
         echo_json(held)
         return

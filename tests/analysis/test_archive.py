@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import duckdb
+import fsspec
 import polars
 import pyarrow.parquet as pq
 import pytest
@@ -262,6 +263,21 @@ async def test_an_export_is_one_file(archive: Archive, tmp_path: Path) -> None:
     assert frame["qubits"].to_list()[:5] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match=r"\.parquet or \.csv"):
         archive.export(tmp_path / "all.xlsx")
+
+
+@pytest.mark.parametrize(
+    "url", ["{}/mistyped/archive", "file://{}/mistyped/archive", "memory://mistyped/archive"]
+)
+def test_what_only_reads_creates_nothing(url: str, tmp_path: Path) -> None:
+    archive = Archive(url.format(tmp_path))
+    assert archive.info() == ()
+    assert archive.scan(["a"], since=NOW - DAY, until=NOW, kinds=["qubit"], names=["T1"]).count_rows() == 0
+    assert set(archive.scan().schema.names) >= {"backend", "month", "value"}
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError, match="there is no archive of calibrations"):
+        archive.export(tmp_path / "none.csv")
+    assert list(tmp_path.iterdir()) == []
+    assert not fsspec.filesystem("memory").exists("mistyped")
 
 
 async def test_info_tells_what_there_is(archive: Archive) -> None:
