@@ -1,4 +1,4 @@
-"""Concurrency: single flights, the deadlines of calls, and bounded fan-out.
+"""Concurrency: single flights, the deadlines of calls, bounded fan-out, and who belongs to which event loop.
 
 It knows nothing of HTTP and nothing of IBM.
 Start with `flight`.
