@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 
 RELIED_ON = {
-    "aiohttp": "`ClientSession._retry_connection`, and when `TCPConnector.__del__` is called",
+    "aiohttp": "`ClientSession._retry_connection`, and what `TCPConnector` calls of a subclass (`__del__`)",
     "cachetools": "which methods of `TLRUCache` call one another, so that a subclass knows what has left",
     "redis": "the lists of a `ConnectionPool`, and a connection's `_writer`",
     "uvicorn": "`Server.capture_signals` and `Server.startup`, which a subclass replaces",

@@ -78,7 +78,7 @@ def by_trio(call: Callable[[], Awaitable[Any]]) -> Any:
 
 def by_anyio(call: Callable[[], Awaitable[Any]]) -> Any:
     with ThreadPoolExecutor(1) as elsewhere:  # in this thread, anyio's runner of the tests may be open
-        return elsewhere.submit(anyio.run, call, backend="trio").result()
+        return elsewhere.submit(lambda: anyio.run(call, backend="trio")).result()
 
 
 def by_hand(call: Callable[[], Awaitable[Any]]) -> Any:
