@@ -131,7 +131,8 @@ class Account:
     Args:
         api_key: an IBM Cloud API key. It is sent to IAM only, in exchange for bearer tokens.
         token: a bearer token, or an async callable that returns a token and when it expires in Unix
-            seconds. Exactly one of `api_key` and `token` has to be given.
+            seconds, `math.inf` for never. It runs in the event loop, so it must not block; whatever it
+            raises is an error of the call. Exactly one of `api_key` and `token` has to be given.
         instances: the service instances, in order of preference; left out, they are looked up.
         search: which instances to look up, if `instances` is left out.
         iam_url: the address of IAM; left out, it is derived from the instances.

@@ -22,10 +22,13 @@ from ..models import BackendList, BackendsResponse
 from ..protocol.requests import Request
 from ..service.discovery import Discovery, ServiceInstance
 from ..tasks.fanout import answers
-from ..tasks.flight import Flight, Flights, outcome
+from ..tasks.flight import Flight, Flights
 
 FetchList: TypeAlias = Callable[..., Awaitable[Fetched[BackendsResponse]]]
 """Asks one instance: takes a request and a scope, and `deadline=`, `refresh=` and `max_age=`."""
+
+_List: TypeAlias = Fetched[BackendsResponse]
+_Lists: TypeAlias = Flights[_List]
 
 _LIST = Request("backends")
 _AT_ONCE = 256  # instances that are asked for their lists at a time
@@ -54,8 +57,8 @@ class Directory:
         self._names: dict[str, frozenset[str]] = {}  # of backends, by the CRN of the instance
         self._routes: dict[str | None, Scope] | None = None  # by the backend's name; None after a change
         self._only: Scope | None = None  # the account's only instance
-        self._flights: Flights[Fetched[BackendsResponse]] = Flights()
-        self._lists: dict[str, asyncio.Task[Fetched[BackendsResponse]]] = {}  # fetches, by CRN
+        self._flights: _Lists = Flights()
+        self._lists: dict[str, asyncio.Task[_List]] = {}  # fetches, by CRN
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -182,14 +185,16 @@ class Directory:
                 _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for scope in scopes:
                     before = _before(scopes, scope)
-                    if _lists(tasks[scope.crn], backend_id) and all(tasks[one.crn].done() for one in before):
+                    if _lists(self._flights, tasks[scope.crn], backend_id) and all(
+                        tasks[one.crn].done() for one in before
+                    ):
                         return scope
-        listing = [scope for scope in scopes if _lists(tasks[scope.crn], backend_id)]
+        listing = [scope for scope in scopes if _lists(self._flights, tasks[scope.crn], backend_id)]
         if listing:
             return listing[0]
-        raise _absence(backend_id, [(scope, tasks[scope.crn]) for scope in scopes])
+        raise _absence(self._flights, backend_id, [(scope, tasks[scope.crn]) for scope in scopes])
 
-    def _begin_lists(self) -> dict[str, asyncio.Task[Fetched[BackendsResponse]]]:
+    def _begin_lists(self) -> dict[str, asyncio.Task[_List]]:
         """Return each instance's list that is under way, or was fetched since the slowest one began."""
         self._forget_lists()
         for scope in self.scopes:
@@ -222,7 +227,7 @@ def _before(scopes: Sequence[Scope], scope: Scope) -> Iterator[Scope]:
     return (one for one in earlier if one.region == scope.region)
 
 
-def _lists(task: asyncio.Task[Fetched[BackendsResponse]], backend_id: str) -> bool:
+def _lists(flights: _Lists, task: asyncio.Task[_List], backend_id: str) -> bool:
     """Return whether an instance's list has arrived and contains the backend.
 
     Raises:
@@ -231,7 +236,7 @@ def _lists(task: asyncio.Task[Fetched[BackendsResponse]], backend_id: str) -> bo
     if not task.done():
         return False
     try:
-        return any(device.name == backend_id for device in outcome(task).value.devices)
+        return any(device.name == backend_id for device in flights.outcome(task).value.devices)
     except QRBackendsError as error:
         if error.final:
             raise
@@ -239,7 +244,7 @@ def _lists(task: asyncio.Task[Fetched[BackendsResponse]], backend_id: str) -> bo
 
 
 def _absence(
-    backend_id: str, asked: Sequence[tuple[Scope, asyncio.Task[Fetched[BackendsResponse]]]]
+    flights: _Lists, backend_id: str, asked: Sequence[tuple[Scope, asyncio.Task[_List]]]
 ) -> QRBackendsError:
     """Return `NotFound` for a backend that no list has, or `InstanceUnavailable` if a list is missing."""
     errors: list[QRBackendsError] = []
@@ -247,7 +252,7 @@ def _absence(
         try:
             if not task.done():
                 raise Timeout("its list takes too long").about(region=scope.region)
-            listed = outcome(task)
+            listed = flights.outcome(task)
             if listed.source == "stale":  # the backend may have been added since
                 raise QRBackendsError(f"its list is {listed.age:.0f} s old").about(region=scope.region)
         except QRBackendsError as error:

@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
-from traceback import extract_tb
-from typing import Any
+from typing import Annotated, cast
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from ..accounts.account import Account
 from ..accounts.secret import BearerProvider, Secret
@@ -22,6 +20,7 @@ from ..protocol.headers import USER_AGENT
 from ..tasks.deadlines import Calls
 from ..tasks.flight import Deadline, Flight, Flights
 from ..transport.pool import Response
+from .provider import provided
 from .sender import Message, Sender
 
 logger = logging.getLogger("qrbackends.tokens")
@@ -29,21 +28,36 @@ logger = logging.getLogger("qrbackends.tokens")
 _GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 _RENEW_AT = 0.8  # the part of a token's lifetime after which it is renewed, as in IBM's own SDK
 _MARGIN = 30.0  # seconds; a token that expires sooner is not sent, as it may expire on its way
+_SHARE = 0.1  # of a token's lifetime; the margin of a token that lives for less than 300 s
 _PAUSE = 10.0  # seconds between renewals in the background while they fail
 _REFUSED_FOR = 10.0  # seconds after a refusal in which IAM is not asked again, so that it gets no flood
-
-# A provider that raises one of these has a bug or a wrong setting; any other error may be an outage.
-_MISTAKES = (AccountError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
 
 
 @dataclass(slots=True, eq=False)
 class _Token:
-    """The value of an `Authorization` header, and the times of its expiry and renewal in Unix seconds."""
+    """The value of an `Authorization` header, and the times until which it is used, in Unix seconds.
+
+    Attributes:
+        authorization: the value of the header.
+        expires: when the token expires.
+        renew_at: when it is renewed in the background.
+        usable_until: when a call has to wait for a new one, as this one may expire on its way.
+        replaced_at: when it replaced a token that the service had refused.
+    """
 
     authorization: Secret
     expires: float
     renew_at: float
-    replaced_at: float = -inf  # when it replaced a refused token
+    usable_until: float
+    replaced_at: float = -inf
+
+
+def _issued(bearer: Secret, begins: float, expires: float) -> _Token:
+    """Return a token that is good from `begins` to `expires`, in Unix seconds."""
+    lifetime = expires - begins
+    margin = min(_MARGIN, _SHARE * lifetime)
+    renew_at = begins + _RENEW_AT * lifetime
+    return _Token(bearer.prefixed("Bearer "), expires, renew_at, expires - margin)
 
 
 class _Exchange:
@@ -68,12 +82,12 @@ class _Exchange:
             raise _refusal(self._account, answer)
         try:
             issued = msgspec.json.decode(answer.body, type=_Issued)
-            bearer, lifetime = Secret(issued.access_token).prefixed("Bearer "), issued.expires_in
+            bearer, lifetime = Secret(issued.access_token), issued.expires_in
         except (ValueError, RecursionError):
             damaged = not is_json(answer.body)
             del answer  # a traceback holds this frame, and the body may hold a token
         else:
-            return _Token(bearer, self._asked + lifetime, self._asked + _RENEW_AT * lifetime)
+            return _issued(bearer, self._asked, self._asked + lifetime)
         raise DecodeError("IAM's answer holds no token", malformed=damaged)
 
 
@@ -121,7 +135,7 @@ class Tokens:
         """
         now = self._clock()
         token = self._token
-        if token is not None and now < token.expires - _MARGIN:
+        if token is not None and now < token.usable_until:
             if now >= token.renew_at:
                 token.renew_at = now + _PAUSE
                 if "token" not in self._flights.under_way:
@@ -136,7 +150,7 @@ class Tokens:
         except QRBackendsError as error:
             valid = token is not None and token is self._token and self._clock() < token.expires
             if error.outage and token is not None and valid:
-                return token.authorization  # it expires within `_MARGIN`, but is still valid
+                return token.authorization  # it expires soon, but is still valid
             raise
 
     def reject(self, authorization: Secret) -> bool:
@@ -185,37 +199,16 @@ class Tokens:
             url = f"{self._account.iam}/identity/token"
             message = Message("iam", self._tenant, url, _headers, exchange.read, _form)
             return await self._sender.send(message, exchange, flight)
-        if callable(token):
-            return await self._from_provider(token)
-        return self._provided((token, inf))
-
-    async def _from_provider(self, provider: BearerProvider) -> _Token:
-        try:
-            answer = await provider()
-        except (Exception, asyncio.CancelledError) as error:  # the provider is the user's code
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # this task itself was cancelled
-            kind = AccountError if isinstance(error, _MISTAKES) else TransportError
-            where = extract_tb(error.__traceback__)[-1]
-            failure = kind(  # without the error's text, which may hold the token
-                f"the token provider failed with {type(error).__name__} "
-                f"({Path(where.filename).name}, line {where.lineno}, in {where.name})"
+        if isinstance(token, Secret):
+            return _issued(token, self._clock(), inf)
+        bearer, expires = await provided(cast("BearerProvider", token))
+        now = self._clock()
+        if expires <= now:
+            raise TransportError(
+                f"the token provider returned a token that expired {now - expires:.0f} s ago; the expiry has "
+                "to be in Unix seconds"
             )
-        else:
-            return self._provided(answer)
-        raise failure
-
-    def _provided(self, answer: Any) -> _Token:
-        try:
-            text, expires = answer
-            bearer, until = text if isinstance(text, Secret) else Secret(text), float(expires)
-        except (TypeError, ValueError):  # not raised here: its text may quote the token
-            del answer
-        else:
-            now = self._clock()
-            return _Token(bearer.prefixed("Bearer "), until, now + _RENEW_AT * (until - now))
-        raise AccountError("the token provider has to return (token, expiry in Unix seconds)")
+        return _issued(bearer, now, expires)
 
 
 def _headers(_: Secret) -> Mapping[str, str]:
@@ -232,7 +225,7 @@ def _form(key: Secret) -> Secret:
 
 class _Issued(Struct, frozen=True):
     access_token: str
-    expires_in: float
+    expires_in: Annotated[float, Meta(gt=0)]  # `expiration` is not used, as it is by another clock than ours
 
 
 class _Refused(Struct, frozen=True):

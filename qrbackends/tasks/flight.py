@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import anyio
 
-from ..errors import ClientClosed, QRBackendsError, Timeout
+from ..errors import ClientClosed, QRBackendsError, Timeout, TransportError
 
 T = TypeVar("T")
 
@@ -76,8 +76,7 @@ class Flights(Generic[T]):
 
         Raises:
             Timeout: the work did not end before the deadline.
-            ClientClosed: the flights were closed, before or during the call.
-            QRBackendsError: the work raised it; each caller gets an instance of their own.
+            QRBackendsError: any error that `outcome` raises.
         """
         flight = self.under_way.get(key) or self._start(key, work)
         if callable(until):
@@ -105,7 +104,7 @@ class Flights(Generic[T]):
             if not flight.waiting and flight.wanted == -inf and not flight.task.done():
                 self._stop(key, flight)
         if flight.task.done():
-            return outcome(flight.task)
+            return self.outcome(flight.task)
         at = until() if callable(until) else until
         late = Timeout(f"no answer within {max(0.0, at - began):.3g} s")
         raise flight.explain(late, loop.time()).again()
@@ -157,6 +156,23 @@ class Flights(Generic[T]):
 
         flight.task.add_done_callback(ended)
         return flight
+
+    def outcome(self, task: asyncio.Task[T]) -> T:
+        """Return the result of work that has ended.
+
+        Raises:
+            ClientClosed: the work was cancelled, as the flights were closed.
+            TransportError: the work was cancelled, but not by the flights.
+            QRBackendsError: the work raised it; the caller gets an instance of their own.
+        """
+        if task.cancelled():
+            if self.closed:
+                raise ClientClosed("the client was closed during the call")
+            raise TransportError("the call was cancelled by other code")
+        error = task.exception()
+        if isinstance(error, QRBackendsError):
+            raise error.again()
+        return task.result()
 
     async def aclose(self) -> None:
         """Cancel all work, and wait until it has ended; callers get `ClientClosed`."""
@@ -217,18 +233,3 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
     """Mark a task's error as retrieved, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()
-
-
-def outcome(task: asyncio.Task[T]) -> T:
-    """Return the result of a task that has ended.
-
-    Raises:
-        ClientClosed: the task was cancelled.
-        QRBackendsError: the task raised it; the caller gets an instance of their own.
-    """
-    if task.cancelled():
-        raise ClientClosed("the client was closed during the call")
-    error = task.exception()
-    if isinstance(error, QRBackendsError):
-        raise error.again()
-    return task.result()

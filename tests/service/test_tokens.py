@@ -306,6 +306,55 @@ async def test_a_provider_is_asked_when_its_token_nears_its_end(pool: SessionPoo
     assert await tokens.authorization() == Secret("Bearer token-3")
 
 
+@pytest.mark.parametrize("lifetime", [1.0, 25.0, 60.0, 149.0, 150.0, 151.0, 299.0, 300.0, 3600.0])
+async def test_a_token_is_renewed_ahead_however_short_its_life_is(
+    pool: SessionPool, clock: Clock, lifetime: float
+) -> None:
+    numbers = count(1)
+
+    async def provider() -> Bearer:
+        return f"token-{next(numbers)}", clock.now + lifetime
+
+    tokens = tokens_of(Account(token=provider), pool, clock)
+    for part, token in ((0.0, 1), (0.79, 1), (0.81, 1)):  # the last begins a renewal, and does not wait
+        clock.now = START + part * lifetime
+        assert await tokens.authorization() == Secret(f"Bearer token-{token}")
+    await until(lambda: "token" not in flights(tokens).under_way)
+    late = 1.81 - 0.9 * min(30.0 / lifetime, 0.1)
+    for part, token in ((0.82, 2), (0.81 + 0.79, 2), (late, 3)):  # the last waits for a new one
+        clock.now = START + part * lifetime
+        assert await tokens.authorization() == Secret(f"Bearer token-{token}")
+    assert next(numbers) == 4
+    await tokens.aclose()
+
+
+LIFETIMES = [b"0", b"-1", b"-1e300", b"null", b'"3600"', b"1e999", b"9" * 400, b"true", b"[]", b"{}", b"NaN"]
+
+
+@pytest.mark.parametrize("lifetime", [*LIFETIMES, b""])
+async def test_an_answer_of_iam_without_a_lifetime_is_an_error(
+    tokens: Tokens, emulator: Emulator, lifetime: bytes
+) -> None:
+    sent = b', "expires_in": ' + lifetime if lifetime else b', "expiration": 1800003600'
+    emulator.fault(Garbage(b'{"access_token": "x"' + sent + b"}"), resource="token")
+    with pytest.raises(DecodeError, match="holds no token"):
+        await tokens.authorization()
+    await tokens.authorization()
+
+
+@pytest.mark.parametrize(
+    "lifetime", [b"1e-3", b"25", b"3600.5", b"1e300", b"18446744073709551616", b"9" * 300]
+)
+async def test_any_number_of_seconds_may_be_a_lifetime(
+    tokens: Tokens, emulator: Emulator, lifetime: bytes
+) -> None:
+    sent = b'{"access_token": "x", "expires_in": ' + lifetime + b', "expiration": "never", "odd": 1e5}'
+    emulator.fault(Garbage(sent), resource="token")
+    assert (await tokens.authorization()).reveal() == "Bearer x"
+    assert (await tokens.authorization()).reveal() == "Bearer x"
+    assert emulator.count("token") == 1
+
+
 @pytest.mark.parametrize("answer", [None, ("x",), ("x", "soon"), ("", 1.0), (5, 1.0)])
 async def test_a_provider_that_answers_nonsense_is_told(pool: SessionPool, answer: object) -> None:
     async def provider() -> object:

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from qrbackends.errors import ClientClosed, ConnectError, QRBackendsError, Timeout
+from qrbackends.errors import ClientClosed, ConnectError, QRBackendsError, Timeout, TransportError
 from qrbackends.tasks.flight import Flight, Flights
 
 pytestmark = pytest.mark.anyio
@@ -276,3 +276,15 @@ async def test_work_that_does_not_even_begin_leaves_nothing(flights: Flights[str
     with pytest.raises(ZeroDivisionError):
         await flights.join("key", broken)
     assert "key" not in flights.under_way
+
+
+async def test_work_that_somebody_else_cancels_is_no_closed_client(flights: Flights[str]) -> None:
+    work = Work()
+    tasks = await callers(flights, work, 3)
+    flights.under_way["key"].task.cancel()
+    for caller in tasks:
+        with pytest.raises(TransportError, match="cancelled by other code"):
+            await caller
+    again = Work()
+    again.end.set_result("done")
+    assert await flights.join("key", again) == "done"
