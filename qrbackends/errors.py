@@ -28,7 +28,7 @@ QRBackendsError
 ├── ResponseError                                     -         -        -    an answer other than 200
 │   ├── BadRequest            400                     -         -        -
 │   ├── Unauthorized          401                     -         -        -
-│   ├── Forbidden             403                     -         -        -
+│   ├── Forbidden             403                    (x)        -        -    only if not from the service
 │   ├── NotFound              404                     -         -        -
 │   ├── Conflict              409                     -         -        -
 │   ├── Locked                423                     -         -        -
@@ -296,7 +296,11 @@ class Unauthorized(ResponseError):
 
 
 class Forbidden(ResponseError):
-    """403: the account has no right to this instance or backend."""
+    """403: the account has no right to this instance or backend.
+
+    If the body is not of the service's form, the answer came from a firewall or gateway in front of it, which
+    says nothing about rights: then `outage` is true, old answers are used, and none is removed.
+    """
 
 
 class NotFound(ResponseError):

@@ -22,6 +22,7 @@ from qrbackends.errors import (
     Timeout,
     UnknownQubit,
 )
+from qrbackends.protocol.answers import error_for
 from qrbackends.transport.failures import translated
 
 LINE = re.compile(r"(?P<branch>[│├└─ ]*)(?P<name>[A-Z]\w+)(?: +(?P<note>.*))?")
@@ -83,10 +84,12 @@ def cut_handshake() -> QRBackendsError:
 
 
 COLUMNS = re.compile(r" +(-|x|\(x\)) +(-|x|\(x\)) +(-|x)(?: |$)")
+OWN, FOREIGN = (error_for(403, "x", {}, own=own) for own in (True, False))
 BY_INSTANCE = {  # "(x)" in the drawing: what decides it, and an error for which it holds, and does not hold
     "DecodeError": (DecodeError("x", malformed=True), DecodeError("x")),
     "TLSError": (cut_handshake(), errors.TLSError("x")),
     "ServerError": (errors.ServerError("x", 520), errors.ServerError("x", 501)),
+    "Forbidden": (FOREIGN, OWN),
 }
 
 

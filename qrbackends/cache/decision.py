@@ -16,6 +16,7 @@ from ..errors import (
     ResponseError,
     Unauthorized,
 )
+from ..protocol.requests import Request
 from .entry import Entry, Found
 from .policy import CachePolicy
 
@@ -36,6 +37,7 @@ class Loss(Enum):
     NOTHING = "no entry"
     ANSWER = "the entry of the question: the service now answers with an error"
     MEMORY = "the entry of the question in memory: other processes may have a better way to the service"
+    BACKEND = "all entries of the backend in the instance: the credential must not read them any more"
     SCOPE = "all entries of the instance: the credential must not read them any more"
     ACCOUNT = "all entries of the account: its key was refused"
 
@@ -110,12 +112,19 @@ def on_failure(
     return SERVE_STALE if now < entry.fresh_until + policy.stale_if_error else FAIL
 
 
-def loss(error: QRBackendsError) -> Loss:
-    """Return which entries an error makes invalid; none for a 404, whose entry replaces the old one."""
-    if isinstance(error, (Unauthorized, Forbidden)):
-        return Loss.SCOPE
+def loss(error: QRBackendsError, request: Request) -> Loss:
+    """Return which entries the error of a request makes invalid.
+
+    A 403 for a document is about its backend, one for the list is about the instance. A 401, which comes
+    after a new token did not help, is about the instance, too. A 404 makes none invalid, as its entry
+    replaces the old one.
+    """
     if isinstance(error, AuthenticationFailed):
         return Loss.ACCOUNT
     if error.outage or error.final or isinstance(error, (InvalidRequest, NotFound)):
         return Loss.NOTHING
+    if isinstance(error, Forbidden) and request.backend_id is not None:
+        return Loss.BACKEND
+    if isinstance(error, (Unauthorized, Forbidden)):
+        return Loss.SCOPE
     return Loss.ANSWER if isinstance(error, (DecodeError, ResponseError)) else Loss.MEMORY

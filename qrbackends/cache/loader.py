@@ -48,6 +48,10 @@ class Question(Struct, frozen=True):
     oldest: float | None = None
     kept: bool = True
 
+    def names_its_backend(self, request: Request) -> bool:
+        """Return whether another request is about the same backend."""
+        return request.backend_id == self.request.backend_id
+
     def name(self, error: QRBackendsError) -> None:
         """Fill in the region, instance and backend of an error."""
         error.about(region=self.scope.region, instance=self.scope.crn, backend=self.request.backend_id)
@@ -132,11 +136,13 @@ class Loader:
 
     async def _remove_after(self, question: Question, error: QRBackendsError) -> None:
         """Remove the entries that an error makes invalid; after an outage, note when to ask again."""
-        match loss(error):
+        match loss(error, question.request):
             case Loss.ACCOUNT:
                 await self.remove_all(_everything)
             case Loss.SCOPE:
                 await self.remove([question.scope], _everything)
+            case Loss.BACKEND:
+                await self.remove([question.scope], question.names_its_backend)
             case Loss.ANSWER | Loss.MEMORY as lost:
                 self._memory.remove([question.scope.id], question.request.__eq__)
                 if lost is Loss.ANSWER:

@@ -1,5 +1,6 @@
 """Answers decoded to structs; error answers become exceptions. No I/O."""
 
+import html
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
@@ -26,6 +27,8 @@ from .requests import ANSWER_TYPES, Request
 
 _MAX_TEXT = 200  # characters of a wrong body that an error shows
 _MAX_MESSAGE = 1000  # characters of the service's message that an error keeps
+_HEAD = 16384  # bytes of a page that may hold its title
+_OWN_FIELDS = {"errors", "trace", "correlation_id"}  # any may be missing; nobody else's body has them
 
 
 def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> Any:
@@ -107,11 +110,14 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
             f"the service answered with a redirect ({status}), which is not followed: credentials would "
             "go with it; check the instance's address"
         ).about(backend=request.backend_id)
-    sent = _object(body)
+    sent = json_object(body)
     listed = sent.get("errors")
     first = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
-    message = _text(first, "message") or _text(sent, "title") or "the service gave no reason"
-    error = error_for(status, f"HTTP {status}: {message}", headers)
+    message = _text(first, "message") or _text(sent, "title") or _text(sent, "message") or page_title(body)
+    own = not _OWN_FIELDS.isdisjoint(sent)
+    by = "" if own or status != 403 else " from a firewall or gateway in front of the service"
+    message = f"HTTP {status}{by}: {message or 'the service gave no reason'}"
+    error = error_for(status, message, headers, own=own)
     error.title = _text(sent, "title")
     error.code = _text(first, "code")
     error.solution = _text(first, "solution")
@@ -121,20 +127,42 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
     raise error.about(backend=request.backend_id)
 
 
-def error_for(status: int, message: str, headers: Mapping[str, str]) -> ResponseError:
-    """Return an error of the class for `status`, with the seconds of `Retry-After`."""
+def error_for(status: int, message: str, headers: Mapping[str, str], *, own: bool = True) -> ResponseError:
+    """Return an error of the class for `status`, with the seconds of `Retry-After`.
+
+    Args:
+        status: the HTTP status.
+        message: the error's message.
+        headers: the answer's headers.
+        own: whether the answer is of the service's form. A 403 of anything in front of it is an outage.
+    """
     error_type = _ERRORS.get(status, ServerError if 500 <= status < 600 else ResponseError)
     error = error_type(message, status)
     error.retry_after = retry_after(headers)
+    if isinstance(error, Forbidden):
+        error.outage = not own
     return error
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in an error's body, or an empty one: gateways send HTML or anything else."""
     try:
         return _any_object.decode(body)
     except (ValueError, RecursionError):
         return {}
+
+
+def page_title(body: bytes) -> str | None:
+    """Return the title of an HTML page, fit for a terminal; None if the body has none."""
+    head = body[:_HEAD]
+    lower = head.lower()
+    tag = lower.find(b"<title")
+    begin = lower.find(b">", tag) + 1
+    end = lower.find(b"</title", begin)
+    if min(tag, begin - 1, end) < 0:
+        return None
+    text = html.unescape(head[begin:end][:_MAX_MESSAGE].decode("utf-8", "replace"))
+    return " ".join(printable(text).split())[:_MAX_TEXT] or None
 
 
 def _text(sent: dict[str, Any], name: str) -> str | None:

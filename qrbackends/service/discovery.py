@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..accounts.secret import Secret
 from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsError, ReadTimeout, Timeout
-from ..protocol.answers import error_for, is_json, printable
+from ..protocol.answers import error_for, is_json, json_object, page_title, printable
 from ..protocol.headers import USER_AGENT, Headers
 from ..tasks.deadlines import Calls
 from ..tasks.fanout import answers
@@ -209,7 +209,9 @@ class Discovery:
         url = f"{self._account.catalog_url}/{quote(plan, safe='')}"
         try:
             entry = await self._ask(flight, "catalog", url, _ENTRIES)
-        except (Forbidden, NotFound):
+        except (Forbidden, NotFound) as error:
+            if error.outage:
+                raise
             return _UNKNOWN, _UNKNOWN
         name = _text(entry, "overview_ui", "en", "display_name")
         return name, _text(entry, "metadata", "pricing", "type")
@@ -241,7 +243,9 @@ def _headers(authorization: Secret, posts: bool) -> Headers:
 def _read(what: str, decoder: Any, answer: Response) -> Any:
     name = "Global Search" if what == "search" else "Global Catalog"
     if answer.status != 200:
-        raise error_for(answer.status, f"{name} answered with HTTP {answer.status}", answer.headers)
+        title = page_title(answer.body)
+        message = f"{name} answered with HTTP {answer.status}{f': {title}' if title else ''}"
+        raise error_for(answer.status, message, answer.headers, own=bool(json_object(answer.body)))
     try:
         return decoder.decode(answer.body)
     except (ValueError, RecursionError):

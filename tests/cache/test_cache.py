@@ -277,17 +277,19 @@ async def filled(client: Client) -> None:
     await asyncio.gather(*(client.properties(name) for name in NAMES))
 
 
-@pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (403, Forbidden)])
+@pytest.mark.parametrize(
+    ("status", "error", "resource"), [(401, Unauthorized, "properties"), (403, Forbidden, "backends")]
+)
 async def test_a_right_that_ends_takes_all_old_answers_of_its_instance(
-    wide: Emulator, clock: Clock, status: int, error: type[Exception]
+    wide: Emulator, clock: Clock, status: int, error: type[Exception], resource: str
 ) -> None:
     async with client_of(wide, clock) as client:
         await filled(client)
         assert client.stats().entries == 2 + 4
         clock.now += FRESH + GRACE + 1
-        wide.fault(Status(status), resource="properties", backend="alpha", times=None)
+        wide.fault(Status(status), resource=resource, region=REGION, times=None)
         with pytest.raises(error):
-            await client.properties("alpha")
+            await (client.properties("alpha") if resource == "properties" else listed_anew(client))
         assert client.stats().entries == 1 + 2
         await wide.stop_region(REGION)
         await wide.stop_region("eu-de")
@@ -298,6 +300,86 @@ async def test_a_right_that_ends_takes_all_old_answers_of_its_instance(
             assert (await client.fetch(properties(name))).source == "stale"
 
 
+async def listed_anew(client: Client) -> None:
+    """Ask for the list of the region, and raise the error of its instance."""
+    raise (await client.backends()).errors[0]
+
+
+DOCUMENTS: tuple[Request, ...] = (
+    *(Request(resource, "alpha") for resource in ("properties", "configuration", "defaults")),
+    Request("properties", "alpha", EXTRA),
+    Request("properties", "alpha", updated_before=datetime(2020, 1, 1, tzinfo=UTC)),
+)
+
+
+@pytest.mark.parametrize("refused", range(3))
+async def test_a_document_that_is_refused_takes_all_of_its_backend_and_of_no_other(
+    wide: Emulator, clock: Clock, refused: int
+) -> None:
+    async with client_of(wide, clock) as client:
+        await filled(client)
+        documents = [one for one in DOCUMENTS if await answered(client, one)]
+        others = client.stats().entries - len(DOCUMENTS)  # a 404 has an entry, too
+        wide.fault(Status(403), resource=documents[refused].resource, backend="alpha", times=None)
+        with pytest.raises(Forbidden):
+            await client.fetch(documents[refused], refresh=True)
+        assert client.stats().entries == others
+        wide.reset_log()
+        for name in ("beta", "gamma", "delta"):
+            assert (await client.fetch(properties(name))).source == "memory"
+        await client.backends()
+        assert wide.count() == 0
+        await wide.stop_region(REGION)
+        clock.now += FRESH + GRACE + 1
+        for document in documents:
+            with pytest.raises(ConnectError):
+                await client.fetch(document)
+        assert (await client.fetch(properties("delta"))).source == "stale"
+
+
+async def answered(client: Client, request: Request) -> bool:
+    """Return whether the service has this document."""
+    try:
+        await client.fetch(request)
+    except NotFound:
+        return False
+    return True
+
+
+async def test_one_backend_of_twenty_that_is_refused_costs_no_other_a_request(clock: Clock) -> None:
+    names = tuple(f"b{number:02}" for number in range(20))
+    async with Emulator(fleet(names), regions=[REGION]) as emulator, client_of(emulator, clock) as client:
+        emulator.fault(Status(403), backend="b07", times=None)
+        for _ in range(3):
+            found = await client.snapshot(["configuration", "properties"]).collect()
+            assert [name for name, items in found.items() if items["properties"].error] == ["b07"]
+        asked = Counter(one.backend for one in emulator.requests if one.resource != "token")
+        assert asked == {None: 1, "b07": 6} | {name: 2 for name in names if name != "b07"}
+
+
+BLOCKED = "<html><head><TITLE>Attention\x1b[2J Required! &#124; Fire&amp;Wall</TITLE></head></html>"
+
+
+@pytest.mark.parametrize("body", [BLOCKED, "", "blocked", {"message": "Forbidden"}, {}, b"[]", b"\xff\x00"])
+@pytest.mark.parametrize("resource", ["backends", "properties"])
+async def test_a_firewall_s_403_is_an_outage(wide: Emulator, clock: Clock, body: Any, resource: str) -> None:
+    async with client_of(wide, clock) as client:
+        await filled(client)
+        clock.now += FRESH + GRACE + 1
+        entries = client.stats().entries
+        wide.fault(Status(403, body=body), resource=resource, times=None)
+        asked = properties("alpha") if resource == "properties" else Request("backends")
+        assert (await client.fetch(asked)).source == "stale"
+        assert client.stats().entries == entries
+        with pytest.raises(Forbidden, match="HTTP 403 from a firewall or gateway") as caught:
+            await client.fetch(asked, refresh=True)
+        assert caught.value.outage
+        assert str(caught.value).isprintable()
+        if body == BLOCKED:
+            assert "in front of the service: Attention [2J Required! | Fire&Wall" in str(caught.value)
+        assert client.stats().entries == entries
+
+
 @pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (403, Forbidden)])
 async def test_a_right_that_ends_is_noticed_in_the_background_too(
     wide: Emulator, clock: Clock, status: int, error: type[Exception]
@@ -306,7 +388,8 @@ async def test_a_right_that_ends_is_noticed_in_the_background_too(
         await filled(client)
         clock.now += FRESH + 1
         wide.fault(Status(status), resource="properties", region=REGION, times=None)
-        assert (await client.fetch(properties("alpha"))).source == "stale"
+        for name in ("alpha", "delta"):
+            assert (await client.fetch(properties(name))).source == "stale"
         await renewed(client)
         for name in ("alpha", "delta"):
             with pytest.raises(error):

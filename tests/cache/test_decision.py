@@ -9,6 +9,8 @@ from qrbackends import errors
 from qrbackends.cache.decision import Action, Loss, is_enough, loss, on_failure, on_question
 from qrbackends.cache.entry import Entry, Found
 from qrbackends.cache.policy import CachePolicy
+from qrbackends.protocol.answers import error_for
+from qrbackends.protocol.requests import Request
 
 FRESH, REVALIDATE, ERROR = 10.0, 4.0, 20.0
 POLICY = CachePolicy(properties=FRESH, stale_while_revalidate=REVALIDATE, stale_if_error=ERROR, jitter=0.0)
@@ -135,18 +137,31 @@ def test_what_is_masked_is_what_was_promised() -> None:
 
 
 LOSSES = {
-    Loss.SCOPE: {"Unauthorized", "Forbidden"},
+    Loss.SCOPE: {"Unauthorized", "Forbidden"},  # a 403 for a document is a matter of its backend
     Loss.ACCOUNT: {"AuthenticationFailed"},
     Loss.NOTHING: {*MASKED, "InvalidRequest", "AccountError", "ClientClosed", "WrongEventLoop", "NotFound"},
 }
 
 
+REQUESTS = (Request("backends"), Request("properties", "a"), Request("configuration", "a", "variant"))
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: request.target)
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
-def test_what_a_failure_makes_worthless(error: errors.QRBackendsError) -> None:
+def test_what_a_failure_makes_worthless(error: errors.QRBackendsError, request_: Request) -> None:
     name = type(error).__name__
     said = isinstance(error, (errors.ResponseError, errors.DecodeError))  # by the service, to every worker
     otherwise = Loss.ANSWER if said else Loss.MEMORY
     expected = next((one for one, names in LOSSES.items() if name in names), otherwise)
     if isinstance(error, errors.DecodeError) and error.malformed:
         expected = Loss.NOTHING
-    assert loss(error) is expected
+    if isinstance(error, errors.Forbidden) and request_.backend_id is not None:
+        expected = Loss.BACKEND
+    assert loss(error, request_) is expected
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: request.target)
+def test_a_firewall_says_nothing_about_rights(request_: Request) -> None:
+    refusal = error_for(403, "blocked", {}, own=False)
+    assert loss(refusal, request_) is Loss.NOTHING
+    assert on_failure(entry(), STORED + FRESH, POLICY, refusal) is Action.SERVE_STALE

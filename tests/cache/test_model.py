@@ -273,7 +273,10 @@ class Model:
                 until = self.now + self.policy.negative
                 self.known[fetch.key] = Known(error, self.now, until, until)
         elif isinstance(error, (Forbidden, Unauthorized)):
-            self.forget(lambda key: key.instance == fetch.key.instance)
+            refused = fetch.key.request.backend_id if isinstance(error, Forbidden) else None
+            self.forget(
+                lambda key: key.instance == fetch.key.instance and refused in (None, key.request.backend_id)
+            )
         elif isinstance(error, AuthenticationFailed):
             self.forget(lambda _: True)
         elif not outage:

@@ -307,22 +307,42 @@ async def test_what_the_service_says_of_a_question_ends_the_stored_answer(
             await other.properties(NAME)
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(("status", "resource"), [(401, "properties"), (403, "backends")])
 async def test_a_right_that_ends_empties_the_store(
-    emulator: Emulator, store: RedisStore, redis: Redis, wall: Clock, status: int
+    emulator: Emulator, store: RedisStore, redis: Redis, wall: Clock, status: int, resource: str
 ) -> None:
     async with worker_of(emulator, store, wall) as one, worker_of(emulator, store, wall, 1) as stranger:
         for name in NAMES:
             await one.properties(name)
         await stranger.properties(NAME)
-        emulator.fault(Status(status), resource="properties", times=None)
+        fault = emulator.fault(Status(status), resource=resource, times=None)
         with pytest.raises(Exception, match=str(status)):
-            await one.properties(NAME, refresh=True)
+            await (one.properties(NAME, refresh=True) if status == 401 else one.backends(refresh=True))
         assert len(await places(redis, "v")) == 1  # the stranger's, who has a right of their own
         assert one.stats().entries == 0
+    fault.cancel()
+    emulator.fault(Status(status), resource="properties", times=None)
     async with worker_of(emulator, store, wall) as other:
         with pytest.raises(Exception, match=str(status)):
             await other.properties(NAMES[1])
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_backend_that_is_refused_leaves_the_store_and_no_other_does(
+    emulator: Emulator, store: RedisStore, redis: Redis, wall: Clock, own: bool
+) -> None:
+    async with worker_of(emulator, store, wall) as one:
+        for name in NAMES:
+            await one.properties(name)
+        await one.configuration(NAME)
+        stored = await places(redis, "v")
+        body = None if own else "<title>blocked</title>"  # a firewall's
+        emulator.fault(Status(403, body=body), resource="properties", backend=NAME, times=None)
+        with pytest.raises(Forbidden):
+            await one.properties(NAME, refresh=True)
+        left = [place for place in stored if not (own and f"/{NAME}/" in place)]
+        assert len(left) == (len(stored) - 2 if own else len(stored))
+        assert sorted(await places(redis, "v")) == sorted(left)
 
 
 async def test_nobody_reads_what_only_another_may_read(

@@ -34,7 +34,7 @@ from qrbackends.models import (
     BackendStatus,
 )
 from qrbackends.protocol import requests as api
-from qrbackends.protocol.answers import parse
+from qrbackends.protocol.answers import page_title, parse
 from qrbackends.protocol.headers import headers, retry_after
 from qrbackends.protocol.requests import API_VERSION, Request, request_of
 
@@ -488,11 +488,44 @@ def test_an_error_of_the_list_has_no_backend() -> None:
         (SAID | {"errors": [{"message": ""}]}, "Locked"),
         ({"title": "Only a title"}, "Only a title"),
         ({}, "the service gave no reason"),
-        (HTML, "the service gave no reason"),
+        ({"message": "Forbidden"}, "Forbidden"),
+        (b"<html>no title</html>", "the service gave no reason"),
+        (HTML, "Web server is down"),
     ],
 )
 def test_a_missing_message_is_replaced(body: Any, message: str) -> None:
     assert refused(423, body).message == f"HTTP 423: {message}"
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        (b"<TITLE class='a'>\r\n 502\tBad   Gateway </TITLE>", "502 Bad Gateway"),
+        (b"<title>a\x1b[2J&amp;&lt;b&gt; &#x202e;c&#27;</title>", "a [2J&<b> c"),
+        (b"<title>\xff\xfe</title>", "\ufffd\ufffd"),
+        (b"<title>" + b"x" * 5000 + b"</title>", "x" * 200),
+        (b"<title>&#" + b"9" * 8000 + b";</title>", "\ufffd"),
+        *[(page, None) for page in (b"", b"<title>", b"<title>x", b"<title", b"</title><title", b"title")],
+        *[(page, None) for page in (b"<title></title>", b"<title> \0 </title>", b"<title" * 9999)],
+        (b" " * 20000 + b"<title>x</title>", None),
+    ],
+)
+def test_a_page_has_a_title(page: bytes, title: str | None) -> None:
+    assert page_title(page) == title
+
+
+@pytest.mark.parametrize(
+    ("body", "own"),
+    [
+        (SAID, True),
+        *[({name: SAID[name]}, True) for name in ("errors", "trace", "correlation_id")],
+        *[(body, False) for body in (HTML, b"", b"[]", {}, {"title": "Forbidden"}, {"message": "Forbidden"})],
+    ],
+)
+def test_a_403_that_is_not_the_service_s_own_is_an_outage(body: Any, own: bool) -> None:
+    assert refused(403, body).outage == (not own)
+    assert ("firewall" in refused(403, body).message) == (not own)
+    assert not any(refused(status, body).outage for status in (400, 401, 404, 423))
 
 
 @pytest.mark.parametrize(

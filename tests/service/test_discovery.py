@@ -314,6 +314,20 @@ async def test_a_refusal_is_not_hidden_by_what_was_known(
             await client.instances()
 
 
+async def test_a_firewall_in_front_of_search_hides_nothing_that_was_known(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of(emulator) as client:
+        await client.instances()
+        emulator.fault(Status(403, body="<title>Blocked</title>"), resource="search", times=None)
+        for _ in range(2):
+            monkeypatch.setattr(parts(client).discovery, "_renew_at", 0.0)
+            assert len(await client.instances()) == 10
+            await until(lambda: not searching(client))
+        assert len(await client.instances()) == 10
+    assert "Global Search answered with HTTP 403: Blocked" in caplog.text
+
+
 async def test_a_closed_client_tells_nothing(emulator: Emulator) -> None:
     async with client_of(emulator) as client:
         await client.instances()

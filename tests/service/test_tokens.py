@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from qrbackends import (
     AuthenticationFailed,
     ClientClosed,
     DecodeError,
+    Forbidden,
     ServerError,
     Timeout,
     TransportError,
@@ -239,12 +241,25 @@ async def test_an_answer_without_a_token_is_an_error_that_shows_none_of_it(
     assert caught.value.text == ""
 
 
-@pytest.mark.parametrize("status", [400, 401, 403])
-async def test_a_refusal_without_reason_is_a_refusal(tokens: Tokens, emulator: Emulator, status: int) -> None:
-    emulator.fault(Status(status, body="<html>"), resource="token")
+@pytest.mark.parametrize(("status", "body"), [(400, "<html>"), (401, "<html>"), (403, {"errorCode": None})])
+async def test_a_refusal_without_reason_is_a_refusal(
+    tokens: Tokens, emulator: Emulator, status: int, body: Any
+) -> None:
+    emulator.fault(Status(status, body=body), resource="token")
     with pytest.raises(AuthenticationFailed, match=str(status)) as caught:
         await tokens.authorization()
     assert caught.value.code is None
+
+
+async def test_a_firewall_in_front_of_iam_refuses_no_key(
+    tokens: Tokens, emulator: Emulator, clock: Clock
+) -> None:
+    emulator.fault(Status(403, body="<title>Blocked</title>"), resource="token", times=None)
+    with pytest.raises(Forbidden, match="IAM answered with HTTP 403: Blocked") as caught:
+        await tokens.authorization()
+    assert (caught.value.outage, caught.value.final) == (True, False)
+    emulator.clear_faults()
+    await tokens.authorization()
 
 
 @pytest.mark.parametrize("status", [302, 404, 418])
