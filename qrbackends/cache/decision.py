@@ -5,6 +5,7 @@ The rules follow RFC 9111, sections 4.2 (freshness) and 4.2.4 (serving stale), a
 """
 
 from enum import Enum
+from typing import Final
 
 from ..errors import (
     AuthenticationFailed,
@@ -19,6 +20,13 @@ from ..errors import (
 from ..protocol.requests import Request
 from .entry import Entry, Found
 from .policy import CachePolicy
+
+_LAPSE: Final = 60.0
+"""Seconds after `retry_at` in which a failed renewal is taken for an outage that lasts.
+
+While callers come, each failed renewal begins them anew. A caller who comes later has to ask, as the service
+may have recovered long ago.
+"""
 
 
 class Action(Enum):
@@ -70,7 +78,7 @@ def on_question(
         return FAIL if entry.negative else SERVE
     if entry.negative:
         return ASK
-    if entry.retry_at is None:
+    if entry.retry_at is None or now >= entry.retry_at + _LAPSE:
         return SERVE_AND_RENEW if now < entry.fresh_until + policy.stale_while_revalidate else ASK
     # The last renewal failed: no caller waits for the next one, which begins in the background.
     if now >= entry.fresh_until + policy.grace:

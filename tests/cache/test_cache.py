@@ -423,6 +423,25 @@ async def test_a_key_that_iam_refuses_takes_all_old_answers_of_the_account(
 # --- a service that fails
 
 
+async def test_one_failed_renewal_does_not_make_callers_get_old_answers_all_day(
+    emulator: Emulator, client: Client, clock: Clock, world: Clock
+) -> None:
+    await client.properties("alpha")
+    clock.now += FRESH + GRACE
+    emulator.fault(Reset(), resource="properties")
+    assert (await client.fetch(properties("alpha"))).source == "stale"
+    clock.now += 5 * HOUR
+    world.now += 5 * HOUR
+    assert (await client.fetch(properties("alpha"))).source == "origin", "the service has been up for hours"
+    emulator.fault(Reset(), resource="properties", times=None)
+    clock.now += FRESH + GRACE
+    for _ in range(5):  # in an outage that lasts only the first caller waits
+        assert (await client.fetch(properties("alpha"))).source == "stale"
+        await renewed(client)
+        clock.now += 50.0
+    assert client.stats().properties.misses == 4
+
+
 async def strike(emulator: Emulator, trouble: Any) -> None:
     if trouble == "dead":
         await emulator.stop_region(REGION)

@@ -74,6 +74,20 @@ def test_while_the_service_fails_an_answer_is_served_longer_and_renewed_when_due
     assert on_question(held, now, POLICY) is expected
 
 
+def test_one_failure_is_no_outage_for_the_rest_of_the_day() -> None:
+    policy = CachePolicy(jitter=0)
+    fresh_until = STORED + policy.properties
+    retry_at = fresh_until + 100.0  # beyond `stale_while_revalidate`
+    held = Entry("value", STORED, fresh_until, fresh_until + policy.grace, 10, retry_at=retry_at)
+    for passed in (0.0, 59.9):
+        assert on_question(held, retry_at + passed, policy) is Action.SERVE_AND_RENEW
+    for passed in (60.0, 3600.0, 80_000.0):
+        assert on_question(held, retry_at + passed, policy) is Action.ASK
+        assert on_failure(held, retry_at + passed, policy, errors.ConnectError("x")) is Action.SERVE_STALE
+    held.retry_at = fresh_until - 60.0
+    assert on_question(held, fresh_until, policy) is Action.SERVE_AND_RENEW, "as without a failure"
+
+
 @pytest.mark.parametrize("age", AGES)
 def test_a_negative_answer_fails_while_it_is_fresh_and_is_never_stale(age: float) -> None:
     for retry_at in (None, 0.0, 1e9):

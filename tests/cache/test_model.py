@@ -322,7 +322,9 @@ class Model:
             return False
         age = self.now - known.fresh_until
         return age < self.policy.stale_while_revalidate or (
-            known.failed_at is not None and age < self.policy.stale_if_error
+            known.failed_at is not None
+            and self.now < known.failed_at + 61  # a pause of 1 s, and a minute
+            and age < self.policy.stale_if_error
         )
 
     def instead_of_error(self, caller: Caller) -> Known | None:
