@@ -14,7 +14,7 @@ import anyio
 
 from ..accounts.account import Instance
 from ..cache.entry import Fetch
-from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout
+from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout, TransportError
 from ..models import Backend, BackendList
 from ..protocol.requests import Request
 from ..tasks.deadlines import Seconds
@@ -232,6 +232,11 @@ class Watcher:
         except Exception as error:  # every subscription raises it
             self._task = None
             self._end(error)
+        except asyncio.CancelledError:
+            if self._task is asyncio.current_task():  # `_stop` did not cancel it: nobody shall wait for ever
+                self._task = None
+                self._end(TransportError("the polls were cancelled by other code"))
+            raise
 
     async def _keep_polling(self) -> None:
         grid = due = self._clock()
@@ -311,6 +316,9 @@ class Watcher:
         arrived: dict[str, BackendList | QRBackendsError] = {}
         for crn, task in [(crn, task) for crn, task in self._lists.items() if task.done()]:
             del self._lists[crn]
+            if task.cancelled():
+                arrived[crn] = TransportError("its list was cancelled by other code").about(instance=crn)
+                continue
             error = task.exception()
             if isinstance(error, QRBackendsError) and not error.final:
                 arrived[crn] = error

@@ -32,6 +32,7 @@ from qrbackends import (
     RetryPolicy,
     ServerError,
     Timeout,
+    TransportError,
     WrongEventLoop,
 )
 from qrbackends.emulator import Emulator, Status
@@ -63,6 +64,7 @@ class World:
         self.backends: dict[tuple[str, str], Backend] = {}
         self.failing: set[str] = set()
         self.silent: set[str] = set()  # CRNs and resources that are never answered
+        self.cancelled: set[str] = set()  # CRNs whose list raises CancelledError of its own
         self.down: QRBackendsError | None = None
         self.refused: set[str] = set()  # resources for which the account is no good any more
         self.polls: list[float] = []
@@ -131,6 +133,8 @@ class World:
         if instance in self.silent:
             await asyncio.Event().wait()
         await self.answers.wait()
+        if instance in self.cancelled:
+            raise asyncio.CancelledError
         if instance in self.failing:
             raise Forbidden(f"no {instance}", 403).about(instance=instance, region="r")
         shown = [one for (crn, _), one in self.backends.items() if crn == instance]
@@ -598,7 +602,8 @@ async def test_a_poll_that_somebody_cancelled_begins_anew() -> None:
     first = Consumer(world)
     await first.take()
     poll_task(world.watcher).cancel()
-    await settle()
+    with pytest.raises(TransportError, match="cancelled by other code"):
+        await first.take()
     second = Consumer(world)
     assert [change.kind for change in await second.take()] == ["present"]
     world.put("a", queue=1)
@@ -606,6 +611,25 @@ async def test_a_poll_that_somebody_cancelled_begins_anew() -> None:
     assert [change.kind for change in await second.take()] == ["queue"]
     for consumer in (first, second):
         await consumer.close()
+
+
+async def test_a_list_that_somebody_cancelled_is_a_failure_of_its_instance() -> None:
+    world = World()
+    world.put("a")
+    world.put("b", CRNS[1])
+    consumer = Consumer(world)
+    await consumer.take()
+    world.cancelled = {CRNS[1]}
+    world.put("a", queue=1)
+    await world.advance(30.0)
+    assert [(change.kind, change.instance) for change in await consumer.take()] == [
+        ("failed", CRNS[1]),
+        ("queue", CRNS[0]),
+    ]
+    world.cancelled = set()
+    await world.advance(30.0)
+    assert [change.kind for change in await consumer.take()] == ["recovered"]
+    await consumer.close()
 
 
 @pytest.mark.parametrize("timeout", ["x", -1, float("nan"), True])
