@@ -1,5 +1,6 @@
 """The parts of one client: how they are built, which of them the client owns, and how they are closed."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TypedDict
 
@@ -11,7 +12,9 @@ from .cache.memory import Memory
 from .cache.policy import CachePolicy
 from .cache.stores.base import Store
 from .cache.stores.sealed import Shared
+from .errors import QRBackendsError
 from .fleet.directory import Directory
+from .protocol.requests import Request
 from .service.discovery import Discovery
 from .service.origin import Origin
 from .service.sender import Sender
@@ -66,6 +69,7 @@ class Parts:
         store: Store | None,
     ) -> None:
         self.pool = pool
+        self._shares = memory is not None or store is not None  # so others may have put answers there
         self.calls = Calls(pool.limits.total, pool)
         scopes = Scopes(account, api_version)
         sender = Sender(account, pool, retry)
@@ -79,6 +83,19 @@ class Parts:
         self.discovery = Discovery(account, sender, self.tokens, self.calls, scopes.credential)
         self.directory = Directory(account, scopes, self.cache.fetch, self.discovery)
         self._own_pool = own_pool
+
+    async def invalidate(self, matches: Callable[[Request], bool]) -> int:
+        """Remove the answers to matching requests from memory and store; return how many memory had.
+
+        Raises:
+            QRBackendsError: the instances, and so the names of their answers, were never known.
+        """
+        try:
+            await self.directory.instances()
+        except QRBackendsError:  # without a look-up, answers of the known instances are removed
+            if self._shares and not self.directory.scopes:
+                raise
+        return await self.cache.invalidate(matches)
 
     async def aclose(self) -> None:
         """End all calls, and close each part that the client owns, even if this task is cancelled."""

@@ -215,15 +215,14 @@ class Client:
         """Remove cached answers of this account from memory and the store; return how many memory had.
 
         `backend` is a name, `resource` is such as `properties`; an argument that is None matches anything.
-        Matching answers that are being fetched now are not kept.
+        Matching answers that are being fetched now are not kept. It works without a look-up of instances.
         """
 
         def matches(request: Request) -> bool:
             named = backend in (None, request.backend_id) and calibration_id in (None, request.calibration_id)
             return named and resource in (None, request.resource)
 
-        await self._directory.instances()
-        return await self._cache.invalidate(matches)
+        return await self._parts.invalidate(matches)
 
     async def instances(self, *, timeout: Seconds = None) -> tuple[ServiceInstance, ...]:
         """Return the account's instances with their names, plans and tags, in order of preference.
@@ -235,6 +234,10 @@ class Client:
         """
         deadline = None if timeout is None else self._calls.deadline(timeout)
         return await self._parts.discovery.instances(deadline)
+
+    async def addresses(self) -> dict[str, str]:
+        """Return the base address of each instance's API, by its CRN; named instances are not looked up."""
+        return {one.crn: one.base_url for one in await self._directory.instances()}
 
     async def least_busy(
         self,
@@ -389,8 +392,8 @@ class Client:
         """Return the answer to any request with its age and source."""
         self._calls.check()
         deadline = None if timeout is None else self._calls.deadline(timeout)
-        if request.backend_id is None:
-            return await self._directory.list(request, instance, deadline, **how)
+        if request.backend_id is None:  # the look-up of instances counts against the call's deadline
+            return await self._directory.list(request, instance, deadline or self._calls.deadline(), **how)
         scope = self._directory.route(request, instance)
         if scope is None:  # the search counts against the call's deadline
             deadline = deadline or self._calls.deadline()

@@ -2,23 +2,24 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from errno import ENAMETOOLONG
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from ..client import Client
-from ..errors import (
-    NotFound,
-    QRBackendsError,
-)
+from ..errors import InvalidRequest, NotFound, QRBackendsError
 from ..fleet.history import Gap, ends_history
+from ..protocol.requests import Request
 from ..tasks.fanout import answers
 from .archive_files import ArchiveFiles, Series
 from .intervals import Interval, missing
 
 _SETTLED = timedelta(hours=1)  # the service may add calibrations this long before a backend's newest one
+_EARLIEST = datetime.min.replace(tzinfo=UTC) + _SETTLED
 _AT_ONCE = 4  # backends
+_SHOWN = 100  # characters of a name that an error shows
 
 
 class SyncProgress(NamedTuple):
@@ -60,7 +61,7 @@ async def sync(
     """Add the calibrations of an interval that are missing, as `Archive.sync` describes."""
     listed = {backend.name: backend for backend in reversed(await client.backends())}
     names = list(listed) if backends is None else list(dict.fromkeys(backends))
-    origins = {one.instance.crn: one.instance.base_url for one in await client.instances()}
+    origins = await client.addresses()
     done: dict[str, _BackendSync] = {}
 
     async def one(name: str) -> None:
@@ -70,10 +71,13 @@ async def sync(
         await done[name].run(interval)
 
     await answers(names, one, _AT_ONCE)
+    errors = {name: error for name in names if (error := done[name].error) is not None}
+    if names and all(name in errors and ends_history(errors[name]) for name in names):
+        raise errors[names[0]]
     return Synced(
         {name: done[name].added for name in names},
         {name: tuple(done[name].gaps) for name in names if done[name].gaps},
-        {name: error for name in names if (error := done[name].error) is not None},
+        errors,
     )
 
 
@@ -93,18 +97,30 @@ class _BackendSync:
 
     async def run(self, interval: Interval) -> None:
         """Add what is missing in an interval; raise errors only if they concern the whole account."""
-        covered = await asyncio.to_thread(self._files.covered, self._series)
+        try:
+            # A name that no request can carry must not become one of a directory.
+            Request("properties", self._series.backend, self._series.calibration_id)
+            covered = await asyncio.to_thread(self._files.covered, self._series)
+        except (InvalidRequest, OSError) as error:
+            self._failed(error)
+            return
         for part in missing(interval, covered):
             try:
                 await self._read(part)
             except NotFound:
                 if self._series.origin:  # it is listed, but was never calibrated, or has no such variant
                     return
-                self.error = NotFound("no instance lists it", 404).about(backend=self._series.backend)
-            except QRBackendsError as error:
-                if ends_history(error):
-                    raise
-                self.error = error
+                self._failed(NotFound("no instance lists it", 404))
+            except (QRBackendsError, OSError) as error:
+                self._failed(error)
+
+    def _failed(self, error: QRBackendsError | OSError) -> None:
+        """Note an error of this backend; raise it if it would be the same for any other."""
+        if isinstance(error, OSError) and error.errno == ENAMETOOLONG:
+            error = InvalidRequest("its name is too long for that of a directory")
+        if not isinstance(error, QRBackendsError) or error.final:
+            raise error
+        self.error = error.about(backend=self._series.backend[:_SHOWN])
 
     async def _read(self, interval: Interval) -> None:
         backend, origin, calibration_id = self._series
@@ -116,7 +132,7 @@ class _BackendSync:
                 self.gaps.append(window.gap)
             settled = window.until
             if history.newest is not None:
-                settled = min(settled, history.newest - _SETTLED)
+                settled = min(settled, max(history.newest, _EARLIEST) - _SETTLED)
             begin = window.since if window.gap is None else window.gap.until
             if begin < settled:
                 await asyncio.to_thread(self._files.cover, self._series, (begin, settled))

@@ -208,9 +208,16 @@ class Cache:
                 counts.misses += begins
                 counts.coalesced += not begins
             found = await self._flights.join(flight, partial(self._loader.load, question, epoch), until)
+            if question.kept and not begins:
+                self._keep(epoch, found.entry)
             now = self._memory.clock()
             if begins or is_enough(found, now, self._policy, oldest=question.oldest):
                 return found
+
+    def _keep(self, epoch: Epoch, entry: Entry) -> None:
+        """Keep an answer whose fetch was begun by a caller who does not keep it."""
+        if entry.fresh_until > entry.stored_at and self._memory.get(epoch.key) is None:
+            self._memory.put(epoch, entry)
 
     def _flight(self, epoch: Epoch, refresh: bool = False) -> tuple[Epoch, bool]:
         """Return the key of the flight to join or begin; callers without `refresh` join a refresh, too."""

@@ -215,6 +215,41 @@ async def test_a_refusal_ends_it(archive: Archive) -> None:
             await archive.sync(client, since=NOW - DAY, until=NOW)
 
 
+async def test_a_backend_that_is_refused_ends_it_for_no_other(archive: Archive) -> None:
+    async with emulator_of("a", "b", "c") as emulator, client_of(emulator) as client:
+        emulator.fault(Status(403), resource="properties", backend="b", times=None)
+        synced = await archive.sync(client, since=NOW - 3 * HOUR, until=NOW)
+        assert synced.added == {"a": 3, "b": 0, "c": 3}
+        assert {name: type(error) for name, error in synced.errors.items()} == {"b": Forbidden}
+        emulator.fault(Status(403), resource="properties", times=None)
+        with pytest.raises(Forbidden):  # all are refused
+            await archive.sync(client, since=NOW - DAY, until=NOW)
+
+
+async def test_odd_names_are_errors_of_their_own_and_leave_the_archive_s_directory_alone(
+    tmp_path: Path,
+) -> None:
+    outside = tmp_path / "archive" / "20260101T000000Z_20270101T000000Z"  # an interval's marker, by its name
+    outside.parent.mkdir()
+    outside.touch()
+    odd = ("", ".", "..", "../..", "a/b", "nul\x00", "x" * 100_000, "\U0001f600" * 500)
+    async with emulator_of("a") as emulator, client_of(emulator) as client:
+        archive = Archive(tmp_path / "archive")
+        synced = await archive.sync(client, [*odd, "a"], since=NOW - 3 * HOUR, until=NOW)
+        assert synced.added["a"] == 3
+        assert set(synced.errors) == set(odd)
+        assert max(len(str(error)) for error in synced.errors.values()) < 700
+    assert await asyncio.to_thread(lambda: [path.name for path in tmp_path.iterdir()]) == ["archive"]
+
+
+async def test_an_account_that_names_its_instances_needs_no_search(archive: Archive) -> None:
+    async with emulator_of("a") as emulator, client_of(emulator) as client:
+        await archive.sync(client, since=NOW - 3 * HOUR, until=NOW)
+        assert (emulator.count("search"), emulator.count("catalog")) == (0, 0)
+        found = emulator.account().instances
+        assert await client.addresses() == {one.crn: one.base_url for one in found}
+
+
 async def test_variants_and_origins_are_kept_apart(archive: Archive) -> None:
     async with emulator_of("a") as emulator, client_of(emulator) as client:
         await archive.sync(client, since=NOW - 3 * HOUR, until=NOW)

@@ -268,6 +268,37 @@ async def test_callers_who_refresh_at_once_share_one_request(emulator: Emulator,
     assert emulator.count("properties") == 1
 
 
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_a_history_asks_is_kept_for_whoever_joins_and_keeps_it(
+    emulator: Emulator, client: Client, world: Clock, kept: bool
+) -> None:
+    since = datetime.fromtimestamp(world.now, UTC) - timedelta(hours=1)
+    held = emulator.fault(Hold(), resource="properties")
+    reading = asyncio.create_task(anext(aiter(client.history("alpha", since))))  # the newest is asked first
+    await held.reached()
+    if kept:
+        joining = asyncio.create_task(client.properties("alpha"))
+        await until(lambda: client.stats().properties.coalesced == 1)
+    held.release()
+    await reading
+    asked = emulator.count("properties")
+    if kept:
+        assert (await client.fetch(properties("alpha"))).source == "memory"
+        assert (await client.properties("alpha")) is (await joining)
+    else:
+        assert client.stats().entries == 0
+    assert emulator.count("properties") == asked
+
+
+async def test_what_is_never_kept_is_not_kept_for_whoever_joins(emulator: Emulator, client: Client) -> None:
+    held = emulator.fault(Hold(), resource="status")
+    calls = [asyncio.create_task(client.status("alpha")) for _ in range(2)]
+    await until(lambda: client.stats().status.coalesced == 1)
+    held.release()
+    await asyncio.gather(*calls)
+    assert client.stats().entries == 0
+
+
 # --- rights that end
 
 

@@ -17,6 +17,7 @@ from qrbackends import (
     Instance,
     InstanceSearch,
     Limits,
+    Memory,
     QRBackendsError,
     RateLimited,
     RetryPolicy,
@@ -326,6 +327,39 @@ async def test_a_firewall_in_front_of_search_hides_nothing_that_was_known(
             await until(lambda: not searching(client))
         assert len(await client.instances()) == 10
     assert "Global Search answered with HTTP 403: Blocked" in caplog.text
+
+
+async def test_what_is_cached_can_be_removed_when_nothing_can_be_looked_up(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = emulator.backends()[0]
+    async with client_of(emulator) as client, client_of(emulator) as unknowing:
+        await client.properties(name)
+        await client.instances()
+        emulator.fault(Status(403), resource="search", times=None)
+        monkeypatch.setattr(parts(client).discovery, "_known", ())  # as after a look-up that was refused
+        assert await client.invalidate(backend=name) == 1
+        assert await unknowing.invalidate(backend=name) == 0, "it has nothing"
+    async with client_of(emulator, memory=Memory()) as sharing:
+        with pytest.raises(Forbidden):
+            await sharing.invalidate(backend=name)
+
+
+async def test_instances_and_lists_have_one_deadline(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client_of(emulator) as client:
+        calls, made = parts(client).calls, list[float]()
+        deadline = calls.deadline
+
+        def noted(timeout: float | None = None) -> float:
+            made.append(deadline(timeout))
+            return made[-1]
+
+        monkeypatch.setattr(calls, "deadline", noted)
+        assert len((await client.backends()).errors) == 0
+        assert (emulator.count("search"), emulator.count("backends")) == (1, 10)
+    assert len(made) == 1
 
 
 async def test_a_closed_client_tells_nothing(emulator: Emulator) -> None:
