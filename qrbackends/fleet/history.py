@@ -29,12 +29,13 @@ _WANTED = 12  # calibrations per window; all calibrations of a window are in mem
 _FIRST = timedelta(hours=12)  # the length of the first windows, before the rate of calibrations is known
 _SHORTEST, _LONGEST = timedelta(hours=1), timedelta(days=60)
 _SHORTEST_STEP = timedelta(minutes=1)
+_BURST = 100  # calibrations of a window that may be closer together than `_SHORTEST_STEP` on average
 _TRIES = 3  # calls per calibration, each with the client's own retries, before a gap is reported
 _RESOLUTION = timedelta(seconds=1)  # the resolution of the dates of calibrations
 
 
 class Gap(Struct, frozen=True):
-    """A period whose calibrations are unknown, because the service failed.
+    """A period whose calibrations are unknown, because the service failed, or gave far too many of them.
 
     `bool(gap)` is False, and `bool` of a calibration is True.
 
@@ -73,9 +74,10 @@ class History:
 
     The period is cut into windows. In each window the calibrations are fetched from the newest to the oldest:
     the newest before the window's end, the newest before that one, and so on. This takes one request for each
-    calibration, and one more for each window. Several windows are fetched concurrently; the next one begins
-    when one was yielded, so that memory does not grow with the period. A second iteration fetches again
-    everything that the shared tier does not have.
+    calibration, and one more for each window. A window with more than a hundred calibrations that are less
+    than a minute apart, on average, ends with a gap, so that no service can make it endless. Several windows
+    are fetched concurrently; the next one begins when one was yielded, so that memory does not grow with the
+    period. A second iteration fetches again everything that the shared tier does not have.
 
     Args:
         fetch: answers requests, as `Client.fetch` does.
@@ -106,6 +108,7 @@ class History:
             raise InvalidRequest("every has to be a timedelta of a minute or more")
         self._newest = Request("properties", backend_id, calibration_id)
         self._since, self._until = checked_range(since, until)
+        every = every and min(every, self._until - self._since)
         self._fetch = fetch
         self._every = every
         self._instance = instance
@@ -130,14 +133,15 @@ class History:
         """
         found = await self._fetch(self._newest, instance=self._instance, refresh=True)
         self.newest = newest = found.value.last_update_date
-        until = max(self._since, min(self._until, newest + _RESOLUTION))
+        # Dates may be at the very end of what a datetime can be.
+        until = max(self._since, newest + min(_RESOLUTION, self._until - newest))
         under_way: deque[asyncio.Task[Window]] = deque()
         length = _FIRST if self._every is None else _WANTED * self._every
         begun = self._since
         try:
             while under_way or begun < until:
                 while begun < until and len(under_way) < _WINDOWS:
-                    end = min(begun + length, until)
+                    end = begun + min(length, until - begun)
                     under_way.append(asyncio.ensure_future(self._window(begun, end)))
                     begun = end
                 window = await under_way[0]
@@ -152,7 +156,15 @@ class History:
         """Return the calibrations from `since`, inclusive, to `until`, exclusive; fetch the newest first."""
         found: deque[BackendProperties] = deque()
         asked = until
+        requests = 0
         while asked > since:
+            if requests > _BURST + (until - asked) / _SHORTEST_STEP:
+                stuck = DecodeError(
+                    f"the service gave {len(found)} calibrations within {until - asked}: each is only just "
+                    "before the instant asked for"
+                )
+                return Window(since, until, tuple(found), Gap(since, asked, stuck))
+            requests += 1
             try:
                 one = await self._before(asked)
             except NotFound:  # there is no calibration before `asked`
@@ -164,7 +176,7 @@ class History:
             at = one.last_update_date
             if at == asked and (at == until or (found and at == found[0].last_update_date)):
                 self._inclusive = True  # the answer is not before `asked`; ask for an earlier instant
-                asked -= _RESOLUTION
+                asked -= min(_RESOLUTION, asked - since)
                 continue
             if at < since:
                 break
@@ -176,7 +188,7 @@ class History:
         """Return the instant to ask for next, after a calibration of the instant `at`."""
         if self._every is not None:
             at = self._since + (at - self._since) // self._every * self._every
-        return at - _RESOLUTION if self._inclusive else at
+        return at - min(_RESOLUTION, at - self._since) if self._inclusive else at
 
     async def _before(self, asked: datetime) -> BackendProperties:
         request = Request("properties", self._newest.backend_id, self._newest.calibration_id, asked)
@@ -204,6 +216,8 @@ def ends_history(error: QRBackendsError) -> bool:
 def _fitting(window: Window, length: timedelta) -> timedelta:
     """Return the length for new windows: by the density of `window`, they hold `_WANTED` calibrations."""
     count = len(window.calibrations)
+    if window.gap is not None and count >= _BURST / 2:  # more windows would only bring more such gaps
+        count = 0
     fitting = (window.until - window.since) * _WANTED / count if count else 2 * length
     return min(max(fitting, length / 4, _SHORTEST), 4 * length, _LONGEST)
 

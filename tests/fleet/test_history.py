@@ -17,6 +17,7 @@ from qrbackends import (
     BackendProperties,
     CachePolicy,
     Client,
+    DecodeError,
     Fetched,
     FileStore,
     Forbidden,
@@ -189,6 +190,69 @@ async def test_a_service_that_ignores_the_instant_is_no_trap() -> None:
     assert found
     assert all(isinstance(one, Gap) for one in found)
     assert len(service.asked) < 200
+
+
+class Creeping(Service):
+    """Answers any instant with one that is only just before it, or with that instant itself."""
+
+    def __init__(self, newest: datetime, step: timedelta) -> None:
+        super().__init__([newest])
+        self.newest = newest
+        self.step = step
+
+    async def __call__(self, request: Request, **how: Any) -> Fetched[BackendProperties]:
+        before = request.updated_before
+        if before is None:
+            return Fetched(calibration(self.newest), 0.0, "origin")
+        self.asked.append(before)
+        return Fetched(calibration(min(self.newest, before - self.step)), 0.0, "origin")
+
+
+STEPS = [timedelta(0), timedelta(microseconds=1), timedelta(seconds=1), timedelta(seconds=20)]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("every", [None, HOUR])
+async def test_a_service_that_creeps_back_ends_in_gaps_that_say_so(
+    step: timedelta, every: timedelta | None
+) -> None:
+    until = BEGIN + timedelta(days=365)
+    service = Creeping(until, step)
+    windows = [one async for one in history(service, BEGIN, until, every).windows()]
+    assert (windows[0].since, windows[-1].until) == (BEGIN, until)
+    for window in windows:
+        dates = [one.last_update_date for one in window.calibrations]
+        assert dates == sorted(dates)
+        if every is None:
+            assert window.gap is not None
+            assert isinstance(window.gap.error, DecodeError)
+            assert "only just before the instant asked for" in str(window.gap.error)
+            assert window.gap.until <= dates[0]
+            assert len(dates) < 160
+    if every is None:
+        assert len(service.asked) < 5000, "in proportion to what comes of it"
+    else:
+        assert not any(window.gap for window in windows)
+        assert len(service.asked) <= 2 * 365 * 24
+
+
+async def test_many_calibrations_in_a_short_time_are_all_told() -> None:
+    dates = [BEGIN + number * timedelta(minutes=1) for number in range(24 * 60)]
+    bursts = [BEGIN + timedelta(days=1, seconds=number) for number in range(90)]
+    service = Service([*dates, *bursts])
+    assert await dates_of(history(service, BEGIN, BEGIN + timedelta(days=2))) == [*dates, *bursts]
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+async def test_dates_at_the_end_of_time_are_dates(inclusive: bool) -> None:
+    first, last = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+    service = Service([first, BEGIN, last], inclusive=inclusive)
+    assert await dates_of(history(service, last - HOUR, last, timedelta.max)) == []  # `until` is exclusive
+    assert await dates_of(history(service, BEGIN, last, timedelta.max)) == [BEGIN]
+    near = Service([BEGIN, last], inclusive=inclusive)
+    assert await dates_of(history(near, BEGIN, BEGIN + HOUR)) == [BEGIN]
+    early = Service([first, BEGIN], inclusive=inclusive)
+    assert await dates_of(history(early, first, first + HOUR)) == [first]
 
 
 async def test_who_stops_early_stops_the_asking() -> None:
