@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from email.utils import formatdate
 from typing import Protocol
 
 import msgspec
@@ -44,6 +45,7 @@ class Handler:
         faults: the emulator's faults.
         log: the emulator's log.
         errors: makes error bodies.
+        clock: the time in Unix seconds, for the answers' dates.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Handler:
         faults: Faults,
         log: RequestLog,
         errors: Errors,
+        clock: Callable[[], float],
     ) -> None:
         self._service = service
         self._is_own = is_own
         self._faults = faults
         self._log = log
         self._errors = errors
+        self._clock = clock
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -94,20 +98,26 @@ class Handler:
         elif isinstance(action, kinds.Delay):
             await asyncio.sleep(action.seconds)
         elif (scripted := await self._scripted(action, call)) is not None:
-            return _response(*scripted)
+            return _response(self._dated(scripted[0]), scripted[1])
         match action:
             case kinds.Reset():
                 _reset(request)
                 return None
             case kinds.Endless():
                 return await _send_endlessly(request)
-        answer = await self._answer(request, call)
+        answer = self._dated(await self._answer(request, call))
         match action:
             case kinds.Truncate(gzip, keep):
                 return await _send_cut(request, answer, gzip, keep)
             case kinds.Drip(interval, size, head):
                 return await _send_slowly(request, answer, interval, size, head)
         return _response(answer, call.takes_gzip)
+
+    def _dated(self, answer: Answer) -> Answer:
+        """Return an answer with the date of the emulator's clock, unless it has one."""
+        if any(name.lower() == "date" for name in answer.headers):
+            return answer
+        return replace(answer, headers={"Date": formatdate(self._clock(), usegmt=True), **answer.headers})
 
     async def _scripted(self, action: Action | None, call: Call) -> tuple[Answer, bool] | None:
         """Return the answer of a fault that gives one, and whether it may be compressed; otherwise None."""

@@ -48,7 +48,7 @@ class Emulator:
             allocation of backends.
         keys: the number of API keys; each may use all instances.
         token_lifetime: seconds from the issue of a token to its expiry.
-        clock: the time in Unix seconds, for tokens and the hourly synthetic calibrations.
+        clock: the time in Unix seconds, for tokens, the hourly synthetic calibrations and the answers' dates.
 
     Raises:
         ValueError: `regions` is empty or names a region twice, or a number is not positive.
@@ -295,7 +295,7 @@ class Emulator:
                 raise outcome
 
     def _handler(self, service: Service, is_own: Callable[[str], bool]) -> Handler:
-        return Handler(service, is_own, self._faults, self._log, self._errors)
+        return Handler(service, is_own, self._faults, self._log, self._errors, self._clock)
 
     def _load_fleet(self) -> Fleet:
         match self._wanted:

@@ -12,7 +12,7 @@ import aiohttp
 import anyio
 import pytest
 
-from qrbackends.emulator import Emulator, Hold, SyntheticFleet, log
+from qrbackends.emulator import Emulator, Hold, Status, SyntheticFleet, log
 
 from ..internals import ports
 from .asking import Asker
@@ -193,6 +193,15 @@ async def test_every_instance_sees_the_backends_of_its_region() -> None:
             got = await ask.get("/backends", instance.region, Service_CRN=instance.crn)
             names = [device["name"] for device in got.json()["devices"]]
             assert names == list(emulator.backends(instance.region))
+
+
+async def test_answers_are_dated_by_the_emulator_s_clock() -> None:
+    async with Emulator(FLEET, clock=lambda: 1_790_000_000.5) as emulator, Asker(emulator) as ask:
+        assert (await ask.get("/backends")).headers["Date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
+        emulator.fault(Status(503), resource="backends")
+        assert (await ask.get("/backends")).headers["Date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
+        emulator.fault(Status(503, {"date": "never"}), resource="backends")
+        assert (await ask.get("/backends")).headers.getall("Date") == ["never"]
 
 
 async def test_an_unusable_instance_is_refused() -> None:
