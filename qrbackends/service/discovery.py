@@ -31,6 +31,7 @@ _QUERY: Final = "service_name:quantum-computing"
 _FIELDS: Final = ("crn", "service_plan_unique_id", "name", "doc", "tags")
 _PAGE = 100  # instances per page, as in the official client
 _MOST_PAGES = 1000  # more pages are taken for an error of the service
+_MOST_IDLE = 4  # pages in a row without a new instance; more are taken for an error, too
 _FRESH = 3600.0  # seconds for which an account's instances are used without a new look-up
 _PRICES: Final = ("free", "trial", "paygo", "paid", "subscription")  # by preference, as in IBM's client
 _PAUSE = 60.0  # seconds between two look-ups while they fail
@@ -165,7 +166,10 @@ class Discovery:
 
     async def _search(self, flight: _Flight) -> list[_Found]:
         found: list[_Found] = []
+        crns: set[str] = set()
+        cursors: set[str | None] = {None, ""}
         cursor: str | None = None
+        idle = 0  # pages in a row without a new instance
         for _ in range(_MOST_PAGES):
             asked: dict[str, Any] = {"query": _QUERY, "fields": _FIELDS}
             if cursor is not None:
@@ -173,12 +177,18 @@ class Discovery:
             url = f"{self._account.search_url}/v3/resources/search?limit={_PAGE}"
             page: _Page = await self._ask(flight, "search", url, _PAGES, json.dumps(asked))
             items = [_item(raw) for raw in page.items]
-            found += [item for item in items if item is not None]
             if items and not any(items):
                 raise DecodeError("Global Search's answer is not as it is documented")
-            if not page.search_cursor or page.search_cursor == cursor:
-                return found
+            found += [item for item in items if item is not None]
+            known = len(crns)
+            crns.update(item.crn for item in items if item is not None)
             cursor = page.search_cursor
+            if cursor in cursors:  # the last page has none; one that was there before leads nowhere
+                return found
+            cursors.add(cursor)
+            idle = 0 if len(crns) > known else idle + 1
+            if idle > _MOST_IDLE:
+                raise DecodeError("Global Search gives page after page without a new instance")
         raise DecodeError(f"Global Search has more than {_MOST_PAGES} pages of instances")
 
     async def _plans(

@@ -259,6 +259,42 @@ async def test_pages_without_end_come_to_one(emulator: Emulator, monkeypatch: py
     assert emulator.count("search") == 3
 
 
+def page_of(crn: str | None, cursor: str | None) -> Garbage:
+    """Return a page of Global Search with one usable instance, or none."""
+    items = f'{{"crn": "{crn}", "doc": {{"extensions": {{"a": 1}}}}}}' if crn else ""
+    more = f', "search_cursor": "{cursor}"' if cursor is not None else ""
+    return Garbage(f'{{"items": [{items}]{more}}}'.encode())
+
+
+async def test_cursors_that_go_round_are_the_end(emulator: Emulator) -> None:
+    crns = [one.crn for one in emulator.instances if one.usable]
+    for number in range(20):
+        emulator.fault(page_of(crns[min(number, 2)], "abc"[number % 3]), resource="search")
+    async with client_of(emulator) as client:
+        assert {one.instance.crn for one in await client.instances()} == set(crns[:3])
+    assert emulator.count("search") == 4
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_pages_that_bring_nothing_new_are_not_read_for_ever(emulator: Emulator, same: bool) -> None:
+    crn = emulator.instances[0].crn
+    for number in range(20):
+        emulator.fault(page_of(crn if same or not number else None, f"cursor {number}"), resource="search")
+    async with client_of(emulator) as client:
+        with pytest.raises(DecodeError, match="without a new instance"):
+            await client.instances()
+    assert emulator.count("search") == 6
+
+
+async def test_an_empty_page_and_an_empty_cursor_lose_nothing(emulator: Emulator) -> None:
+    crns = [one.crn for one in emulator.instances if one.usable]
+    for crn, cursor in ((None, "a"), (crns[0], "b"), (None, "c"), (None, "d"), (crns[1], "")):
+        emulator.fault(page_of(crn, cursor), resource="search")
+    async with client_of(emulator) as client:
+        assert {one.instance.crn for one in await client.instances()} == set(crns[:2])
+    assert emulator.count("search") == 5
+
+
 async def test_they_are_renewed_in_the_background_and_old_ones_do_while_they_cannot_be(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
