@@ -24,7 +24,7 @@ QRBackendsError
 │   ├── BodyTooLarge                                  -         -        -
 │   ├── RedirectRefused                               -         -        -
 │   └── CircuitOpen                                   x         -        -    nothing was sent
-├── DecodeError               (also ValueError)      (x)       (x)       -    only if the body is not JSON
+├── DecodeError               (also ValueError)      (x)       (x)       -    if not JSON, or of IAM
 ├── ResponseError                                     -         -        -    an answer other than 200
 │   ├── BadRequest            400                     -         -        -
 │   ├── Unauthorized          401                     -         -        -

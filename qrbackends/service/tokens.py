@@ -88,7 +88,9 @@ class _Exchange:
             del answer  # a traceback holds this frame, and the body may hold a token
         else:
             return _issued(bearer, self._asked, self._asked + lifetime)
-        raise DecodeError("IAM's answer holds no token", malformed=damaged)
+        failure = DecodeError("IAM's answer holds no token", malformed=damaged)
+        failure.outage = True  # it is no refusal, and says nothing about the answers that are cached
+        raise failure
 
 
 class Tokens:

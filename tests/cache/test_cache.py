@@ -451,6 +451,20 @@ async def test_a_key_that_iam_refuses_takes_all_old_answers_of_the_account(
         assert (await client.fetch(properties("alpha"))).source == "origin"
 
 
+@pytest.mark.parametrize(
+    "fault", [Garbage(b"{}"), Garbage(b'{"access_token": "x", "expires_in": 0}'), Status(403, body="<html>")]
+)
+async def test_what_iam_answers_without_sense_takes_no_answer_of_the_service(
+    emulator: Emulator, client: Client, clock: Clock, fault: Any
+) -> None:
+    await client.properties("alpha")
+    clock.now += FRESH + GRACE + 1
+    emulator.expire_tokens()
+    emulator.fault(fault, resource="token", times=None)
+    assert (await client.fetch(properties("alpha"))).source == "stale"
+    assert client.stats().entries == 1
+
+
 # --- a service that fails
 
 
