@@ -1,11 +1,12 @@
 """JSON objects whose fields the contract does not define, as read-only mappings."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from ..errors import DecodeError
+from .size import check_values, has_long_number
 
 
 class JSONObject(Mapping[str, Any]):
@@ -14,10 +15,27 @@ class JSONObject(Mapping[str, Any]):
     Arrays are tuples and objects are `JSONObject`s, so that tasks can share it.
     """
 
-    __slots__ = ("_items",)
+    __slots__ = ("_found", "_raw")
 
     def __init__(self, items: Mapping[str, Any]) -> None:
-        self._items = {key: freeze(value) for key, value in items.items()}
+        self._found: dict[str, Any] | None = {key: freeze(value) for key, value in items.items()}
+        self._raw = msgspec.Raw()
+
+    @classmethod
+    def of(cls, raw: msgspec.Raw) -> Self:
+        """Return the object whose JSON is `raw`; it is decoded when somebody looks at it first.
+
+        Every look raises `DecodeError` if the object is damaged, nested too deeply or holds too many values.
+        """
+        unread = cls.__new__(cls)
+        unread._found, unread._raw = None, raw
+        return unread
+
+    @property
+    def _items(self) -> dict[str, Any]:
+        if self._found is None:
+            self._found, self._raw = _opened(self._raw), msgspec.Raw()
+        return self._found
 
     def __getitem__(self, key: str) -> Any:
         return self._items[key]
@@ -72,11 +90,37 @@ def read_only(raw: msgspec.Raw) -> JSONObject | None:
     """Return the object in `raw` as a read-only mapping, or None where it is absent or null.
 
     Raises:
-        DecodeError: the object is damaged or nested too deeply.
+        DecodeError: the object is damaged, nested too deeply, or holds too many values.
     """
-    try:
-        value = msgspec.json.decode(raw) if memoryview(raw) else None
-        return None if value is None else JSONObject(value)
-    except (ValueError, RecursionError):
-        problem = "an open object of this document is damaged or nested too deeply"
+    if bytes(memoryview(raw)[:1]) != b"{":
+        return None
+    found = JSONObject.of(raw)
+    len(found)  # decodes it
+    return found
+
+
+def _opened(raw: msgspec.Raw) -> dict[str, Any]:
+    """Return the object in `raw`, with its arrays as tuples and its objects as `JSONObject`s."""
+    body = bytes(raw)
+    check_values(body, "an open object of this document", marks=(b",", b"[", b"{"))
+    problem = "an open object of this document holds a number that is too long"
+    if not has_long_number(body):
+        try:
+            found = msgspec.json.decode(body, type=dict[str, Any])
+            for key, value in found.items():
+                found[key] = _sealed(value)
+            return found
+        except (ValueError, RecursionError):
+            problem = "an open object of this document is damaged or nested too deeply"
     raise DecodeError(problem)
+
+
+def _sealed(value: Any) -> Any:
+    """Return what `freeze` does for a value that nobody else holds; its objects are not copied."""
+    if type(value) is dict:
+        for key, inner in value.items():
+            value[key] = _sealed(inner)
+        sealed = JSONObject.__new__(JSONObject)
+        sealed._found = value
+        return sealed
+    return tuple(map(_sealed, value)) if type(value) is list else value

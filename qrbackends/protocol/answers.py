@@ -1,8 +1,10 @@
 """Answers decoded to structs; error answers become exceptions. No I/O."""
 
 import html
+import re
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
@@ -22,13 +24,16 @@ from ..errors import (
     WrongBackend,
 )
 from ..models import BackendDefaults
+from ..models.size import check_values, has_long_number
 from .headers import retry_after
 from .requests import ANSWER_TYPES, Request
 
+T = TypeVar("T")
+
 _MAX_TEXT = 200  # characters of a wrong body that an error shows
+_PART = 2**20  # bytes
 _MAX_MESSAGE = 1000  # characters of the service's message that an error keeps
 _HEAD = 16384  # bytes of a page that may hold its title
-_OWN_FIELDS = {"errors", "trace", "correlation_id"}  # any may be missing; nobody else's body has them
 
 
 def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> Any:
@@ -48,12 +53,15 @@ def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes
     if status != 200:
         _raise_for(request, status, headers, body)
     try:
-        # msgspec does not check the UTF-8 of unknown fields.
+        if request.resource != "defaults":  # of which nothing is decoded before somebody looks
+            check_values(body)
         if not body.isascii():
-            body.decode()
+            _check_utf8(body)  # msgspec does not check it in unknown fields
         return _DECODERS[request.resource](body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         problem = _malformed(body) or _mismatch(str(error), body)
+    except DecodeError as error:
+        problem = error.again()
     except RecursionError:
         problem = DecodeError("the body is nested too deeply", text=_show(body))
     # Raised outside `except`, so that the error's context does not hold the body.
@@ -77,11 +85,18 @@ def check_backend(request: Request, value: Any) -> None:
     raise WrongBackend(f"the answer is about another backend, {shown!r}").about(backend=asked)
 
 
+class _AnyObject(msgspec.Struct):
+    """A JSON object of which nothing is decoded."""
+
+
 def _defaults(body: bytes) -> BackendDefaults:
-    return BackendDefaults(_any_object.decode(body))
+    _any_object.decode(body)
+    if has_long_number(body):
+        raise msgspec.ValidationError("Number out of range")
+    return BackendDefaults.of(msgspec.Raw(body))
 
 
-_any_object = msgspec.json.Decoder(dict[str, Any])
+_any_object = msgspec.json.Decoder(_AnyObject)
 
 _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
     name: _defaults if type_ is BackendDefaults else msgspec.json.Decoder(type_).decode
@@ -110,20 +125,20 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
             f"the service answered with a redirect ({status}), which is not followed: credentials would "
             "go with it; check the instance's address"
         ).about(backend=request.backend_id)
-    sent = json_object(body)
-    listed = sent.get("errors")
-    first = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
-    message = _text(first, "message") or _text(sent, "title") or _text(sent, "message") or page_title(body)
-    own = not _OWN_FIELDS.isdisjoint(sent)
+    sent = read_leniently(body, _Sent)
+    first = _first(sent.errors)
+    message = _text(first.message) or _text(sent.title) or _text(sent.message) or page_title(body)
+    # Any of these may be missing, and nobody else's body has one.
+    own = any(map(bytes, (sent.errors, sent.trace, sent.correlation_id)))
     by = "" if own or status != 403 else " from a firewall or gateway in front of the service"
     message = f"HTTP {status}{by}: {message or 'the service gave no reason'}"
     error = error_for(status, message, headers, own=own)
-    error.title = _text(sent, "title")
-    error.code = _text(first, "code")
-    error.solution = _text(first, "solution")
-    error.more_info = _text(first, "more_info")
-    error.trace = _text(sent, "trace")
-    error.correlation_id = _text(sent, "correlation_id")
+    error.title = _text(sent.title)
+    error.code = _text(first.code)
+    error.solution = _text(first.solution)
+    error.more_info = _text(first.more_info)
+    error.trace = _text(sent.trace)
+    error.correlation_id = _text(sent.correlation_id)
     raise error.about(backend=request.backend_id)
 
 
@@ -144,12 +159,42 @@ def error_for(status: int, message: str, headers: Mapping[str, str], *, own: boo
     return error
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in an error's body, or an empty one: gateways send HTML or anything else."""
+class _Reason(msgspec.Struct):
+    """An entry of `errors` in an error's body; a field may be of any type, or missing."""
+
+    code: msgspec.Raw = msgspec.Raw()
+    message: msgspec.Raw = msgspec.Raw()
+    solution: msgspec.Raw = msgspec.Raw()
+    more_info: msgspec.Raw = msgspec.Raw()
+
+
+class _Sent(msgspec.Struct):
+    """An error's body; a field may be of any type, or missing."""
+
+    errors: msgspec.Raw = msgspec.Raw()
+    title: msgspec.Raw = msgspec.Raw()
+    message: msgspec.Raw = msgspec.Raw()  # a gateway's own, as none of the service's errors has it here
+    trace: msgspec.Raw = msgspec.Raw()
+    correlation_id: msgspec.Raw = msgspec.Raw()
+
+
+def read_leniently(body: bytes, type_: type[T]) -> T:
+    """Return the object in an error's body, as far as it was received.
+
+    The object is empty where there is none: gateways send HTML or anything else.
+
+    Args:
+        body: the body, which may have been cut at the limit of an error's body.
+        type_: the type of the object, `dict` or a struct whose fields have defaults.
+    """
     try:
-        return _any_object.decode(body)
+        return msgspec.json.decode(body, type=type_)
     except (ValueError, RecursionError):
-        return {}
+        pass
+    try:
+        return msgspec.json.decode(_completed(body), type=type_)
+    except (ValueError, RecursionError):
+        return type_()
 
 
 def page_title(body: bytes) -> str | None:
@@ -165,14 +210,42 @@ def page_title(body: bytes) -> str | None:
     return " ".join(printable(text).split())[:_MAX_TEXT] or None
 
 
-def _text(sent: dict[str, Any], name: str) -> str | None:
+def _completed(body: bytes) -> bytes:
+    """Return the values that a cut body has whole, as well-formed JSON."""
+    closing = bytearray()
+    end = depth = 0
+    for found in _TOKENS.finditer(body):
+        token = found[0]
+        if token in (b"{", b"["):
+            closing += _CLOSING[token]
+        elif token == b",":
+            end, depth = found.start(), len(closing)
+        elif token in (b"}", b"]") and closing:
+            closing.pop()
+            end, depth = found.end(), len(closing)
+    return body[:end] + closing[:depth][::-1]
+
+
+# An unfinished string is one token, too.
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
+_CLOSING: Final = {b"{": b"}", b"[": b"]"}
+
+
+def _first(errors: msgspec.Raw) -> _Reason:
+    """Return the first entry of `errors`, or an empty one."""
+    try:
+        listed = msgspec.json.decode(errors, type=list[msgspec.Raw])
+        return msgspec.json.decode(listed[0], type=_Reason)
+    except (ValueError, LookupError, RecursionError):
+        return _Reason()
+
+
+def _text(sent: msgspec.Raw) -> str | None:
     """Return a field of an error's body as text; None if it is missing, or neither text nor a number."""
-    value = sent.get(name)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
+    try:
+        return printable(str(msgspec.json.decode(sent, type=str | int | float)))
+    except (ValueError, RecursionError):
         return None
-    return printable(value)
 
 
 def printable(text: str) -> str:
@@ -194,10 +267,18 @@ def is_json(body: bytes) -> bool:
     return True
 
 
+def _check_utf8(body: bytes) -> None:
+    """Raise `UnicodeDecodeError` for a body that is not UTF-8; as text it would take 4 times its length."""
+    decoder = getincrementaldecoder("utf-8")()
+    for start in range(0, len(body), _PART):
+        decoder.decode(body[start : start + _PART])
+    decoder.decode(b"", final=True)
+
+
 def _malformed(body: bytes) -> DecodeError | None:
     """Return the error for a body that is not well-formed JSON, or None if the body is well-formed."""
     try:
-        body.decode()
+        _check_utf8(body)
         msgspec.json.decode(body, type=msgspec.Raw)
     except msgspec.DecodeError as error:
         problem = str(error)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..accounts.secret import Secret
 from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsError, ReadTimeout, Timeout
-from ..protocol.answers import error_for, is_json, json_object, page_title, printable
+from ..protocol.answers import error_for, is_json, page_title, printable, read_leniently
 from ..protocol.headers import USER_AGENT, Headers
 from ..tasks.deadlines import Calls
 from ..tasks.fanout import answers
@@ -255,7 +255,7 @@ def _read(what: str, decoder: Any, answer: Response) -> Any:
     if answer.status != 200:
         title = page_title(answer.body)
         message = f"{name} answered with HTTP {answer.status}{f': {title}' if title else ''}"
-        raise error_for(answer.status, message, answer.headers, own=bool(json_object(answer.body)))
+        raise error_for(answer.status, message, answer.headers, own=bool(read_leniently(answer.body, dict)))
     try:
         return decoder.decode(answer.body)
     except (ValueError, RecursionError):

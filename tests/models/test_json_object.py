@@ -3,14 +3,18 @@
 import copy
 import json
 import pickle
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qrbackends.errors import DecodeError
 from qrbackends.models import BackendDefaults, JSONObject
+from qrbackends.models.json_object import read_only
 from qrbackends.protocol.answers import parse
 from qrbackends.protocol.requests import Request
 
@@ -137,3 +141,56 @@ def test_it_has_its_own_copy(kind: type[JSONObject]) -> None:
 def test_its_repr_shows_kind_and_content() -> None:
     assert repr(JSONObject({"a": [1]})) == "JSONObject({'a': (1,)})"
     assert repr(BackendDefaults({"a": {}})) == "BackendDefaults({'a': JSONObject({})})"
+
+
+def test_defaults_are_decoded_when_somebody_looks() -> None:
+    body = b'{"x":[' + b"{}," * 50_000 + b"{}]}"
+    tracemalloc.start()
+    try:
+        ours = parse(Request("defaults", "ibm_x"), 200, {}, body)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(body)
+    finally:
+        tracemalloc.stop()
+    assert len(ours["x"]) == 50_001
+    assert ours["x"] is ours["x"]
+
+
+@pytest.mark.parametrize("item", [b"{}", b"[]", b'{"a":0}', b"[[[[0]]]]"])
+def test_an_object_with_too_many_values_is_not_decoded(item: bytes) -> None:
+    body = b'{"x":[' + (item + b",") * (3 * 2**20 // len(item)) + b"0]}"
+    ours = parse(Request("defaults", "ibm_x"), 200, {}, body)
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            with pytest.raises(DecodeError, match="an open object of this document holds more than"):
+                _ = ours["x"]
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("inner", [b"1e999", b'"\\ud800x', b"1" * 5000, b"[" * 100_000 + b"]" * 100_000])
+def test_what_cannot_be_decoded_is_an_error_at_the_latest_when_somebody_looks(inner: bytes) -> None:
+    with pytest.raises(DecodeError) as caught:
+        len(parse(Request("defaults", "ibm_x"), 200, {}, b'{"x":' + inner + b"}"))
+    assert caught.value.__context__ is None
+    channels = msgspec.Raw(b'{"x":' + inner + b"}")
+    with pytest.raises(DecodeError):
+        read_only(channels)
+
+
+@pytest.mark.parametrize("raw", [b"", b"null"])
+def test_an_absent_object_is_none(raw: bytes) -> None:
+    assert read_only(msgspec.Raw(raw)) is None
+
+
+def test_an_unread_object_can_be_copied() -> None:
+    def pickled(value: Any) -> Any:
+        return pickle.loads(pickle.dumps(value))  # noqa: S301
+
+    for copied in (copy.copy, copy.deepcopy, pickled):
+        unread = parse(Request("defaults", "ibm_x"), 200, {}, json.dumps(DOCUMENT).encode())
+        twin = copied(unread)
+        assert type(twin) is BackendDefaults
+        assert twin.to_dict() == DOCUMENT
+        assert twin == unread
