@@ -4,7 +4,7 @@ import html
 import re
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -26,14 +26,14 @@ from ..errors import (
 from ..models import BackendDefaults
 from ..models.size import check_values, has_long_number
 from .headers import retry_after
+from .lengths import ERROR_BYTES
 from .requests import ANSWER_TYPES, Request
-
-T = TypeVar("T")
 
 _MAX_TEXT = 200  # characters of a wrong body that an error shows
 _PART = 2**20  # bytes
 _MAX_MESSAGE = 1000  # characters of the service's message that an error keeps
 _HEAD = 16384  # bytes of a page that may hold its title
+_OWN_FIELDS = {"errors", "trace", "correlation_id"}  # any may be missing; nobody else's body has them
 
 
 def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> Any:
@@ -85,18 +85,19 @@ def check_backend(request: Request, value: Any) -> None:
     raise WrongBackend(f"the answer is about another backend, {shown!r}").about(backend=asked)
 
 
-class _AnyObject(msgspec.Struct):
-    """A JSON object of which nothing is decoded."""
-
-
 def _defaults(body: bytes) -> BackendDefaults:
-    _any_object.decode(body)
+    _undecoded.decode(body)
     if has_long_number(body):
         raise msgspec.ValidationError("Number out of range")
     return BackendDefaults.of(msgspec.Raw(body))
 
 
-_any_object = msgspec.json.Decoder(_AnyObject)
+class _Undecoded(msgspec.Struct):
+    """A JSON object whose fields are not decoded."""
+
+
+_any_object = msgspec.json.Decoder(dict[str, Any])
+_undecoded = msgspec.json.Decoder(_Undecoded)
 
 _DECODERS: Final[dict[str, Callable[[bytes], Any]]] = {
     name: _defaults if type_ is BackendDefaults else msgspec.json.Decoder(type_).decode
@@ -125,20 +126,20 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
             f"the service answered with a redirect ({status}), which is not followed: credentials would "
             "go with it; check the instance's address"
         ).about(backend=request.backend_id)
-    sent = read_leniently(body, _Sent)
-    first = _first(sent.errors)
-    message = _text(first.message) or _text(sent.title) or _text(sent.message) or page_title(body)
-    # Any of these may be missing, and nobody else's body has one.
-    own = any(map(bytes, (sent.errors, sent.trace, sent.correlation_id)))
+    sent = json_object(body)
+    listed = sent.get("errors")
+    first = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
+    message = _text(first, "message") or _text(sent, "title") or _text(sent, "message") or page_title(body)
+    own = not _OWN_FIELDS.isdisjoint(sent)
     by = "" if own or status != 403 else " from a firewall or gateway in front of the service"
     message = f"HTTP {status}{by}: {message or 'the service gave no reason'}"
     error = error_for(status, message, headers, own=own)
-    error.title = _text(sent.title)
-    error.code = _text(first.code)
-    error.solution = _text(first.solution)
-    error.more_info = _text(first.more_info)
-    error.trace = _text(sent.trace)
-    error.correlation_id = _text(sent.correlation_id)
+    error.title = _text(sent, "title")
+    error.code = _text(first, "code")
+    error.solution = _text(first, "solution")
+    error.more_info = _text(first, "more_info")
+    error.trace = _text(sent, "trace")
+    error.correlation_id = _text(sent, "correlation_id")
     raise error.about(backend=request.backend_id)
 
 
@@ -159,42 +160,17 @@ def error_for(status: int, message: str, headers: Mapping[str, str], *, own: boo
     return error
 
 
-class _Reason(msgspec.Struct):
-    """An entry of `errors` in an error's body; a field may be of any type, or missing."""
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in an error's body, or an empty one: gateways send HTML or anything else.
 
-    code: msgspec.Raw = msgspec.Raw()
-    message: msgspec.Raw = msgspec.Raw()
-    solution: msgspec.Raw = msgspec.Raw()
-    more_info: msgspec.Raw = msgspec.Raw()
-
-
-class _Sent(msgspec.Struct):
-    """An error's body; a field may be of any type, or missing."""
-
-    errors: msgspec.Raw = msgspec.Raw()
-    title: msgspec.Raw = msgspec.Raw()
-    message: msgspec.Raw = msgspec.Raw()  # a gateway's own, as none of the service's errors has it here
-    trace: msgspec.Raw = msgspec.Raw()
-    correlation_id: msgspec.Raw = msgspec.Raw()
-
-
-def read_leniently(body: bytes, type_: type[T]) -> T:
-    """Return the object in an error's body, as far as it was received.
-
-    The object is empty where there is none: gateways send HTML or anything else.
-
-    Args:
-        body: the body, which may have been cut at the limit of an error's body.
-        type_: the type of the object, `dict` or a struct whose fields have defaults.
+    Of a body that is too long, or was cut, it holds what was received completely.
     """
-    try:
-        return msgspec.json.decode(body, type=type_)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return msgspec.json.decode(_completed(body), type=type_)
-    except (ValueError, RecursionError):
-        return type_()
+    for read in (bytes, _completed):
+        try:
+            return _any_object.decode(read(body[:ERROR_BYTES]))
+        except (ValueError, RecursionError):
+            pass
+    return {}
 
 
 def page_title(body: bytes) -> str | None:
@@ -231,21 +207,14 @@ _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
 _CLOSING: Final = {b"{": b"}", b"[": b"]"}
 
 
-def _first(errors: msgspec.Raw) -> _Reason:
-    """Return the first entry of `errors`, or an empty one."""
-    try:
-        listed = msgspec.json.decode(errors, type=list[msgspec.Raw])
-        return msgspec.json.decode(listed[0], type=_Reason)
-    except (ValueError, LookupError, RecursionError):
-        return _Reason()
-
-
-def _text(sent: msgspec.Raw) -> str | None:
+def _text(sent: dict[str, Any], name: str) -> str | None:
     """Return a field of an error's body as text; None if it is missing, or neither text nor a number."""
-    try:
-        return printable(str(msgspec.json.decode(sent, type=str | int | float)))
-    except (ValueError, RecursionError):
+    value = sent.get(name)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
         return None
+    return printable(value)
 
 
 def printable(text: str) -> str:

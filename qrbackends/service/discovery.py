@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -16,8 +17,10 @@ from msgspec.structs import replace
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..accounts.secret import Secret
 from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsError, ReadTimeout, Timeout
-from ..protocol.answers import error_for, is_json, page_title, printable, read_leniently
+from ..models.size import check_values
+from ..protocol.answers import error_for, is_json, json_object, page_title, printable
 from ..protocol.headers import USER_AGENT, Headers
+from ..protocol.lengths import MOST_BYTES
 from ..tasks.deadlines import Calls
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
@@ -30,6 +33,7 @@ logger = logging.getLogger("qrbackends.discovery")
 _QUERY: Final = "service_name:quantum-computing"
 _FIELDS: Final = ("crn", "service_plan_unique_id", "name", "doc", "tags")
 _PAGE = 100  # instances per page, as in the official client
+_MOST_ON_PAGE = 10 * _PAGE  # in case that a service takes no limit
 _MOST_PAGES = 1000  # more pages are taken for an error of the service
 _MOST_IDLE = 4  # pages in a row without a new instance; more are taken for an error, too
 _FRESH = 3600.0  # seconds for which an account's instances are used without a new look-up
@@ -38,6 +42,7 @@ _PAUSE = 60.0  # seconds between two look-ups while they fail
 _PLANS_TIMEOUT = 5.0  # seconds for the requests for all plans
 _AT_ONCE = 32  # plans that are asked for at a time
 _UNKNOWN = "unknown"
+_MOST_SEARCHED = 64 * 2**20  # bytes of all pages of instances
 _SHOWN = 20  # the most instances that an error names
 
 
@@ -63,13 +68,13 @@ class _Found(Struct, frozen=True):
     crn: str
     name: str | None = None
     plan: str | None = field(name="service_plan_unique_id", default=None)
-    doc: Any = None
+    doc: msgspec.Raw = msgspec.Raw()
     tags: tuple[str, ...] | None = None
 
     @property
     def usable(self) -> bool:
         """Whether backends are allocated to the instance."""
-        return isinstance(self.doc, dict) and bool(self.doc.get("extensions"))
+        return not _EMPTY.fullmatch(bytes(_part(self.doc, "extensions")))
 
 
 class _Page(Struct, frozen=True):
@@ -77,11 +82,23 @@ class _Page(Struct, frozen=True):
     search_cursor: str | None = None
 
 
+class _Entry(Struct, frozen=True):
+    overview_ui: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = msgspec.Raw()
+
+
 _Flight: TypeAlias = Flight[tuple[ServiceInstance, ...]]
 
 _PAGES = msgspec.json.Decoder(_Page)
 _ITEMS = msgspec.json.Decoder(_Found)
-_ENTRIES = msgspec.json.Decoder(dict[str, Any])
+_ENTRIES = msgspec.json.Decoder(_Entry)
+_PARTS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    name: msgspec.json.Decoder(
+        msgspec.defstruct("_Part", [("value", msgspec.Raw, field(name=name, default=msgspec.Raw()))])
+    )
+    for name in ("extensions", "en", "display_name", "pricing", "type")
+}
+_EMPTY = re.compile(rb'\s*(null|false|0|""|\[\s*\]|\{\s*\})?\s*')
 
 
 class Discovery:
@@ -149,7 +166,7 @@ class Discovery:
         logger.log(level, "the account's instances could not be looked up, the old are used: %s", error)
 
     async def _look_up(self, flight: _Flight) -> tuple[ServiceInstance, ...]:
-        found = [one for one in await self._search(flight) if one.usable]
+        found = await self._search(flight)
         plans = sorted({one.plan for one in found if one.plan})
         names, failure = await self._plans(plans, flight)
         built = (_instance(one, self._account.search, names) for one in found)
@@ -165,10 +182,12 @@ class Discovery:
         return chosen
 
     async def _search(self, flight: _Flight) -> list[_Found]:
+        """Return the instances that are usable, without their documents."""
         found: list[_Found] = []
         crns: set[str] = set()
         cursors: set[str | None] = {None, ""}
         cursor: str | None = None
+        room = _MOST_SEARCHED
         idle = 0  # pages in a row without a new instance
         for _ in range(_MOST_PAGES):
             asked: dict[str, Any] = {"query": _QUERY, "fields": _FIELDS}
@@ -176,12 +195,17 @@ class Discovery:
                 asked["search_cursor"] = cursor
             url = f"{self._account.search_url}/v3/resources/search?limit={_PAGE}"
             page: _Page = await self._ask(flight, "search", url, _PAGES, json.dumps(asked))
-            items = [_item(raw) for raw in page.items]
-            if items and not any(items):
+            if len(page.items) > _MOST_ON_PAGE:
+                raise DecodeError(f"Global Search lists more than {_MOST_ON_PAGE} instances at once")
+            items = [item for raw in page.items if (item := _item(raw)) is not None]
+            found += [replace(item, doc=msgspec.Raw()) for item in items if item.usable]
+            if page.items and not items:
                 raise DecodeError("Global Search's answer is not as it is documented")
-            found += [item for item in items if item is not None]
+            room -= sum(map(_length, page.items))
+            if room < 0:
+                raise DecodeError(f"Global Search tells more than {_MOST_SEARCHED} bytes of instances")
             known = len(crns)
-            crns.update(item.crn for item in items if item is not None)
+            crns.update(item.crn for item in items)
             cursor = page.search_cursor
             if cursor in cursors:  # the last page has none; one that was there before leads nowhere
                 return found
@@ -223,8 +247,8 @@ class Discovery:
             if error.outage:
                 raise
             return _UNKNOWN, _UNKNOWN
-        name = _text(entry, "overview_ui", "en", "display_name")
-        return name, _text(entry, "metadata", "pricing", "type")
+        name = _text(entry.overview_ui, "en", "display_name")
+        return name, _text(entry.metadata, "pricing", "type")
 
     async def _ask(self, flight: _Flight, what: str, url: str, decoder: Any, body: str | None = None) -> Any:
         message: Message[Any] = Message(
@@ -234,6 +258,7 @@ class Discovery:
             partial(_headers, posts=body is not None),
             partial(_read, what, decoder),
             None if body is None else lambda _: Secret(body),
+            MOST_BYTES[what],
         )
         return await self._sender.send(message, self._tokens, flight)
 
@@ -255,8 +280,9 @@ def _read(what: str, decoder: Any, answer: Response) -> Any:
     if answer.status != 200:
         title = page_title(answer.body)
         message = f"{name} answered with HTTP {answer.status}{f': {title}' if title else ''}"
-        raise error_for(answer.status, message, answer.headers, own=bool(read_leniently(answer.body, dict)))
+        raise error_for(answer.status, message, answer.headers, own=bool(json_object(answer.body)))
     try:
+        check_values(answer.body)
         return decoder.decode(answer.body)
     except (ValueError, RecursionError):
         pass
@@ -273,11 +299,27 @@ def _item(raw: msgspec.Raw) -> _Found | None:
         return None
 
 
-def _text(value: Any, *path: str) -> str:
+def _length(raw: msgspec.Raw) -> int:
+    return memoryview(raw).nbytes
+
+
+def _part(value: msgspec.Raw, *path: str) -> msgspec.Raw:
+    """Return the JSON at a path of objects, or nothing; only the path is decoded, whatever else is there."""
+    try:
+        for name in path:
+            value = _PARTS[name].decode(value).value
+        return value
+    except (ValueError, RecursionError):
+        return msgspec.Raw()
+
+
+def _text(value: msgspec.Raw, *path: str) -> str:
     """Return the text at a path in a catalog entry, in lower case; `unknown` if there is none."""
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return printable(value).lower() if isinstance(value, str) and value else _UNKNOWN
+    try:
+        text = msgspec.json.decode(_part(value, *path), type=str)
+    except (ValueError, RecursionError):
+        return _UNKNOWN
+    return printable(text).lower() or _UNKNOWN
 
 
 def _instance(

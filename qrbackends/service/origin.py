@@ -12,6 +12,7 @@ from ..errors import InvalidRequest
 from ..models import BackendsResponse
 from ..protocol.answers import check_backend, parse
 from ..protocol.headers import headers
+from ..protocol.lengths import MOST_BYTES
 from ..protocol.requests import API_VERSION, Request
 from ..tasks.flight import Flight
 from ..transport.pool import Response
@@ -61,6 +62,7 @@ class Origin:
             scope.base_url + request.target,
             partial(headers, crn=scope.crn, api_version=self._api_version),
             partial(_read, request, scope),
+            most=MOST_BYTES.get(request.resource),
         )
         return self._sender.send(message, self._tokens, flight)
 

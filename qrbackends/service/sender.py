@@ -42,6 +42,7 @@ class Message(Generic[T]):
         headers: returns the headers for a secret.
         read: returns the value of an answer, or raises an error for it.
         body: returns the body to POST for a secret; None for a GET.
+        most: the most bytes that the answer may have, after decompression; None for the client's limit.
     """
 
     region: str
@@ -50,6 +51,7 @@ class Message(Generic[T]):
     headers: Callable[[Secret], Mapping[str, str]]
     read: Callable[[Response], T]
     body: Callable[[Secret], Secret] | None = None
+    most: int | None = None
 
 
 class Sender:
@@ -101,6 +103,7 @@ class Sender:
                         tenant=message.tenant,
                         call=state,
                         data=None if message.body is None else message.body(secret),
+                        most=message.most,
                     )
                 )
                 flight.explain = unexplained  # failures before an answer explain no delay after it

@@ -15,8 +15,9 @@ from msgspec import Meta, Struct, field
 from ..accounts.account import Account
 from ..accounts.secret import BearerProvider, Secret
 from ..errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError, Timeout, TransportError
-from ..protocol.answers import error_for, is_json, page_title, printable, read_leniently
+from ..protocol.answers import error_for, is_json, json_object, page_title, printable
 from ..protocol.headers import USER_AGENT
+from ..protocol.lengths import MOST_BYTES
 from ..tasks.deadlines import Calls
 from ..tasks.flight import Deadline, Flight, Flights
 from ..transport.pool import Response
@@ -199,7 +200,7 @@ class Tokens:
         if isinstance(key, Secret):
             exchange = _Exchange(self._account, key, self._clock)
             url = f"{self._account.iam}/identity/token"
-            message = Message("iam", self._tenant, url, _headers, exchange.read, _form)
+            message = Message("iam", self._tenant, url, _headers, exchange.read, _form, MOST_BYTES["token"])
             return await self._sender.send(message, exchange, flight)
         if isinstance(token, Secret):
             return _issued(token, self._clock(), inf)
@@ -242,7 +243,7 @@ def _refusal(account: Account, answer: Response) -> QRBackendsError:
         sent = _Refused()
     said = printable(sent.message) if sent.message else page_title(answer.body)
     reason = f": {said}" if said else ""
-    by_firewall = answer.status == 403 and not read_leniently(answer.body, dict)  # says nothing about the key
+    by_firewall = answer.status == 403 and not json_object(answer.body)  # says nothing about the key
     if answer.status in (400, 401, 403) and not by_firewall:
         error = AuthenticationFailed(f"IAM refused the API key (HTTP {answer.status}){reason}")
         error.code = sent.code and printable(sent.code)

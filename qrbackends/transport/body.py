@@ -20,6 +20,7 @@ ACCEPT_ENCODING = "gzip, deflate"
 
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's `wbits` of each format
 _OTHERS = ("br", "zstd", "compress", "x-compress", "dcb", "dcz")
+_MOST_PARTS = 4096
 _RAW_DEFLATE = -15  # zlib's `wbits` of deflate without a zlib header
 
 
@@ -54,7 +55,7 @@ class Body:
         """Take the next bytes as they were received.
 
         Raises:
-            BodyTooLarge: the body is larger than the limit.
+            BodyTooLarge: the body is larger than the limit; `begun` returns what came before it.
             BodyDamaged: the body is not compressed as `encoding` says.
         """
         if self._compressed:
@@ -74,6 +75,10 @@ class Body:
         """
         if self._member is not None:
             raise BodyDamaged("the compressed body was cut short")
+        return self.begun()
+
+    def begun(self) -> bytes:
+        """Return what has been received, decompressed, up to the limit."""
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     def _inflate(self, chunk: bytes) -> bytes:
@@ -95,11 +100,14 @@ class Body:
         raise BodyDamaged(problem)
 
     def _keep(self, part: bytes) -> None:
+        if not part:
+            return
+        self._parts.append(part[: self._room])
         self._room -= len(part)
         if self._room < 0:
             raise self._too_large()
-        if part:
-            self._parts.append(part)
+        if len(self._parts) > _MOST_PARTS:  # a part of one byte takes 42
+            self._parts = [b"".join(self._parts)]
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body is larger than the limit of {self._limit} bytes")

@@ -17,6 +17,7 @@ from ..accounts.secret import Secret
 from ..accounts.urls import is_plain_http
 from ..errors import (
     AccountError,
+    BodyTooLarge,
     ClientClosed,
     ConnectError,
     QRBackendsError,
@@ -24,6 +25,7 @@ from ..errors import (
     TransportError,
 )
 from ..protocol.headers import retry_after
+from ..protocol.lengths import ERROR_BYTES
 from ..tasks.loops import LoopBound
 from .body import ACCEPT_ENCODING, Body
 from .breaker import CircuitBreaker
@@ -51,7 +53,9 @@ class Limits:
         read: seconds that may pass without a byte from the service, and from the request to the answer's
             headers.
         rate: the lowest average speed of an answer, in bytes per second, once it takes longer than `read`.
-        body: the largest size of an answer in bytes, after decompression.
+        body: the largest size of an answer in bytes, after decompression. The list, the status and the
+            answers of IAM, Global Search and Global Catalog have lower limits, too. Of an answer with another
+            status than 200, only the first 64 kB are read.
         failures: how many failures in a row open a region's circuit breaker.
         rest: the longest pause of an open circuit breaker in seconds; the first takes 2 s, and each next one
             twice as long.
@@ -148,6 +152,7 @@ class SessionPool(LoopBound):
         call: CallState,
         tenant: Hashable = None,
         data: Secret | None = None,
+        most: int | None = None,
     ) -> Response:
         """Send one request and return the complete answer, whatever its status.
 
@@ -161,6 +166,7 @@ class SessionPool(LoopBound):
                 call's deadline is refused at once. This method does not end itself at the deadline.
             tenant: the key of the rate limit: a 429 slows down the region's requests with the same key.
             data: the body to POST; a secret, because it may hold the API key.
+            most: the most bytes that the answer may have; the limit of all answers holds, too.
 
         Raises:
             QRBackendsError: no complete answer arrived, or the request was not sent.
@@ -193,7 +199,7 @@ class SessionPool(LoopBound):
                     ) as response,
                 ):
                     header_timeout.reschedule(None)  # the headers are here; `_read` limits the body
-                    answer = Response(response.status, response.headers, await self._read(response))
+                    answer = Response(response.status, response.headers, await self._read(response, most))
                 logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(answer.body))
                 queue.answered(slot, answer.status, retry_after(answer.headers))
                 return answer
@@ -211,12 +217,21 @@ class SessionPool(LoopBound):
         # request's headers, among them the token.
         raise failure
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, most: int | None) -> bytes:
+        """Return the body, decompressed; of an error's body only the beginning."""
         clock = asyncio.get_running_loop().time
         received, began = 0, clock()
-        body = Body(response.headers.get("Content-Encoding", ""), self._limits.body)
+        good = response.status == 200
+        limit = min(self._limits.body, most or self._limits.body, self._limits.body if good else ERROR_BYTES)
+        body = Body(response.headers.get("Content-Encoding", ""), limit)
         async for chunk in response.content.iter_any():
-            body.feed(chunk)
+            try:
+                body.feed(chunk)
+            except BodyTooLarge:
+                if good:
+                    raise
+                response.close()  # the rest is not read
+                return body.begun()
             received += len(chunk)
             passed = clock() - began
             if passed > self._limits.read and received < passed * self._limits.rate:

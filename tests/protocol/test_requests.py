@@ -6,6 +6,7 @@ import math
 import pickle
 import pprint
 import traceback
+import tracemalloc
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -563,6 +564,37 @@ def test_a_wrong_type_in_the_first_error_does_not_hide_the_rest(field: str, wron
         assert error.message == "HTTP 423: m"
     if field != "solution":
         assert error.solution == "s"
+
+
+@pytest.mark.parametrize("count", [1, 100, 100_000])
+def test_an_error_is_read_as_far_as_it_came(count: int) -> None:
+    one = {"code": 1233, "message": "Locked out.", "solution": "Ask."}
+    sent = {"trace": "trace-id", "errors": [one, {"more": [{}] * count}], "title": "Locked"}
+    error = refused(423, sent)
+    assert (error.message, error.code, error.solution) == ("HTTP 423: Locked out.", "1233", "Ask.")
+    assert error.trace == "trace-id"
+
+
+def test_an_error_that_is_cut_anywhere_says_what_came_before() -> None:
+    body = json.dumps(SAID | {"more": ["a, b", {"x": '"}],\\'}]}).encode()
+    whole = refused(423, body)
+    for length in range(len(body)):
+        error = refused(423, body[:length])
+        assert error.message in (whole.message, "HTTP 423: Locked", "HTTP 423: the service gave no reason")
+        for name in ("code", "solution", "trace", "correlation_id"):
+            assert getattr(error, name) in (getattr(whole, name), None)
+    assert refused(423, body[:-3]).trace == "trace-id"
+
+
+@pytest.mark.parametrize("item", [b"[", b"{}", b'{"a":0}', b"[[[[[[0]]]]]]", b"1" * 5000, b'"\\', b'"'])
+def test_an_error_of_any_length_takes_little_memory(item: bytes) -> None:
+    body = b'{"trace":"t","x":[' + b",".join([item] * (4_000_000 // len(item))) + b"]}"
+    tracemalloc.start()
+    try:
+        assert refused(500, body).trace in ("t", None)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\nSet-Cookie: a\u202e\u2028\x00\x9b31m"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from qrbackends import (
     Account,
     AccountError,
+    BodyTooLarge,
     Client,
     ClientClosed,
     DecodeError,
@@ -27,6 +29,7 @@ from qrbackends import (
     Unauthorized,
 )
 from qrbackends.emulator import Emulator, Garbage, Hold, Redirect, Status, SyntheticFleet
+from qrbackends.protocol.lengths import MOST_BYTES
 from qrbackends.service import discovery as module
 
 from ..emulator.test_official_client import make, point_at
@@ -540,3 +543,79 @@ async def test_unavailable_is_what_it_is_called(emulator: Emulator) -> None:
     async with client_of(emulator) as client:
         with pytest.raises(ServiceUnavailable, match="Global Search answered with HTTP 503"):
             await client.properties("alpha", timeout=5.0)
+
+
+DENSE = [b"{}", b"[]", b'{"a":0}', b"[[[[[[[[0]]]]]]]]", b"0", b'"a"']
+
+
+@pytest.mark.parametrize("element", DENSE)
+@pytest.mark.parametrize("around", ['{"items": [{"crn": "x", "doc": [%s]}]}', '{"items": [%s]}'])
+async def test_no_page_of_the_search_fills_the_memory(
+    emulator: Emulator, element: bytes, around: str
+) -> None:
+    body = (around % "@").encode().replace(b"@", b",".join([element] * (300_000 // len(element))))
+    emulator.fault(Garbage(body), resource="search", times=None)
+    async with client_of(emulator) as client:
+        tracemalloc.start()
+        try:
+            with pytest.raises((AccountError, DecodeError)):
+                await client.instances()
+            assert tracemalloc.get_traced_memory()[1] < 40 * len(body) + 1_000_000
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("element", DENSE)
+async def test_no_entry_of_the_catalog_fills_the_memory(emulator: Emulator, element: bytes) -> None:
+    body = b'{"metadata": {"x": [%s], "pricing": {"type": "Free"}}}'
+    body %= b",".join([element] * (300_000 // len(element)))
+    emulator.fault(Garbage(body), resource="catalog", times=None)
+    async with client_of(emulator) as client:
+        tracemalloc.start()
+        try:
+            (found, *_) = await client.instances()
+            assert tracemalloc.get_traced_memory()[1] < 10 * len(body) + 1_000_000
+        finally:
+            tracemalloc.stop()
+    assert (found.plan, found.pricing) == ("unknown", "free")
+
+
+async def test_the_pages_of_the_search_are_limited_together(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_SEARCHED", 10_000)
+    crn = emulator.instances[0].crn
+    page = b'{"items": [{"crn": "%s", "name": "%s"}], "search_cursor": "%d"}'
+    for number in range(20):  # each names another instance: pages that bring nothing new have a limit of their own
+        name = crn.replace("::", f"-{number}::").encode()
+        emulator.fault(Garbage(page % (name, b"x" * 1000, number)), resource="search")
+    async with client_of(emulator) as client:
+        with pytest.raises(DecodeError, match="more than 10000 bytes"):
+            await client.instances()
+
+
+async def test_a_long_answer_of_the_search_or_the_catalog_is_not_read(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MOST_BYTES, "search", 100)
+    async with client_of(emulator) as client:
+        with pytest.raises(BodyTooLarge, match="limit of 100 bytes"):
+            await client.instances()
+
+
+@pytest.mark.parametrize(
+    ("extensions", "usable"),
+    [("{}", False), ("[ ]", False), ("null", False), ('{"a": null}', True), ("[0]", True), ('"x"', True)],
+)
+async def test_an_instance_without_extensions_is_left_out(
+    emulator: Emulator, extensions: str, usable: bool
+) -> None:
+    crn = emulator.instances[0].crn
+    page = f'{{"items": [{{"crn": "{crn}", "doc": {{"extensions": {extensions} }}}}]}}'
+    emulator.fault(Garbage(page.encode()), resource="search")
+    async with client_of(emulator) as client:
+        if usable:
+            assert len(await client.instances()) == 1
+        else:
+            with pytest.raises(AccountError, match="no instance"):
+                await client.instances()

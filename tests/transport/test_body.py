@@ -44,10 +44,14 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def receive(encoding: str, wire: bytes, limit: int = 1 << 20, step: int = 1 << 16) -> bytes:
-    body = Body(encoding, limit)
+def feed(body: Body, wire: bytes, step: int) -> None:
     for start in range(0, len(wire), step):
         body.feed(wire[start : start + step])
+
+
+def receive(encoding: str, wire: bytes, limit: int = 1 << 20, step: int = 1 << 16) -> bytes:
+    body = Body(encoding, limit)
+    feed(body, wire, step)
     return body.finish()
 
 
@@ -129,3 +133,26 @@ def test_members_that_hold_nothing_do_not_go_on_for_ever() -> None:
         body.feed(member)
     with pytest.raises(BodyTooLarge):
         body.feed(member)
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+def test_what_was_begun_is_what_came_up_to_the_limit(encoding: str) -> None:
+    text = bytes(range(256)) * 20
+    for step in (1, 100, 10_000):
+        wire = ENCODERS[encoding](text)
+        body = Body(encoding, 1000)
+        with pytest.raises(BodyTooLarge):
+            feed(body, wire, step)
+        assert body.begun() == text[:1000]
+
+
+def test_pieces_of_one_byte_take_little_more_than_the_body() -> None:
+    tracemalloc.start()
+    try:
+        body = Body("", 1 << 20)
+        for _ in range(100_000):
+            body.feed(bytes(1))
+        assert body.finish() == bytes(100_000)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()

@@ -31,6 +31,7 @@ from qrbackends import (
     TransportError,
     WrongEventLoop,
 )
+from qrbackends.protocol.lengths import ERROR_BYTES
 from qrbackends.tasks.deadlines import Calls
 from qrbackends.transport.pool import Response, SessionPool
 from qrbackends.transport.retry import RetryPolicy, RetryState
@@ -422,3 +423,49 @@ async def test_every_error_of_aiohttp_has_its_place(
         with pytest.raises(QRBackendsError) as caught:
             await get(p, "http://127.0.0.1:1")
     assert type(caught.value) is ours
+
+
+ERROR_HEAD = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n%s\r\n"
+
+
+async def test_of_an_error_only_the_beginning_is_read() -> None:
+    closed = asyncio.Event()
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(ERROR_HEAD % b"")
+        try:
+            while True:  # until the client closes the connection
+                writer.write(b"400\r\n" + b"x" * 1024 + b"\r\n")
+                await writer.drain()
+        finally:
+            closed.set()
+
+    async with server(handler=pour) as (url, _), pool() as p:
+        answer = await get(p, url)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "7")
+        assert answer.body == b"x" * ERROR_BYTES
+        with anyio.fail_after(30):
+            await closed.wait()
+
+
+@pytest.mark.parametrize("limit", [10_000, ERROR_BYTES, 1 << 20])
+async def test_an_error_s_bomb_is_an_error(limit: int) -> None:
+    packed = gzip.compress(bytes(4 << 20))
+    head = ERROR_HEAD % b"Content-Encoding: gzip\r\n"
+    bomb = b"%s%x\r\n%s\r\n0\r\n\r\n" % (head, len(packed), packed)
+    async with server(bomb) as (url, _), pool(Limits(body=limit)) as p:
+        answer = await get(p, url)
+        assert (answer.status, answer.body) == (503, bytes(min(limit, ERROR_BYTES)))
+
+
+@pytest.mark.parametrize(("most", "limit"), [(1000, 1 << 20), (1 << 20, 1000), (None, 1000)])
+async def test_the_lower_limit_holds(most: int | None, limit: int) -> None:
+    answers = (ok(bytes(length), "Connection: close") for length in (1000, 1001))
+    async with server(*answers) as (url, _), pool(Limits(body=limit)) as p:
+
+        async def ask() -> Response:
+            return await p.exchange("GET", url, HEADERS, region="here", account=ACCOUNT, call=CALL, most=most)
+
+        assert len((await ask()).body) == 1000
+        with pytest.raises(BodyTooLarge, match="1000 bytes"):
+            await ask()
