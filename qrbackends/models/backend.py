@@ -6,20 +6,21 @@ from typing import overload
 from msgspec import Struct, field
 
 from ..errors import QRBackendsError
+from .integers import Integer
 
 
 class Clops(Struct, frozen=True, gc=False):
     """Circuit layer operations per second, and the kind of measurement: `virtual` or `hardware`."""
 
     type: str
-    value: int | str
+    value: Integer | str
 
 
 class ProcessorType(Struct, frozen=True, gc=False, omit_defaults=True):
     """The processor's family and revision; the service sends revisions as text or as a number."""
 
     family: str | None = None
-    revision: str | float | int | None = None
+    revision: str | float | Integer | None = None
     segment: str | None = None
 
     def __str__(self) -> str:
@@ -46,7 +47,7 @@ class TwoQubitMetric(Struct, frozen=True, gc=False, omit_defaults=True):
 
     value: float
     gate: str
-    qubits: tuple[int | float, ...]
+    qubits: tuple[Integer | float, ...]
     unit: str | None = None
 
 
@@ -62,9 +63,9 @@ class PerformanceMetrics(Struct, frozen=True, gc=False, omit_defaults=True):
 class WaitTime(Struct, frozen=True, gc=False):
     """How long jobs wait before they run, in seconds."""
 
-    average: int
-    p50: int
-    p95: int
+    average: Integer
+    p50: Integer
+    p95: Integer
 
 
 class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -80,9 +81,9 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
 
     name: str
     status: DeviceStatus
-    queue_length: int
+    queue_length: Integer
     is_simulator: bool | None = None
-    qubits: int | None = None
+    qubits: Integer | None = None
     clops: Clops | None = None
     processor_type: ProcessorType | None = None
     performance_metrics: PerformanceMetrics | None = None

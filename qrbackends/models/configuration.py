@@ -7,10 +7,13 @@ from functools import cached_property
 from msgspec import Raw, Struct, field
 from msgspec.structs import force_setattr
 
-from ..errors import UnknownGate
+from ..errors import DecodeError, UnknownGate
 from .backend import Clops, ProcessorType
+from .integers import Integer
 from .json_object import JSONObject, object_or_null, read_only
 from .times import aware
+
+_MOST_QUBITS = 10_000  # of a device whose document names none of them, such as a simulator of 5,000
 
 
 class GateConfig(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -19,9 +22,9 @@ class GateConfig(Struct, frozen=True, gc=False, omit_defaults=True):
     name: str
     parameters: tuple[str, ...] | None = None
     qasm_def: str | None = None
-    coupling_map: tuple[tuple[int, ...], ...] | None = None
+    coupling_map: tuple[tuple[Integer, ...], ...] | None = None
     conditional: bool | None = None
-    latency_map: tuple[tuple[int, ...], ...] | None = None
+    latency_map: tuple[tuple[Integer, ...], ...] | None = None
     description: str | None = None
 
 
@@ -29,8 +32,8 @@ class InstructionSignature(Struct, frozen=True, gc=False, omit_defaults=True):
     """An instruction beyond Qiskit's standard ones, such as `measure_2`."""
 
     name: str
-    num_qubits: int | None = None
-    num_clbits: int | None = None
+    num_qubits: Integer | None = None
+    num_clbits: Integer | None = None
     parameters: tuple[str, ...] | None = None
     return_type: str | None = None
     description: str | None = None
@@ -39,10 +42,10 @@ class InstructionSignature(Struct, frozen=True, gc=False, omit_defaults=True):
 class TimingConstraints(Struct, frozen=True, gc=False, omit_defaults=True):
     """Alignments and lengths, in samples (units of dt)."""
 
-    granularity: int | None = None
-    min_length: int | None = None
-    pulse_alignment: int | None = None
-    acquire_alignment: int | None = None
+    granularity: Integer | None = None
+    min_length: Integer | None = None
+    pulse_alignment: Integer | None = None
+    acquire_alignment: Integer | None = None
 
 
 class ComplexNumber(Struct, frozen=True, gc=False):
@@ -54,7 +57,7 @@ class ComplexNumber(Struct, frozen=True, gc=False):
 class UChannelLO(Struct, frozen=True, gc=False):
     """A control channel's local oscillator in terms of a qubit's."""
 
-    q: int
+    q: Integer
     scale: ComplexNumber | tuple[float, float]
 
     @property
@@ -106,10 +109,10 @@ class BackendConfiguration(Struct, frozen=True, dict=True, weakref=True, omit_de
 
     backend_name: str
     backend_version: str
-    n_qubits: int
+    n_qubits: Integer
     basis_gates: tuple[str, ...]
     gates: tuple[GateConfig, ...]
-    coupling_map: tuple[tuple[int, ...], ...] | None = None
+    coupling_map: tuple[tuple[Integer, ...], ...] | None = None
     simulator: bool | None = None
     local: bool | None = None
     memory: bool | None = None
@@ -121,13 +124,13 @@ class BackendConfiguration(Struct, frozen=True, dict=True, weakref=True, omit_de
     url: str | None = None
     online_date: datetime | None = None
     processor_type: ProcessorType | None = None
-    quantum_volume: float | int | None = None
-    clops: Clops | int | None = None
-    clops_h: int | str | None = None
-    clops_v: int | str | None = None
-    coords: tuple[tuple[int, ...], ...] | None = None
-    max_experiments: int | None = None
-    max_shots: int | None = None
+    quantum_volume: float | Integer | None = None
+    clops: Clops | Integer | None = None
+    clops_h: Integer | str | None = None
+    clops_v: Integer | str | None = None
+    coords: tuple[tuple[Integer, ...], ...] | None = None
+    max_experiments: Integer | None = None
+    max_shots: Integer | None = None
     supported_features: tuple[str, ...] | None = None
     supported_instructions: tuple[str, ...] | None = None
     instruction_signatures: tuple[InstructionSignature, ...] | None = None
@@ -142,27 +145,27 @@ class BackendConfiguration(Struct, frozen=True, dict=True, weakref=True, omit_de
     rep_delay_range_us: tuple[float, ...] | None = field(name="rep_delay_range", default=None)
     rep_times: tuple[float, ...] | None = None
     rep_delays: tuple[float, ...] | None = None
-    meas_levels: tuple[int, ...] | None = None
+    meas_levels: tuple[Integer, ...] | None = None
     meas_kernels: tuple[str, ...] | None = None
     discriminators: tuple[str, ...] | None = None
-    meas_map: tuple[tuple[int, ...], ...] | None = None
+    meas_map: tuple[tuple[Integer, ...], ...] | None = None
     meas_lo_range_ghz: tuple[tuple[float, ...], ...] | None = field(name="meas_lo_range", default=None)
     qubit_lo_range_ghz: tuple[tuple[float, ...], ...] | None = field(name="qubit_lo_range", default=None)
     measure_esp_enabled: bool | None = None
     multi_meas_enabled: bool | None = None
-    n_registers: float | int | None = None
-    register_map: tuple[tuple[int, ...], ...] | None = None
+    n_registers: float | Integer | None = None
+    register_map: tuple[tuple[Integer, ...], ...] | None = None
     acquisition_latency: tuple[tuple[float, ...], ...] | None = None
     conditional_latency: tuple[tuple[float, ...], ...] | None = None
     open_pulse: bool | None = None
     parametric_pulses: tuple[str, ...] | None = None
-    n_uchannels: float | int | None = None
+    n_uchannels: float | Integer | None = None
     uchannels_enabled: bool | None = None
     u_channel_lo: tuple[tuple[UChannelLO, ...], ...] | None = None
     channels_json: Raw = field(name="channels", default=Raw())
     qubit_channel_mapping: tuple[tuple[str, ...], ...] | None = None
-    pulse_num_channels: int | None = None
-    pulse_num_qubits: int | None = None
+    pulse_num_channels: Integer | None = None
+    pulse_num_qubits: Integer | None = None
     hamiltonian: Hamiltonian | None = None
     parallel_compilation: bool | None = None
     live_data: bool | None = None
@@ -192,6 +195,27 @@ class BackendConfiguration(Struct, frozen=True, dict=True, weakref=True, omit_de
             raise UnknownGate(f"no gate {name!r}; it has {', '.join(self._gates)}").about(
                 backend=self.backend_name
             ) from None
+
+    @property
+    def qubit_numbers(self) -> range:
+        """The numbers of the qubits, from 0 to `n_qubits` - 1.
+
+        Whatever makes something for each qubit uses them: the document alone may say any number.
+
+        Raises:
+            DecodeError: `n_qubits` is below 1, or above 10,000 and above the number of listed couplings.
+        """
+        listed = 0
+        if self.n_qubits > _MOST_QUBITS:
+            maps = (self.coupling_map, *(gate.coupling_map for gate in self.gates))
+            listed = sum(len(pairs) for pairs in maps if pairs)
+        if 1 <= self.n_qubits <= max(_MOST_QUBITS, listed):
+            return range(self.n_qubits)
+        raise DecodeError(
+            f"the configuration says that the device has {self.n_qubits} qubits",
+            path="$.n_qubits",
+            text=str(self.n_qubits),
+        ).about(backend=self.backend_name)
 
     @property
     def channels(self) -> JSONObject | None:

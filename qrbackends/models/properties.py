@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, UnknownGate, UnknownQubit
+from .integers import Integer
 from .times import aware
 
 Qubits: TypeAlias = int | Iterable[int]
@@ -20,6 +21,8 @@ NATIVE_ENTANGLERS = ("cz", "ecr", "cx")
 
 A device's two-qubit error is that of the first of them that it has, also where it reports `rzz`, or both
 `ecr` and `cx`."""
+
+_MOST_QUBITS = 2**31  # as in the contract
 
 # Dividing by a power of ten keeps the last digit right where multiplying by its inverse does not.
 _PREFIXES = {
@@ -100,7 +103,7 @@ class GateProperties(Struct, frozen=True, gc=False, omit_defaults=True):
     """
 
     gate: str
-    qubits: tuple[int | str, ...]
+    qubits: tuple[Integer | str, ...]
     parameters: tuple[Nduv, ...]
     name: str | None = None
 
@@ -109,10 +112,13 @@ class GateProperties(Struct, frozen=True, gc=False, omit_defaults=True):
         """The qubits, as numbers.
 
         Raises:
-            DecodeError: one of them is not a number.
+            DecodeError: one of them is not the number of a qubit.
         """
         try:
-            return tuple(map(int, self.qubits))
+            numbers = tuple(map(int, self.qubits))
+            if not numbers or (min(numbers) >= 0 and max(numbers) < _MOST_QUBITS):
+                return numbers
+            problem = f"a qubit of gate {self.gate!r:.80} is out of range"
         except ValueError:
             problem = f"a qubit of gate {self.gate!r:.80} is not a number"
         raise DecodeError(problem, text=str(self.qubits)[:200])
@@ -135,7 +141,7 @@ class QubitList(Struct, frozen=True, gc=False):
     """A named list of qubits, such as those of a layer of `lf_100`."""
 
     name: str
-    qubits: tuple[int, ...]
+    qubits: tuple[Integer, ...]
 
 
 class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defaults=True):

@@ -2,6 +2,8 @@
 
 from msgspec import Struct, field
 
+from .integers import Integer
+
 
 class BackendStatus(Struct, frozen=True, gc=False, omit_defaults=True):
     """The body of `GET /backends/{id}/status`.
@@ -13,7 +15,7 @@ class BackendStatus(Struct, frozen=True, gc=False, omit_defaults=True):
         message: a description of the state.
     """
 
-    queue_length: int = field(name="length_queue")
+    queue_length: Integer = field(name="length_queue")
     state: bool | None = None
     status: str | None = None
     message: str | None = None

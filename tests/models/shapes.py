@@ -78,15 +78,9 @@ def put(document: Any, kind: types.Type, steps: Steps, value: Any) -> Any:
     """Return a document with a value at a place, and with what has to be around it."""
     if not steps:
         return value
-    if isinstance(kind, types.UnionType):
-        kind = next(one for one in kind.types if isinstance(one, (types.StructType, types.VarTupleType)))
-    step = steps[0]
+    kind, step = container(kind), steps[0]
     if isinstance(kind, types.VarTupleType):
-        inner = kind.item_type
-        if isinstance(inner, types.UnionType):
-            inner = next(
-                one for one in inner.types if isinstance(one, (types.StructType, types.VarTupleType))
-            )
+        inner = container(kind.item_type)
         base = minimal(inner) if isinstance(inner, types.StructType) else None
         return [put(base, inner, steps[1:], value)]
     assert isinstance(kind, types.StructType)

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from qrbackends.errors import DecodeError, UnknownGate
-from qrbackends.models import BackendConfiguration, ComplexNumber, JSONObject, UChannelLO
+from qrbackends.models import BackendConfiguration, ComplexNumber, GateConfig, JSONObject, UChannelLO
 from qrbackends.protocol.answers import parse
 from qrbackends.protocol.requests import Request
 
@@ -346,3 +346,33 @@ def test_equal_configurations_have_equal_hashes() -> None:
     assert one == other
     assert hash(one) == hash(other)
     assert hash(one.hamiltonian) == hash(other.hamiltonian)
+
+
+def counted(count: int, *couplings: tuple[int, ...]) -> BackendConfiguration:
+    gate = GateConfig("cz", coupling_map=couplings)
+    return BackendConfiguration("x", "1", count, (), (gate,), coupling_map=couplings)
+
+
+@pytest.mark.parametrize("name", paths("conf"))
+def test_a_real_device_has_as_many_qubits_as_it_says(name: str) -> None:
+    ours = decoded(name)
+    assert ours.qubit_numbers == range(ours.n_qubits)
+
+
+def test_a_simulator_names_none_of_its_qubits() -> None:
+    assert counted(5_000).qubit_numbers == range(5_000)
+    assert counted(10_000).qubit_numbers == range(10_000)
+
+
+def test_a_larger_device_lists_its_couplings() -> None:
+    line = [(qubit, qubit + 1) for qubit in range(9_999)]
+    assert len(counted(15_000, *line).qubit_numbers) == 15_000
+
+
+@pytest.mark.parametrize("count", [0, -1, 10_001, 10**9, 2**63 - 1, -(2**63)])
+def test_a_number_of_qubits_that_no_device_has_is_an_error_where_it_is_used(count: int) -> None:
+    ours = counted(count, (0, 1), (1, 2))
+    with pytest.raises(DecodeError, match=f"has {count} qubits") as caught:
+        _ = ours.qubit_numbers
+    assert (caught.value.path, caught.value.text) == ("$.n_qubits", str(count))
+    assert caught.value.backend == "x"

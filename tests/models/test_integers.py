@@ -1,0 +1,85 @@
+"""Integers of more than 64 bits are refused wherever they are, and numbers are finite."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from msgspec import inspect as types
+
+from qrbackends.errors import DecodeError
+from qrbackends.models import GateProperties
+from qrbackends.protocol.answers import parse
+from qrbackends.protocol.requests import ANSWER_TYPES
+
+from .shapes import REQUESTS, Steps, minimal, put
+
+TYPED = {name: types.type_info(kind) for name, kind in ANSWER_TYPES.items() if name != "defaults"}
+BEYOND = [2**63, -(2**63) - 1, 10**20, 10**309, -(10**4000)]
+
+
+def integers(kind: types.Type, at: Steps = ()) -> Iterator[tuple[Steps, types.IntType]]:
+    """Yield the place and the type of each integer in a type."""
+    match kind:
+        case types.IntType():
+            yield at, kind
+        case types.UnionType():
+            for one in kind.types:
+                yield from integers(one, at)
+        case types.StructType():
+            for field in kind.fields:
+                yield from integers(field.type, (*at, field.encode_name))
+        case types.VarTupleType():
+            yield from integers(kind.item_type, (*at, 0))
+
+
+PLACES = [(name, at) for name, kind in TYPED.items() for at, _ in integers(kind)]
+
+
+def with_number(resource: str, at: Steps, number: Any) -> bytes:
+    kind = TYPED[resource]
+    assert isinstance(kind, types.StructType)
+    return json.dumps(put(minimal(kind), kind, at, "@")).encode().replace(b'"@"', str(number).encode(), 1)
+
+
+@pytest.mark.parametrize(("resource", "at"), PLACES)
+def test_an_integer_beyond_64_bits_is_an_error(resource: str, at: Steps) -> None:
+    place = "$" + "".join("[0]" if step == 0 else f".{step}" for step in at)
+    for number in BEYOND:
+        with pytest.raises(DecodeError) as caught:
+            parse(REQUESTS[resource], 200, {}, with_number(resource, at, number))
+        assert caught.value.path == place
+        assert not caught.value.malformed
+    for number in (2**63 - 1, -(2**63), 0):
+        parse(REQUESTS[resource], 200, {}, with_number(resource, at, number))
+
+
+def test_every_integer_is_bounded() -> None:
+    assert len(PLACES) > 30
+    for kind in TYPED.values():
+        assert all((one.ge, one.le) == (-(2**63), 2**63 - 1) for _, one in integers(kind))
+
+
+@pytest.mark.parametrize("number", ["1e309", "-1e999999", "1" + "0" * 309, "1" * 100_000, "NaN", "Infinity"])
+def test_a_number_that_is_not_finite_is_an_error(number: str) -> None:
+    for resource, at in (
+        ("properties", ("qubits", 0, 0, "value")),
+        ("configuration", ("dt",)),
+        ("configuration", ("rep_times", 0)),
+        ("status", ("length_queue",)),
+    ):
+        with pytest.raises(DecodeError):
+            parse(REQUESTS[resource], 200, {}, with_number(resource, at, number))
+    assert math.isfinite(
+        parse(REQUESTS["configuration"], 200, {}, with_number("configuration", ("dt",), "1e308")).dt
+    )
+
+
+@pytest.mark.parametrize("qubit", [-1, 2**31, "-1", str(2**31), "9" * 4000, "9" * 5000, "x", ""])
+def test_a_gate_on_what_is_no_qubit_s_number_is_an_error(qubit: int | str) -> None:
+    gate = GateProperties("cz", (0, qubit), ())
+    with pytest.raises(DecodeError, match="qubit of gate 'cz'"):
+        _ = gate.on
+    assert GateProperties("cz", (0, "7"), ()).on == (0, 7)
+    assert GateProperties("cz", (), ()).on == ()
