@@ -13,5 +13,5 @@ def probability(value: float | None) -> str:
     """Return an error probability with three significant digits, such as `2.31e-3`."""
     if value is None:
         return DASH
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa}e{int(exponent)}" if value else "0"
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return "0" if not value else f"{mantissa}e{int(exponent)}" if exponent else mantissa

@@ -7,6 +7,7 @@ If the service sends no positions, they are computed; this needs rustworkx
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..errors import InvalidRequest
 from ..models import BackendConfiguration, BackendProperties
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ Coordinate: TypeAlias = tuple[float, float]
 Pair: TypeAlias = tuple[int, int]
 """Two coupled qubits, the lower number first."""
 
+_SPREAD = 10  # columns or rows per qubit; positions that are further apart are not believed
+_MOST_DRAWN = 10_000  # qubits; a page of them has some MB
+_MOST_COMPUTED = 2_000  # connected qubits: 7 s, which grow with the cube
 _STEPS = 300  # at most, of the majorization; it converges sooner
 
 
@@ -34,10 +38,18 @@ def coordinates(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
 
     Raises:
         ImportError: the positions have to be computed, and rustworkx is not installed.
+        DecodeError: the document's number of qubits is no device's.
+        InvalidRequest: the device has more than 10,000 qubits, or more than 2,000 that are connected and
+            without positions.
     """
+    count = len(configuration.qubit_numbers)
+    if count > _MOST_DRAWN:
+        raise _too_many(configuration, _MOST_DRAWN)
     known = configuration.coords
-    if known and len(known) == configuration.n_qubits and all(len(one) == 2 for one in known):
-        return _to_origin((float(column), float(row)) for column, row in known)
+    if known and len(known) == count and all(len(one) == 2 for one in known):
+        told = _to_origin((float(column), float(row)) for column, row in known)
+        if max(map(max, told)) <= _SPREAD * count:
+            return told
     return _computed(configuration)
 
 
@@ -72,6 +84,11 @@ def _to_origin(positions: Iterable[Coordinate]) -> tuple[Coordinate, ...]:
     return tuple((column - left, row - top) for column, row in found)
 
 
+def _too_many(configuration: BackendConfiguration, most: int) -> InvalidRequest:
+    problem = f"a device of more than {most} qubits is not drawn"
+    return InvalidRequest(problem).about(backend=configuration.backend_name)
+
+
 def _computed(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
     """Return computed positions: each connected part is laid out by itself, and put beside the others."""
     try:
@@ -82,22 +99,25 @@ def _computed(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
             'pip install "qrbackends[graph]"'
         ) from error
     graph = rx.PyGraph(multigraph=False)
-    graph.add_nodes_from(range(configuration.n_qubits))
+    graph.add_nodes_from(configuration.qubit_numbers)
     graph.add_edges_from_no_data([pair for pair in _pairs(configuration) if max(pair) < len(graph)])
     positions: dict[int, Coordinate] = {}
     right = 0.0
-    for part in sorted(map(sorted, rx.connected_components(graph)), key=lambda part: (-len(part), part)):
+    parts = sorted(map(sorted, rx.connected_components(graph)), key=lambda part: (-len(part), part))
+    if len(parts[0]) > _MOST_COMPUTED:
+        raise _too_many(configuration, _MOST_COMPUTED)
+    for part in parts:
         laid = _to_origin(_laid_out(rx.distance_matrix(graph.subgraph(part))))
         positions.update(zip(part, ((column + right, row) for column, row in laid), strict=True))
         right += 1.0 + max(column for column, _ in laid)
-    return tuple(positions[qubit] for qubit in range(configuration.n_qubits))
+    return tuple(positions[qubit] for qubit in configuration.qubit_numbers)
 
 
 def _pairs(configuration: BackendConfiguration) -> set[tuple[int, int]]:
     known = configuration.coupling_map or [
         pair for gate in configuration.gates for pair in gate.coupling_map or () if len(pair) == 2
     ]
-    return {(min(pair), max(pair)) for pair in known if len(pair) == 2}
+    return {(min(pair), max(pair)) for pair in known if len(pair) == 2 and min(pair) >= 0}
 
 
 def _laid_out(hops: "Floats") -> list[Coordinate]:

@@ -36,6 +36,8 @@ _RADIUS = 0.36  # of a qubit's circle; neighbours are 1 apart
 _FAULTY = "#d55e00"  # Okabe and Ito's vermilion
 _UNKNOWN = "#bbbbbb"
 _DIGIT_WIDTH = 0.62  # of the font's size
+_SMALLEST = 1e-100  # of the errors on a logarithmic scale, on which 0 has no place
+_LARGEST = 2_000  # square points by which the number of qubits enlarges a device's circle
 _MARKED = 60  # calibrations; if there are fewer, each is marked
 _LONGEST = 40  # characters of a backend's name that are shown
 _PALETTE: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -60,7 +62,8 @@ def error_map(configuration: BackendConfiguration, properties: BackendProperties
 
     Raises:
         ImportError: the positions have to be computed, and rustworkx is not installed.
-        DecodeError: a unit in the properties is not known.
+        DecodeError: a unit in the properties is not known, or the number of qubits is no device's.
+        InvalidRequest: the device has too many qubits to be drawn.
     """
     positions = coordinates(configuration)
     width = max((x for x, _ in positions), default=0.0) + 1
@@ -160,7 +163,7 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
     axes = figure.add_subplot()
     jobs = [backend.queue_length for backend, _ in known]
     errors = [error for _, error in known]
-    sizes = [20 + (backend.qubits or 0) for backend, _ in known]
+    sizes = [20 + min(max(backend.qubits or 0, 0), _LARGEST) for backend, _ in known]
     faces = [_PALETTE[0] if backend.online else "none" for backend, _ in known]
     axes.scatter(jobs, errors, s=sizes, c=faces, edgecolors=_PALETTE[0], alpha=0.7, zorder=3)
     axes.set_xscale("symlog", linthresh=10)
@@ -193,7 +196,9 @@ def _draw_qubits(
     errors = {
         qubit: value
         for qubit in measured
-        if (value := properties.readout_error(qubit)) is not None and 0 < value < 1 and qubit not in faulty
+        if (value := properties.readout_error(qubit)) is not None
+        and _SMALLEST < value < 1
+        and qubit not in faulty
     }
     scale = _log_scale(errors.values())
     colors: list[Any] = [to_rgba(_UNKNOWN)] * len(positions)
@@ -226,9 +231,10 @@ def _draw_couplings(
 ) -> Any:
     """Draw the couplings; return the scale of their colours, or None if no error is known."""
     errors, broken = pair_errors(properties)
-    listed = {(min(pair), max(pair)) for pair in configuration.coupling_map or () if len(pair) == 2}
+    known = (pair for pair in configuration.coupling_map or () if len(pair) == 2 and min(pair) >= 0)
+    listed = {(min(pair), max(pair)) for pair in known}
     pairs = sorted(pair for pair in listed | errors.keys() | broken if pair[1] < len(positions))
-    errors = {pair: error for pair, error in errors.items() if error > 0}  # 0 has no logarithm
+    errors = {pair: error for pair, error in errors.items() if error > _SMALLEST}
     scale = _log_scale(errors.values())
     colors: list[Any] = [to_rgba(_FAULTY if pair in broken else _UNKNOWN) for pair in pairs]
     for number, pair in enumerate(pairs):

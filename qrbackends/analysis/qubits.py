@@ -38,6 +38,7 @@ except ImportError as error:
 from ..errors import InvalidRequest
 from ..models import BackendConfiguration, BackendProperties
 
+_MOST_QUBITS = 10_000  # a set of them is a number with a bit for each
 _EXACT = 16  # qubits of a device up to which the search is complete
 _LINES, _FAR_SIGHTED_LINES, _SETS = 50_000, 20_000, 30_000  # partial solutions kept, over all sizes
 
@@ -120,6 +121,10 @@ class _Device:
         gate = properties.native_entangler
         if gate is None:
             raise InvalidRequest("the device reports no native two-qubit gate: cz, ecr or cx").about(
+                backend=configuration.backend_name
+            )
+        if len(properties.qubits) > _MOST_QUBITS:
+            raise InvalidRequest(f"the best of more than {_MOST_QUBITS} qubits are not searched for").about(
                 backend=configuration.backend_name
             )
         self.qubits = _qubit_costs(properties, properties.median_gate_length(gate) or 0.0)

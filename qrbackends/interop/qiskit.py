@@ -39,7 +39,7 @@ except (ImportError, AttributeError) as error:
 from ..accounts.account import Instance
 from ..client import Client
 from ..errors import DecodeError, NotFound, QRBackendsError
-from ..models import BackendConfiguration, BackendProperties
+from ..models import BackendConfiguration, BackendProperties, GateConfig
 from ..models.properties import Nduv
 from ..tasks.fanout import together
 
@@ -84,7 +84,8 @@ def to_target(
         RuntimeWarning: Qiskit does not know a basis gate, and the target lacks it.
 
     Raises:
-        DecodeError: a unit or a gate's qubit cannot be read, or the documents contradict each other.
+        DecodeError: a unit or a gate's qubit cannot be read, the documents contradict each other, or a number
+            is out of range.
     """
     known = get_standard_gate_name_mapping() | dict(custom_name_mapping or {})
     if not include_fractional_gates:
@@ -93,27 +94,43 @@ def to_target(
         unwanted = set()
     if not include_control_flow:
         unwanted.update(_CONTROL_FLOW)
-    operations = dict(_operations(configuration, known, unwanted)) | _signatures(configuration)
+    operations = dict(_operations(configuration, known, unwanted))
     faulty = set(properties.faulty_qubits()) if properties is not None and filter_faulty else set()
-    places = {name: _coupled(configuration, name) for name in operations}
+    try:
+        operations |= _signatures(configuration)
+        target = _empty_target(configuration, properties)
+    except (QiskitError, OverflowError) as error:  # for example a negative number of qubits
+        raise _misfit(configuration, error) from None
+    gates = {gate.name: gate for gate in reversed(configuration.gates)}
+    places = {name: _coupled(gates.get(name)) for name in operations}
     if properties is not None:
         _calibrate(places, properties, faulty, filter_faulty)
         if "measure" in places:
             places["measure"] = _readouts(configuration, properties, faulty)
     for name in set(_NON_UNITARY).intersection(_supported(configuration)):
         if places[name] is None:
-            places[name] = {(qubit,): None for qubit in range(configuration.n_qubits) if qubit not in faulty}
+            places[name] = {(qubit,): None for qubit in configuration.qubit_numbers if qubit not in faulty}
     if "rzz" in operations:
         _register_rzz()
     try:
-        return _filled(_empty_target(configuration, properties), operations, places)
+        return _filled(target, operations, places)
     except QiskitError as error:  # for example a two-qubit gate on three qubits
-        problem = f"the documents of {configuration.backend_name} do not fit each other: {error.message:.200}"
-    raise DecodeError(problem).about(backend=configuration.backend_name)
+        raise _misfit(configuration, error) from None
+
+
+def _misfit(configuration: BackendConfiguration, error: Exception) -> DecodeError:
+    name = configuration.backend_name
+    reason = getattr(error, "message", str(error))
+    problem = f"the documents of {name} do not fit each other: {reason:.200}"
+    return DecodeError(problem).about(backend=name)
 
 
 def _filled(target: Target, operations: Mapping[str, Any], places: Mapping[str, Places]) -> Target:
+    numbers = range(target.num_qubits)
     for name, operation in operations.items():
+        if any(qubit not in numbers for on in places[name] or () for qubit in on):
+            # Qiskit would enlarge the target.
+            raise QiskitError(f"{name!r:.80} is on a qubit that does not exist")
         if name in _CONTROL_FLOW:
             target.add_instruction(operation, name=name)
         else:
@@ -170,8 +187,7 @@ def _signatures(configuration: BackendConfiguration) -> dict[str, Instruction]:
     }
 
 
-def _coupled(configuration: BackendConfiguration, name: str) -> Places:
-    gate = next((gate for gate in configuration.gates if gate.name == name), None)
+def _coupled(gate: GateConfig | None) -> Places:
     return dict.fromkeys(gate.coupling_map) if gate is not None and gate.coupling_map else None
 
 
@@ -195,7 +211,7 @@ def _readouts(
 ) -> dict[Qubits, InstructionProperties | None]:
     """Return error and duration of each qubit's readout, which the service sends with the qubit."""
     found: dict[Qubits, InstructionProperties | None] = {
-        (qubit,): None for qubit in range(configuration.n_qubits) if qubit not in faulty
+        (qubit,): None for qubit in configuration.qubit_numbers if qubit not in faulty
     }
     for (qubit,) in found:
         if qubit < len(properties.qubits):
@@ -213,7 +229,7 @@ def _measured(error: Nduv | None, length: Nduv | None) -> InstructionProperties:
 def _empty_target(configuration: BackendConfiguration, properties: BackendProperties | None) -> Target:
     timing = configuration.timing_constraints
     return Target(
-        num_qubits=configuration.n_qubits,
+        num_qubits=len(configuration.qubit_numbers),
         dt=configuration.dt,
         qubit_properties=None if properties is None else _qubits(configuration, properties),
         **{name: value for name, value in (asdict(timing) if timing else {}).items() if value is not None},
@@ -226,7 +242,7 @@ def _qubits(configuration: BackendConfiguration, properties: BackendProperties) 
         QubitProperties(properties.t1(qubit), properties.t2(qubit), properties.frequency(qubit))
         if qubit in known
         else QubitProperties()
-        for qubit in range(configuration.n_qubits)
+        for qubit in configuration.qubit_numbers
     ]
 
 

@@ -107,7 +107,8 @@ def device_map(configuration: BackendConfiguration, properties: BackendPropertie
 
     Raises:
         ImportError: the coordinates have to be computed, and rustworkx is not installed.
-        DecodeError: a unit in the properties cannot be read.
+        DecodeError: a unit in the properties cannot be read, or the number of qubits is no device's.
+        InvalidRequest: the device has too many qubits to be drawn.
     """
     places = [
         (_MARGIN + _PITCH * column, _MARGIN + _PITCH * row) for column, row in coordinates(configuration)
@@ -141,7 +142,7 @@ def _couplings(
 ) -> tuple[tuple[Coupling, ...], Scale | None]:
     """Return each coupled pair once, with the lower error of its two directions."""
     errors, broken = pair_errors(properties)
-    known = [pair for pair in configuration.coupling_map or () if len(pair) == 2]
+    known = [pair for pair in configuration.coupling_map or () if len(pair) == 2 and min(pair) >= 0]
     pairs = {(min(pair), max(pair)) for pair in known} | {*errors}
     title = f"Two-qubit error ({properties.native_entangler})"
     scale, color = _scaled(list(errors.values()), title, probability, high_is_good=False)
