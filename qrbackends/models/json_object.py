@@ -6,7 +6,7 @@ from typing import Any, Self
 import msgspec
 
 from ..errors import DecodeError
-from .size import check_values, has_long_number
+from .size import check_open_values, has_long_number
 
 
 class JSONObject(Mapping[str, Any]):
@@ -102,7 +102,7 @@ def read_only(raw: msgspec.Raw) -> JSONObject | None:
 def _opened(raw: msgspec.Raw) -> dict[str, Any]:
     """Return the object in `raw`, with its arrays as tuples and its objects as `JSONObject`s."""
     body = bytes(raw)
-    check_values(body, "an open object of this document", marks=(b",", b"[", b"{"))
+    check_open_values(body)
     problem = "an open object of this document holds a number that is too long"
     if not has_long_number(body):
         try:

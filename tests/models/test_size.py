@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qrbackends.errors import DecodeError
 from qrbackends.models import BackendDefaults
-from qrbackends.models.size import UNCOUNTED, check_values, has_long_number
+from qrbackends.models.size import UNCOUNTED, check_open_values, check_values, has_long_number
 from qrbackends.protocol.answers import parse
 
 from .shapes import REQUESTS, dense, repeated
@@ -56,7 +56,7 @@ def test_a_large_body_with_too_many_values_is_not_decoded(element: bytes) -> Non
     body = repeated(b'{"coupling_map":[', element, b"]}", 9 * UNCOUNTED // 4)
     tracemalloc.start()
     try:
-        with pytest.raises(DecodeError, match="more than 5") as caught:
+        with pytest.raises(DecodeError, match="holds more values than") as caught:
             parse(REQUESTS["configuration"], 200, {}, body)
         assert tracemalloc.get_traced_memory()[1] < UNCOUNTED
     finally:
@@ -77,18 +77,27 @@ def test_a_text_may_hold_any_number_of_commas_that_its_length_allows() -> None:
 
 
 @settings(max_examples=20)
-@given(st.lists(st.sampled_from([b",", b"[", b"x" * 5, b"x" * 50]), min_size=1, max_size=5))
+@given(st.lists(st.sampled_from([b",", b"[", b"{", b"x" * 5, b"x" * 50]), min_size=1, max_size=5))
 def test_what_is_counted_is_bounded_by_the_length(parts: list[bytes]) -> None:
     element = b"".join(parts)
     body = element * (2 * UNCOUNTED // len(element))
-    count = body.count(b",") + body.count(b"[")
-    try:
-        check_values(body, marks=(b",", b"["))
-    except DecodeError:
-        assert count > UNCOUNTED // 2
-    else:
-        assert count <= UNCOUNTED // 2
-    check_values(body[:UNCOUNTED])
+    nested = body.count(b",") + body.count(b"[") + body.count(b"{")
+    for check, count in ((check_values, body.count(b",")), (check_open_values, nested)):
+        if count > UNCOUNTED // 2:
+            with pytest.raises(DecodeError):
+                check(body)
+        else:
+            check(body)
+        check(body[:UNCOUNTED])
+
+
+def test_a_long_document_may_hold_more_values_but_an_open_object_may_not() -> None:
+    body = b"0123456789a," * (UNCOUNTED * 4 // 5)
+    check_values(body)
+    with pytest.raises(DecodeError, match="open object"):
+        check_open_values(body)
+    with pytest.raises(DecodeError, match=f"{len(body) - 1} bytes"):
+        check_values(body[1:])
 
 
 @pytest.mark.parametrize(("digits", "long"), [(308, False), (309, True), (100_000, True)])
