@@ -586,7 +586,9 @@ async def test_the_pages_of_the_search_are_limited_together(
     monkeypatch.setattr(module, "_MOST_SEARCHED", 10_000)
     crn = emulator.instances[0].crn
     page = b'{"items": [{"crn": "%s", "name": "%s"}], "search_cursor": "%d"}'
-    for number in range(20):  # each names another instance: pages that bring nothing new have a limit of their own
+    for number in range(
+        20
+    ):  # each names another instance: pages that bring nothing new have a limit of their own
         name = crn.replace("::", f"-{number}::").encode()
         emulator.fault(Garbage(page % (name, b"x" * 1000, number)), resource="search")
     async with client_of(emulator) as client:
