@@ -366,7 +366,10 @@ class Client:
         return History(fetch, backend_id, since, end, every, calibration_id, instance)
 
     def stats(self) -> ClientStats:
-        """Return the counts of cache and pool since the client was made, and the size of memory."""
+        """Return the counts of cache and pool since the client was made, and the size of memory.
+
+        It changes nothing, and any thread may call it; all other methods belong to the client's event loop.
+        """
         return ClientStats(**asdict(self._cache.stats()), regions=self._parts.pool.stats())
 
     async def _document(self, instance: AnInstance, refresh: bool, timeout: Seconds, *asked: Any) -> Any:

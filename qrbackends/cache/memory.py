@@ -32,7 +32,8 @@ class Memory:
     """The entries of any number of clients. When it is full, the least recently used entries are evicted.
 
     Each entry belongs to a scope, so that a client reads only entries that its own credential may read. A
-    memory belongs to one event loop, as its clients do.
+    memory belongs to one event loop, as its clients do; only its statistics, `len(memory)`, `bytes` and
+    `evictions`, may be read in another thread. They change nothing.
 
     Args:
         max_bytes: the bytes that all entries may take together, with their indices.
@@ -57,13 +58,12 @@ class Memory:
         self._epochs: WeakValueDictionary[Key, Epoch] = WeakValueDictionary()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries.usable(self.clock()))
 
     @property
     def bytes(self) -> int:
         """The bytes that all entries take."""
-        self._entries.expire()
-        return int(self._entries.currsize)
+        return sum(entry.size for entry in self._entries.usable(self.clock()))
 
     @property
     def evictions(self) -> int:
@@ -135,6 +135,12 @@ class _Entries(TLRUCache[Key, Entry]):
         self.recent: OrderedDict[Key, Entry] = OrderedDict()
         self.evictions = 0
         self._bytes: dict[str, int] = {}  # by scope
+
+    def usable(self, now: float) -> list[Entry]:
+        """Return the entries that have not expired, the others of which stay; any thread may call it."""
+        # Here `list` copies all entries in one step, as the keys' hashes run no Python code. The methods of
+        # `TLRUCache` would remove expired entries, and its timer may be used in one thread only.
+        return [entry for entry in list(self.recent.values()) if now < entry.expires]
 
     def make_room(self, scope: str, limit: int) -> None:
         """Evict a scope's least recently used entries until the rest take at most `limit` bytes."""

@@ -135,17 +135,24 @@ class Monitor(LoopBound):
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()  # set when calibrations have to be fetched
         self.fleet: dict[RegionalName, MonitoredBackend] = {}
-        """The newest data of every backend."""
+        """The newest data of every backend; in another thread, read a copy: `monitor.fleet.copy()`."""
         self.failures: dict[str | None, InstanceFailure] = {}
-        """The failing instances by CRN; the key is None where not even the instances could be looked up."""
+        """The failing instances by CRN; the key is None where not even the instances could be looked up.
+
+        In another thread, read a copy: `monitor.failures.copy()`.
+        """
         self.listeners: set[Listener] = set()
         """Functions that are called with each event; they must not raise."""
         self.ended = asyncio.Event()
         """Set when the monitor or its client was closed."""
 
     def queue_history(self, key: RegionalName) -> tuple[tuple[float, int], ...]:
-        """Return the length of a backend's queue over time: Unix seconds and jobs at each change."""
-        return tuple(self._queues.get(key, ()))
+        """Return the length of a backend's queue over time: Unix seconds and jobs at each change.
+
+        Any thread may call it.
+        """
+        samples = self._queues.get(key)
+        return () if samples is None else tuple(samples.copy())
 
     def start(self) -> None:
         """Start the background tasks, in a context of their own; `async with` does it."""

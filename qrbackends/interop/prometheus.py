@@ -45,6 +45,8 @@ _FIGURES: tuple[tuple[str, str, Callable[[BackendSummary], float | None]], ...] 
 class Collector(_Base):
     """The client's statistics and the last known fleet, read at each scrape; a scrape sends no request.
 
+    A scrape may run in any thread, as those of Prometheus' own HTTP server do.
+
     Args:
         client: the client whose statistics are shown.
         monitor: keeps the fleet; without a monitor only the client's statistics are shown.
@@ -76,7 +78,7 @@ class Collector(_Base):
 
     def _of_fleet(self, monitor: Monitor) -> Iterator[Metric]:
         labels = ("backend", "region")
-        known = [((one.backend.name, one.backend.region or ""), one) for one in tuple(monitor.fleet.values())]
+        known = [((one.backend.name, one.backend.region or ""), one) for one in monitor.fleet.copy().values()]
         queue = GaugeMetricFamily("qrbackends_backend_queue_jobs", "Waiting jobs.", labels=labels)
         qubits = GaugeMetricFamily(
             "qrbackends_backend_qubits", "Number of qubits of the backend.", labels=labels
@@ -124,8 +126,8 @@ def _states(backend: Backend) -> Iterator[tuple[str, int]]:
 
 def _up(monitor: Monitor) -> Metric:
     """Return 1 for each region whose last list request succeeded, and 0 where its data is old."""
-    failing = {failure.region or "" for failure in tuple(monitor.failures.values())}
-    regions = {region or "" for region, _ in tuple(monitor.fleet)} | failing
+    failing = {failure.region or "" for failure in monitor.failures.copy().values()}
+    regions = {region or "" for region, _ in monitor.fleet.copy()} | failing
     family = GaugeMetricFamily(
         "qrbackends_region_up", "1 if the region's last list request succeeded, else 0.", labels=("region",)
     )

@@ -244,8 +244,11 @@ class SessionPool(LoopBound):
             self._region_of(region, URL(url, encoded=True)).connector.retire()
 
     def stats(self) -> tuple[RegionStats, ...]:
-        """Return the counts of the requests to each region, in the order of the first requests."""
-        return tuple(region.queue.stats() for region in self._regions.values())
+        """Return the counts of the requests to each region, in the order of the first requests.
+
+        Any thread may call it.
+        """
+        return tuple(region.queue.stats() for region in list(self._regions.values()))
 
     async def aclose(self) -> None:
         """Close every connection; calls that are in flight end with `ClientClosed`.

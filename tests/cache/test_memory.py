@@ -1,5 +1,7 @@
 """The memory tier: bounded, fair, and forgetful on time."""
 
+import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -162,3 +164,56 @@ def test_the_accounts_are_right_whatever_happens(steps: list[tuple[str, str, str
         assert memory.bytes == sum(kept.values()) <= 100
         for scope in "stu":
             assert sum(size for (own, _), size in kept.items() if own == scope) <= 50
+
+
+# --- statistics
+
+
+def test_reading_the_statistics_removes_nothing(clock: Clock) -> None:
+    memory = Memory(clock=clock)
+    entry = put(memory, key("s", "a"), lives=100.0)
+    clock.now = 200.0
+    assert (len(memory), memory.bytes, memory.evictions) == (0, 0, 0)
+    clock.now = 50.0  # only so can be seen that the entry is still there
+    assert memory.get(key("s", "a")) is entry
+    assert (len(memory), memory.bytes) == (1, 10)
+
+
+def test_statistics_are_right_in_any_thread_while_entries_come_and_go() -> None:
+    loop, now = threading.get_ident(), 0.0
+
+    def clock() -> float:
+        nonlocal now
+        if threading.get_ident() == loop:
+            now += 1.0
+        return now
+
+    memory, errors, done = Memory(100, share=0.5, clock=clock), [], threading.Event()
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                assert 0 <= memory.bytes <= 100
+                assert 0 <= len(memory) <= 100
+        except BaseException as error:
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    try:
+        for thread in threads:
+            thread.start()
+        for number in range(1000):
+            put(memory, key("stu"[number % 3], str(number % 40)), 1 + number % 20, lives=3 + number % 50)
+            memory.get(key("s", str(number % 7)))
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    assert errors == []
+    assert memory.remove("stu", lambda _: True) >= 0
+    assert (len(memory), memory.bytes) == (0, 0)
+    put(memory, key("s", "a"), 50)
+    assert memory.bytes == 50, "nothing is accounted twice"
