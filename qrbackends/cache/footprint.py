@@ -1,39 +1,110 @@
-"""Estimates of the memory that decoded answers take, from the size of their JSON.
+"""Estimates of the memory that decoded answers take, from what was decoded.
 
-The numbers follow from CPython's object sizes: a text takes 49 bytes and its characters; a tuple 40 bytes, 16
-for the garbage collector, and 8 per element; a float 24; a struct 16, and 8 per field. Tests compare the
-estimates with tracemalloc on every real snapshot.
+The numbers follow from CPython's object sizes: a text takes 49 bytes and its characters; a tuple 40, and 8
+per element; a float 24; an integer from 257 on 28; a struct 16, and 8 per field. All sizes are in bytes; what
+the first look-up builds is included. No answer counts less than its text is long: that may be in one value.
+Tests compare the estimates with tracemalloc: on real snapshots in many shapes, and on the densest bodies.
 """
 
-from typing import Any
+from collections.abc import Callable
+from sys import getsizeof
+from typing import Any, Final
 
-from ..models import BackendConfiguration
+from ..models import (
+    BackendConfiguration,
+    BackendDefaults,
+    BackendProperties,
+    BackendsResponse,
+    BackendStatus,
+)
 
-# Bytes in memory per byte of JSON, with the index that the first look-up builds. The ratio hardly differs
-# between documents of one kind, because they repeat the same structures.
-_RATIOS = {"properties": 3.4, "backends": 2.3, "status": 2.5, "defaults": 8.0}
-_ENTRY = 900  # bytes of the entry, its key, its request, and their slots in the cache's tables
-_PAIR = 64  # bytes in memory of a pair of qubits in a coupling map
-_PAIR_TEXT = 8  # bytes of JSON of such a pair
-_REST = 2.0  # bytes in memory per byte of JSON that is neither coupling maps nor kept undecoded
+_ENTRY = 900  # the entry, its key, its request, and their slots in the cache's tables
+_TEXT = 49  # a text without its characters
+_NDUV = 8 + 48 + 24  # a measured value without its texts, which are its date, name and unit
+_NDUV_JSON = len('{"date":"","name":"","unit":"","value":0.00000001},')
+_INDEXED_NDUV = 20  # its slot in the index
+_QUBIT = 48 + 184  # a qubit's tuple and index
+_GATE = 8 + 48 + 3 * 40 + 72 + 2 * _TEXT  # the gate, three tuples, its slot in the index, and its texts
+_QUBIT_LIST = 8 + 32 + 40 + _TEXT
+_GATE_JSON = len('{"gate":"","qubits":[],"parameters":[],"name":""},')
+_USUAL_TEXTS = 64  # characters of the texts of a measured value and its share of the gate; hardly ever more
+_DEVICE = 200, 1400  # an entry of the list: the least, and the most without long texts
+_STATUS = 250
+_ARRAY = 64  # an array that is one tuple in another
+_ARRAY_JSON = 8
+_VALUE = 60  # a value that is no number of a qubit
+_REST = 2.7  # bytes in memory per byte of the rest of a configuration
+_OPEN_OBJECT, _OPEN_ARRAY, _OPEN_VALUE = 340, 64, 72  # in an object that the contract leaves open
+_BLANKS = b" \t\r\n"
+_INTERNED = 257  # CPython keeps one object for each integer below
 
 
-def retained_size(resource: str, body: bytes, value: Any) -> int:
+def retained_size(body: bytes, value: Any) -> int:
     """Return the bytes that a decoded answer takes in memory, with its index and its entry.
 
     Args:
-        resource: the resource that was asked for.
         body: the JSON that it was decoded from.
         value: the decoded answer.
     """
-    if isinstance(value, BackendConfiguration):
-        return _ENTRY + _configuration(body, value)
-    return _ENTRY + int(_RATIOS[resource] * len(body))
+    return _ENTRY + _SIZES[type(value)](body, value)
+
+
+def _properties(body: bytes, value: BackendProperties) -> int:
+    measured = sum(map(len, value.qubits))
+    indexed = measured * _INDEXED_NDUV + len(value.qubits) * _QUBIT
+    measured += sum([len(gate.parameters) for gate in value.gates]) + len(value.general)
+    numbers = sum([len(gate.qubits) for gate in value.gates])
+    each = 8 if len(value.qubits) < _INTERNED and numbers <= 4 * len(value.gates) else 24
+    lists = sum([_QUBIT_LIST + len(listed.qubits) * each for listed in value.general_qlists or ()])
+    explained = measured * _NDUV_JSON + len(value.gates) * _GATE_JSON
+    length = len(body)
+    if length > explained + measured * _USUAL_TEXTS + 512:
+        length = len(body.translate(None, _BLANKS))
+    characters = max(0, length - explained) * _width(body)
+    objects = measured * (_NDUV + 3 * _TEXT) + len(value.gates) * _GATE + 2 * numbers * each  # 2: the index
+    return max(objects + indexed + lists + characters, len(body))  # it may be one text of blanks
+
+
+def _width(body: bytes) -> int:
+    """Return the most bytes that a character of a text takes in memory."""
+    if b"\\" in body and body.count(b"\\u") != body.count(b"\\u00"):
+        return 4  # an escape, perhaps of the widest character
+    if body.isascii():
+        return 1
+    text = body.decode()
+    return getsizeof(text) // len(text)
 
 
 def _configuration(body: bytes, value: BackendConfiguration) -> int:
-    """Return the bytes of a configuration: coupling maps grow when they are decoded, raw parts do not."""
-    pairs = len(value.coupling_map or ()) + sum(len(gate.coupling_map or ()) for gate in value.gates)
-    kept = sum(len(bytes(raw)) for raw in value.raw_parts())
-    rest = max(0, len(body) - kept - _PAIR_TEXT * pairs)
-    return _PAIR * pairs + int(_REST * rest) + len(body)
+    """Return the size of a configuration: arrays of arrays grow when they are decoded, raw parts do not."""
+    kept = b"".join([bytes(raw) for raw in value.raw_parts()])
+    arrays, commas = (body.count(mark) - kept.count(mark) for mark in (b"[", b","))
+    written = len(body.translate(None, _BLANKS)) - len(kept.translate(None, _BLANKS))
+    rest = written - _ARRAY_JSON * arrays
+    large = max(0.0, 1 - _INTERNED / max(1, value.n_qubits))  # the part of the qubits' numbers
+    decoded = arrays * (_ARRAY + 2 * 28 * large) + max(_REST * rest, _VALUE * (commas - 2 * arrays), 0)
+    return max(len(kept) + int(decoded), len(body))  # it may be one text of blanks
+
+
+def _list(body: bytes, value: BackendsResponse) -> int:
+    least, most = (each * len(value.devices) for each in _DEVICE)
+    return max(least + len(body), min(most, int(2.3 * len(body))))
+
+
+def _status(body: bytes, value: BackendStatus) -> int:
+    return _STATUS + len(body)
+
+
+def _defaults(body: bytes, value: BackendDefaults) -> int:
+    """Return the size of what the contract leaves open, when it has been looked at."""
+    counts = [body.count(mark) for mark in (b"{", b"[", b",")]
+    return len(body) + sum(map(int.__mul__, counts, (_OPEN_OBJECT, _OPEN_ARRAY, _OPEN_VALUE)))
+
+
+_SIZES: Final[dict[type[Any], Callable[[bytes, Any], int]]] = {
+    BackendProperties: _properties,
+    BackendConfiguration: _configuration,
+    BackendsResponse: _list,
+    BackendStatus: _status,
+    BackendDefaults: _defaults,
+}

@@ -183,7 +183,7 @@ class Loader:
     ) -> Entry:
         stored_at = self._memory.clock() - age
         fresh_until = stored_at + freshness * (1 - self._policy.jitter * self._draw())
-        size = retained_size(question.request.resource, body, value)
+        size = retained_size(body, value)
         entry = Entry(value, stored_at, fresh_until, fresh_until + self._grace, size)
         if freshness and question.kept:
             self._memory.put(epoch, entry)

@@ -173,8 +173,6 @@ class _Entries(TLRUCache[Key, Entry]):
 
     def _forget(self, key: Key) -> None:
         entry = self.recent.pop(key)
-        left = self._bytes[key[0]] - entry.size
+        left = self._bytes.pop(key[0], 0) - entry.size
         if left:
             self._bytes[key[0]] = left
-        else:
-            del self._bytes[key[0]]

@@ -166,6 +166,18 @@ def test_the_accounts_are_right_whatever_happens(steps: list[tuple[str, str, str
             assert sum(size for (own, _), size in kept.items() if own == scope) <= 50
 
 
+@pytest.mark.parametrize("sizes", [(10, 0), (0, 10), (0, 0)])
+def test_an_entry_may_take_nothing(clock: Clock, sizes: tuple[int, int]) -> None:
+    memory = Memory(clock=clock)
+    for name, size in zip("ab", sizes, strict=True):
+        put(memory, key("s", name), size)
+    assert (len(memory), memory.bytes) == (2, sum(sizes))
+    assert memory.remove(["s"], lambda request: request.backend_id == "a") == 1
+    clock.now = 100.0
+    put(memory, key("s", "c"), 7)  # the other has expired
+    assert (len(memory), memory.bytes) == (1, 7)
+
+
 # --- statistics
 
 
