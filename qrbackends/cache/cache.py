@@ -198,7 +198,8 @@ class Cache:
         counted, under_way = False, self._flights.under_way
         while True:
             epoch = self._memory.epoch(question.key)
-            if question.refresh and (epoch, True) not in under_way:
+            refreshing = under_way.get((epoch, True))
+            if question.refresh and (refreshing is None or refreshing.answered):
                 epoch = self._memory.new_epoch(question.key)  # answers to earlier requests are not kept
             flight = self._flight(epoch, question.refresh)
             begins = flight not in under_way

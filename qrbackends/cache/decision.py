@@ -89,8 +89,9 @@ def on_question(
 def is_enough(found: Found, now: float, policy: CachePolicy, *, oldest: float | None = None) -> bool:
     """Return whether the answer that another caller's fetch brought is enough for this caller, too.
 
-    An answer of the service came after the caller had asked. One of the shared tier was good enough for the
-    caller who began the fetch, and has to be good enough for this one.
+    An answer of the service is the newest that there is, unless it had arrived before the caller asked for a
+    younger one. One of the shared tier was good enough for the caller who began the fetch, and has to be good
+    enough for this one.
 
     Args:
         found: what the fetch brought.
@@ -98,7 +99,9 @@ def is_enough(found: Found, now: float, policy: CachePolicy, *, oldest: float | 
         policy: how long answers may be used.
         oldest: as for `on_question`.
     """
-    return found.source == "origin" or on_question(found.entry, now, policy, False, oldest) is SERVE
+    if found.source == "origin":
+        return oldest is None or found.entry.stored_at >= oldest
+    return on_question(found.entry, now, policy, False, oldest) is SERVE
 
 
 def on_failure(

@@ -160,7 +160,10 @@ class Loader:
 
     async def _from_origin(self, question: Question, epoch: Epoch, flight: Flight[Found]) -> _Answered:
         try:
-            answer = await self._origin.ask(question.request, question.scope, flight)
+            try:
+                answer = await self._origin.ask(question.request, question.scope, flight)
+            finally:
+                flight.answered = True
         except NotFound as error:
             question.name(error)
             now = self._memory.clock()

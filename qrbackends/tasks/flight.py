@@ -34,6 +34,8 @@ class Flight(Generic[T]):
         task: the task that runs the work.
         waiting: a future for each caller; it is resolved when the work ends or the caller's deadline passes.
         wanted: until when the work goes on although no caller waits.
+        answered: whether the answer, or the failure, has arrived, and is only being stored or told. Who has
+            to have a later one must not join. The work sets it.
     """
 
     until: float
@@ -42,6 +44,7 @@ class Flight(Generic[T]):
     task: asyncio.Task[T] = field(init=False)
     waiting: set[asyncio.Future[None]] = field(default_factory=set)
     wanted: float = -inf
+    answered: bool = False
 
     def deadline(self) -> float:
         """Return when the work has to end; a caller with a later deadline may still join."""

@@ -376,8 +376,8 @@ class Model:
         fetch.callers.append(caller)
 
     def joinable(self, key: Key, refresh: bool) -> Fetch | None:
-        """Return what is under way for the key, or was answered at this very moment."""
-        for fetch in (*self.fetches, *self.ended):
+        """Return what is under way for the key; or, unless it is for a refresh, was answered just now."""
+        for fetch in (*self.fetches, *(() if refresh else self.ended)):
             if fetch.key == key and fetch.era == self.eras[key] and (fetch.refresh or not refresh):
                 return fetch
         return None
