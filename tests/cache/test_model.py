@@ -377,7 +377,7 @@ class Model:
 
     def joinable(self, key: Key, refresh: bool) -> Fetch | None:
         """Return what is under way for the key; or, unless it is for a refresh, was answered just now."""
-        for fetch in (*self.fetches, *(() if refresh else self.ended)):
+        for fetch in self.fetches if refresh else [*self.fetches, *self.ended]:
             if fetch.key == key and fetch.era == self.eras[key] and (fetch.refresh or not refresh):
                 return fetch
         return None

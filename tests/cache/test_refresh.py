@@ -1,7 +1,7 @@
 """Who insists on a new answer gets none that had arrived before they asked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import pytest
 
@@ -45,7 +45,7 @@ class SlowStore:
     async def names(self, scope: str) -> Sequence[str]:
         return ()
 
-    async def delete(self, scope: str, names: Sequence[str]) -> None:
+    async def delete(self, scope: str, names: Iterable[str]) -> None:
         await self._wait()
 
     async def _wait(self) -> None:
