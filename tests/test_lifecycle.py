@@ -8,16 +8,31 @@ import subprocess
 import sys
 import textwrap
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import qrbackends
-from qrbackends import CachePolicy, Client, ClientClosed, Limits, Request, SessionPool, WrongEventLoop
+from qrbackends import (
+    CachePolicy,
+    Client,
+    ClientClosed,
+    FileStore,
+    InstanceSearch,
+    Limits,
+    Monitor,
+    QRBackendsError,
+    Request,
+    SessionPool,
+    WrongEventLoop,
+)
 from qrbackends.emulator import Emulator, Hold, SyntheticFleet
 
 from .internals import pool_regions, state_of
@@ -70,6 +85,14 @@ def calls_of(client: Client) -> list[Callable[[], Awaitable[Any]]]:
         partial(client.defaults, "alpha"),
         partial(client.fetch, Request("status", "alpha")),
         client.invalidate,
+        client.instances,
+        client.least_busy,
+        client.rank,
+        partial(client.wait_for, "alpha", lambda _: True),
+        partial(client.wait_for_recalibration, "alpha"),
+        lambda: anext(aiter(client.watch())),
+        lambda: anext(aiter(client.snapshot())),
+        lambda: anext(aiter(client.history("alpha", datetime(2026, 1, 1, tzinfo=UTC)))),
         client.__aenter__,
     ]
 
@@ -110,11 +133,128 @@ async def test_nothing_can_be_asked_after_the_closing(emulator: Emulator) -> Non
     assert client.stats().properties.misses == 1
 
 
+async def test_the_counts_of_regions_can_be_read_after_the_closing(emulator: Emulator) -> None:
+    held = emulator.fault(Hold(), resource="status")
+    client = Client(emulator.account())
+    await client.properties("alpha")
+    left = asyncio.create_task(client.status("alpha"))
+    await held.reached()
+    before = {one.region: one.outcomes for one in client.stats().regions}
+    await client.aclose()
+    with pytest.raises(ClientClosed):
+        await left
+    after = {one.region: one.outcomes for one in client.stats().regions}
+    assert list(after) == list(before)
+    assert after["iam"] == before["iam"] == {"200": 1}
+    counted = Counter[str]()
+    for outcomes in after.values():
+        counted.update(outcomes)
+    assert counted["abandoned"] == 1, "what the closing ended is counted, too"
+
+
+UNCLOSED = """
+    import asyncio, gc, sys, warnings
+    from qrbackends import Client, SessionPool
+    from qrbackends.emulator import Emulator, SyntheticFleet
+
+    async def main(how):
+        loop, told = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _, context: told.append(context))
+        async with Emulator(SyntheticFleet({"a": 5, "b": 5}), ["us-east", "eu-de"]) as emulator:
+            pool = SessionPool() if how == "pool" else None
+            client = Client(emulator.account(), pool=pool)
+            await client.status("a")
+            await client.status("b")
+            if how == "closed":
+                await client.aclose()
+            if how == "later":
+                return client
+            del client, pool
+            gc.collect()
+            await asyncio.sleep(0)
+        assert not told, told
+
+    for how in ("client", "pool", "later", "closed"):
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            kept = asyncio.run(main(how))
+            del kept
+            gc.collect()
+        own = [one for one in warned if "Transport" not in str(one.message)]  # asyncio's, of its sockets
+        print(how, *(f"{one.category.__name__}: {one.message}" for one in own), sep="; ")
+"""
+
+
+def test_what_is_collected_unclosed_says_once_what_to_do() -> None:
+    out, err = run(UNCLOSED)
+    hint = (
+        "ResourceWarning: "
+        "a Client, or a SessionPool, was never closed: use `async with`, or await its `aclose()`"
+    )
+    assert out.splitlines() == [f"client; {hint}", f"pool; {hint}", f"later; {hint}", "closed"]
+    assert err == ""
+
+
 async def test_what_was_never_used_can_be_closed(emulator: Emulator) -> None:
     client = Client(emulator.account())
     await client.aclose()
     await client.aclose()
     assert emulator.count() == 0
+
+
+async def busy(client: Client) -> list[asyncio.Task[Any]]:
+    """Let a client do everything that it can at once."""
+
+    async def follow(iteration: Any) -> None:
+        async for _ in iteration:
+            pass
+
+    now = datetime.now(UTC)
+    asked: list[Coroutine[Any, Any, Any]] = [
+        *(client.properties("alpha", calibration_id=f"v{n}") for n in range(5)),
+        client.backends(refresh=True),
+        client.status("nowhere"),
+        client.instances(),
+        client.wait_for("alpha", lambda _: False, interval=0.001),
+        client.wait_for_recalibration("beta", interval=0.001),
+        follow(client.watch(0.001, detail=True)),
+        follow(client.watch(0.002)),
+        follow(client.snapshot()),
+        follow(client.history("alpha", now - timedelta(days=3), now)),
+    ]
+    return [asyncio.create_task(one) for one in asked]
+
+
+@pytest.mark.parametrize("turns", [0, 3, 20, 60, 300, 2000])
+async def test_no_task_outlives_the_closing_in_the_middle_of_everything(
+    emulator: Emulator, tmp_path: Path, turns: int
+) -> None:
+    account = emulator.account(search=InstanceSearch())
+    policy = CachePolicy(properties=1e-6, backends=1e-6)  # everything is renewed in the background
+    before = asyncio.all_tasks()
+    async with FileStore(tmp_path / "answers.sqlite", timeout=30) as store:
+        client = Client(account, cache=policy, store=store)
+        monitor = Monitor(client, interval=0.001)
+        monitor.start()
+        asked = await busy(client)
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        running = left_since(before, asked)
+        await monitor.aclose()
+        assert [name for name in left_since(before, asked) if name.startswith("Monitor.")] == []
+        await client.aclose()
+        assert left_since(before, asked) == [], f"of {running}"
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert left_since(before, ()) == []
+    for outcome in outcomes:
+        assert not isinstance(outcome, BaseException) or isinstance(outcome, QRBackendsError)
+
+
+def left_since(before: set[asyncio.Task[Any]], callers: Collection[asyncio.Task[Any]]) -> list[str]:
+    """Return what runs that is new, and neither a caller's nor the emulator's side of a connection."""
+    new = asyncio.all_tasks() - before - set(callers)
+    names = (getattr(task.get_coro(), "__qualname__", "?") for task in new)
+    return sorted(name for name in names if not name.startswith("RequestHandler."))
 
 
 # --- other loops, other processes
@@ -133,12 +273,16 @@ async def test_every_method_refuses_another_loop(emulator: Emulator) -> None:
                 return type(error)
             return None
 
+        counted = client.stats()
+
         def elsewhere() -> None:
+            assert client.stats() == counted
             outcomes.extend(asyncio.run(outcome_of(call)) for call in [*calls_of(client), client.aclose])
 
         await asyncio.to_thread(elsewhere)
-        assert outcomes == [WrongEventLoop] * 9
+        assert outcomes == [WrongEventLoop] * (len(calls_of(client)) + 1)
         assert emulator.count() == 0
+        assert client.stats() == counted, "the counts can be read anywhere"
         assert (await client.status("alpha")).queue_length >= 0
 
 

@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import warnings
+import weakref
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self
@@ -133,6 +136,9 @@ class SessionPool(LoopBound):
         self._trust_env = trust_env
         self._header_timeout = self._limits.connect + self._limits.read  # seconds
         self._regions: dict[tuple[str, str], _Region] = {}  # by region and origin
+        self._queues: list[RequestQueue] = []  # of all regions; their counts are kept after the closing
+        # The sessions are kept until the callback has run, or aiohttp would warn of each of them.
+        weakref.finalize(self, _abandon, self._regions).atexit = False
         self.closed = False
         """Whether the pool is closed; a closed pool sends nothing."""
 
@@ -246,9 +252,9 @@ class SessionPool(LoopBound):
     def stats(self) -> tuple[RegionStats, ...]:
         """Return the counts of the requests to each region, in the order of the first requests.
 
-        Any thread may call it.
+        Any thread may call it, and it can be called after the closing.
         """
-        return tuple(region.queue.stats() for region in list(self._regions.values()))
+        return tuple(queue.stats() for queue in self._queues.copy())
 
     async def aclose(self) -> None:
         """Close every connection; calls that are in flight end with `ClientClosed`.
@@ -258,11 +264,12 @@ class SessionPool(LoopBound):
         """
         self.check_loop()
         self.closed = True
-        regions, self._regions = self._regions, {}
-        for region in regions.values():
+        regions = list(self._regions.values())
+        self._regions.clear()
+        for region in regions:
             region.queue.close()
         # One task for each session, so that all are closed even if this task is cancelled.
-        closing = [asyncio.create_task(region.session.close()) for region in regions.values()]
+        closing = [asyncio.create_task(region.session.close()) for region in regions]
         if closing:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(closing, timeout=_CLOSING)
@@ -300,6 +307,7 @@ class SessionPool(LoopBound):
                     "clear; use https, or say allow_http=True"
                 )
             region = self._regions[name, origin] = self._open(name)
+            self._queues.append(region.queue)
         return region
 
     def _open(self, name: str) -> _Region:
@@ -339,3 +347,20 @@ class SessionPool(LoopBound):
             return ClientClosed("the client was closed during the call")
         connect, read = self._limits.connect, self._limits.read
         return translated(error, tls=url.scheme == "https", proxy=proxy, connect=connect, read=read)
+
+
+def _abandon(regions: dict[tuple[str, str], _Region]) -> None:
+    """Warn of a pool that was collected unclosed, and close its connections without waiting for their end."""
+    sessions = [region.session for region in regions.values() if not region.session.closed]
+    if not sessions:
+        return
+    warnings.warn(
+        "a Client, or a SessionPool, was never closed: use `async with`, or await its `aclose()`",
+        ResourceWarning,
+        stacklevel=1,
+    )
+    for session in sessions:
+        closing = session.close()
+        with suppress(StopIteration, RuntimeError):  # the loop may have ended
+            closing.send(None)  # nothing can be awaited here; the connections are closed before it waits
+        closing.close()
