@@ -61,6 +61,7 @@ class Cache:
         self._calls = calls
         self._policy = policy
         self._memory = memory
+        self._clock = memory.clock
         self._loader = loader
         self._shared = shared
         self._flights: Flights[Found] = Flights()
@@ -78,7 +79,7 @@ class Cache:
         Raises:
             NotFound: the service answered with a 404 a moment ago.
         """
-        now = self._memory.clock()
+        now = self._clock()
         entry = self._memory.get((scope.id, request), now)
         if entry is None:
             return None
@@ -125,7 +126,7 @@ class Cache:
             QRBackendsError: there is neither a new answer nor an old one that is allowed; each caller gets an
                 instance of their own.
         """
-        oldest = None if max_age is None else self._memory.clock() - max_age
+        oldest = None if max_age is None else self._clock() - max_age
         question = Question(request, scope, (scope.id, request), refresh, oldest, kept)
         until = self._calls.deadline() if deadline is None else deadline
         attributes = {"qrbackends_region": scope.region, "qrbackends_backend": request.backend_id}
@@ -157,11 +158,11 @@ class Cache:
         """
         self._calls.check()
         entry = self.look(request, scope, refresh, max_age)
-        now = self._memory.clock()
+        now = self._clock()
         source: Source = "memory" if entry and (max_age is not None or now < entry.fresh_until) else "stale"
         if entry is None:
             found = await self.ask(request, scope, deadline, refresh=refresh, max_age=max_age, kept=kept)
-            entry, source, now = found.entry, found.source, self._memory.clock()
+            entry, source, now = found.entry, found.source, self._clock()
         age, fresh_for = max(0.0, now - entry.stored_at), max(0.0, entry.fresh_until - now)
         return Fetched(entry.value, age, source, fresh_for)
 
@@ -211,7 +212,7 @@ class Cache:
             found = await self._flights.join(flight, partial(self._loader.load, question, epoch), until)
             if question.kept and not begins:
                 self._keep(epoch, found.entry)
-            now = self._memory.clock()
+            now = self._clock()
             if begins or is_enough(found, now, self._policy, oldest=question.oldest):
                 return found
 
@@ -226,7 +227,7 @@ class Cache:
 
     def _fallback(self, question: Question, error: QRBackendsError) -> Found:
         """Return the entry to use after a failed fetch, or raise the fetch's error."""
-        entry, now = self._memory.get(question.key), self._memory.clock()
+        entry, now = self._memory.get(question.key), self._clock()
         insists = question.refresh or question.oldest is not None
         action = on_failure(entry, now, self._policy, error, insists=insists)
         if entry is None or action is FAIL:

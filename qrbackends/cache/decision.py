@@ -70,7 +70,7 @@ def on_question(
         refresh: whether to ask the service in any case.
         oldest: the time before which the answer is too old; it replaces the policy. None: the policy holds.
     """
-    if entry is None or refresh:
+    if entry is None or refresh or now < entry.stored_at:  # the clock was set back: its age is not known
         return ASK
     if oldest is not None:
         return SERVE if entry.stored_at >= oldest and not entry.negative else ASK
@@ -118,7 +118,7 @@ def on_failure(
     """
     if insists or not error.outage or entry is None or entry.negative:
         return FAIL
-    if now < entry.fresh_until:  # another fetch has brought an answer meanwhile
+    if entry.stored_at <= now < entry.fresh_until:  # another fetch has brought an answer meanwhile
         return SERVE
     return SERVE_STALE if now < entry.fresh_until + policy.stale_if_error else FAIL
 

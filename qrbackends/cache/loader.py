@@ -92,6 +92,7 @@ class Loader:
         self._origin = origin
         self._policy = policy
         self._memory = memory
+        self._clock = memory.clock
         self._scopes = scopes
         self._shared = shared
         self._grace = policy.grace
@@ -150,7 +151,7 @@ class Loader:
             case Loss.NOTHING:
                 entry = self._memory.get(question.key)
                 if entry is not None and error.outage:
-                    entry.retry_at = self._memory.clock() + RETRY_AFTER
+                    entry.retry_at = self._clock() + RETRY_AFTER
 
     async def _delete_shared(self, question: Question) -> None:
         if self._shared is not None:
@@ -166,7 +167,7 @@ class Loader:
                 flight.answered = True
         except NotFound as error:
             question.name(error)
-            now = self._memory.clock()
+            now = self._clock()
             until = now + self._policy.negative
             # A copy has no traceback, whose frames would keep the body and the credential alive.
             self._memory.put(epoch, Entry(error.again(), now, until, until, _NEGATIVE_SIZE, negative=True))
@@ -184,7 +185,7 @@ class Loader:
     def _keep(
         self, question: Question, epoch: Epoch, value: Any, body: bytes, age: float, freshness: float
     ) -> Entry:
-        stored_at = self._memory.clock() - age
+        stored_at = self._clock() - age
         fresh_until = stored_at + freshness * (1 - self._policy.jitter * self._draw())
         size = retained_size(body, value)
         entry = Entry(value, stored_at, fresh_until, fresh_until + self._grace, size)
@@ -236,7 +237,7 @@ class Loader:
         if stored is None:
             return None
         known = self._memory.get(question.key)
-        if known is not None and known.stored_at >= self._memory.clock() - stored.age:  # not older
+        if known is not None and known.stored_at >= self._clock() - stored.age:  # not older
             return known if self._is_good(known, question) else None
         try:
             value = decoded(question.request, question.scope, Response(200, {}, stored.body))
@@ -252,7 +253,7 @@ class Loader:
         return self._policy.freshness(request, self._now() if request.updated_before else None)
 
     def _is_good(self, entry: Entry, question: Question) -> bool:
-        now = self._memory.clock()
+        now = self._clock()
         return on_question(entry, now, self._policy, oldest=question.oldest) is SERVE
 
 

@@ -4,6 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
@@ -16,6 +17,20 @@ from .entry import Entry
 Key: TypeAlias = tuple[str, Request]
 """The cache key: the id of a scope, and a request."""
 
+
+def clock_of(system: Any) -> Callable[[], float]:
+    """Return the clock of the module `time` that never goes back, and goes on while the machine sleeps.
+
+    `monotonic` stands still meanwhile on Linux and macOS, so that an answer of yesterday would be fresh.
+    """
+    for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):  # Linux; macOS, where `monotonic` is another clock
+        if hasattr(system, name):
+            return partial(system.clock_gettime, getattr(system, name))
+    clock: Callable[[], float] = system.monotonic
+    return clock
+
+
+_SYSTEM_CLOCK = clock_of(time)
 MAX_BYTES = 256 * 2**20
 """The default limit of a memory in bytes."""
 
@@ -39,31 +54,40 @@ class Memory:
         max_bytes: the bytes that all entries may take together, with their indices.
         share: the part of `max_bytes` that the entries of one scope may take, so that no scope evicts all
             others.
-        clock: returns the time in seconds; a monotonic clock.
+        clock: returns the time in seconds; by default that since the machine was started.
 
     Raises:
         ValueError: `max_bytes` is not an integer of 0 or more, or `share` is not above 0 and at most 1.
     """
 
     def __init__(
-        self, max_bytes: int = MAX_BYTES, *, share: float = 0.25, clock: Callable[[], float] = time.monotonic
+        self,
+        max_bytes: int = MAX_BYTES,
+        *,
+        share: float = 0.25,
+        clock: Callable[[], float] = _SYSTEM_CLOCK,
     ) -> None:
         if not isinstance(max_bytes, int) or max_bytes < 0:
             raise ValueError("max_bytes has to be a whole number, 0 or more")
         if not 0 < share <= 1:
             raise ValueError("share has to be above 0 and at most 1")
-        self.clock = clock
+        self._clock = clock
         self._share = int(max_bytes * share)
         self._entries = _Entries(max_bytes, clock)
         self._epochs: WeakValueDictionary[Key, Epoch] = WeakValueDictionary()
 
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The clock of all times of the entries."""
+        return self._clock
+
     def __len__(self) -> int:
-        return len(self._entries.usable(self.clock()))
+        return len(self._entries.usable(self._clock()))
 
     @property
     def bytes(self) -> int:
         """The bytes that all entries take."""
-        return sum(entry.size for entry in self._entries.usable(self.clock()))
+        return sum(entry.size for entry in self._entries.usable(self._clock()))
 
     @property
     def evictions(self) -> int:
@@ -74,7 +98,7 @@ class Memory:
         """Return the entry of a key, fresh or stale, or None; `now`, if given, is the time of the clock."""
         recent = self._entries.recent
         entry = recent.get(key)
-        if entry is None or entry.expires <= (self.clock() if now is None else now):
+        if entry is None or entry.expires <= (self._clock() if now is None else now):
             return None
         recent.move_to_end(key)
         return entry

@@ -611,6 +611,21 @@ async def test_a_404_is_remembered_for_a_moment(emulator: Emulator, client: Clie
     assert emulator.count("properties") == 2
 
 
+async def test_a_clock_that_is_set_back_makes_no_answer_young(
+    emulator: Emulator, client: Client, clock: Clock
+) -> None:
+    await client.properties("alpha")
+    clock.now -= HOUR
+    assert (await client.fetch(properties("alpha"))).source == "origin"
+    await client.properties("beta")
+    clock.now -= HOUR
+    await emulator.stop_region(REGION)
+    given = await client.fetch(properties("beta"))
+    assert (given.source, given.age) == ("stale", 0.0), "never negative"
+    with pytest.raises(ConnectError):
+        await client.fetch(properties("beta"), max_age=HOUR)
+
+
 # --- one flight
 
 

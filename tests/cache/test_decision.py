@@ -180,3 +180,16 @@ def test_a_firewall_says_nothing_about_rights(request_: Request) -> None:
     refusal = error_for(403, "blocked", {}, own=False)
     assert loss(refusal, request_) is Loss.NOTHING
     assert on_failure(entry(), STORED + FRESH, POLICY, refusal) is Action.SERVE_STALE
+
+
+@pytest.mark.parametrize("max_age", [None, 0.0, ERROR])
+def test_an_entry_from_the_future_is_no_longer_fresh(max_age: float | None) -> None:
+    """The clock was set back: nobody can tell how old the entry is."""
+    for back in (0.5, FRESH, 1e6):
+        now = STORED - back
+        oldest = None if max_age is None else now - max_age
+        assert on_question(entry(), now, POLICY, False, oldest) is Action.ASK
+        assert on_question(entry(negative=True), now, POLICY, False, oldest) is Action.ASK
+        error = errors.ConnectError("x")
+        assert on_failure(entry(), now, POLICY, error) is Action.SERVE_STALE
+        assert on_failure(entry(), now, POLICY, error, insists=True) is Action.FAIL

@@ -2,7 +2,10 @@
 
 import sys
 import threading
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 
 from qrbackends import Memory, Request
 from qrbackends.cache.entry import Entry
-from qrbackends.cache.memory import Key
+from qrbackends.cache.memory import Key, clock_of
 
 from ..internals import epochs
 
@@ -176,6 +179,34 @@ def test_an_entry_may_take_nothing(clock: Clock, sizes: tuple[int, int]) -> None
     clock.now = 100.0
     put(memory, key("s", "c"), 7)  # the other has expired
     assert (len(memory), memory.bytes) == (1, 7)
+
+
+# --- the clock
+
+
+def test_the_clock_goes_on_while_the_machine_sleeps() -> None:
+    """A night of sleep, as the clocks of each system tell it."""
+    clocks: dict[str, Any] = {
+        "Linux": SimpleNamespace(
+            CLOCK_BOOTTIME=7,
+            CLOCK_MONOTONIC=1,
+            clock_gettime={7: 30_000.0, 1: 5.0}.get,
+            monotonic=lambda: 5.0,
+        ),
+        "macOS": SimpleNamespace(CLOCK_MONOTONIC=6, clock_gettime={6: 30_000.0}.get, monotonic=lambda: 5.0),
+        "Windows": SimpleNamespace(monotonic=lambda: 30_000.0),
+    }
+    for system, clock in clocks.items():
+        assert clock_of(clock)() == 30_000.0, system
+    before, now, after = clock_of(time)(), Memory().clock(), clock_of(time)()
+    assert before <= now <= after, "it is the one that is used"
+
+
+def test_the_clock_cannot_be_replaced(clock: Clock) -> None:
+    memory = Memory(clock=clock)
+    with pytest.raises(AttributeError):
+        memory.clock = lambda: 0.0  # type: ignore[misc]
+    assert memory.clock is clock
 
 
 # --- statistics
