@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 _BLOCK = 1 << 20
 
-Body: TypeAlias = bytes | str | dict[str, Any] | None
+ErrorBody: TypeAlias = bytes | str | dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Status:
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: Body = None
+    body: ErrorBody = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import msgspec
 
 from .dates import parse_instant
 
-Kind: TypeAlias = Literal["configuration", "properties", "defaults"]
+DocumentKind: TypeAlias = Literal["configuration", "properties", "defaults"]
 
 _WHEEL = "qiskit_ibm_runtime"
 _WHERE = "fake_provider/backends"
@@ -63,7 +63,7 @@ class Fleet(Protocol):
         ...
 
     def find(
-        self, kind: Kind, name: str, calibration_id: str | None, before: float | None, now: float
+        self, kind: DocumentKind, name: str, calibration_id: str | None, before: float | None, now: float
     ) -> Hashable | None:
         """Return the key of a document, or None if there is none, which is answered with 404.
 
@@ -176,7 +176,7 @@ class SnapshotFleet:
         return self._devices[name]
 
     def find(
-        self, kind: Kind, name: str, calibration_id: str | None, before: float | None, now: float
+        self, kind: DocumentKind, name: str, calibration_id: str | None, before: float | None, now: float
     ) -> Hashable | None:
         """Return the path of the document, or None."""
         if kind == "defaults":

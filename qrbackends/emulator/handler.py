@@ -146,7 +146,7 @@ class Handler:
         except Refused as refused:
             return refused.answer
 
-    def _error(self, status: int, headers: Mapping[str, str], body: kinds.Body) -> Answer:
+    def _error(self, status: int, headers: Mapping[str, str], body: kinds.ErrorBody) -> Answer:
         if body is None:
             return self._errors.answer(status, "A scripted fault of the emulator.", headers=headers)
         if isinstance(body, str):

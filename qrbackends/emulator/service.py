@@ -8,14 +8,14 @@ from typing import Any, get_args
 from urllib.parse import unquote
 
 from .dates import parse_instant
-from .fleets import Device, Fleet, Kind
+from .fleets import Device, DocumentKind, Fleet
 from .library import Library
 from .queues import Queue
 from .tokens import Issuer
 from .wire import Answer, Call, Errors, json_answer
 
 _ROOT = "/api/v1/backends"
-_RESOURCES = (*get_args(Kind), "status")
+_RESOURCES = (*get_args(DocumentKind), "status")
 _LONGEST_ID = 500
 _LONGEST_PARAMETER = 100
 _VERSION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -268,9 +268,9 @@ def _entry(device: Device, queue_length: int) -> dict[str, Any]:
     }
 
 
-def _kind(resource: str) -> Kind:
-    """Return a resource as the `Kind` of a fleet's document."""
-    return next(kind for kind in get_args(Kind) if kind == resource)
+def _kind(resource: str) -> DocumentKind:
+    """Return a resource as the `DocumentKind` of a fleet's document."""
+    return next(kind for kind in get_args(DocumentKind) if kind == resource)
 
 
 def _is_date(text: str) -> bool:

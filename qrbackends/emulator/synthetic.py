@@ -10,7 +10,7 @@ from typing import Literal
 from .blueprint import configuration_document
 from .calibration import HOUR, DocumentShape, properties_document
 from .chip import EXTRA_GATES, Chip, make_chip
-from .fleets import Device, Kind
+from .fleets import Device, DocumentKind
 from .generations import HERON_2, Generation, generation_for
 from .lattice import SMALLEST, Shape
 
@@ -99,7 +99,7 @@ class SyntheticFleet:
         return self._backends[name].device
 
     def find(
-        self, kind: Kind, name: str, calibration_id: str | None, before: float | None, now: float
+        self, kind: DocumentKind, name: str, calibration_id: str | None, before: float | None, now: float
     ) -> Hashable | None:
         """Return the key of a document, or None; properties are the newest ones before `before`, or now."""
         if kind == "defaults":

@@ -22,7 +22,7 @@ from .tokens import Tokens
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
-class Answer(NamedTuple):
+class OriginAnswer(NamedTuple):
     """The service's answer: the value, a `request.type`; the body it was decoded from; its `Date` header."""
 
     value: Any
@@ -49,7 +49,7 @@ class Origin:
         self._tokens = tokens
         self._api_version = api_version
 
-    def ask(self, request: Request, scope: Scope, flight: Flight[Any]) -> Awaitable[Answer]:
+    def ask(self, request: Request, scope: Scope, flight: Flight[Any]) -> Awaitable[OriginAnswer]:
         """Return an awaitable of the service's answer to `request`; its deadline is that of the flight.
 
         Raises:
@@ -67,9 +67,9 @@ class Origin:
         return self._sender.send(message, self._tokens, flight)
 
 
-def _read(request: Request, scope: Scope, response: Response) -> Answer:
+def _read(request: Request, scope: Scope, response: Response) -> OriginAnswer:
     value = decoded(request, scope, response)
-    return Answer(value, response.body, response.headers.get("Date", ""))
+    return OriginAnswer(value, response.body, response.headers.get("Date", ""))
 
 
 def decoded(request: Request, scope: Scope, response: Response) -> Any:

@@ -15,7 +15,7 @@ from qrbackends.cache.entry import Entry
 from qrbackends.cache.footprint import retained_size
 from qrbackends.cache.memory import Memory
 from qrbackends.emulator import SnapshotFleet
-from qrbackends.emulator.fleets import Kind
+from qrbackends.emulator.fleets import DocumentKind
 from qrbackends.protocol.answers import parse
 
 pytest.importorskip("qiskit_ibm_runtime")
@@ -93,7 +93,7 @@ SHAPES: dict[str, Callable[[bytes], bytes]] = {
 
 def documents(name: str) -> list[tuple[str, bytes]]:
     fleet = SnapshotFleet()
-    kinds: tuple[Kind, ...] = ("configuration", "properties")
+    kinds: tuple[DocumentKind, ...] = ("configuration", "properties")
     recorded = {kind: fleet.build(fleet.find(kind, name, None, None, 0.0)) for kind in kinds}
     return list(recorded.items())
 

@@ -52,7 +52,7 @@ from qrbackends.errors import (
     Unauthorized,
 )
 from qrbackends.protocol.requests import API_VERSION, Request
-from qrbackends.service.origin import Answer, Origin, decoded
+from qrbackends.service.origin import Origin, OriginAnswer, decoded
 from qrbackends.tasks.deadlines import Calls
 from qrbackends.tasks.flight import Flight
 from qrbackends.transport.pool import Response, SessionPool
@@ -135,7 +135,7 @@ class Held:
 
     def __init__(self, key: Key) -> None:
         self.key = key
-        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[OriginAnswer] = asyncio.get_running_loop().create_future()
         self.stopped = False
 
 
@@ -145,7 +145,7 @@ class Service:
     def __init__(self) -> None:
         self.new: list[Held] = []
 
-    async def ask(self, request: Request, scope: Scope, flight: Flight[Any]) -> Answer:
+    async def ask(self, request: Request, scope: Scope, flight: Flight[Any]) -> OriginAnswer:
         held = Held(Key(request, scope.instance))
         self.new.append(held)
         try:
@@ -626,7 +626,7 @@ class CacheMachine(RuleBasedStateMachine):
         body = BODIES[request.resource].replace(b"ibm_oslo", (request.backend_id or "").encode())
         # A new object, so that it can be traced.
         value = decoded(request, self.scopes.of(instance), Response(200, {}, body))
-        _held(fetch).answer.set_result(Answer(value, body, ""))
+        _held(fetch).answer.set_result(OriginAnswer(value, body, ""))
         self.model.answer(fetch, value)
 
     def service_fails(self, fetch: Fetch, error: Callable[[str], QRBackendsError]) -> None:
