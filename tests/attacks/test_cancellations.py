@@ -35,7 +35,6 @@ PAST = datetime(2026, 1, 1, tzinfo=UTC)
 # aiohttp keeps connections, sqlite statements, and cachetools the expiries of entries that have gone, up to
 # twice as many as there are entries; the counts of requests have an element for each new outcome.
 KEPT = (
-    "TCPConnector",
     "ClientSession",
     "Response",
     "Http",
@@ -44,7 +43,8 @@ KEPT = (
     "StreamReader",
     "Traffic",
     "partial",
-    "Connection.",
+    "Connect",
+    "_Guard",
     "_Entries._TLRUCache__order",
 )
 
