@@ -98,20 +98,26 @@ def documents(name: str) -> list[tuple[str, bytes]]:
     return list(recorded.items())
 
 
-@pytest.mark.parametrize("name", SOME)
-def test_the_size_of_real_documents_is_known_to_a_quarter(name: str) -> None:
+def check_size(name: str, small: int) -> None:
     for kind, body in documents(name):
         for shape, shaped in SHAPES.items():  # the service sends it compact
+            if shape != "compact" and len(body) > small:
+                continue
             text = shaped(body)
             known = ratio(kind, text)
             blank = retained(kind, text) <= len(text) + 1000  # then it counts as much as its text is long
             assert 0.75 <= known <= 1.25 or (blank and known > 1), (kind, shape)
 
 
+@pytest.mark.parametrize("name", SOME)
+def test_the_size_of_real_documents_is_known_to_a_quarter(name: str) -> None:
+    check_size(name, small=100_000)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_the_size_of_all_real_documents_is_known_to_a_quarter(name: str) -> None:
-    test_the_size_of_real_documents_is_known_to_a_quarter(name)
+    check_size(name, small=10**9)
 
 
 def test_the_size_of_lists_is_known_to_a_quarter() -> None:
@@ -138,9 +144,10 @@ def test_small_answers_are_not_forgotten() -> None:
 
 
 def test_what_a_memory_holds_is_within_its_bound_whatever_the_shape_of_the_bodies() -> None:
-    bound, random = 2**19, Random(7)
-    recorded = [body for name in SOME for kind, body in documents(name) if kind == "properties"]
-    bodies = [SHAPES[random.choice([*SHAPES])](random.choice(recorded)) for _ in range(20)]
+    bound, random = 400_000, Random(7)
+    known = [body for name in SOME for kind, body in documents(name) if kind == "properties"]
+    recorded = [body for body in known if len(body) < 100_000]
+    bodies = [SHAPES[random.choice([*SHAPES])](random.choice(recorded)) for _ in range(8)]
     request = Request("properties", "b")
 
     def filled() -> Memory:
