@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ class Readers:
 async def test_statistics_are_read_in_threads_while_the_loop_works(
     emulator: Emulator, calls: int, least: int
 ) -> None:
-    policy = CachePolicy(properties=20.0, configuration=10.0, stale_if_error=0.0, stale_while_revalidate=5.0)
+    policy = CachePolicy(properties=20.0, history=20.0, stale_if_error=0.0, stale_while_revalidate=5.0)
     memory = Memory(60_000, share=1.0, clock=Ticks())
     async with (
         Client(emulator.account(), cache=policy, memory=memory) as client,
@@ -121,11 +122,13 @@ async def test_statistics_are_read_in_threads_while_the_loop_works(
             while seen < calls or not readers.satisfied:
                 for name in NAMES:
                     emulator.set_backend(name, queue_length=seen % 100, hidden=(seen + len(name)) % 7 == 0)
-                asked = [client.properties(name, calibration_id=f"v{seen % 50}") for name in NAMES]
+                before = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=seen % 50)
+                asked = [client.properties(name, updated_before=before) for name in NAMES]
                 answers = await asyncio.gather(*asked, return_exceptions=True)
                 seen += len(answers)
         assert readers.errors == []
         counts = client.stats()
+        assert counts.properties.misses > 0
         print(f"\n{seen} calls, reads in four threads: {readers.times}, evicted: {counts.evictions}")
         # Every entry has gone: what is accounted is what is there.
         await client.invalidate()
