@@ -43,7 +43,8 @@ class Client:
     """Reads the backends of an account's instances, in all their regions concurrently.
 
     Every method raises `QRBackendsError`; `errors.py` shows its subclasses. Answers are cached for as long as
-    the policy says, and concurrent callers with equal requests share one request.
+    the policy says, and concurrent callers with equal requests share one request. A client belongs to one
+    event loop; from other threads only `stats` may be called.
 
     Arguments of several methods:
         backend_id: the backend's name.
@@ -366,10 +367,7 @@ class Client:
         return History(fetch, backend_id, since, end, every, calibration_id, instance)
 
     def stats(self) -> ClientStats:
-        """Return the counts of cache and pool since the client was made, and the size of memory.
-
-        It changes nothing, and any thread may call it; all other methods belong to the client's event loop.
-        """
+        """Return the counts of cache and pool, and the size of memory; any thread may call it."""
         return ClientStats(**asdict(self._cache.stats()), regions=self._parts.pool.stats())
 
     async def _document(self, instance: AnInstance, refresh: bool, timeout: Seconds, *asked: Any) -> Any:
