@@ -314,8 +314,7 @@ class Client:
         is one request per instance and interval for all watches of a client; the shortest interval counts. A
         failure is reported as a change; only a final error, such as a refused key, is raised, and ends the
         iteration. `backends` are the names to watch; None watches all. `threshold` is the number of jobs by
-        which a queue has to change to be reported. With `detail`, each backend's properties are polled, and
-        new calibrations are reported.
+        which a queue has to change to be reported. With `detail`, properties are polled and reported, too.
 
         Raises:
             InvalidRequest: an argument is not valid.
