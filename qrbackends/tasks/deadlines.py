@@ -1,7 +1,7 @@
-"""One client's calls: each one has a deadline, and closing the client ends all of them."""
+"""Deadlines: one client's calls, all of which closing the client ends; timeouts that allow for lag."""
 
 from asyncio import get_running_loop
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from typing import Protocol, TypeAlias
@@ -13,6 +13,9 @@ from .loops import LoopBound, running_loop
 
 Seconds: TypeAlias = float | None
 """A number of seconds; None for the default."""
+
+_TURNS = 5  # timers, one after the other, that make up an `answer_timeout`
+_PER_LATE_TURN = 0.125  # of a turn: even a loop that is always late gives up, after 40 turns
 
 
 class Closable(Protocol):
@@ -101,3 +104,46 @@ class Calls(LoopBound):
         self._closed = True
         for scope in tuple(self._scopes):
             scope.cancel()
+
+
+@contextmanager
+def answer_timeout(seconds: float) -> Iterator[None]:
+    """Raise a TimeoutError when another process has not answered for `seconds` in which this one was on time.
+
+    A busy event loop, or a process that gets no CPU, reads late what was answered in time. So the time is
+    counted in turns of the loop; a turn that ends late counts an eighth.
+    """
+    with anyio.CancelScope() as scope:
+        alarm = _TurnAlarm(scope.cancel, seconds / _TURNS)
+        try:
+            yield
+        finally:
+            alarm.cancel()
+    if scope.cancelled_caught:
+        raise TimeoutError
+
+
+class _TurnAlarm:
+    """Calls `ring` after `_TURNS` turns of `step` seconds each."""
+
+    def __init__(self, ring: Callable[[], object], step: float) -> None:
+        self._ring = ring
+        self._step = step
+        self._left = float(_TURNS)
+        self._loop = get_running_loop()
+        self._begin()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _begin(self) -> None:
+        self._due = self._loop.time() + self._step
+        self._handle = self._loop.call_at(self._due, self._end)
+
+    def _end(self) -> None:
+        late = self._loop.time() - self._due > self._step / 2
+        self._left -= _PER_LATE_TURN if late else 1
+        if self._left > 0:
+            self._begin()
+        else:
+            self._ring()
