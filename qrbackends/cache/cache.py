@@ -193,6 +193,8 @@ class Cache:
     async def aclose(self) -> None:
         """Cancel all fetches; their callers get `ClientClosed`."""
         await self._flights.aclose()
+        if self._shared is not None:
+            await self._shared.aclose()
 
     async def _joined(self, question: Question, until: float) -> Found:
         """Join a flight, or begin one, until an answer is young enough for the question."""

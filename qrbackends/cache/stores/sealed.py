@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from contextvars import Context
 from math import inf
 from typing import Final, NamedTuple, TypeVar
 
@@ -17,6 +18,8 @@ import anyio
 from msgspec import Struct
 
 from ...accounts.scope import Scope
+from ...tasks.deadlines import answer_timeout
+from ...tasks.flight import stopped
 from .base import LeasingStore, Store
 
 T = TypeVar("T")
@@ -25,7 +28,8 @@ logger = logging.getLogger("qrbackends.store")
 LEASE = 5.0
 """Seconds after which a lease ends unless its owner renews it: others wait so long for a killed worker."""
 
-_PAUSE = 1.0  # seconds for which a store that could not be reached is not used
+_PAUSE = 1.0  # seconds for which a store that could not be reached is not asked again
+_PROBED = ("probe", "probe")  # scope and name of what a store is asked for to learn whether it works again
 _SKEW = 60.0  # seconds by which the clocks of two machines may differ
 _FAILED: Final[bytes | None] = b"failed"  # compared by identity: a store may return equal bytes
 _MAGIC = b"qrb1"
@@ -81,8 +85,10 @@ class Shared:
         self._leasing = store if isinstance(store, LeasingStore) else None
         self._limit = limit
         self._clock = clock
+        self._open = False  # the circuit: while it is open, no caller's operation is tried
         self._failed_at = -inf
-        self._down = False
+        self._probe: asyncio.Task[bytes | None] | None = None
+        self._failing: set[str] = set()  # the kinds of operations that failed when they were last tried
         self._logged: set[str] = set()
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
         self._fetching: set[tuple[str, str, str]] = set()  # scope, name, owner; with a plain store only
@@ -94,7 +100,7 @@ class Shared:
 
     async def get(self, scope: Scope, name: str) -> Stored | None:
         """Return the answer stored under this name; None if there is none, or the store fails."""
-        sealed = await self._attempt(lambda: self._store.get(scope.id, name), _FAILED)
+        sealed = await self._attempt("read", lambda: self._store.get(scope.id, name), _FAILED)
         if sealed is None or sealed is _FAILED:
             self.misses += sealed is None
             return None
@@ -121,7 +127,7 @@ class Shared:
             return lease
         try:
             acquired = await self._attempt(
-                lambda: leasing.acquire(scope.id, name, lease.owner, LEASE, force=force), None
+                "write", lambda: leasing.acquire(scope.id, name, lease.owner, LEASE, force=force), None
             )
         except BaseException:  # cancelled: the store may have given the lease by now
             await lease.release()
@@ -144,11 +150,11 @@ class Shared:
             await leasing.wait(scope.id, name, LEASE)
             return True
 
-        return await self._attempt(waited, False, LEASE)
+        return await self._attempt("wait", waited, False, LEASE)
 
     async def names(self, scope: Scope) -> Sequence[str]:
         """Return the names that are stored in a scope, or fetched for it now."""
-        names: Sequence[str] = await self._attempt(lambda: self._store.names(scope.id), ())
+        names: Sequence[str] = await self._attempt("read", lambda: self._store.names(scope.id), ())
         fetching = {name for scope_id, name, _ in self._fetching if scope_id == scope.id}
         return (*names, *fetching.difference(names)) if fetching else names
 
@@ -156,20 +162,20 @@ class Shared:
         """Delete the answers of these names; those that are being fetched now are not stored."""
         if names:
             self._refuse(scope, names)
-            await self._attempt(lambda: self._store.delete(scope.id, names), None)
+            await self._attempt("write", lambda: self._store.delete(scope.id, names), None)
 
     async def renew(self, scope: Scope, name: str, owner: str) -> bool:
         """Prolong a lease by `LEASE` seconds; return False if it is lost, True while the store fails."""
         leasing = self._leasing
         if leasing is None:
             return (scope.id, name, owner) in self._fetching
-        return await self._attempt(lambda: leasing.renew(scope.id, name, owner, LEASE), True)
+        return await self._attempt("write", lambda: leasing.renew(scope.id, name, owner, LEASE), True)
 
     async def put(self, scope: Scope, name: str, owner: str, body: bytes, ttl: float) -> bool:
         """Store what the owner of a lease fetched, and end the lease; return whether it was stored."""
         fetched_at = self._clock()
         sealed = await _off_loop(len(body), lambda: self._seal(scope, name, body, fetched_at))
-        done = await self._attempt(lambda: self._put(scope.id, name, owner, sealed, ttl), False)
+        done = await self._attempt("write", lambda: self._put(scope.id, name, owner, sealed, ttl), False)
         self.writes += done
         return done
 
@@ -178,7 +184,7 @@ class Shared:
         self._fetching.discard((scope.id, name, owner))
         leasing = self._leasing
         if leasing is not None:
-            await self._attempt(lambda: leasing.release(scope.id, name, owner), None)
+            await self._attempt("write", lambda: leasing.release(scope.id, name, owner), None)
 
     async def _put(self, scope_id: str, name: str, owner: str, sealed: bytes, ttl: float) -> bool:
         if self._leasing is not None:
@@ -195,42 +201,64 @@ class Shared:
         refused = {(scope.id, name) for name in names}
         self._fetching = {place for place in self._fetching if place[:2] not in refused}
 
-    async def _attempt(self, operation: Callable[[], Awaitable[T]], default: T, longer: float = 0.0) -> T:
-        """Return the result of an operation, or the default if it fails, or if the store failed just before.
+    async def aclose(self) -> None:
+        """End what runs in the background; the store itself stays open."""
+        await stopped([self._probe] if self._probe is not None else [])
+
+    async def _attempt(
+        self, kind: str, operation: Callable[[], Awaitable[T]], default: T, longer: float = 0.0
+    ) -> T:
+        """Return the result of an operation, or the default if it fails or the store cannot be reached.
 
         Args:
+            kind: `read`, `write` or `wait`; a store may fail at one and not at another.
             operation: calls the store.
             default: the result of a failure.
             longer: seconds that the operation may take beyond the store's timeout. If it is not 0, the
                 operation is not counted in the limit of operations at once.
         """
+        async with AsyncExitStack() as stack:
+            if not longer:
+                await stack.enter_async_context(self._limiter)
+            if self._open:
+                self._probe_after_pause()
+                return default
+            return await self._tried(kind, operation, default, longer)
+
+    async def _tried(
+        self, kind: str, operation: Callable[[], Awaitable[T]], default: T, longer: float = 0.0
+    ) -> T:
         try:
-            async with AsyncExitStack() as stack:
-                if not longer:
-                    await stack.enter_async_context(self._limiter)
-                if 0 <= self._clock() - self._failed_at < _PAUSE:  # negative if the clock was set back
-                    return default
-                with anyio.fail_after(self._store.timeout + longer):
-                    result = await operation()
+            with answer_timeout(self._store.timeout + longer):
+                result = await operation()
         except OSError as error:  # a TimeoutError is one
             self.errors += 1
-            self._failed_at = self._clock()
-            if not self._down:
-                self._down = True
-                logger.warning(
-                    "the shared cache cannot be used (%s); going on without it",
-                    error.strerror or str(error) or type(error).__name__,
-                )
+            self._open, self._failed_at = True, self._clock()
+            if not self._failing:
+                said = error.strerror or str(error) or f"no answer within {self._store.timeout:g} s"
+                logger.warning("the shared cache cannot be used (%s); going on without it", said)
+            self._failing.add(kind)
             return default
         except Exception as error:  # a store may be anybody's code
+            self._open = False
             self.errors += 1
             self._tell_once(f"an operation of the shared cache failed ({type(error).__name__}: {error})")
             return default
-        if self._down:
-            self._down = False
-            self._logged.clear()
-            logger.info("the shared cache can be used again")
+        self._open = False
+        if kind in self._failing:
+            self._failing.discard(kind)
+            if not self._failing:
+                self._logged.clear()
+                logger.info("the shared cache can be used again")
         return result
+
+    def _probe_after_pause(self) -> None:
+        """Learn in the background whether the store works again: no caller waits for that."""
+        paused = 0 <= self._clock() - self._failed_at < _PAUSE  # negative if the clock was set back
+        if not paused and (self._probe is None or self._probe.done()):
+            self._probe = asyncio.create_task(
+                self._tried("read", lambda: self._store.get(*_PROBED), None), context=Context()
+            )
 
     def _tell_once(self, problem: str) -> None:
         if problem not in self._logged and len(self._logged) < 10:

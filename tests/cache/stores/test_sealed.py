@@ -1,0 +1,124 @@
+"""The circuit in front of a store: one call learns that it cannot be reached, and no other waits for it."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+
+import anyio
+import pytest
+
+from qrbackends.accounts.account import Instance
+from qrbackends.accounts.scope import Scope
+from qrbackends.cache.stores.sealed import Shared
+
+from ...waiting import until
+
+pytestmark = pytest.mark.anyio
+
+LONG = 60.0  # seconds
+NAME = "properties/ibm_a?x=1"
+MINE = Scope("5c" * 32, Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::"), b"k" * 32)
+
+
+class Trouble:
+    """A `Store` that does what a test wants."""
+
+    timeout = 0.01
+
+    def __init__(self) -> None:
+        self.reads = self.writes = 0
+        self.failing: set[str] = set()
+        self.hanging = False
+
+    async def _do(self, kind: str) -> None:
+        if self.hanging:
+            await anyio.sleep_forever()
+        if kind in self.failing:
+            raise OSError(28, "no room")
+
+    async def get(self, scope: str, name: str) -> bytes | None:
+        self.reads += 1
+        await self._do("read")
+        return None
+
+    async def put(self, scope: str, name: str, value: bytes, ttl: float) -> bool:
+        self.writes += 1
+        await self._do("write")
+        return True
+
+    async def names(self, scope: str) -> Sequence[str]:
+        await self._do("read")
+        return ()
+
+    async def delete(self, scope: str, names: Iterable[str]) -> None:
+        await self._do("write")
+
+
+async def written(shared: Shared) -> None:
+    lease = await shared.lead(MINE, NAME)
+    assert lease is not None
+    await lease.put(b"body", LONG)
+    await lease.release()
+
+
+async def test_while_a_store_hangs_one_call_learns_it_and_the_others_do_not_wait(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, now = Trouble(), [1.8e9]
+    shared = Shared(store, 2**20, lambda: now[0])
+    store.hanging = True
+    await shared.get(MINE, NAME)
+    assert store.reads == 1
+    for probes in (1, 2, 3):
+        now[0] += 2
+        for _ in range(100):
+            await shared.get(MINE, NAME)
+            await written(shared)
+        await until(lambda known=1 + probes: shared.errors == known)  # type: ignore[misc]
+        assert (store.reads, store.writes) == (1 + probes, 0), "one probe, in the background"
+    assert caplog.messages == [
+        "the shared cache cannot be used (no answer within 0.01 s); going on without it"
+    ]
+    store.hanging = False
+    now[0] += 2
+    await shared.get(MINE, NAME)
+    await until(lambda: store.reads == 5)
+    await written(shared)
+    assert (store.writes, shared.writes) == (1, 1)
+
+
+async def test_a_store_that_can_be_read_and_not_written_is_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "qrbackends.store")
+    store, now = Trouble(), [1.8e9]
+    shared = Shared(store, 2**20, lambda: now[0])
+    store.failing = {"write"}
+    for rounds in range(1, 6):
+        await written(shared)
+        assert store.writes == rounds
+        now[0] += 2
+        await shared.get(MINE, NAME)
+        await until(lambda known=rounds: store.reads == known)  # type: ignore[misc]
+        await shared.get(MINE, NAME)
+        store.reads -= 1
+    assert caplog.messages == ["the shared cache cannot be used (no room); going on without it"]
+    store.failing = set()
+    await written(shared)
+    assert caplog.messages[1:] == ["the shared cache can be used again"]
+
+
+async def test_a_probe_ends_with_the_client() -> None:
+    store, now = Trouble(), [1.8e9]
+    shared = Shared(store, 2**20, lambda: now[0])
+    await shared.aclose()
+    store.failing = {"read"}
+    await shared.get(MINE, NAME)
+    store.hanging = True
+    store.timeout = LONG
+    now[0] += 2
+    tasks = asyncio.all_tasks()
+    await shared.get(MINE, NAME)
+    assert len(asyncio.all_tasks() - tasks) == 1
+    await shared.aclose()
+    assert asyncio.all_tasks() == tasks
