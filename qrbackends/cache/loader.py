@@ -23,6 +23,7 @@ from .policy import CachePolicy, is_settled
 from .stores.sealed import LEASE, Lease, Shared
 
 _LEADERS = 2  # after so many other workers have fetched without an answer for us, we ask the service
+_WAITS = 3  # so often do we wait for other workers, each time for `LEASE` at most
 RETRY_AFTER: Final = 1.0
 """Seconds between a failed fetch and the next one, while an old answer is used."""
 
@@ -200,11 +201,11 @@ class Loader:
     ) -> Found:
         """Return the answer of the shared tier; if it has none, one worker fetches and the others wait."""
         name = question.request.target
-        failed = 0
+        failed = waits = 0
         while True:
             if not question.refresh and (entry := await self._from_shared(shared, question, epoch)):
                 return Found(entry, "shared")
-            if failed == _LEADERS:
+            if failed == _LEADERS or waits == _WAITS:
                 break
             lease = await shared.lead(question.scope, name, force=question.refresh)
             if lease is not None:
@@ -212,6 +213,7 @@ class Loader:
             began = anyio.current_time()
             if not await shared.wait(question.scope, name):
                 break
+            waits += 1
             failed += anyio.current_time() - began < LEASE  # a worker that renews its lease has not failed
         # The store does not work, or other workers' fetches brought no answer for us: all ask concurrently.
         return Found((await self._from_origin(question, epoch, flight)).entry, "origin")

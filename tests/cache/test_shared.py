@@ -38,6 +38,7 @@ from qrbackends import (
     Store,
 )
 from qrbackends.accounts.scope import Scopes
+from qrbackends.cache import loader
 from qrbackends.cache.stores import sealed as shared_tier
 from qrbackends.cache.stores.sealed import Shared
 from qrbackends.emulator import Emulator, Hold, Status
@@ -424,6 +425,61 @@ async def everything_in(redis: Redis) -> list[bytes]:
             assert value[4] == ZLIB
             parts.append(zlib.decompress(payload))
     return parts
+
+
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (shared_tier, loader):
+        monkeypatch.setattr(module, "LEASE", 0.2)
+
+
+@pytest.mark.usefixtures("short_lease")
+async def test_a_worker_that_cannot_reach_the_service_does_not_hold_up_the_others(
+    emulator: Emulator, store: RedisStore, redis: Redis, wall: Clock
+) -> None:
+    async with AsyncExitStack() as stack:
+        workers = [await stack.enter_async_context(worker_of(emulator, store, wall)) for _ in range(5)]
+        for worker in workers:
+            await worker.backends()
+        held = emulator.fault(Hold(), resource="properties")  # the first one's, for as long as it takes
+        leading = asyncio.create_task(workers[0].fetch(ASKED))
+        await held.reached()
+        others = await asyncio.gather(*(worker.fetch(ASKED) for worker in workers[1:]))
+        assert {given.source for given in others} == {"origin", "shared"}
+        assert not leading.done()
+        held.release()
+        assert (await leading).source == "origin"
+    assert await places(redis, "l") == []
+
+
+@pytest.mark.usefixtures("short_lease")
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again and again"])
+async def test_whoever_plants_leases_keeps_nobody_from_the_service(
+    emulator: Emulator,
+    store: RedisStore,
+    redis: Redis,
+    wall: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    again: bool,
+) -> None:
+    acquire = store.acquire
+    planted = 0
+
+    async def after_a_plant(scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
+        nonlocal planted
+        if again or not planted:
+            planted += 1
+            seconds, microseconds = await redis.time()
+            value = f"{seconds * 1000 + microseconds // 1000}\nnobody"
+            await redis.set(f"qrbackends:1:{{{scope}}}:l:{name}", value, ex=3600)
+        return await acquire(scope, name, owner, lease, force=force)
+
+    async with worker_of(emulator, store, wall) as worker:
+        await worker.backends()
+        monkeypatch.setattr(store, "acquire", after_a_plant)
+        with anyio.fail_after(PATIENT):
+            assert (await worker.fetch(ASKED, timeout=PATIENT)).source == "origin"
+        assert planted == (3 if again else 1)
 
 
 @pytest.mark.parametrize("calls", [300, pytest.param(2000, marks=pytest.mark.long)])
