@@ -38,7 +38,7 @@ class RedisServer:
         self.program = program()
         self.folder = folder
         self.options = options
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"unix://{folder / 'socket'}"
         self.address = f"127.0.0.1:{self.port}"
 
@@ -95,7 +95,7 @@ def running(*options: str) -> Iterator[RedisServer]:
             server.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -3,12 +3,13 @@
 The keys for a prefix, a scope and a name; the braces keep the keys of a scope in one slot of a cluster:
 
     qrbackends:1:{scope}:v:name   a string: the value
-    qrbackends:1:{scope}:l:name   a string: the owner of the lease; also a channel, which tells its end
+    qrbackends:1:{scope}:l:name   a string: a lease, its time and owners; also a channel, which tells its end
     qrbackends:1:{scope}:n        a sorted set: the names, by when value and lease have ended
 """
 
 import asyncio
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
@@ -16,19 +17,22 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 
+from ...tasks.deadlines import answer_timeout
 from ...tasks.loops import LoopBound, let_go
 from . import redis_scripts as scripts
+from .redis_errors import is_replica, translated
+from .redis_listener import Listener
 
 if TYPE_CHECKING:
     import socket
 
     from redis.asyncio import ConnectionPool, Redis
-    from redis.asyncio.client import PubSub
 
 T = TypeVar("T")
 
 _CONNECTIONS = 32  # at most; further operations wait for a free one
 _MAX_VALUE = 64 * 2**20  # bytes
+_CLOSING = 5.0  # seconds that closing a connection may take, at least
 _LAYOUT = 1  # version of the keys and their values
 
 
@@ -41,7 +45,10 @@ class RedisStore(LoopBound):
     answer within `timeout`, and a `RuntimeError` if Redis refuses an operation, or if the store is closed.
 
     Args:
-        url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database if needed.
+        url: `redis://`, `rediss://` (TLS) or `unix://`, with user, password and database if needed. It has
+            to lead to one server, in a cluster to one that has all slots. Where Sentinel or a provider
+            appoints another master, this name or proxy has to lead to the new one: the store connects again
+            when a connection is lost, or leads to a replica.
         timeout: seconds that one operation may take, including connecting and waiting for a connection.
         prefix: the beginning of the names of all keys and channels.
 
@@ -60,7 +67,7 @@ class RedisStore(LoopBound):
         self._pool = _pool(url, self._timeout)
         self._redis = _client(self._pool)
         self._limiter = anyio.CapacityLimiter(_CONNECTIONS)
-        self._listener: _Listener | None = None
+        self._listener: Listener | None = None
         self._stopping: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
 
@@ -105,7 +112,7 @@ class RedisStore(LoopBound):
         self._check()
         lease = self._lease(scope, name)
         with anyio.move_on_after(timeout):
-            async with self._listening() as listener, listener.hearing(lease, self._timeout) as heard:
+            async with self._listening() as listener, listener.hearing(lease) as heard:
                 # Asked only after subscribing: the end of a lease before that is not received.
                 while not heard.is_set() and (left := await self._script(scripts.LEFT, (lease,))) >= 0:
                     with anyio.move_on_after((left + 1) / 1000):
@@ -163,21 +170,24 @@ class RedisStore(LoopBound):
 
         self._check()
         try:
-            with anyio.fail_after(self._timeout):
+            with answer_timeout(self._timeout):
                 async with self._limiter:
                     self._check()  # it may have been closed while this operation waited
                     return await operation()
         except (RedisError, OSError) as error:
-            failure = _translated(error)
+            failure, replica = translated(error), is_replica(error)
+        if replica:  # the master is another one now; a new connection may lead to it
+            with suppress(RedisError, OSError), answer_timeout(self._timeout):
+                await self._pool.disconnect(inuse_connections=False)
         raise failure  # outside of `except`: redis-py's error, which may quote what was sent, is no context
 
     @asynccontextmanager
-    async def _listening(self) -> "AsyncIterator[_Listener]":
+    async def _listening(self) -> AsyncIterator[Listener]:
         """Yield the listener that all calls of `wait` share; the last one stops it."""
         self._check()
         if self._listener is None or self._listener.failure is not None:
             self._stop()
-            self._listener = _Listener(self._redis.pubsub())
+            self._listener = Listener(self._redis.pubsub(), self._timeout)
         listener = self._listener
         listener.users += 1
         try:
@@ -219,89 +229,10 @@ class RedisStore(LoopBound):
         let_go(_sockets(self._pool))
 
 
-class _Listener:
-    """One connection that receives messages for all calls of `wait` in this process.
-
-    It never unsubscribes, so that no late reply of the server is taken for the reply to a later command. When
-    nobody waits any more, it is stopped.
-
-    Attributes:
-        users: the number of calls that use it.
-        failure: the error that has ended it, or None.
-    """
-
-    def __init__(self, pubsub: "PubSub") -> None:
-        self.users = 0
-        self.failure: Exception | None = None
-        self._pubsub = pubsub
-        self._wanted: asyncio.Queue[str] = asyncio.Queue()
-        self._subscribed: dict[str, asyncio.Event] = {}
-        self._waiting: dict[str, set[asyncio.Event]] = {}
-        self._task = asyncio.create_task(self._run())
-
-    def stop(self) -> asyncio.Task[None]:
-        """Begin to stop; return a task that ends when it has stopped."""
-        self._task.cancel()
-        return self._task
-
-    def check(self) -> None:
-        """Raise the error that has ended it, if it has ended."""
-        if self.failure is not None:
-            raise type(self.failure)(*self.failure.args)
-
-    @asynccontextmanager
-    async def hearing(self, channel: str, timeout: float) -> AsyncIterator[asyncio.Event]:
-        """Subscribe to a channel; yield an event that the next message sets, or the listener's end.
-
-        Raises:
-            ConnectionError: Redis does not confirm the subscription within `timeout` seconds.
-        """
-        heard = asyncio.Event()
-        waiting = self._waiting.setdefault(channel, set())
-        waiting.add(heard)
-        try:
-            if channel not in self._subscribed:
-                self._subscribed[channel] = asyncio.Event()
-                self._wanted.put_nowait(channel)
-            with anyio.move_on_after(timeout):
-                await self._subscribed[channel].wait()
-            self.check()
-            if not self._subscribed[channel].is_set():
-                raise ConnectionError("Redis does not answer (TimeoutError)")
-            yield heard
-        finally:
-            waiting.discard(heard)
-
-    async def _run(self) -> None:
-        try:
-            async with self._pubsub, asyncio.TaskGroup() as group:
-                await self._subscribe()  # opens the connection from which `_read` reads
-                group.create_task(self._read())
-                while True:  # in this task: a caller that is cancelled does not break the connection
-                    await self._subscribe()
-        except* Exception as group:
-            self.failure = _translated(group.exceptions[0])
-        finally:
-            self.failure = self.failure or RuntimeError("the store is closed")
-            for event in (*self._subscribed.values(), *(e for some in self._waiting.values() for e in some)):
-                event.set()
-
-    async def _subscribe(self) -> None:
-        await self._pubsub.subscribe(await self._wanted.get())
-
-    async def _read(self) -> None:
-        while True:
-            message = await self._pubsub.get_message(timeout=None)
-            if message is not None:
-                channel = message["channel"].decode()
-                if message["type"] == "subscribe":
-                    self._subscribed[channel].set()
-                else:
-                    for heard in self._waiting.get(channel, ()):
-                        heard.set()
-
-
 def _pool(url: str, timeout: float) -> "ConnectionPool":
+    kind = re.match(r"rediss?\+(sentinel|cluster)://", url) if isinstance(url, str) else None
+    if kind:
+        raise ValueError(f"a {kind[1]} is not supported; url has to lead to one server, the master")
     try:
         from redis.asyncio.connection import ConnectionPool, parse_url
     except ImportError:
@@ -312,10 +243,11 @@ def _pool(url: str, timeout: float) -> "ConnectionPool":
             "protocol": 2,
             "decode_responses": False,
             "max_connections": 2**16,  # `_limiter` is the limit: further operations wait, and do not fail
-            "socket_connect_timeout": timeout,
-            # `_ask` limits the time of a whole operation. redis-py limits each of its steps, whose times add
-            # up, and in Python 3.11 its `wait_for` can swallow a cancellation.
+            # `_ask` limits the time of a whole operation, and allows for a busy event loop. redis-py limits
+            # each of its steps, whose times add up; in Python 3.11 its `wait_for` can swallow a cancellation.
+            "socket_connect_timeout": max(timeout, _CLOSING),  # also of closing
             "socket_timeout": None,
+            "health_check_interval": 0,  # the listener has pings of its own
             "retry": None,
             "retry_on_timeout": False,
             "retry_on_error": [],
@@ -340,23 +272,6 @@ def _sockets(pool: "ConnectionPool") -> "Iterator[socket.socket]":
     for connection in (*pool._available_connections, *pool._in_use_connections):
         if connection._writer is not None:
             yield connection._writer.get_extra_info("socket")
-
-
-def _translated(error: Exception) -> Exception:
-    """Return a store's error for one of redis-py, without its text, which may quote what was sent."""
-    from redis import exceptions as theirs
-
-    kind = type(error).__name__
-    match error:
-        case theirs.AuthenticationError() | theirs.AuthorizationError():
-            return RuntimeError(f"Redis does not accept the user or the password ({kind})")
-        case theirs.ConnectionError() | theirs.TimeoutError() | OSError():
-            return ConnectionError(f"Redis does not answer ({kind})")
-        case theirs.ResponseError():
-            code = str(error).partition(" ")[0]
-            known = f"{kind}, {code}" if code.isalpha() and code.isupper() else kind
-            return RuntimeError(f"Redis refused the operation ({known})")
-    return RuntimeError(f"Redis did not understand, or was not understood ({kind})")
 
 
 def _milliseconds(seconds: float) -> int:
