@@ -76,8 +76,9 @@ class FileStore:
     again when they next use it.
 
     Only its user can read the file. A thread of the store's own opens it at the first use. The file is
-    never deleted; a file at this path that is not a store's is refused and left as it is. Every method
-    raises an OSError if the file cannot be used.
+    never deleted; a file at this path that is not a store's, or that a newer version of this package made, is
+    refused and left as it is; one of an older version is emptied. Every method raises an OSError if the file
+    cannot be used.
 
     Args:
         path: the file; it and its directory are made if they are missing. It must not be on a network file
@@ -94,7 +95,7 @@ class FileStore:
         *,
         max_bytes: int = 256 * 2**20,
         clock: Callable[[], float] = time.time,
-        timeout: float = 2.0,
+        timeout: float = 1.0,
     ) -> None:
         self.path = Path(path).absolute()
         self.max_bytes = max_bytes
@@ -275,6 +276,8 @@ class FileStore:
         try:
             if not self._is_ours(db):
                 raise OSError(*_TROUBLE[sqlite3.SQLITE_NOTADB], str(self.path))
+            if _number(db, "user_version") > _SCHEMA:  # two programs would empty it for each other
+                raise OSError(errno.EINVAL, "the cache of a newer qrbackends; left as it is", str(self.path))
             for file in self._files:  # only now, as it is known to be a store's
                 make_private(file)
             self._prepare(db)

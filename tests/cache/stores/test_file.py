@@ -4,6 +4,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import sqlite3
 import stat
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,7 +142,7 @@ async def refused(store: FileStore) -> OSError:
 
 def test_it_is_a_store(path: Path) -> None:
     store: Store = FileStore(path)
-    assert store.timeout == 2.0
+    assert store.timeout == 1.0
     assert not isinstance(store, LeasingStore)
 
 
@@ -498,14 +500,14 @@ async def test_an_empty_file_is_nobodys(path: Path) -> None:
     assert rights(path) == 0o600
 
 
-async def test_a_cache_of_another_version_is_made_anew(path: Path) -> None:
+async def test_a_cache_of_an_older_version_is_made_anew(path: Path) -> None:
     async with FileStore(path) as store:
         assert await store.put("s", "n", b"v", 60)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("ALTER TABLE answers RENAME COLUMN value TO body")
         db.execute("CREATE TABLE leases (scope, name, owner)")
         db.execute('CREATE TABLE "odd "" name" (number INTEGER PRIMARY KEY AUTOINCREMENT)')
-        db.execute("PRAGMA user_version = 99")
+        db.execute("PRAGMA user_version = 1")
     async with FileStore(path) as store:
         assert await store.names("s") == []
         assert await store.put("s", "n", b"new", 60)
@@ -514,6 +516,26 @@ async def test_a_cache_of_another_version_is_made_anew(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
     assert [name for (name,) in tables if not name.startswith("sqlite_")] == ["answers"]
+
+
+async def test_a_cache_of_a_newer_version_is_refused_and_left_as_it_is(path: Path) -> None:
+    async with FileStore(path) as store:
+        assert await store.put("s", "n", b"v", 60)
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("ALTER TABLE answers RENAME COLUMN value TO body")
+            db.execute("PRAGMA user_version = 99")
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        content = path.read_bytes()
+        await refused(store)  # whose connection is older than the change
+        assert refused_as_newer(await refused(store))
+    async with FileStore(path) as store:
+        assert refused_as_newer(await refused(store))
+    assert path.read_bytes() == content
+
+
+def refused_as_newer(error: OSError) -> bool:
+    return (error.errno, error.strerror) == (errno.EINVAL, "the cache of a newer qrbackends; left as it is")
 
 
 async def test_a_damaged_file_is_told(path: Path) -> None:
@@ -745,6 +767,58 @@ async def test_shared_goes_on_without_a_file_that_cannot_be_used(path: Path) -> 
         shared = Shared(store, 10_000)
         assert await stored(shared) is None
         assert shared.stats().errors == 1
+
+
+@pytest.mark.parametrize("opened", [False, True])
+async def test_a_process_that_keeps_the_file_locked_holds_up_one_call(
+    path: Path, store: FileStore, caplog: pytest.LogCaptureFixture, clock: Clock, opened: bool
+) -> None:
+    """If the file is open already, it can be read meanwhile."""
+    caplog.set_level(logging.INFO, "qrbackends.store")
+    await share(Shared(store, 10_000, clock))
+    async with FileStore(path, timeout=0.2, clock=clock) as impatient:
+        if opened:
+            await impatient.open()
+        shared = Shared(impatient, 10_000, clock)
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("BEGIN EXCLUSIVE")
+            assert (await stored(shared) is not None) is opened
+            for _ in range(20):
+                await share(shared)
+            assert shared.errors == 1
+            db.execute("ROLLBACK")
+        clock.now += 2
+        with anyio.fail_after(30):
+            while await stored(shared) is None:
+                await anyio.lowlevel.checkpoint()
+        await share(shared)
+        await shared.aclose()
+        assert (shared.errors, shared.writes) == (1, 1)
+    told = "the shared cache cannot be used (another process keeps the cache locked); going on without it"
+    assert caplog.messages == [told, "the shared cache can be used again"]
+
+
+async def share(shared: Shared) -> None:
+    lease = await shared.lead(SCOPE, NAME)
+    assert lease is not None
+    await lease.put(b"body", 60)
+    await lease.release()
+
+
+async def test_a_full_disk_is_told_once_and_what_is_there_is_read(
+    store: FileStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = Shared(store, 10_000, clock)
+    await share(shared)
+    await execute(store, "PRAGMA query_only = 1")
+    for _ in range(5):
+        await share(shared)
+        clock.now += 2
+        with anyio.fail_after(30):
+            while await stored(shared) is None:
+                await anyio.lowlevel.checkpoint()
+    await shared.aclose()
+    assert len(caplog.messages) == 1
 
 
 async def test_a_file_that_is_removed_meanwhile_is_made_anew(path: Path, store: FileStore) -> None:
