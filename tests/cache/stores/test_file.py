@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
@@ -803,6 +804,48 @@ async def share(shared: Shared) -> None:
     assert lease is not None
     await lease.put(b"body", 60)
     await lease.release()
+
+
+# Reads and writes through `Shared`, in a directory that cannot be written; root becomes somebody else.
+READING = """
+import asyncio, logging, os, sys
+from qrbackends.accounts.account import Instance
+from qrbackends.accounts.scope import Scope
+from qrbackends.cache.stores.file import FileStore
+from qrbackends.cache.stores.sealed import Shared
+
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+
+async def use():
+    scope = Scope("ab" * 32, Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::"), b"key")
+    async with FileStore(sys.argv[1]) as store:
+        shared = Shared(store, 1000)
+        for _ in range(10):
+            await shared.get(scope, "/backends")
+            lease = await shared.lead(scope, "/backends")
+            await lease.put(b"body", 60)
+            await lease.release()
+
+if os.geteuid() == 0:
+    os.setuid(65534)
+asyncio.run(use())
+"""
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_a_directory_that_cannot_be_written_is_told_once(start: Start, there: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="qrb-") as folder:  # root's successor may not enter pytest's own
+        path = Path(folder) / "answers.sqlite"
+        if there:
+            async with FileStore(path) as store:
+                await share(Shared(store, 1000))
+            if os.geteuid() == 0:
+                os.chown(path, 65534, 65534)
+        Path(folder).chmod(0o555)
+        out, err = await asyncio.to_thread(start(READING, path).communicate)
+        Path(folder).chmod(0o755)
+    problem = "the cache cannot be written" if there else "Permission denied"
+    assert (out, err) == (f"the shared cache cannot be used ({problem}); going on without it\n", "")
 
 
 async def test_a_full_disk_is_told_once_and_what_is_there_is_read(
