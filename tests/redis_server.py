@@ -26,6 +26,14 @@ def program() -> str:
     return found
 
 
+def has_tls(server: str) -> bool:
+    """Whether a server was built with TLS."""
+    said = subprocess.run(
+        [server, "--tls-port", "1", "--port", "0"], capture_output=True, timeout=60, check=False
+    )
+    return b"No tls-cert-file" in said.stdout
+
+
 class RedisServer:
     """A server that keeps nothing on disk.
 

@@ -1,5 +1,6 @@
 """What a store says of the errors of redis-py."""
 
+import re
 import ssl
 
 
@@ -32,7 +33,8 @@ def _refusal(error: Exception, kind: str) -> str:
     from redis import exceptions as theirs
 
     text = str(error)
-    code = text.partition(" ")[0]
+    in_script = re.search(r": -([A-Z]+) ", text)  # as Redis 6 tells of what failed within a script
+    code = in_script[1] if in_script else text.partition(" ")[0]
     known = f"{kind}, {code}" if code.isalpha() and code.isupper() else kind
     if is_replica(error):
         return f"this Redis is a replica, which cannot be written ({kind})"

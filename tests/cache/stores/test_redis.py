@@ -476,10 +476,10 @@ async def test_a_full_server_refuses_and_keeps_nobody_waiting(
         waiting = await waiters(redis, store)
         await redis.config_set("maxmemory-policy", "noeviction")
         await redis.config_set("maxmemory", 1)
-        with pytest.raises(RuntimeError, match="OutOfMemoryError"):
+        with pytest.raises(RuntimeError, match=r"OutOfMemoryError|OOM"):
             await store.put(SCOPE, NAME, b"new", LONG, "a")
         await all_end(waiting)
-        with pytest.raises(RuntimeError, match="OutOfMemoryError"):
+        with pytest.raises(RuntimeError, match=r"OutOfMemoryError|OOM"):
             await store.acquire(SCOPE, NAME, "b", LONG)
         assert await store.get(SCOPE, NAME) == b"old"
         await store.delete(SCOPE, [NAME])
@@ -597,9 +597,8 @@ async def test_a_wrong_password_is_an_error_without_the_password(login: str) -> 
 
 
 async def test_a_user_with_few_rights_is_told_of_them(server: RedisServer, redis: Redis) -> None:
-    await redis.acl_setuser(
-        "few", enabled=True, passwords="+p", keys=["*"], channels=["none"], commands=["+@all"]
-    )
+    rule = ("on", ">p", "~*", "+@all", "resetchannels")
+    await redis.execute_command("ACL", "SETUSER", "few", *rule)  # type: ignore[no-untyped-call]
     async with RedisStore(f"redis://few:p@{server.address}", timeout=PATIENT) as store:
         await store.acquire(SCOPE, NAME, "a", LONG)
         with pytest.raises(RuntimeError, match="NoPermissionError"):
