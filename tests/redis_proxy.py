@@ -69,21 +69,24 @@ class Proxy:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        ends = [writer]
+        self._writers.add(writer)
+        try:
             inside, outside = await asyncio.open_connection("127.0.0.1", self.target)
-            both = {writer, outside}
-            self._writers |= both
-            try:
-                asking = asyncio.create_task(self._pass(reader, outside, answers=False))
-                answering = asyncio.create_task(self._pass(inside, writer, answers=True))
-                await asyncio.wait((asking, answering), return_when=asyncio.FIRST_COMPLETED)
-                for task in (asking, answering):
-                    task.cancel()
-                await asyncio.wait((asking, answering))
-            finally:
-                self._writers -= both
-                for end in both:
-                    end.transport.abort()
+            ends.append(outside)
+            self._writers.add(outside)
+            asking = asyncio.create_task(self._pass(reader, outside, answers=False))
+            answering = asyncio.create_task(self._pass(inside, writer, answers=True))
+            await asyncio.wait((asking, answering), return_when=asyncio.FIRST_COMPLETED)
+            for task in (asking, answering):
+                task.cancel()
+            await asyncio.wait((asking, answering))
+        except OSError:
+            pass
+        finally:
+            self._writers.difference_update(ends)
+            for end in ends:
+                end.close()
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool

@@ -112,12 +112,22 @@ class RedisStore(LoopBound):
         self._check()
         lease = self._lease(scope, name)
         with anyio.move_on_after(timeout):
-            async with self._listening() as listener, listener.hearing(lease) as heard:
-                # Asked only after subscribing: the end of a lease before that is not received.
-                while not heard.is_set() and (left := await self._script(scripts.LEFT, (lease,))) >= 0:
-                    with anyio.move_on_after((left + 1) / 1000):
-                        await heard.wait()
-                listener.check()
+            for again in (True, False):
+                async with self._listening() as listener:
+                    try:
+                        await self._heard(listener, lease)
+                        return
+                    except ConnectionError:
+                        if not (again and listener.was_cut):
+                            raise
+
+    async def _heard(self, listener: Listener, lease: str) -> None:
+        async with listener.hearing(lease) as heard:
+            # Asked only after subscribing: the end of a lease before that is not received.
+            while not heard.is_set() and (left := await self._script(scripts.LEFT, (lease,))) >= 0:
+                with anyio.move_on_after((left + 1) / 1000):
+                    await heard.wait()
+            listener.check()
 
     async def names(self, scope: str) -> Sequence[str]:
         """Return the names that have a value or a lease; some of both may have ended meanwhile."""
@@ -166,20 +176,34 @@ class RedisStore(LoopBound):
 
     async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Return the result of an operation, within `timeout`; errors of redis-py are translated."""
-        from redis.exceptions import RedisError
-
         self._check()
         try:
             with answer_timeout(self._timeout):
                 async with self._limiter:
                     self._check()  # it may have been closed while this operation waited
-                    return await operation()
-        except (RedisError, OSError) as error:
-            failure, replica = translated(error), is_replica(error)
-        if replica:  # the master is another one now; a new connection may lead to it
-            with suppress(RedisError, OSError), answer_timeout(self._timeout):
-                await self._pool.disconnect(inuse_connections=False)
+                    return await self._twice(operation)
+        except Exception as error:  # of redis-py, whose parser raises any for an answer that is none
+            if self._closing is not None and isinstance(error, RuntimeError):
+                raise
+            failure = translated(error)
         raise failure  # outside of `except`: redis-py's error, which may quote what was sent, is no context
+
+    async def _twice(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Try an operation a second time if its connection was cut, or led to a replica.
+
+        A new connection may lead to the server that is the master now. Any operation may be done twice.
+        """
+        from redis import exceptions as theirs
+
+        try:
+            return await operation()
+        except theirs.AuthenticationError:
+            raise
+        except (theirs.ConnectionError, theirs.ResponseError) as error:
+            if isinstance(error, theirs.ResponseError) and not is_replica(error):
+                raise
+        await self._pool.disconnect(inuse_connections=False)
+        return await operation()
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[Listener]:

@@ -39,11 +39,13 @@ class Listener:
     Attributes:
         users: the number of calls that use it.
         failure: the error that has ended it, or None.
+        was_cut: whether it has ended because the connection was cut; a new one may do.
     """
 
     def __init__(self, pubsub: "PubSub", timeout: float) -> None:
         self.users = 0
         self.failure: Exception | None = None
+        self.was_cut = False
         self._pubsub = pubsub
         self._timeout = timeout
         self._commands: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue()
@@ -107,7 +109,9 @@ class Listener:
                 while True:  # in this task: a caller that is cancelled does not break the connection
                     await (await self._commands.get())()
         except* Exception as group:
-            self.failure = translated(group.exceptions[0])
+            error = group.exceptions[0]
+            self.failure = translated(error)
+            self.was_cut = isinstance(self.failure, ConnectionError) and not isinstance(error, TimeoutError)
         finally:
             self.failure = self.failure or RuntimeError("the store is closed")
             for channel in self._channels.values():

@@ -269,9 +269,27 @@ async def test_sharing_goes_on_when_the_master_becomes_a_replica(
         await asyncio.gather(*(store.put(SCOPE, f"{number}", b"v", LONG) for number in range(10)))
         await old.execute_command("REPLICAOF", "127.0.0.1", server.port)  # type: ignore[no-untyped-call]
         address.target = server.port
-        assert "this Redis is a replica" in await refusal(store.put(SCOPE, NAME, b"v", LONG))
         assert await store.put(SCOPE, NAME, b"v", LONG)
         assert await redis.get(VALUE) == b"v"
+        address.target = replica.port
+        address.cut()
+        assert "this Redis is a replica" in await refusal(store.put(SCOPE, NAME, b"v", LONG))
+
+
+async def test_connections_that_are_cut_are_made_anew(
+    proxied: Proxy, store: RedisStore, redis: Redis
+) -> None:
+    async with RedisStore(proxied.url, timeout=PATIENT) as far:
+        for _ in range(5):
+            assert await store.acquire(SCOPE, NAME, "a", LONG)
+            waiting = await waiting_for(redis, far)
+            proxied.cut()
+            assert not await far.acquire(SCOPE, NAME, "b", LONG)
+            with anyio.fail_after(PATIENT):
+                while not await redis.pubsub_channels():
+                    await anyio.lowlevel.checkpoint()
+            assert await store.put(SCOPE, NAME, b"v", LONG, "a")
+            assert await ended(waiting) is None
 
 
 # --- settings that cannot work
