@@ -1,4 +1,4 @@
-"""A hit in the memory of no process, but in the Redis that all share."""
+"""A hit in the memory of no process, but in the Redis that all share; and many workers with cold keys."""
 
 import asyncio
 import shutil
@@ -17,6 +17,7 @@ from qrbackends.cache.stores.redis import RedisStore
 from .hit import DEVICE, timed
 from .measure import Table, per_call
 from .service import service
+from .shared_workers import CALLERS, compete
 
 
 @contextmanager
@@ -42,8 +43,23 @@ def redis() -> Iterator[str]:
             process.communicate()
 
 
-def run(rounds: int) -> list[Table]:
-    """Measure, and return the table."""
+def run(rounds: int) -> list[Table | str]:
+    """Measure; return the table of hits, and what many workers cost."""
+    return [hits(rounds), herds((8, 16, 32, 64), 68) if rounds > 10 else herds((2,), 4)]
+
+
+def herds(workers: tuple[int, ...], keys: int) -> str:
+    """Let more and more workers ask for the same keys at once, each time with an empty Redis."""
+    lines = [f"shared: cold keys, {CALLERS} callers in each worker"]
+    for count in workers:
+        with redis() as address, service("snapshots") as there:
+            names = [name for _, name in there.names][:keys]
+            lines.append(compete(there, address, names, count))
+    return "\n".join(lines)
+
+
+def hits(rounds: int) -> Table:
+    """Measure a hit in Redis."""
     loop = asyncio.new_event_loop()
     with redis() as address, service("snapshots") as there:
         store = RedisStore(address)
@@ -81,4 +97,4 @@ def run(rounds: int) -> list[Table]:
         for close in (client.aclose, alone.aclose, store.aclose, cache.close):
             loop.run_until_complete(close())
     loop.close()
-    return [Table("shared: a hit in Redis", timings)]
+    return Table("shared: a hit in Redis", timings)

@@ -15,7 +15,8 @@ Seconds: TypeAlias = float | None
 """A number of seconds; None for the default."""
 
 _TURNS = 5  # timers, one after the other, that make up an `answer_timeout`
-_PER_LATE_TURN = 0.125  # of a turn: even a loop that is always late gives up, after 40 turns
+_PER_LATE_TURN = 0.125  # of a turn, at least: even a loop that is always late gives up, after 40 turns
+_LAG = 8  # a turn that is late by an eighth of its time counts half
 
 
 class Closable(Protocol):
@@ -111,7 +112,7 @@ def answer_timeout(seconds: float) -> Iterator[None]:
     """Raise a TimeoutError when another process has not answered for `seconds` in which this one was on time.
 
     A busy event loop, or a process that gets no CPU, reads late what was answered in time. So the time is
-    counted in turns of the loop; a turn that ends late counts an eighth.
+    counted in turns of the loop; the later a turn ends, the less it counts, down to an eighth.
     """
     with anyio.CancelScope() as scope:
         alarm = _TurnAlarm(scope.cancel, seconds / _TURNS)
@@ -141,9 +142,9 @@ class _TurnAlarm:
         self._handle = self._loop.call_at(self._due, self._end)
 
     def _end(self) -> None:
-        late = self._loop.time() - self._due > self._step / 2
-        self._left -= _PER_LATE_TURN if late else 1
-        if self._left > 0:
+        late = self._loop.time() - self._due
+        self._left -= max(_PER_LATE_TURN, self._step / (self._step + _LAG * late))
+        if self._left > 0.5:
             self._begin()
         else:
             self._ring()

@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 _CONNECTIONS = 32  # at most; further operations wait for a free one
 _MAX_VALUE = 64 * 2**20  # bytes
+_SLOWEST = 2.0  # seconds to which a slow Redis prolongs the timeout, at most
 _CLOSING = 5.0  # seconds that closing a connection may take, at least
 _LAYOUT = 1  # version of the keys and their values
 
@@ -49,7 +50,9 @@ class RedisStore(LoopBound):
             to lead to one server, in a cluster to one that has all slots. Where Sentinel or a provider
             appoints another master, this name or proxy has to lead to the new one: the store connects again
             when a connection is lost, or leads to a replica.
-        timeout: seconds that one operation may take, including connecting and waiting for a connection.
+        timeout: seconds that one operation may take, including connecting and waiting for a connection. While
+            Redis is slow it is up to four times what an answer takes, but not more than 2 s; time for which
+            this process itself is late does not count.
         prefix: the beginning of the names of all keys and channels.
 
     Raises:
@@ -57,12 +60,13 @@ class RedisStore(LoopBound):
         ValueError: the URL, the timeout or the prefix cannot be used.
     """
 
-    def __init__(self, url: str, *, timeout: float = 0.25, prefix: str = "qrbackends") -> None:
+    def __init__(self, url: str, *, timeout: float = 0.5, prefix: str = "qrbackends") -> None:
         if not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
             raise ValueError("timeout has to be a number of seconds greater than zero")
         if not (prefix and prefix.isascii() and prefix.isprintable()):
             raise ValueError("prefix has to be printable ASCII")
         self._timeout = float(timeout)
+        self._latency = 0.0  # seconds: how slow Redis was lately; soon that of the slowest, later less
         self._prefix = prefix
         self._pool = _pool(url, self._timeout)
         self._redis = _client(self._pool)
@@ -73,8 +77,8 @@ class RedisStore(LoopBound):
 
     @property
     def timeout(self) -> float:
-        """Seconds that one operation may take, `wait` excepted."""
-        return self._timeout
+        """Seconds that one operation may take, `wait` excepted; more than asked for while Redis is slow."""
+        return max(self._timeout, min(4 * self._latency, _SLOWEST))
 
     async def get(self, scope: str, name: str) -> bytes | None:
         """Return the value; None if there is none, or if the key is not a string of at most 64 MiB."""
@@ -178,10 +182,14 @@ class RedisStore(LoopBound):
         """Return the result of an operation, within `timeout`; errors of redis-py are translated."""
         self._check()
         try:
-            with answer_timeout(self._timeout):
+            with answer_timeout(self.timeout):
                 async with self._limiter:
                     self._check()  # it may have been closed while this operation waited
-                    return await self._twice(operation)
+                    began = anyio.current_time()
+                    result = await self._twice(operation)
+            took = anyio.current_time() - began
+            self._latency = max(took, self._latency + (took - self._latency) / 8)
+            return result
         except Exception as error:  # of redis-py, whose parser raises any for an answer that is none
             if self._closing is not None and isinstance(error, RuntimeError):
                 raise
@@ -211,7 +219,7 @@ class RedisStore(LoopBound):
         self._check()
         if self._listener is None or self._listener.failure is not None:
             self._stop()
-            self._listener = Listener(self._redis.pubsub(), self._timeout)
+            self._listener = Listener(self._redis.pubsub(), lambda: self.timeout)
         listener = self._listener
         listener.users += 1
         try:

@@ -15,7 +15,7 @@ from .redis_errors import translated
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
-_PING = 0.5  # seconds between pings while somebody waits: a Redis that hangs holds up nobody for longer
+_PING = 0.4  # seconds between pings while somebody waits: a Redis that hangs holds up nobody for longer
 
 
 class _Channel:
@@ -34,7 +34,7 @@ class Listener:
 
     Args:
         pubsub: redis-py's side of the connection, not yet connected.
-        timeout: seconds in which Redis has to answer a command.
+        timeout: returns the seconds in which Redis has to answer a command.
 
     Attributes:
         users: the number of calls that use it.
@@ -42,7 +42,7 @@ class Listener:
         was_cut: whether it has ended because the connection was cut; a new one may do.
     """
 
-    def __init__(self, pubsub: "PubSub", timeout: float) -> None:
+    def __init__(self, pubsub: "PubSub", timeout: Callable[[], float]) -> None:
         self.users = 0
         self.failure: Exception | None = None
         self.was_cut = False
@@ -80,7 +80,7 @@ class Listener:
         try:
             failure: Exception | None = None
             try:
-                with answer_timeout(self._timeout):
+                with answer_timeout(self._timeout()):
                     await channel.subscribed.wait()
             except TimeoutError as error:
                 failure = translated(error)
@@ -102,7 +102,7 @@ class Listener:
         try:
             async with self._pubsub, asyncio.TaskGroup() as group:
                 connect = await self._commands.get()
-                with answer_timeout(self._timeout):
+                with answer_timeout(self._timeout()):
                     await connect()
                 group.create_task(self._read())
                 group.create_task(self._ping())
@@ -138,5 +138,5 @@ class Listener:
             await anyio.sleep(_PING)
             self._received.clear()
             self._commands.put_nowait(self._pubsub.ping)
-            with answer_timeout(self._timeout):
+            with answer_timeout(self._timeout()):
                 await self._received.wait()
