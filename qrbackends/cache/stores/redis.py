@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 _CONNECTIONS = 32  # at most; further operations wait for a free one
 _MAX_VALUE = 64 * 2**20  # bytes
-_SLOWEST = 2.0  # seconds to which a slow Redis prolongs the timeout, at most
+_SLOWEST = 5.0  # seconds to which a slow Redis prolongs the timeout, at most
 _CLOSING = 5.0  # seconds that closing a connection may take, at least
 _LAYOUT = 1  # version of the keys and their values
 
@@ -51,7 +51,7 @@ class RedisStore(LoopBound):
             appoints another master, this name or proxy has to lead to the new one: the store connects again
             when a connection is lost, or leads to a replica.
         timeout: seconds that one operation may take, including connecting and waiting for a connection. While
-            Redis is slow it is up to four times what an answer takes, but not more than 2 s; time for which
+            Redis is slow it is up to four times what an answer takes, but not more than 5 s; time for which
             this process itself is late does not count.
         prefix: the beginning of the names of all keys and channels.
 

@@ -548,6 +548,7 @@ async def test_a_server_that_is_loading_does_not_answer_yet(own_server: RedisSer
         b"-LOADING a-marked-password\r\n",
         b"+a-marked-password\r\n",
         b"*100000\r\n",
+        b":1a\r\n",
         b"\xff\xfe\r\n",
         b"",
     ],

@@ -184,6 +184,21 @@ async def test_a_worker_that_is_busy_does_not_take_redis_for_dead(server: RedisS
         task.cancel()
 
 
+async def test_a_slow_redis_gets_more_time_and_a_quick_one_no_more(proxied: Proxy, redis: Redis) -> None:
+    async with RedisStore(proxied.url, timeout=0.1) as store:
+        assert await store.get(SCOPE, NAME) is None
+        proxied.delay = 0.08
+        await store.get(SCOPE, NAME)
+        assert 0.32 <= store.timeout <= 5
+        proxied.delay = 0.15  # late for the timeout that was asked for
+        assert await store.acquire(SCOPE, NAME, "a", LONG)
+        proxied.delay = 0.0
+        with anyio.fail_after(PATIENT):
+            while store.timeout > 0.32:
+                await store.get(SCOPE, NAME)
+    assert repr(store) == "RedisStore(timeout=0.1, prefix='qrbackends')"
+
+
 async def test_who_waits_while_redis_hangs_is_told(
     proxied: Proxy, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
