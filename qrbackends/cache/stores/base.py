@@ -45,14 +45,16 @@ class LeasingStore(Store, Protocol):
     """A `Store` that also elects which process fetches a value, by leases; the others wait for it.
 
     A lease belongs to an owner, a random text, and ends after some seconds unless its owner renews it. So
-    no process waits long for one that was killed.
+    no process waits long for one that was killed. Nor for one that cannot reach the service: a lease that is
+    renewed for long may be shared with another owner, of whom the first to put a value ends it.
     """
 
     async def acquire(self, scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
         """Give the lease to `owner` for `lease` seconds, and return True; False if another owner has it.
 
-        With `force`, take it from another owner. If the caller is cancelled, it has to call `release`: the
-        lease may have been given.
+        It may be given although another owner has it, if that one got it `lease` seconds ago or earlier. With
+        `force`, take it from another owner. If the caller is cancelled, it has to call `release`: the lease
+        may have been given.
         """
         ...
 
@@ -69,7 +71,7 @@ class LeasingStore(Store, Protocol):
         ...
 
     async def release(self, scope: str, name: str, owner: str) -> None:
-        """End the lease if `owner` has it, and wake those who wait."""
+        """End the lease if `owner` has it alone, or if it was lost, and wake those who wait."""
         ...
 
     async def wait(self, scope: str, name: str, timeout: float) -> None:

@@ -88,7 +88,7 @@ class RedisStore(LoopBound):
     async def acquire(self, scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
         """Give the lease to `owner` for `lease` seconds, and return True; False if another owner has it.
 
-        With `force`, take it from another owner.
+        If another one has had it for `lease` seconds, both have it. With `force`, take it from another one.
         """
         keys = (self._lease(scope, name), self._names(scope))
         return bool(await self._script(scripts.ACQUIRE, keys, owner, _milliseconds(lease), name, int(force)))
@@ -108,7 +108,7 @@ class RedisStore(LoopBound):
         return bool(await self._script(scripts.PUT, keys, owner or "", _milliseconds(ttl), name, value))
 
     async def release(self, scope: str, name: str, owner: str) -> None:
-        """End the lease if `owner` has it, and wake those who wait."""
+        """End the lease if `owner` has it alone, or if it was lost, and wake those who wait."""
         await self._script(scripts.RELEASE, (self._lease(scope, name),), owner)
 
     async def wait(self, scope: str, name: str, timeout: float) -> None:
