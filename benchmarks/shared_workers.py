@@ -38,7 +38,7 @@ def compete(service: Service, redis: str, keys: Sequence[str], workers: int) -> 
     task = msgspec.json.encode(Task(service, redis, list(keys))) + b"\n"
     with ExitStack() as stack:
         pipes = [
-            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))  # noqa: S603
+            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
             for _ in range(workers)
         ]
         for process in pipes:

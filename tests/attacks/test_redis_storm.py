@@ -148,7 +148,7 @@ STORMS: dict[str, Trouble] = {
 @pytest.mark.timeout(300)
 async def test_every_call_is_answered_whatever_happens_to_redis(emulator: Emulator) -> None:
     alone = await storm(emulator, None, nobody)
-    print(f"\n{'without a store':16} {alone}")  # noqa: T201
+    print(f"\n{'without a store':16} {alone}")
     assert not alone.failed
     for name, trouble in STORMS.items():
         await emulator.reset()
@@ -156,5 +156,5 @@ async def test_every_call_is_answered_whatever_happens_to_redis(emulator: Emulat
             async with proxy(server.port) as through, Redis.from_url(server.url, protocol=2) as redis:
                 figures = await storm(emulator, through.url, partial(trouble, server, through, redis))
         more = max(figures.seconds) - max(alone.seconds)
-        print(f"{name:16} {figures}, worst {more:+.3f} s against no store")  # noqa: T201
+        print(f"{name:16} {figures}, worst {more:+.3f} s against no store")
         assert not figures.failed, name
