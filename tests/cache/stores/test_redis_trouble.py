@@ -93,6 +93,7 @@ async def age(redis: Redis) -> None:
         ("\n", 3600),
         (given(0) * 1000, 3600),
     ],
+    ids=["old", "of the future", "without an end", "a long number", "no number", "empty", "long"],
 )
 async def test_a_planted_lease_keeps_nobody_away(
     store: RedisStore, redis: Redis, planted: str, ttl: int | None
