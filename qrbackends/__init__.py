@@ -62,7 +62,8 @@ if TYPE_CHECKING:
     )
     from .fleet.changes import Change
     from .fleet.history import Gap, History, Window
-    from .fleet.monitor import InstanceFailure, Monitor, MonitoredBackend, MonitorEvent
+    from .fleet.monitor import Monitor
+    from .fleet.monitored import FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
     from .fleet.snapshot import Snapshot, SnapshotItem
     from .models import (
         Backend,
@@ -99,7 +100,7 @@ else:
             "cache.stats",
         ),
         *("cache.entry", "fleet.changes", "service.discovery", "fleet.snapshot", "fleet.history", "client"),
-        *("fleet.monitor", "cache.stores.file", "cache.stores.redis"),
+        *("fleet.monitored", "fleet.monitor", "cache.stores.file", "cache.stores.redis"),
     )
 
     def __getattr__(name):
@@ -147,6 +148,7 @@ __all__ = [
     "DecodeError",
     "Fetched",
     "FileStore",
+    "FleetView",
     "Forbidden",
     "Gap",
     "HeldBack",

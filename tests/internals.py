@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qrbackends import Client, FileStore, Memory, SessionPool
+from qrbackends import Client, FileStore, Memory, Monitor, SessionPool
 from qrbackends.assembly import Parts
 from qrbackends.cache.cache import Cache
 from qrbackends.cache.stores.sealed import Shared
@@ -104,6 +104,16 @@ def polled_at(watcher: Watcher) -> float:
 def subscriptions(watcher: Watcher) -> Collection[Any]:
     """Return the subscriptions, of which each watch that runs has one."""
     return watcher._subscriptions
+
+
+def monitor_tasks(monitor: Monitor) -> set[Any]:
+    """Return the background tasks of a monitor."""
+    return monitor._tasks
+
+
+def told_of_a_change(monitor: Monitor) -> None:
+    """Let a monitor, into whose fleet a test has put backends, make a new view."""
+    monitor._changed()
 
 
 # --- the wire

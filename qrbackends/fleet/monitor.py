@@ -2,17 +2,17 @@
 
 import asyncio
 import logging
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias
 from weakref import ref
 
 import anyio
-from msgspec import Struct
 from msgspec.structs import replace
 
 from ..cache.entry import Fetched
@@ -22,71 +22,33 @@ from ..protocol.requests import Request
 from ..tasks.fanout import answers
 from ..tasks.flight import stopped
 from ..tasks.loops import LoopBound
-from .changes import Change, Kind, kind_of
+from .changes import Change, kind_of
+from .monitored import FleetView, InstanceFailure, MonitoredBackend, MonitorEvent, RegionalName
 from .watch import Watch
 
 _CLOSED = (ClientClosed, WrongEventLoop)  # after which nothing more will come
 
 logger = logging.getLogger("qrbackends.monitor")
 
-RegionalName: TypeAlias = tuple[str | None, str]
-"""A region and a backend's name: they identify a backend, whichever instance lists it."""
-
-Listener: TypeAlias = "Callable[[MonitorEvent], None]"
+Listener: TypeAlias = Callable[[MonitorEvent], None]
 
 _CALIBRATIONS = 60.0  # seconds between two rounds; the cache decides whether a request is sent
 _AT_ONCE = 8  # calibrations that are requested at the same time
 _PAUSE = 60.0  # seconds until the next attempt after the account was refused
 _SAMPLES = 60  # lengths of its queue that are kept for each backend
+_LONGEST = 100  # characters of a backend's name in the log
 
 
-class MonitoredBackend(Struct, frozen=True):
-    """The newest data of a backend.
-
-    Attributes:
-        backend: its entry in the list.
-        calibration: the summary of its newest calibration, without its age, which grows; None where there is
-            no calibration, or none was fetched yet.
-    """
-
-    backend: Backend
-    calibration: BackendSummary | None = None
-
-
-class InstanceFailure(NamedTuple):
-    """An instance that cannot be listed.
+class _Look(NamedTuple):
+    """The last look at a backend's properties: the document, which the cache may have evicted, and its end.
 
     Attributes:
-        region: its region.
-        since: when it failed; where its list is an old one from the cache, when that was fetched.
-        error: the error.
+        document: the document; nothing here keeps it in memory.
+        fresh_until: when its freshness ends, by the monitor's clock.
     """
 
-    region: str | None
-    since: datetime
-    error: QRBackendsError
-
-
-class MonitorEvent(Struct, frozen=True):
-    """A change of a monitored backend, or of whether an instance can be listed.
-
-    Attributes:
-        kind: as for `Change`, or `calibrated`: the summary of the first or of a new calibration is there.
-        at: when the monitor saw it.
-        region: the region.
-        name: the backend's name; None for `failed` and `recovered`.
-        before: the data before the change, or None.
-        after: the data after the change, or None.
-        error: the error, for `failed`.
-    """
-
-    kind: Kind | Literal["calibrated"]
-    at: datetime
-    region: str | None
-    name: str | None = None
-    before: MonitoredBackend | None = None
-    after: MonitoredBackend | None = None
-    error: QRBackendsError | None = None
+    document: ref[BackendProperties]
+    fresh_until: float
 
 
 class WatchedClient(Protocol):
@@ -105,13 +67,15 @@ class Monitor(LoopBound):
     """Keeps the last known fleet while it is open: one watch of the lists, and each backend's calibration.
 
     A backend that several instances list is kept once. The backends of an instance that fails stay as they
-    were, and `failures` has the instance. Closing the monitor does not close the client.
+    were, and `failures` has the instance. Each backend's properties are asked for again when their freshness
+    ends, and not before, even if the cache has evicted them. Closing the monitor does not close the client.
 
     Args:
         client: sends the requests.
         interval: seconds between two polls of the lists.
         sleep: waits for a number of seconds.
         now: returns the current time.
+        clock: returns the seconds of a monotonic clock.
 
     Raises:
         InvalidRequest: `interval` is not a number of seconds.
@@ -124,16 +88,21 @@ class Monitor(LoopBound):
         *,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._client = client
         self._watch = client.watch(interval)
         self._sleep = sleep
         self._now = now
+        self._clock = clock
         self._entries: dict[RegionalName, dict[str | None, Backend]] = {}  # then by the instance's CRN
-        self._summarized: dict[RegionalName, ref[BackendProperties]] = {}  # the cache keeps the documents
+        self._looks: dict[RegionalName, _Look] = {}
         self._queues: dict[RegionalName, deque[tuple[float, int]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()  # set when calibrations have to be fetched
+        self._thread = 0  # the event loop's, once the monitor is started
+        self._view = FleetView()
+        self._is_old = False  # whether something has changed since the view was made
         self.fleet: dict[RegionalName, MonitoredBackend] = {}
         """The newest data of every backend; in another thread, read a copy: `monitor.fleet.copy()`."""
         self.failures: dict[str | None, InstanceFailure] = {}
@@ -142,9 +111,30 @@ class Monitor(LoopBound):
         In another thread, read a copy: `monitor.failures.copy()`.
         """
         self.listeners: set[Listener] = set()
-        """Functions that are called with each event; they must not raise."""
+        """Functions that are called with each event; what they raise is logged."""
         self.ended = asyncio.Event()
-        """Set when the monitor or its client was closed."""
+        """Set when the monitor has stopped: it or its client was closed, or its tasks were cancelled."""
+
+    @property
+    def view(self) -> FleetView:
+        """What is known now; other threads than the event loop's get what its last step knew.
+
+        It is the same object as long as nothing changes.
+        """
+        if self._is_old and threading.get_ident() == self._thread:
+            self._make_view()
+        return self._view
+
+    def _changed(self) -> None:
+        if not self._is_old:  # many changes come in one step, and have one view
+            self._is_old = True
+            asyncio.get_running_loop().call_soon(self._make_view)
+
+    def _make_view(self) -> None:
+        if self._is_old:
+            self._is_old = False
+            is_up = not self.ended.is_set()
+            self._view = FleetView(tuple(self.fleet.values()), tuple(self.failures.values()), is_up)
 
     def queue_history(self, key: RegionalName) -> tuple[tuple[float, int], ...]:
         """Return the length of a backend's queue over time: Unix seconds and jobs at each change.
@@ -158,14 +148,16 @@ class Monitor(LoopBound):
         """Start the background tasks, in a context of their own; `async with` does it."""
         self.check_loop()
         if not self._tasks:
-            self._begin(self._follow)
-            self._begin(self._calibrate)
+            self._thread = threading.get_ident()
+            self._changed()
+            for work in (self._follow, self._calibrate):
+                self._begin(work).add_done_callback(self._stop)
 
     async def aclose(self) -> None:
         """Stop the background tasks; the fleet stays readable."""
         self.check_loop()
         await stopped(self._tasks)
-        self.ended.set()
+        self._end()
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -176,10 +168,22 @@ class Monitor(LoopBound):
     ) -> None:
         await self.aclose()
 
-    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._until_closed(work), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _stop(self, _: object) -> None:
+        """Say that the fleet is followed no longer, whyever one of the two tasks has ended."""
+        self._end()
+        for task in self._tasks:
+            task.cancel()
+
+    def _end(self) -> None:
+        self.ended.set()
+        self._is_old = True
+        self._make_view()  # at once, as the event loop may be about to end
 
     async def _until_closed(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
@@ -187,10 +191,10 @@ class Monitor(LoopBound):
                 await work()
                 return
             except _CLOSED:
-                self.ended.set()
+                self._end()
                 return
             except Exception:  # after a programming error boards and exporters must not stop without a word
-                logger.exception("the fleet could not be followed; it is tried again")
+                logger.exception("a task of the monitor failed; it is tried again")
                 await self._sleep(_PAUSE)
 
     # --- lists
@@ -204,9 +208,15 @@ class Monitor(LoopBound):
             except _CLOSED:
                 raise
             except QRBackendsError as error:  # perhaps a refused key, which may be valid again later
-                self.failures.clear()  # the next watch reports them again
-                self._failed(Change("failed", self._now(), error=error))
+                self._all_failed(error)
+            except Exception as error:  # such as one of the account's own provider of tokens
+                logger.exception("the fleet could not be followed; it is tried again")
+                self._all_failed(QRBackendsError(f"the fleet could not be followed: {type(error).__name__}"))
             await self._sleep(_PAUSE)
+
+    def _all_failed(self, error: QRBackendsError) -> None:
+        self.failures.clear()  # the next watch reports them again
+        self._failed(Change("failed", self._now(), error=error))
 
     def _apply(self, change: Change) -> None:
         if change.kind == "failed":
@@ -287,10 +297,11 @@ class Monitor(LoopBound):
         listing = self._entries.get(key, {})
         crn = min(listing, key=self.failures.__contains__, default=None)
         before, after = self.fleet.get(key), listing.get(crn)
+        self._changed()
         if after is None:
             if before is not None:
                 del self.fleet[key]
-                self._summarized.pop(key, None)
+                self._looks.pop(key, None)
                 self._queues.pop(key, None)
                 self._notify(MonitorEvent("disappeared", at, *key, before))
             return
@@ -305,8 +316,12 @@ class Monitor(LoopBound):
             self._notify(MonitorEvent(kind, at, *key, before, known))
 
     def _notify(self, event: MonitorEvent) -> None:
+        self._changed()
         for listener in tuple(self.listeners):
-            listener(event)
+            try:
+                listener(event)
+            except Exception:  # its mistake must not keep the event from the others, nor end the monitor
+                logger.exception("a listener failed")
 
     # --- calibrations
 
@@ -324,21 +339,26 @@ class Monitor(LoopBound):
             self._wanted.set()
 
     async def _calibration(self, key: RegionalName) -> None:
-        known = self.fleet.get(key)
-        if known is None:
+        known, last = self.fleet.get(key), self._looks.get(key)
+        if known is None or (last is not None and self._clock() < last.fresh_until):
             return
         try:
             request = Request("properties", known.backend.name)
             fetched = await self._fetched(request, known.backend.instance)
-            last = self._summarized.get(key)
-            if fetched is None or (last is not None and fetched.value is last()):
+            if fetched is None or key not in self.fleet:
                 return  # simulators and new backends have none; the next round asks again
-            calibration = replace(summary(properties=fetched.value), calibration_age=None)
+            self._looks[key] = _Look(ref(fetched.value), self._clock() + fetched.fresh_for)
+            if last is None or fetched.value is not last.document():
+                self._calibrated(key, replace(summary(properties=fetched.value), calibration_age=None))
         except (InvalidRequest, DecodeError):  # this backend's name, or its document, cannot be used
             return
-        before = self.fleet.get(key)
-        if before is not None:
-            self._summarized[key] = ref(fetched.value)
-            after = self.fleet[key] = replace(before, calibration=calibration)
-            if before.calibration != calibration:
-                self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))
+        except _CLOSED:
+            raise
+        except Exception:  # one odd document must not keep the other backends' from being read
+            logger.exception("the calibration of %r cannot be used", known.backend.name[:_LONGEST])
+
+    def _calibrated(self, key: RegionalName, calibration: BackendSummary) -> None:
+        before = self.fleet[key]
+        after = self.fleet[key] = replace(before, calibration=calibration)
+        if before.calibration != calibration:
+            self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))

@@ -20,7 +20,7 @@ from ..accounts.urls import is_loopback
 from ..cache.entry import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
-from ..fleet.monitor import MonitoredBackend
+from ..fleet.monitored import MonitoredBackend
 from ..models import Backend, BackendConfiguration, BackendProperties, summary
 from .api import api_routes
 from .devicemap import FIGURES, By, device_map

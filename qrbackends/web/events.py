@@ -27,7 +27,8 @@ from starlette.types import Receive, Scope, Send
 
 from ..client import Client
 from ..errors import ClientClosed
-from ..fleet.monitor import Monitor, MonitoredBackend, MonitorEvent
+from ..fleet.monitor import Monitor
+from ..fleet.monitored import MonitoredBackend, MonitorEvent
 from ..models import BackendSummary
 from .encoding import Listed, listed
 from .problems import problem_of

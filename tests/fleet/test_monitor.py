@@ -1,17 +1,25 @@
 """The last known fleet, against the emulator over real sockets."""
 
 import asyncio
+import dataclasses
 import gc
+import time
 from datetime import UTC, datetime
+from typing import Any
 from weakref import ref
 
+import aiohttp
 import pytest
 from msgspec.structs import replace
 
 from qrbackends import (
+    BackendProperties,
+    BackendSummary,
     CachePolicy,
     Client,
+    Fetched,
     Limits,
+    Memory,
     Monitor,
     MonitoredBackend,
     MonitorEvent,
@@ -20,8 +28,10 @@ from qrbackends import (
     summary,
 )
 from qrbackends.emulator import Emulator, Status
+from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.models import median_of
 
+from ..internals import monitor_tasks
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -247,17 +257,126 @@ async def test_a_mistake_of_a_listener_does_not_end_it(
 async def test_an_equal_calibration_is_no_event(emulator: Emulator) -> None:
     pauses, events = Pauses(), list[MonitorEvent]()
     async with (
-        Client(emulator.account()) as client,
+        Client(emulator.account(), cache=CachePolicy(properties=0)) as client,
         Monitor(client, interval=3600.0, sleep=pauses.sleep) as monitor,
     ):
         monitor.listeners.add(events.append)
         await until(lambda: all(one.calibration for one in monitor.fleet.values()) and bool(pauses.waiting))
         known = {key: one.calibration for key, one in monitor.fleet.items()}
         events.clear()
-        await client.invalidate()  # each document is fetched and decoded anew
         fetched = emulator.count("properties")
-        pauses.end()
+        pauses.end()  # each document is fetched and decoded anew
         await until(lambda: bool(pauses.waiting))
         assert emulator.count("properties") == fetched + len(known)
         assert {key: one.calibration for key, one in monitor.fleet.items()} == known
         assert [event for event in events if event.kind == "calibrated"] == []
+
+
+async def test_a_fresh_document_that_was_evicted_is_not_fetched_anew() -> None:
+    """More devices than fit into memory: each is asked for again when its freshness ends, and not before."""
+    pauses, seconds = Pauses(), [0.0]
+    small = Memory(300_000, share=1, clock=lambda: seconds[0])
+    async with (
+        Emulator(SyntheticFleet({f"d{number}": 16 for number in range(12)}), ("us-east",)) as emulator,
+        Client(emulator.account(), cache=CachePolicy(jitter=0), memory=small) as client,
+        Monitor(client, interval=3600, sleep=pauses.sleep, clock=lambda: seconds[0]) as monitor,
+    ):
+
+        async def round_ended() -> None:
+            await until(lambda: bool(pauses.waiting))
+
+        await until(lambda: len(monitor.fleet) == 12)
+        await until(lambda: all(known.calibration for known in monitor.fleet.values()))
+        await round_ended()
+        assert client.stats().evictions > 0
+        assert emulator.count("properties") == 12
+        for _ in range(4):  # rounds within the freshness
+            seconds[0] += 60
+            pauses.end()
+            await round_ended()
+        assert emulator.count("properties") == 12
+        seconds[0] += 60
+        pauses.end()
+        await until(lambda: emulator.count("properties") == 24)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_it_says_that_it_ended_when_others_cancel_its_tasks(
+    which: int, emulator: Emulator, client: Client
+) -> None:
+    async with Monitor(client, interval=3600) as monitor:
+        await until(lambda: bool(monitor.fleet))
+        sorted(monitor_tasks(monitor), key=str)[which].cancel()
+        await asyncio.wait_for(monitor.ended.wait(), 30)
+        await until(lambda: not monitor_tasks(monitor))
+
+
+class Mistaken(Client):
+    """A client that fails with what is not one of this package's errors, while `mistake` is set."""
+
+    mistake = False
+
+    async def fetch(self, *question: Any, **how: Any) -> Fetched[Any]:
+        if self.mistake:
+            raise ZeroDivisionError
+        return await super().fetch(*question, **how)
+
+
+async def test_a_mistake_leaves_no_region_up_with_old_figures(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses = Pauses()
+    async with (
+        Mistaken(emulator.account()) as client,
+        Monitor(client, interval=0.05, sleep=pauses.sleep) as monitor,
+    ):
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        client.mistake = True
+        await until(lambda: None in monitor.failures)
+        assert "ZeroDivisionError" in str(monitor.failures[None].error)
+        assert "the fleet could not be followed" in caplog.text
+        client.mistake = False
+        while monitor.failures:
+            pauses.end()
+            await asyncio.sleep(0)
+        assert not monitor.ended.is_set()
+
+
+@pytest.mark.parametrize("raised", [ValueError, OSError, TypeError])
+async def test_a_provider_of_tokens_that_fails_is_a_failure(
+    raised: type[Exception], emulator: Emulator
+) -> None:
+    broken = [False]
+    account = emulator.account()
+    async with aiohttp.ClientSession() as web:
+
+        async def provider() -> tuple[str, float]:
+            if broken[0]:
+                raise raised
+            form = {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": emulator.api_keys[0]}
+            async with web.post(f"{emulator.iam_url}/identity/token", data=form) as answer:
+                return (await answer.json())["access_token"], time.time()  # asked each time
+
+        own = dataclasses.replace(account, api_key=None, token=provider)
+        async with Client(own, retry=RetryPolicy(attempts=1)) as client, Monitor(client, 0.05) as monitor:
+            await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+            broken[0] = True
+            await until(lambda: bool(monitor.failures))
+            assert len(monitor.fleet) == len(emulator.backends()), "what was known stays"
+
+
+async def test_a_document_that_cannot_be_summarized_spoils_no_other(
+    emulator: Emulator, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = emulator.backends()[0]
+
+    def summarized(*, properties: BackendProperties) -> BackendSummary:
+        if properties.backend_name == odd:
+            raise OverflowError("int too large to convert to float")
+        return summary(properties=properties)
+
+    monkeypatch.setattr("qrbackends.fleet.monitor.summary", summarized)
+    async with Monitor(client, interval=3600) as monitor:
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        await until(lambda: sum(known.calibration is not None for known in monitor.fleet.values()) == 7)
+        assert f"the calibration of '{odd}' cannot be used" in caplog.text

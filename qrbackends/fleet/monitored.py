@@ -1,0 +1,76 @@
+"""What a monitor knows and reports: immutable values, which any thread may read."""
+
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct
+
+from ..errors import QRBackendsError
+from ..models import Backend, BackendSummary
+from .changes import Kind
+
+RegionalName: TypeAlias = tuple[str | None, str]
+"""A region and a backend's name: they identify a backend, whichever instance lists it."""
+
+
+class MonitoredBackend(Struct, frozen=True):
+    """The newest data of a backend.
+
+    Attributes:
+        backend: its entry in the list.
+        calibration: the summary of its newest calibration, without its age, which grows; None where there is
+            no calibration, or none was fetched yet.
+    """
+
+    backend: Backend
+    calibration: BackendSummary | None = None
+
+
+class InstanceFailure(NamedTuple):
+    """An instance that cannot be listed.
+
+    Attributes:
+        region: its region.
+        since: when it failed; where its list is an old one from the cache, when that was fetched.
+        error: the error.
+    """
+
+    region: str | None
+    since: datetime
+    error: QRBackendsError
+
+
+class MonitorEvent(Struct, frozen=True):
+    """A change of a monitored backend, or of whether an instance can be listed.
+
+    Attributes:
+        kind: as for `Change`, or `calibrated`: the summary of the first or of a new calibration is there.
+        at: when the monitor saw it.
+        region: the region.
+        name: the backend's name; None for `failed` and `recovered`.
+        before: the data before the change, or None.
+        after: the data after the change, or None.
+        error: the error, for `failed`.
+    """
+
+    kind: Kind | Literal["calibrated"]
+    at: datetime
+    region: str | None
+    name: str | None = None
+    before: MonitoredBackend | None = None
+    after: MonitoredBackend | None = None
+    error: QRBackendsError | None = None
+
+
+class FleetView(Struct, frozen=True):
+    """The fleet as a monitor knows it at one moment: a copy that never changes, for any thread.
+
+    Attributes:
+        backends: the newest data of every backend, each once.
+        failures: the failing instances.
+        is_up: whether the monitor follows the fleet; if not, all of it is old.
+    """
+
+    backends: tuple[MonitoredBackend, ...] = ()
+    failures: tuple[InstanceFailure, ...] = ()
+    is_up: bool = False
