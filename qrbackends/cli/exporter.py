@@ -21,18 +21,15 @@ if TYPE_CHECKING:
 def exporter(serving: Serving) -> None:
     """Serve metrics of the fleet to Prometheus.
 
-    They are at /metrics, until Ctrl-C. The command needs the extras `metrics` and `web`. A scrape sends no
-    request to the service: it gets the last known data.
+    They are at /metrics, until Ctrl-C; /healthz answers with 503 when the fleet is followed no longer. The
+    command needs the extras `metrics` and `web`. A scrape sends no request to the service: it gets the last
+    known data.
     """
-    from ..interop.prometheus import Collector  # first, as its error names the missing extra
-
-    from prometheus_client import CollectorRegistry, make_asgi_app  # isort: skip
+    from ..web import MetricsApp
 
     @asynccontextmanager
     async def app(client: Client) -> "AsyncIterator[ASGIApp]":
         async with Monitor(client, serving.interval) as monitor:
-            registry = CollectorRegistry()
-            registry.register(Collector(client, monitor))
-            yield make_asgi_app(registry)
+            yield MetricsApp(client, monitor)
 
     serve_app(serving, app, "metrics", "/metrics", login=False)

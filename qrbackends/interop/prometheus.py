@@ -5,41 +5,27 @@
 Names and units follow https://prometheus.io/docs/practices/naming/.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import accumulate
 
 from ..cache.stats import ClientStats, ResourceStats
 from ..client import Client
 from ..fleet.monitor import Monitor
-from ..models import Backend, BackendSummary, median_of
-from ..transport.traffic import BOUNDS
+from ..transport.traffic import BOUNDS, RegionStats
+from .gauges import ages_of, calibrations_of, gauges_of, label_value
 
 try:
     from prometheus_client import Metric
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+    from prometheus_client.exposition import choose_encoder
     from prometheus_client.registry import Collector as _Base
 except ImportError as error:
     raise ImportError('metrics need prometheus-client: pip install "qrbackends[metrics]"') from error
 
-_STATES = ("online", "paused", "offline")
 _RESOURCES = ("backends", "configuration", "properties", "status", "defaults")
-
-_FIGURES: tuple[tuple[str, str, Callable[[BackendSummary], float | None]], ...] = (
-    ("t1_seconds", "The median T1 of the working qubits.", lambda one: median_of(one.t1)),
-    ("t2_seconds", "The median T2 of the working qubits.", lambda one: median_of(one.t2)),
-    (
-        "readout_error_ratio",
-        "The median readout error of the working qubits.",
-        lambda one: median_of(one.readout_error),
-    ),
-    (
-        "two_qubit_error_ratio",
-        "The median error of the native two-qubit gate, over the pairs on which it works.",
-        lambda one: median_of(one.two_qubit_error),
-    ),
-    ("faulty_qubits", "Number of qubits that do not work.", lambda one: len(one.faulty_qubits)),
-    ("faulty_gates", "Number of gates that do not work.", lambda one: len(one.faulty_gates)),
-)
+_CIRCUITS = ("closed", "probing", "open")  # the worst one last
 
 
 class Collector(_Base):
@@ -70,70 +56,22 @@ class Collector(_Base):
         yield from _of_cache(stats)
         yield from _of_regions(stats)
         if self._monitor is not None:
-            yield from self._of_fleet(self._monitor)
+            view = self._monitor.view
+            for gauge in (*gauges_of(view), ages_of(calibrations_of(view), self._now())):
+                family = GaugeMetricFamily(gauge.name, gauge.text, labels=gauge.labels)
+                for values, number in gauge.samples:
+                    family.add_metric(values, number)
+                yield family
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that a registry does not scrape when the collector is registered."""
         return ()
 
-    def _of_fleet(self, monitor: Monitor) -> Iterator[Metric]:
-        labels = ("backend", "region")
-        known = [((one.backend.name, one.backend.region or ""), one) for one in monitor.fleet.copy().values()]
-        queue = GaugeMetricFamily("qrbackends_backend_queue_jobs", "Waiting jobs.", labels=labels)
-        qubits = GaugeMetricFamily(
-            "qrbackends_backend_qubits", "Number of qubits of the backend.", labels=labels
-        )
-        state = GaugeMetricFamily(
-            "qrbackends_backend_state",
-            "1 for the current state of the backend, 0 for the others.",
-            labels=(*labels, "state"),
-        )
-        for key, one in known:
-            queue.add_metric(key, one.backend.queue_length)
-            if one.backend.qubits is not None:
-                qubits.add_metric(key, one.backend.qubits)
-            for name, holds in _states(one.backend):
-                state.add_metric((*key, name), holds)
-        yield from (queue, qubits, state)
-        calibrations = [(key, one.calibration) for key, one in known if one.calibration is not None]
-        for name, text, figure in _FIGURES:
-            family = GaugeMetricFamily(f"qrbackends_backend_{name}", text, labels=labels)
-            for key, calibration in calibrations:
-                if (value := figure(calibration)) is not None:
-                    family.add_metric(key, value)
-            yield family
-        when = GaugeMetricFamily(
-            "qrbackends_backend_calibration_timestamp_seconds",
-            "Time of the last calibration, in Unix seconds.",
-            labels=labels,
-        )
-        age = GaugeMetricFamily(
-            "qrbackends_backend_calibration_age_seconds", "Time since the last calibration.", labels=labels
-        )
-        for key, calibration in calibrations:
-            if (at := calibration.calibrated_at) is not None:
-                when.add_metric(key, at.timestamp())
-                age.add_metric(key, (self._now() - at).total_seconds())
-        yield from (when, age)
-        yield _up(monitor)
 
-
-def _states(backend: Backend) -> Iterator[tuple[str, int]]:
-    for name in _STATES:
-        yield name, int(backend.status.name == name)
-    yield "other", int(backend.status.name not in _STATES)
-
-
-def _up(monitor: Monitor) -> Metric:
-    """Return 1 for each region whose last list request succeeded, and 0 where its data is old."""
-    failing = {failure.region or "" for failure in monitor.failures.copy().values()}
-    regions = {region or "" for region, _ in monitor.fleet.copy()} | failing
-    family = GaugeMetricFamily(
-        "qrbackends_region_up", "1 if the region's last list request succeeded, else 0.", labels=("region",)
-    )
-    for region in sorted(regions):
-        family.add_metric((region,), int(region not in failing and "" not in failing))
-    return family
+def encoder_for(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """Return the function that writes metrics in the format that a scraper accepts, and the content type."""
+    encode, content_type = choose_encoder(accept)
+    return encode, content_type
 
 
 def _of_cache(stats: ClientStats) -> Iterator[Metric]:
@@ -193,17 +131,20 @@ def _of_regions(stats: ClientStats) -> Iterator[Metric]:
         "1 for the current state of the region's circuit breaker, 0 for the others.",
         labels=("region", "state"),
     )
-    for one in stats.regions:
-        for outcome, number in sorted(one.outcomes.items()):
-            requests.add_metric((one.region, outcome), number)
-        retries.add_metric((one.region,), one.retries)
-        passed, buckets = 0, []
-        for bound, number in zip((*map(str, BOUNDS), "+Inf"), one.durations, strict=True):
-            passed += number
-            buckets.append((bound, passed))
-        seconds.add_metric((one.region,), buckets, one.seconds)
-        for state in ("closed", "open", "probing"):
-            circuit.add_metric((one.region, state), int(one.circuit == state))
+    by_region: dict[str, list[RegionStats]] = {}
+    for region in stats.regions:  # a region that is asked at two addresses has two
+        by_region.setdefault(label_value(region.region), []).append(region)
+    for name, found in by_region.items():
+        outcomes = sum((Counter(one.outcomes) for one in found), Counter[str]())
+        for outcome, number in sorted(outcomes.items()):
+            requests.add_metric((name, outcome), number)
+        retries.add_metric((name,), sum(one.retries for one in found))
+        durations = [sum(numbers) for numbers in zip(*(one.durations for one in found), strict=True)]
+        buckets = list(zip((*map(str, BOUNDS), "+Inf"), accumulate(durations), strict=True))
+        seconds.add_metric((name,), buckets, sum(one.seconds for one in found))
+        worst = max((one.circuit for one in found), key=_CIRCUITS.index)
+        for state in _CIRCUITS:
+            circuit.add_metric((name, state), int(state == worst))
     yield from (requests, retries, seconds, circuit)
 
 

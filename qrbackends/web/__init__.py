@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .encoding import encode
     from .events import Pace
     from .guard import Guard
+    from .metrics import MetricsApp
     from .opening import client_of, lifespan
     from .problems import Problem, problem_of
     from .responses import MsgspecResponse, exception_handlers
@@ -27,6 +28,7 @@ else:
         "CLIENT": "aiohttp_web",
         "ClientDep": "dependency",
         "Guard": "guard",
+        "MetricsApp": "metrics",
         "MsgspecResponse": "responses",
         "Pace": "events",
         "Problem": "problems",
@@ -69,6 +71,7 @@ __all__ = [
     "CLIENT",
     "ClientDep",
     "Guard",
+    "MetricsApp",
     "MsgspecResponse",
     "Pace",
     "Problem",

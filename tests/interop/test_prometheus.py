@@ -1,20 +1,41 @@
 """What Prometheus gets, read by its own parser."""
 
+import asyncio
+import json
+import math
 import re
-from datetime import timedelta
+import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
+import anyio.lowlevel
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from qrbackends import Client, Limits, Monitor, RetryPolicy, ServerError
+from qrbackends import (
+    Backend,
+    Client,
+    FleetView,
+    Limits,
+    Monitor,
+    MonitoredBackend,
+    RetryPolicy,
+    ServerError,
+    SessionPool,
+)
 from qrbackends.emulator import Emulator, Status
+from qrbackends.interop.exposition import FleetText, fleet_text
 from qrbackends.interop.prometheus import Collector
+from qrbackends.models import DeviceStatus
+from qrbackends.web import MetricsApp
 
+from ..internals import monitor_tasks
 from ..waiting import until
+from ..web.serving import served
 
 pytestmark = pytest.mark.anyio
 
@@ -127,17 +148,197 @@ async def test_a_region_that_fails_is_down(emulator: Emulator, client: Client) -
     assert value(families, "qrbackends_region_up", region="us-east") == 1
 
 
+ODD = (
+    'a"b\\c\nd{} é',
+    "nothing\u202e\x1b[2J\x7f\u2028",
+    "long" * 25_000,
+    "long" * 25_000 + "er",
+    "",
+)
+
+
+def entry(name: str, queue: int = 3) -> dict[str, Any]:
+    return {"name": name, "status": {"name": "on\nline", "reason": None}, "queue_length": queue}
+
+
 async def test_labels_hold_what_the_service_says_whatever_it_is(client: Client, emulator: Emulator) -> None:
+    """Odd backends are there with the others, whose figures are as ever."""
+    devices = [entry(name) for name in ODD] + [entry("huge", 10**309), entry("tiny", -(10**309)), entry("a")]
+    body = json.dumps({"devices": devices})
+    emulator.fault(Status(200, body=body.encode()), resource="backends", region="us-east", times=None)
     async with Monitor(client, interval=3600) as monitor:
-        await until(lambda: bool(monitor.fleet))
-        (place, known), *_ = monitor.fleet.items()
-        odd = 'a"b\\c\nd{} é'
-        monitor.fleet = {(place[0], odd): type(known)(rename(known.backend, odd))}
+        await until(lambda: len(monitor.fleet) == len(devices) + len(emulator.backends("eu-de")))
         families = page(Collector(client, monitor))
-    assert value(families, "qrbackends_backend_queue_jobs", backend=odd) == known.backend.queue_length
+        text = await scraped(MetricsApp(client, monitor))
+        assert await scraped(MetricsApp(client, monitor), Accept=OPEN_METRICS)
+    queues = {
+        sample.labels["backend"]: sample.value
+        for sample in families["qrbackends_backend_queue_jobs"].samples
+        if sample.labels["region"] == "us-east"
+    }
+    assert [queues.pop(name) for name in ("huge", "tiny", "a")] == [math.inf, -math.inf, 3]
+    assert [queues.pop(name) for name in ODD if len(name) < 100] == [3, 3, 3]
+    assert len(queues) == 2, "two names that are too long are two backends still"
+    assert all(len(name) < 250 for name in queues)
+    assert len(text) < 100_000
+    for name in emulator.backends("eu-de"):
+        assert value(families, "qrbackends_backend_queue_jobs", backend=name) >= 0
 
 
-def rename(backend: Any, name: str) -> Any:
-    from msgspec.structs import replace
+def test_a_name_that_cannot_be_encoded_is_a_label_too() -> None:
+    backends = [
+        MonitoredBackend(Backend(name, DeviceStatus("online"), 1, region=region))
+        for name in ("\ud800", "\udfff", "?", "x")
+        for region in (None, "")
+    ]
+    text = fleet_text(FleetView(tuple(backends), (), True)).fixed.decode()
+    samples = [line for line in text.splitlines() if line.startswith("qrbackends_backend_queue_jobs")]
+    assert len(samples) == len(set(samples)) == 4, "one series for each name"
 
-    return replace(backend, name=name)
+
+async def test_a_region_that_is_asked_at_two_addresses_has_one_series(emulator: Emulator) -> None:
+    async with SessionPool() as pool, Emulator(seed=1) as other:
+        for one in (emulator, other):
+            async with Client(one.account(), pool=pool) as client:
+                await client.backends()
+                families = page(Collector(client))
+    assert sum(one.region == "us-east" for one in pool.stats()) == 0, "the pool is closed"
+    assert value(families, "qrbackends_requests_total", region="us-east", outcome="200") == 2
+    assert value(families, "qrbackends_request_duration_seconds_count", region="us-east") == 2
+    assert value(families, "qrbackends_circuit_state", region="us-east", state="closed") == 1
+
+
+async def test_an_age_is_never_negative(client: Client) -> None:
+    """The service's clock may be ahead of ours."""
+    async with Monitor(client, interval=3600) as monitor:
+        await until(lambda: any(one.calibration for one in monitor.fleet.values()))
+        early = datetime(2020, 1, 1, tzinfo=UTC)
+        families = page(Collector(client, monitor, now=lambda: early))
+        text = await scraped(MetricsApp(client, monitor, now=lambda: early))
+    ages = [one.value for one in families["qrbackends_backend_calibration_age_seconds"].samples]
+    assert set(ages) == {0.0}
+    assert {one.value for one in parsed(text)["qrbackends_backend_calibration_age_seconds"].samples} == {0.0}
+
+
+async def test_a_monitor_that_has_ended_is_not_up(emulator: Emulator, client: Client) -> None:
+    async with Monitor(client, interval=3600) as monitor:
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        async with served(MetricsApp(client, monitor)) as url, aiohttp.ClientSession() as web:
+            families = parsed(await scrape(web, url))
+            assert value(families, "qrbackends_monitor_up") == 1
+            assert value(families, "qrbackends_region_up", region="eu-de") == 1
+            async with web.get(f"{url}/healthz") as answer:
+                assert answer.status == 200
+            monitor_tasks(monitor).copy().pop().cancel()
+            await asyncio.wait_for(monitor.ended.wait(), 30)
+            families = parsed(await scrape(web, url))
+            assert value(families, "qrbackends_monitor_up") == 0
+            assert value(families, "qrbackends_region_up", region="eu-de") == 0
+            assert value(families, "qrbackends_region_up", region="us-east") == 0
+            async with web.get(f"{url}/healthz") as answer:
+                assert answer.status == 503
+
+
+async def test_a_scrape_from_another_thread_reads_nothing_of_the_loops(
+    emulator: Emulator, client: Client
+) -> None:
+    class LoopsOwn(dict[Any, Any]):
+        def values(self) -> Any:
+            assert threading.current_thread() is threading.main_thread()
+            return super().values()
+
+    async with Monitor(client, interval=3600) as monitor:
+        monitor.fleet, monitor.failures = LoopsOwn(), LoopsOwn()
+        collector = Collector(client, monitor)
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        await anyio.lowlevel.checkpoint()  # the step has ended
+        families = await asyncio.to_thread(page, collector)
+    queues = families["qrbackends_backend_queue_jobs"].samples
+    assert {one.labels["backend"] for one in queues} == set(emulator.backends())
+
+
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
+
+
+async def scraped(app: MetricsApp, **headers: str) -> str:
+    async with served(app) as url, aiohttp.ClientSession() as web:
+        return await scrape(web, url, **headers)
+
+
+async def scrape(web: aiohttp.ClientSession, url: str, **headers: str) -> str:
+    async with web.get(f"{url}/metrics", headers=headers) as answer:
+        assert answer.status == 200
+        text = await answer.text()
+    families = (_parsed_later if "openmetrics" in answer.content_type else _parsed)(text)
+    series = [
+        (sample.name, tuple(sorted(sample.labels.items()))) for one in families for sample in one.samples
+    ]
+    assert len(set(series)) == len(series), "each series once"
+    return text
+
+
+def parsed(text: str) -> dict[str, Any]:
+    return {family.name: family for family in _parsed(text)}
+
+
+@pytest.mark.parametrize("accept", ["text/plain", OPEN_METRICS])
+async def test_the_app_tells_what_the_collector_does(accept: str, emulator: Emulator, client: Client) -> None:
+    async with Monitor(client, interval=3600) as monitor:
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        await until(lambda: all(known.calibration for known in monitor.fleet.values()))
+        now = datetime.now(UTC)
+        registry = CollectorRegistry()
+        registry.register(Collector(client, monitor, now=lambda: now))
+        is_open = "openmetrics" in accept
+        expected = (_written_later if is_open else _written)(registry).decode()
+        async with (
+            served(MetricsApp(client, monitor, now=lambda: now)) as url,
+            aiohttp.ClientSession() as web,
+        ):
+            text = await scrape(web, url, **{"Accept": accept, "Accept-Encoding": "gzip"})
+            assert await scrape(web, url, **{"Accept": accept, "Accept-Encoding": "identity"}) == text
+    assert text.endswith("# EOF\n") == is_open
+    parser: Any = _parsed_later if is_open else _parsed
+    told, wanted = ({one.name: one for one in parser(page)} for page in (text, expected))
+    assert told == wanted
+
+
+async def test_the_text_is_made_once_for_all_scrapes_between_two_changes(
+    emulator: Emulator, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[FleetView] = []
+
+    def counted(view: FleetView) -> FleetText:
+        assert threading.current_thread() is not threading.main_thread()
+        made.append(view)
+        return fleet_text(view)
+
+    monkeypatch.setattr("qrbackends.web.metrics.fleet_text", counted)
+    pauses = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        await pauses.wait()
+
+    for name in emulator.backends():
+        emulator.set_backend(name, queue_length=5)
+    async with Monitor(client, interval=0.05, sleep=sleep) as monitor:
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        await until(lambda: all(known.calibration for known in monitor.fleet.values()))
+        hour = [datetime.now(UTC)]
+        app = MetricsApp(client, monitor, now=lambda: hour[0])
+        async with served(app) as url, aiohttp.ClientSession() as web:
+            first, *_ = await asyncio.gather(*(scrape(web, url) for _ in range(5)))
+            hour[0] += timedelta(hours=1)
+            later = await scrape(web, url)
+            assert len(made) == 1
+            ages = [
+                parsed(text)["qrbackends_backend_calibration_age_seconds"].samples for text in (first, later)
+            ]
+            assert [after.value - before.value for before, after in zip(*ages, strict=True)] == [
+                pytest.approx(3600)
+            ] * len(emulator.backends())
+            name = emulator.backends()[0]
+            emulator.set_backend(name, queue_length=77)
+            await until(lambda: any(one.backend.queue_length == 77 for one in monitor.fleet.values()))
+            assert value(parsed(await scrape(web, url)), "qrbackends_backend_queue_jobs", backend=name) == 77
+            assert len(made) == 2
