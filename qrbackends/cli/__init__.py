@@ -4,9 +4,11 @@ It knows nothing of how requests are sent: all data of the service come from a c
 Start with the function `run` below, or with a command's module, such as `show`; `options` is shared by all.
 """
 
+import io
 import logging
 import os
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -14,7 +16,7 @@ import click
 
 from .._version import __version__
 from ..errors import InvalidRequest, QRBackendsError
-from .text import abandon_output, failed, forgiving_output
+from .text import abandon_output, echo, failed, forgiving_output, make_printable, print_warning
 
 _FAILED = 1
 _USAGE = 2
@@ -80,10 +82,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("asyncio").addHandler(_SILENT)
     logging.getLogger("aiohttp").addHandler(_SILENT)
     logging.getLogger("qrbackends").addHandler(_SILENT)
+    logging.getLogger("uvicorn.error").addFilter(make_printable)
+    with warnings.catch_warnings():
+        warnings.showwarning = print_warning
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = cli.main(arguments, prog_name="qrbackends", standalone_mode=False)
     except click.UsageError as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        echo(shown.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except click.ClickException as error:
         return failed(error.format_message(), _FAILED)
@@ -101,7 +112,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, ImportError) and "qrbackends[" in error.msg:  # it names the missing extra
             return failed(error.msg, _FAILED)
         if os.environ.get("QRBACKENDS_DEBUG"):
-            traceback.print_exc()
+            echo(traceback.format_exc(), err=True)
         return failed(
             f"internal error, please report it ({type(error).__name__}: {error}); "
             "QRBACKENDS_DEBUG=1 shows where",

@@ -9,7 +9,7 @@ import click
 
 from .options import Source, SourceCommand, instant_of, source_options
 from .screen import Column, print_table, progress_bar
-from .text import echo_json, warn, whole
+from .text import echo, echo_json, warn, whole
 
 _DAYS = 30
 _COLUMNS = (
@@ -83,7 +83,7 @@ def sync(
     if as_json:
         echo_json({"added": synced.added, "gaps": {name: len(gaps) for name, gaps in synced.gaps.items()}})
     else:
-        click.echo(f"{added:,} calibrations of {len(synced.added):,} backends are new.")
+        echo(f"{added:,} calibrations of {len(synced.added):,} backends are new.")
     for name, gaps in synced.gaps.items():
         for gap in gaps:
             warn(f"{name}: nothing is known from {_minute(gap.since)} to {_minute(gap.until)}: {gap.error}")
@@ -142,7 +142,7 @@ def export(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    click.echo(f"{rows:,} rows.")
+    echo(f"{rows:,} rows.")
 
 
 def _megabytes(count: int) -> str:

@@ -13,7 +13,7 @@ from ..analysis.formatting import DASH
 from ..cache.stores.file import FileInfo, FileStore
 from .options import cache_path
 from .screen import print_facts
-from .text import age, echo_json, whole
+from .text import age, echo, echo_json, whole
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ def info(as_json: bool) -> None:
     if as_json:
         echo_json(kept)
     elif not kept.file_bytes:
-        click.echo(f"There is no cache yet; it will be {path}.")
+        echo(f"There is no cache yet; it will be {path}.")
     else:
         now = datetime.now(UTC)
         facts = [
@@ -72,7 +72,7 @@ def clear(as_json: bool) -> None:
     if as_json:
         echo_json({"path": str(path), "removed": removed})
     else:
-        click.echo(f"Removed {removed:,} answer{'' if removed == 1 else 's'}.")
+        echo(f"Removed {removed:,} answer{'' if removed == 1 else 's'}.")
 
 
 def _size(count: int) -> str:

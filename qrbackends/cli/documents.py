@@ -12,7 +12,7 @@ from ..models import BackendsResponse
 from . import views
 from .options import Source, SourceCommand, instant_of, source_options
 from .screen import print_facts, print_table
-from .text import echo_json, warn
+from .text import echo, echo_json, warn
 
 T = TypeVar("T")
 
@@ -104,10 +104,10 @@ def properties(
     device = views.properties(document, datetime.now(UTC))
     gates, qubits = views.gates(document), views.qubits(document)
     print_facts(source.title(f"properties of {backend_id}"), device)
-    click.echo()
+    echo()
     print_table("Gates", views.GATES, gates)
     if not summary:
-        click.echo()
+        echo()
         print_table("Qubits", views.QUBITS, qubits)
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from ..accounts.urls import is_loopback
 from .options import FLEETS
-from .text import echo_json, warn
+from .text import echo, echo_json, warn
 
 if TYPE_CHECKING:
     from ..emulator import Emulator
@@ -96,7 +96,7 @@ def emulate(
         if as_json:
             echo_json(addresses)
         else:
-            click.echo(_text(addresses))
+            echo(_text(addresses))
 
     async def serve() -> None:
         async with Emulator(fleet, regions, seed, host=host, port=port) as emulator:

@@ -21,7 +21,7 @@ from ..cache.policy import CachePolicy
 from ..cache.stores.file import FileStore
 from ..client import Client
 from ..errors import AccountError
-from .text import warn
+from .text import echo, warn
 
 FLEETS: Final = ("snapshots", "synthetic")
 """The emulated fleets."""
@@ -59,7 +59,7 @@ class Source:
     def announce(self) -> None:
         """Write on stderr that the data is emulated, for output that has no place for it."""
         if self.emulator is not None:
-            click.echo(f"Emulated data ({self.emulator}), not from IBM's service.", err=True)
+            echo(f"Emulated data ({self.emulator}), not from IBM's service.", err=True)
 
     @asynccontextmanager
     async def client(self, policy: CachePolicy = _CURRENT) -> AsyncIterator[Client]:

@@ -8,12 +8,13 @@ from typing import NamedTuple, TypeAlias
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from .text import clean
+from .text import clean, printable
 
 _GAPS = (2, 1)  # blanks between columns: two if the columns of rank 0 leave room, otherwise one
 _PIPED = 10_000  # columns of output that is no terminal, so that no line is cut or wrapped
@@ -37,9 +38,22 @@ class Column(NamedTuple):
     rank: int = 0
 
 
+class _Console(Console):
+    """A console on which no text, from wherever it is, is a control code; only rich's own are."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield the segments of something that is to be shown."""
+        for segment in super().render(renderable, options):
+            text = segment.text
+            if segment.control or text == "\n" or text.isprintable():
+                yield segment
+            else:
+                yield Segment("\n".join(map(printable, text.split("\n"))), segment.style)
+
+
 def make_console(stderr: bool = False) -> Console:
     """Return a console that shows text as it is: no markup, no emoji codes, no highlighting."""
-    console = Console(
+    console = _Console(
         stderr=stderr,
         color_system=None if os.environ.get("NO_COLOR") else "auto",
         markup=False,
@@ -100,7 +114,7 @@ def print_facts(title: str, facts: Iterable[tuple[str, Cell]]) -> None:
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
     for name, value in facts:
-        grid.add_row(Text(name), _text(value))
+        grid.add_row(_text(name), _text(value))
     console.print(Text(clean(title), style="bold"))
     console.print(grid)
 

@@ -15,7 +15,7 @@ from ..accounts.urls import is_loopback
 from ..cache.policy import CachePolicy
 from ..client import Client
 from .options import Source
-from .text import echo_json, warn
+from .text import echo, echo_json, warn
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -111,10 +111,10 @@ def serve_app(
             return
         if login and "token" in shown:  # browsers do not send the part after #
             link = f"{link}#token={shown.pop('token')}"
-        click.echo(f"{serving.source.title(what)} at {link}")
+        echo(f"{serving.source.title(what)} at {link}")
         if "token" in shown:
-            click.echo(f"Authorization: Bearer {shown['token']}")
-        click.echo("Ctrl-C ends it.")
+            echo(f"Authorization: Bearer {shown['token']}")
+        echo("Ctrl-C ends it.")
 
     async def run() -> None:
         async with serving.source.client(CachePolicy()) as client, app(client) as served:

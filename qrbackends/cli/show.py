@@ -12,7 +12,7 @@ from ..tasks.fanout import together
 from . import views
 from .options import Source, SourceCommand, source_options
 from .screen import print_facts, print_table
-from .text import echo_json, warn
+from .text import echo, echo_json, warn
 
 
 @click.command(cls=SourceCommand)
@@ -30,7 +30,7 @@ def show(source: Source, as_json: bool, backend_id: str) -> None:
         echo_json(found)
         return
     print_facts(source.title(backend_id), views.summary(found))
-    click.echo()
+    echo()
     print_table("Figures", views.FIGURES, views.figures(found))
 
 

@@ -2,9 +2,13 @@
 
 import codecs
 import io
+import json
+import logging
 import os
 import re
 import sys
+import traceback
+import unicodedata
 from contextlib import suppress
 from typing import Any
 
@@ -15,34 +19,70 @@ from ..analysis.formatting import DASH
 
 _MINUTE, _HOUR, _DAY, _YEAR = 60.0, 3600.0, 86400.0, 365.25 * 86400.0
 _ASCII = str.maketrans({"µ": "u", "–": "-", "…": ".", "×": "x", "\N{REPLACEMENT CHARACTER}": "?"})
-_CONTROLS = re.compile(rb"\x7f|\xc2[\x80-\x9f]")  # DEL and C1 in UTF-8; JSON itself escapes only C0
+_UNUSUAL = re.compile("[^ -~]")  # JSON itself escapes only C0
+_LONGEST = 4000  # characters of a line or a cell
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
 def clean(text: str) -> str:
-    """Return `text`, which comes from the network, on one line and without terminal control codes.
+    """Return `text`, which comes from the network, on one line, not too long, and `printable`."""
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}…"
+    return printable(" ".join(text.split()))
 
-    Control, format and bidirectional characters and surrogates become U+FFFD.
+
+def printable(text: str) -> str:
+    """Return `text` without terminal control codes.
+
+    Control, format, bidirectional and zero-width characters and surrogates become U+FFFD.
     """
-    line = " ".join(text.split())
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _REPLACED for c in text)
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Write lines on stdout or stderr; all that is written and is no JSON or table comes through here."""
+    click.echo("\n".join(map(printable, text.expandtabs().split("\n"))), err=err)
 
 
 def failed(message: str, code: int) -> int:
     """Write the reason of a failure as one line on stderr, and return `code`."""
     with suppress(OSError):  # stderr is closed
-        click.echo(f"Error: {clean(message)}", err=True)
+        echo(f"Error: {clean(message)}", err=True)
     return code
 
 
 def warn(message: str) -> None:
     """Write a failure that does not stop the command as one line on stderr."""
-    click.echo(f"Warning: {clean(message)}", err=True)
+    echo(f"Warning: {clean(message)}", err=True)
 
 
 def echo_json(value: Any) -> None:
-    """Write one JSON value, in UTF-8 whatever the locale, and a line end."""
-    text = msgspec.json.encode(value)
-    click.echo(_CONTROLS.sub(lambda control: b"\\u00%02x" % control[0][-1], text))
+    """Write one JSON value, in UTF-8 whatever the locale, with escapes for what is not printable."""
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # a path may have bytes that are no UTF-8, which are surrogates in a text
+        text = json.dumps(msgspec.to_builtins(value), separators=(",", ":"))
+    click.echo(_UNUSUAL.sub(_escaped, text).encode())
+
+
+def _escaped(found: re.Match[str]) -> str:
+    char = found[0]
+    is_shown = char.isprintable() or unicodedata.category(char) == "Zs"
+    return char if is_shown else json.dumps(char)[1:-1]
+
+
+def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Write a warning of Python as one line on stderr; it takes the place of `warnings.showwarning`."""
+    warn(str(message))
+
+
+def make_printable(record: logging.LogRecord) -> bool:
+    """Replace what a record of the log says by printable lines; it is a filter that takes every record."""
+    record.msg, record.args = "\n".join(map(clean, record.getMessage().split("\n"))), ()
+    if record.exc_info:
+        trace = "".join(traceback.format_exception(*record.exc_info))
+        record.exc_text = "\n".join(map(printable, trace.rstrip("\n").split("\n")))
+    return True
 
 
 def forgiving_output() -> None:

@@ -16,7 +16,7 @@ from ..fleet.changes import Change
 from ..models import Backend
 from .options import Source, SourceCommand, source_options
 from .screen import Cell, Column, make_console, status_cell, table_of
-from .text import clean, echo_json, warn, whole
+from .text import clean, echo, echo_json, warn, whole
 
 _REDRAWN = 0.1  # seconds between two drawings, as many changes come at once
 _COLUMNS = (
@@ -74,7 +74,7 @@ def watch(
         shown = Board(console, source.title(f"fleet, asked every {interval:g} s"), detail)
     else:
         shown = Lines(_echo_line)
-        click.echo(clean(source.title(f"fleet, asked every {interval:g} s")))
+        echo(source.title(f"fleet, asked every {interval:g} s"))
     asyncio.run(_watch(source, shown, set(names), interval, threshold, detail))
 
 
@@ -213,7 +213,7 @@ def _echo_object(change: Change) -> None:
 
 def _echo_line(change: Change) -> None:
     where = f"{change.backend} ({change.region})" if change.backend else change.instance or "the service"
-    click.echo(clean(f"{change.at:%Y-%m-%dT%H:%M:%SZ} {where}: {_described(change)}"))
+    echo(clean(f"{change.at:%Y-%m-%dT%H:%M:%SZ} {where}: {_described(change)}"))
 
 
 def _described(change: Change) -> str:

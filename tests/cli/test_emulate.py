@@ -66,7 +66,7 @@ def test_a_signal_right_after_the_announcement_is_not_missed(
 ) -> None:
     announced: list[str] = []
 
-    def echo(text: str) -> None:
+    def echo(text: str, *, err: bool) -> None:
         announced.append(text)
         os.kill(os.getpid(), asked)
 

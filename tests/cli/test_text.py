@@ -1,9 +1,12 @@
 """Lines, numbers and JSON."""
 
 import io
+import json
+import logging
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TextIO
 
 import pytest
@@ -75,6 +78,51 @@ def test_counts_and_scaled_values() -> None:
 )
 def test_nothing_that_a_terminal_obeys_is_left(sent: str, shown: str) -> None:
     assert text.clean(sent) == shown
+
+
+def test_a_text_without_an_end_is_cut() -> None:
+    assert len(text.clean("x y " * 10**6)) == 4001
+    assert text.clean("x " * 2000) == "x " * 1999 + "x"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *(
+            "\x1b[2J",
+            "\x7f\x9b",
+            "\u202e\u2066\u2069",
+            "\u200e\u200f\u061c",
+            "\u2028\u2029",
+            "\u200b\ufeff\xad",
+        ),
+        *("\U000e0001", "\ud800", "a\udcffb", 'quote " and \\', "é µ \u00a0 😀", "line\r\n"),
+    ],
+)
+def test_json_is_escaped_and_the_same(sent: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text.echo_json({sent: [sent, datetime(2026, 1, 1, tzinfo=UTC)]})
+    written = capsys.readouterr().out.removesuffix("\n")
+    assert json.loads(written) == {sent: [sent, "2026-01-01T00:00:00Z"]}
+    assert all(char.isprintable() or char == "\u00a0" for char in written)
+
+
+def test_what_the_server_logs_is_printable_too(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(text.make_printable)
+    try:
+        raise ValueError("evil\x1b]0;x\x07\u202e")
+    except ValueError:
+        log.exception("it failed for %s\nand more", "\x1b[2J")
+    finally:
+        log.removeFilter(text.make_printable)
+    assert all(line.isprintable() for line in caplog.text.splitlines())
+    assert "ValueError: evil\N{REPLACEMENT CHARACTER}]0;x" in caplog.text
+    assert "it failed for \N{REPLACEMENT CHARACTER}[2J\nand more" in caplog.text
+
+
+def test_a_warning_of_python_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
+    text.print_warning(UserWarning("Glyph 27 (\x1b)\nmissing"), UserWarning, "file", 3)
+    assert capsys.readouterr().err == "Warning: Glyph 27 (\N{REPLACEMENT CHARACTER}) missing\n"
 
 
 def test_json_holds_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
