@@ -16,6 +16,7 @@ from qrbackends.service.discovery import Discovery
 from qrbackends.service.tokens import Tokens
 from qrbackends.tasks.flight import Flights
 from qrbackends.transport.queue import RequestQueue
+from qrbackends.web.events import Hub
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
@@ -114,6 +115,19 @@ def monitor_tasks(monitor: Monitor) -> set[Any]:
 def told_of_a_change(monitor: Monitor) -> None:
     """Let a monitor, into whose fleet a test has put backends, make a new view."""
     monitor._changed()
+
+
+# --- web
+
+
+def last_id(hub: Hub) -> str:
+    """Return the id of a hub's last event."""
+    return hub._id_of(hub._count)
+
+
+def log_bytes(hub: Hub) -> int:
+    """Return the bytes of the encoded events in a hub's log."""
+    return hub._bytes
 
 
 # --- the wire

@@ -1,42 +1,36 @@
 """Changes in the fleet as server-sent events: one monitor for any number of readers.
 
 No reader has a queue: all read one log of the latest events, at their own pace. A reader that falls behind
-the log gets the full state instead, and a reader that does not accept a piece in time is dropped.
-https://html.spec.whatwg.org/multipage/server-sent-events.html
+the log gets the full state instead. https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
 import secrets
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import ref
 
 import anyio
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from ..client import Client
 from ..errors import ClientClosed
 from ..fleet.monitor import Monitor
-from ..fleet.monitored import MonitoredBackend, MonitorEvent
+from ..fleet.monitored import MonitoredBackend, MonitorEvent, RegionalName
 from ..models import BackendSummary
 from .encoding import Listed, listed
 from .problems import problem_of
 
-TRANSPORT: Final = "qrbackends.transport"
-"""The key of a request's scope under which its connection is, if the server exposes it."""
-
-_AT_ONCE: Final = 128  # events in one piece, so that a slow reader holds little memory
+_AT_ONCE: Final = 128  # events in one piece, and backends that are encoded without a pause
+_LOG_BYTES: Final = 32 * 2**20  # the most bytes of encoded events in the log
 _ENDING: Final = 0.5  # seconds between two checks of whether the server is shutting down
 
 
@@ -55,7 +49,7 @@ class Pace:
 
     interval: float = 30.0
     beat: float = 15.0
-    patience: float = 30.0
+    patience: float = 10.0
     linger: float = 300.0
     log: int = 4096
     readers: int = 1000
@@ -110,8 +104,26 @@ class FullState(Struct, frozen=True):
     queues: tuple[tuple[str | None, str, tuple[tuple[float, int], ...]], ...]
 
 
+class _Logged(Struct, gc=False):
+    """An event in the log; `data` is how it is sent, once the first reader wants it."""
+
+    event: MonitorEvent
+    id: str
+    data: bytes = b""
+
+
+class _Encoded(NamedTuple):
+    """A backend as the full state holds it: what the monitor knows of it, and this as JSON."""
+
+    known: MonitoredBackend
+    shown: msgspec.Raw
+    queue: msgspec.Raw
+
+
 class Hub:
     """One monitor and the log of its events, for all readers of one client's events.
+
+    Each event and each state is encoded once, whoever reads it; the log is limited in events and bytes.
 
     Args:
         client: the client that the monitor uses.
@@ -124,11 +136,15 @@ class Hub:
         self.dropped = 0
         self.monitor: Monitor | None = None
         self._client = ref(client)  # a hub lives as long as its client, and must not keep the client alive
-        self._log: deque[bytes] = deque(maxlen=pace.log)
+        self._log: deque[_Logged] = deque()
+        self._bytes = 0  # of the encoded events in the log
         self._count = 0  # all events so far, also those that have left the log
         self._epoch = ""  # names this run of the monitor: ids of another worker or run are not known here
-        self._changed = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], None] = {}  # one for each reader that has everything
+        self._beat = b""  # the last heart-beat
+        self._piece: tuple[int, int, bytes] = (0, 0, b"")  # the last piece, and between which events it is
         self._state: tuple[tuple[int, int], bytes] | None = None
+        self._encoded: dict[RegionalName, _Encoded] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._used_at = 0.0
 
@@ -138,7 +154,10 @@ class Hub:
         if self.monitor is None:
             # Changes before this moment were not logged, so that ids from before are not valid.
             self._epoch, self._count, self._state = secrets.token_hex(6), 0, None
+            self._piece = (0, 0, b"")
             self._log.clear()
+            self._encoded.clear()
+            self._bytes = 0
             client = self._client()
             if client is None:
                 raise ClientClosed("the client is gone")
@@ -155,17 +174,20 @@ class Hub:
         """
         monitor = self.wake()
         at = self._position(last_id)
+        beat = self._beat
         while not monitor.ended.is_set():
             if at is None or self._count - at > len(self._log):
+                await self._encode_backends(monitor)
                 at = self._count
                 yield self._full_state(monitor)
             elif at < self._count:
-                begin = len(self._log) - self._count + at
-                pieces = list(islice(self._log, begin, begin + _AT_ONCE))
-                at += len(pieces)
-                yield b"".join(pieces)
-            elif not await self._waited():
-                yield _event("beat", {"at": datetime.now(UTC)})
+                at, piece = self._events_after(at)
+                yield piece
+            elif beat is not self._beat:
+                beat = self._beat
+                yield beat
+            else:
+                await self._news()
 
     async def until_end(self) -> None:
         """Wait until the streams end."""
@@ -180,134 +202,126 @@ class Hub:
         at = int(number)
         return at if self._count - len(self._log) <= at <= self._count else None
 
-    async def _waited(self) -> bool:
-        """Wait for an event; return False if there is none within the time of a heart-beat."""
-        with anyio.move_on_after(self.pace.beat):
-            await self._changed.wait()
-            return True
-        return False
+    def _id_of(self, number: int) -> str:
+        return f"{self._epoch}-{number}"
 
     def _take(self, event: MonitorEvent) -> None:
         self._count += 1
-        found = Event(
-            kind=event.kind,
-            at=event.at,
-            region=event.region,
-            name=event.name,
-            before=_shown(event.before) if event.before else None,
-            after=_shown(event.after) if event.after else None,
-            detail=problem_of(event.error).detail if event.error else None,
-        )
-        self._log.append(_event("change", found, self._id()))
+        self._log.append(_Logged(event, self._id_of(self._count)))
+        if len(self._log) > self.pace.log:
+            self._forget_oldest()
         self._wake_readers()
 
-    def _wake_readers(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _forget_oldest(self) -> None:
+        self._bytes -= len(self._log.popleft().data)
 
-    def _id(self) -> str:
-        return f"{self._epoch}-{self._count}"
+    async def _news(self) -> None:
+        """Wait until there is something to read."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting[waiter] = None
+        try:
+            await waiter
+        finally:
+            self._waiting.pop(waiter, None)
+
+    def _wake_readers(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _events_after(self, at: int) -> tuple[int, bytes]:
+        """Return the number of the last event in a piece that begins after `at`, and the piece."""
+        begin, end, piece = self._piece
+        if begin != at or (end != self._count and end - at < _AT_ONCE):
+            first = len(self._log) - self._count + at
+            logged = list(islice(self._log, first, first + _AT_ONCE))
+            piece, end = b"".join(map(self._data, logged)), at + len(logged)
+            self._piece = at, end, piece
+            while self._bytes > _LOG_BYTES and len(self._log) > 1:
+                self._forget_oldest()
+        return end, piece
+
+    def _data(self, logged: "_Logged") -> bytes:
+        """Return an event as it is sent; it is encoded for its first reader."""
+        if not logged.data:
+            event = logged.event
+            document = Event(
+                kind=event.kind,
+                at=event.at,
+                region=event.region,
+                name=event.name,
+                before=_shown(event.before) if event.before else None,
+                after=_shown(event.after) if event.after else None,
+                detail=problem_of(event.error).detail if event.error else None,
+            )
+            logged.data = _event("change", document, logged.id)
+            self._bytes += len(logged.data)
+        return logged.data
+
+    async def _encode_backends(self, monitor: Monitor) -> None:
+        """Encode the backends that are new to the state, a few at a time, so that the event loop goes on."""
+        missing = [key for key, known in monitor.fleet.items() if not self._is_encoded(key, known)]
+        for number, key in enumerate(missing):
+            known = monitor.fleet.get(key)
+            if known is not None and not self._is_encoded(key, known):
+                self._encode(monitor, key, known)
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+    def _is_encoded(self, key: RegionalName, known: MonitoredBackend) -> bool:
+        encoded = self._encoded.get(key)
+        return encoded is not None and encoded.known is known
+
+    def _encode(self, monitor: Monitor, key: RegionalName, known: MonitoredBackend) -> None:
+        queue = (*key, monitor.queue_history(key))
+        self._encoded[key] = _Encoded(known, _raw(_shown(known)), _raw(queue))
 
     def _full_state(self, monitor: Monitor) -> bytes:
         key = self._count, int(asyncio.get_running_loop().time())
         if self._state is None or self._state[0] != key:  # all readers of one second get the same
-            self._state = key, _event("state", state_of(monitor, self.pace.interval), self._id())
+            for name, known in monitor.fleet.items():
+                if not self._is_encoded(name, known):
+                    self._encode(monitor, name, known)
+            encoded = self._encoded = {name: self._encoded[name] for name in monitor.fleet}
+            state = {  # a `FullState`
+                "at": datetime.now(UTC),
+                "interval": self.pace.interval,
+                "backends": [one.shown for one in encoded.values()],
+                "troubles": [
+                    Trouble(one.region, one.since, problem_of(one.error).detail)
+                    for one in monitor.failures.values()
+                ],
+                "queues": [one.queue for one in encoded.values()],
+            }
+            self._state = key, _event("state", state, self._id_of(self._count))
         return self._state[1]
 
     async def _keep(self, monitor: Monitor) -> None:
-        """End the streams when the server shuts down, and the monitor when there was no reader for long."""
+        """Send heart-beats; end the streams with the server, and the monitor when no one read for long."""
         clock = asyncio.get_running_loop().time
+        told, count = clock(), self._count
         try:
             while not monitor.ended.is_set() and not _server_is_ending():
                 if self.readers:
                     self._used_at = clock()
                 elif clock() > self._used_at + self.pace.linger:
                     break
-                with anyio.move_on_after(_ENDING):
+                if count != self._count:
+                    told, count = clock(), self._count
+                elif clock() >= told + self.pace.beat:
+                    told = clock()
+                    self._send_beat()
+                with anyio.move_on_after(min(_ENDING, self.pace.beat)):
                     await monitor.ended.wait()
         finally:
             self.monitor = None
             await monitor.aclose()
             self._wake_readers()
 
-
-def state_of(monitor: Monitor, interval: float) -> FullState:
-    """Return the whole fleet as the monitor has it."""
-    return FullState(
-        at=datetime.now(UTC),
-        interval=interval,
-        backends=tuple(map(_shown, monitor.fleet.values())),
-        troubles=tuple(
-            Trouble(one.region, one.since, problem_of(one.error).detail) for one in monitor.failures.values()
-        ),
-        queues=tuple((*place, monitor.queue_history(place)) for place in monitor.fleet),
-    )
-
-
-class EventStream(Response):
-    """A response that streams a hub's events to one reader."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, hub: Hub, last_id: str | None) -> None:
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
-        self._hub = hub
-        self._last_id = last_id
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send events until the reader leaves, the server shuts down, or the reader takes too long."""
-        hub = self._hub
-        hub.readers += 1
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(_until_left, receive, group.cancel_scope.cancel)
-                taken = await self._send(send, head=scope["method"] == "HEAD")
-                if not taken and not _aborted(scope):
-                    await hub.until_end()  # its connection still holds unsent data: it counts as a reader
-                group.cancel_scope.cancel()
-        finally:
-            hub.readers -= 1
-
-    async def _send(self, send: Send, *, head: bool) -> bool:
-        """Send the whole stream, and return whether the reader accepted all of it."""
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        if not await self._sent(send, start):
-            return False
-        if head:
-            return await self._sent(send, {"type": "http.response.body", "body": b""})
-        async with aclosing(self._hub.read(self._last_id)) as pieces:
-            async for piece in pieces:
-                body = {"type": "http.response.body", "body": piece, "more_body": True}
-                if not await self._sent(send, body):
-                    return False
-        return await self._sent(send, {"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _sent(self, send: Send, message: dict[str, Any]) -> bool:
-        """Send one message, and return whether the reader accepted it in time."""
-        with anyio.move_on_after(self._hub.pace.patience):
-            await send(message)
-            return True
-        self._hub.dropped += 1
-        return False
-
-
-async def _until_left(receive: Receive, left: Callable[[], None]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    left()
-
-
-def _aborted(scope: Scope) -> bool:
-    """Abort a connection whose reader accepts nothing, and return whether that was possible.
-
-    ASGI has no message for it, so that the server's transport is used.
-    """
-    transport = scope.get(TRANSPORT)
-    if isinstance(transport, asyncio.WriteTransport):
-        transport.abort()
-        return True
-    return False
+    def _send_beat(self) -> None:
+        self._beat = _event("beat", {"at": datetime.now(UTC)})
+        self._wake_readers()
 
 
 def _shown(known: MonitoredBackend) -> Shown:
@@ -317,6 +331,10 @@ def _shown(known: MonitoredBackend) -> Shown:
         # The list's entry beside it has the rest.
         calibration = replace(calibration, gates=native, qubits=None, basis_gates=())
     return Shown(listed(known.backend), calibration)
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
 
 
 def _event(name: str, data: Any, number: str | None = None) -> bytes:

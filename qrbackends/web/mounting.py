@@ -13,10 +13,11 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from ..client import Client
-from .events import TRANSPORT, EventStream, Hub, Pace
+from .events import Hub, Pace
 from .opening import client_of
 from .problems import problem
 from .responses import ProblemResponse, exception_handlers
+from .stream import TRANSPORT, EventStream
 
 _OWN = "qrbackends.client"
 

@@ -1,15 +1,19 @@
 """Apps over real sockets, and events as a browser reads them."""
 
 import asyncio
+import math
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
 import uvicorn
 from starlette.types import ASGIApp
+
+from qrbackends.web.events import Hub
+from qrbackends.web.stream import EventStream
 
 
 class Server(uvicorn.Server):
@@ -59,3 +63,37 @@ async def events(response: aiohttp.ClientResponse) -> AsyncGenerator[Sent, None]
         else:
             yield Sent(fields.get("id"), fields["event"], msgspec.json.decode(fields["data"]))
             fields = {}
+
+
+class Reader:
+    """A reader without a server: what was sent to it, and a place at which it stops to accept anything."""
+
+    def __init__(self, hub: Hub, last_id: str | None = None, accepts: float = math.inf) -> None:
+        self.sent: list[bytes] = []
+        self.changed = asyncio.Event()
+        self._stream = EventStream(hub, last_id)
+        self._accepts = accepts
+        self.task = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        await self._stream({"type": "http", "method": "GET"}, self._receive, self._send)
+
+    async def _receive(self) -> Any:
+        await asyncio.Event().wait()
+
+    async def _send(self, message: Any) -> None:
+        self.sent.append(message.get("body", b""))
+        self.changed.set()
+        if len(self.sent) > self._accepts:
+            await asyncio.Event().wait()
+
+    async def until(self, found: bytes) -> None:
+        """Wait until a text was sent."""
+        while found not in b"".join(self.sent):
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def leave(self) -> None:
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.task

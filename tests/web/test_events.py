@@ -12,18 +12,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from qrbackends import Client, Limits, MonitorEvent, RedisStore, RetryPolicy
+from qrbackends import Client, Limits, MonitoredBackend, MonitorEvent, RedisStore, RetryPolicy
 from qrbackends.emulator import Emulator
+from qrbackends.models import DeviceStatus
 from qrbackends.web import Pace, api_app
 from qrbackends.web import events as module
 
-from ..internals import subscriptions, watcher
+from ..internals import last_id, log_bytes, subscriptions, watcher
 from ..waiting import until
-from .serving import Sent, events, served
+from .serving import Reader, Sent, events, served
 
 pytestmark = pytest.mark.anyio
 
@@ -87,6 +90,22 @@ async def test_a_reader_gets_the_state_and_then_each_change(
         assert gate["gate"] == one["calibration"]["two_qubit_gate"]
         assert "calibration_age" not in one["calibration"], "the reader counts it from calibrated_at"
     response.close()
+
+
+async def test_the_state_is_what_the_contract_says(client: Client) -> None:
+    hub = module.Hub(client, FAST)
+    monitor = hub.wake()
+    await until(lambda: bool(monitor.fleet) and all(one.calibration for one in monitor.fleet.values()))
+    reader = Reader(hub)
+    await reader.until(b"\n\n")
+    sent = re.search(rb"^data: (.*)$", b"".join(reader.sent), re.MULTILINE)
+    assert sent is not None
+    state = msgspec.json.decode(sent[1], type=module.FullState)
+    assert {one.backend.name for one in state.backends} == {name for _, name in monitor.fleet}
+    assert {(region, name) for region, name, _ in state.queues} == monitor.fleet.keys()
+    assert all(samples for _, _, samples in state.queues)
+    await reader.leave()
+    await monitor.aclose()
 
 
 async def test_who_comes_back_gets_what_they_missed_and_nothing_twice(
@@ -377,15 +396,123 @@ async def test_what_happens_during_a_heart_beat_is_not_lost(
         pieces.append(await anext(stream))
     sent = int(re.findall(rb"^id: \w+-(\d+)$", b"".join(pieces), re.MULTILINE)[-1])
 
-    async def quiet() -> bool:
+    beat = hub._send_beat
+
+    def beat_and_event() -> None:
+        beat()
+        monkeypatch.undo()
         for listener in monitor.listeners:
             listener(MonitorEvent("failed", datetime.now(UTC), "us-east"))
-        return False
 
-    monkeypatch.setattr(hub, "_waited", quiet)
+    monkeypatch.setattr(hub, "_send_beat", beat_and_event)
+    pieces = [await anext(stream)]
+    while f"-{sent + 1}\n".encode() not in pieces[-1]:
+        pieces.append(await anext(stream))
     assert (await anext(stream)).startswith(b"event: beat")
-    assert f"-{sent + 1}\n".encode() in await anext(stream)
     await stream.aclose()
+    await monitor.aclose()
+
+
+async def test_what_is_sent_is_encoded_once_for_all_readers(
+    emulator: Emulator, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+    event = module._event
+
+    def counted(name: str, *rest: Any) -> bytes:
+        encoded.append(name)
+        return event(name, *rest)
+
+    monkeypatch.setattr(module, "_event", counted)
+    hub = module.Hub(client, Pace(interval=3600, beat=0.05))
+    monitor = hub.wake()
+    await until(lambda: bool(monitor.fleet) and all(one.calibration for one in monitor.fleet.values()))
+    readers = [Reader(hub) for _ in range(50)]
+    for reader in readers:
+        await reader.until(b"event: state")
+    assert encoded.count("state") <= 2, "one for each second in which readers come"
+    assert encoded.count("change") == 0, "what nobody reads is not encoded"
+    for number in range(3):
+        for listener in monitor.listeners:
+            listener(MonitorEvent("failed", datetime.now(UTC), f"region-{number}"))
+    for reader in readers:
+        await reader.until(b"region-2")
+    assert encoded.count("change") == 3
+    for reader in readers:
+        await reader.until(b"event: beat")
+    beats = {piece for reader in readers for piece in reader.sent if piece.startswith(b"event: beat")}
+    assert encoded.count("beat") == len(beats)
+    for reader in readers:
+        await reader.leave()
+    await monitor.aclose()
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        "-1",
+        "-" * 100_000,
+        "9" * 100_000,
+        "EPOCH--1",
+        "EPOCH-" + "9" * 19,
+        "EPOCH-1e3",
+        "EPOCH-٣",
+        "EPOCH- 1",
+        "x" * 100_000,
+    ],
+    ids=lambda known: known[:12],
+)
+async def test_an_id_of_any_content_gets_the_full_state(known: str, client: Client) -> None:
+    hub = module.Hub(client, Pace(interval=3600))
+    monitor = hub.wake()
+    await until(lambda: bool(monitor.fleet))
+    epoch = last_id(hub).partition("-")[0]
+    reader = Reader(hub, known.replace("EPOCH", epoch))
+    await reader.until(b"event: state")
+    await reader.leave()
+    await monitor.aclose()
+
+
+async def test_who_accepts_nothing_holds_little_and_is_dropped(client: Client) -> None:
+    """A state of megabytes is handed to the server in parts, the next one when the last one was accepted."""
+    hub = module.Hub(client, Pace(interval=3600, patience=0.05))
+    monitor = hub.wake()
+    await until(lambda: bool(monitor.fleet))
+    (place, known), *_ = monitor.fleet.items()
+    for number in range(3000):
+        monitor.fleet[place[0], f"more-{number}"] = MonitoredBackend(
+            replace(known.backend, name=f"more-{number}", status=DeviceStatus("online", "x" * 500))
+        )
+    reader, stuck = Reader(hub), Reader(hub, accepts=3)
+    await reader.until(b"\n\n")
+    assert sum(map(len, reader.sent)) > 2_000_000
+    await until(lambda: hub.dropped == 1)
+    assert sum(map(len, stuck.sent)) < 200_000
+    assert max(map(len, reader.sent)) <= 2**16
+    for one in (reader, stuck):
+        await one.leave()
+    await monitor.aclose()
+
+
+async def test_the_log_is_bounded_in_bytes_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOG_BYTES", 100_000)
+    hub = module.Hub(client, Pace(interval=3600))
+    monitor = hub.wake()
+    await until(lambda: bool(monitor.fleet))
+    reader = Reader(hub)
+    await reader.until(b"event: state")
+    late = last_id(hub)
+    for number in range(50):
+        for listener in monitor.listeners:
+            listener(MonitorEvent("failed", datetime.now(UTC), f"{'x' * 10_000}-{number}-end"))
+    await reader.until(b"-49-end")
+    assert log_bytes(hub) <= 100_000
+    again = Reader(hub, late)
+    await until(lambda: len(again.sent) > 1)
+    assert again.sent[1].startswith(b"id: ")
+    assert b"event: state" in again.sent[1], "what it missed has left the log"
+    for one in (reader, again):
+        await one.leave()
     await monitor.aclose()
 
 
