@@ -144,7 +144,7 @@ def _totals(rows: Sequence[Row]) -> str:
     online = sum(row.found.operational is True for row in rows)
     return (
         f"{_count(len(rows), 'backend')} in {_count(len(regions), 'region')}, {online} online, "
-        f"{sum(row.found.queue_length or 0 for row in rows):,} jobs waiting."
+        f"{whole(sum(row.found.queue_length or 0 for row in rows))} jobs waiting."
     )
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import repeat
 from typing import NamedTuple, TypeAlias
 
 from rich import box
@@ -17,6 +18,8 @@ from rich.text import Text
 from .text import clean, printable
 
 _GAPS = (2, 1)  # blanks between columns: two if the columns of rank 0 leave room, otherwise one
+_WIDE = 40  # columns that a cell may take on any screen, as long names do; it is cut to the next number
+_CUT = 24
 _PIPED = 10_000  # columns of output that is no terminal, so that no line is cut or wrapped
 _STATUS_STYLES = {"online": "green", "paused": "yellow", "offline": "red"}
 
@@ -90,6 +93,7 @@ def table_of(
 ) -> Group:
     """Return the table of `print_table` for a screen that is `width` characters wide."""
     cells = [[_text(cell) for cell in row] for row in rows]
+    cells = [list(map(_limited, columns, row, repeat(width))) for row in cells]
     shown, gap = _fitting(columns, cells, width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
     for index in shown:
@@ -117,6 +121,17 @@ def print_facts(title: str, facts: Iterable[tuple[str, Cell]]) -> None:
         grid.add_row(_text(name), _text(value))
     console.print(Text(clean(title), style="bold"))
     console.print(grid)
+
+
+def _limited(column: Column, cell: Text, width: int) -> Text:
+    """Return a cell that leaves room for the other columns, which the other rows need."""
+    if column.rank or cell.cell_len <= max(width // 2, _WIDE):
+        return cell
+    if column.right:
+        return Text("…")  # a cut number would be misread
+    cell = cell.copy()
+    cell.truncate(_CUT, overflow="ellipsis")
+    return cell
 
 
 def _text(cell: Cell) -> Text:

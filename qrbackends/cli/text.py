@@ -21,6 +21,7 @@ _MINUTE, _HOUR, _DAY, _YEAR = 60.0, 3600.0, 86400.0, 365.25 * 86400.0
 _ASCII = str.maketrans({"µ": "u", "–": "-", "…": ".", "×": "x", "\N{REPLACEMENT CHARACTER}": "?"})
 _UNUSUAL = re.compile("[^ -~]")  # JSON itself escapes only C0
 _LONGEST = 4000  # characters of a line or a cell
+_MOST = 10**15  # what is counted is fewer
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -113,10 +114,12 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def whole(number: float | str | None) -> str:
-    """Return a count, with commas between thousands."""
+    """Return a count, with commas between thousands; of one that is too large only that it is."""
     if number is None:
         return DASH
-    return clean(number) if isinstance(number, str) else f"{number:,}"
+    if isinstance(number, str):
+        return clean(number)
+    return f"{number:,}" if abs(number) <= _MOST else ">1e15" if number > 0 else "<-1e15"
 
 
 def age(seconds: float | None) -> str:

@@ -175,7 +175,7 @@ class Board:
             "region": backend.region or DASH,
             "status": status_cell(backend.status.name),
             "queue": whole(backend.queue_length),
-            "by": f"{by:+,}" if by else "",
+            "by": f"{'+' if by > 0 else ''}{whole(by)}" if by else "",
             "qubits": whole(backend.qubits),
             "changed": f"{moved.at.astimezone():%H:%M:%S}" if moved else DASH,
             "recalibrated": f"{calibrated.at.astimezone():%H:%M:%S}" if calibrated else DASH,
@@ -202,7 +202,7 @@ def _summary(backends: Iterable[Backend]) -> str:
     if not states:
         return "No backend yet."
     counted = ", ".join(f"{states[state]:,} {state}" for state in sorted(states))
-    return f"{counted}; {waiting:,} jobs waiting."
+    return f"{counted}; {whole(waiting)} jobs waiting."
 
 
 def _echo_object(change: Change) -> None:
@@ -226,10 +226,12 @@ def _described(change: Change) -> str:
         case "recalibrated" if change.calibrated_at is not None:
             return f"recalibrated at {change.calibrated_at:%Y-%m-%dT%H:%M:%SZ}"
         case "queue" if before is not None and after is not None:
-            return f"queue {before.queue_length:,} to {after.queue_length:,}"
+            return f"queue {whole(before.queue_length)} to {whole(after.queue_length)}"
         case "status" if before is not None and after is not None:
             return f"{_state(before)} to {_state(after)}"
-    return change.kind if after is None else f"{change.kind}, {_state(after)}, {after.queue_length:,} jobs"
+    if after is None:
+        return change.kind
+    return f"{change.kind}, {_state(after)}, {whole(after.queue_length)} jobs"
 
 
 def _state(backend: Backend) -> str:

@@ -11,9 +11,11 @@ import msgspec
 import pytest
 
 import qrbackends.emulator
-from qrbackends import BackendProperties, BackendSummary, summary
+from qrbackends import BackendProperties, BackendSummary, Change, summary
 from qrbackends.cli import rows as fleet_rows
 from qrbackends.cli.rows import Row, in_order, json_of
+from qrbackends.cli.screen import make_console
+from qrbackends.cli.watch import Board
 from qrbackends.emulator import Device, Emulator, Garbage, Status
 from qrbackends.models import Backend, FaultyGate, Spread
 from qrbackends.models.backend import DeviceStatus
@@ -255,6 +257,41 @@ def test_a_screen_too_narrow_for_anything_still_shows_something(
     lines = screens(30)
     assert max(map(len, lines)) <= 30
     assert lines[3].startswith("synt")
+
+
+@pytest.mark.parametrize("command", ["fleet", "backends", "least-busy", "watch"])
+def test_one_odd_backend_hides_nothing_of_the_others(
+    run: Run, service: Emulator, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    status = {"name": "online", "reason": None}
+    odd = [
+        {"name": "odd" * 1000, "status": status, "queue_length": 9 * 10**4299, "qubits": 9 * 10**4299},
+        {"name": "odder" * 1000, "status": {"name": "on" * 1000}, "queue_length": 9 * 10**4299},
+        {"name": "plain", "status": status, "queue_length": 1234, "qubits": 27},
+    ]
+    body = json.dumps({"devices": odd}).encode() if command != "watch" else b'{"devices": []}'
+    service.fault(Status(200, body=body), resource="backends", times=None)
+    if command == "watch":
+        board = Board(make_console(), "Fleet", False)
+        for one in msgspec.json.decode(json.dumps(odd), type=tuple[Backend, ...]):
+            board.take(Change("present", datetime.now(UTC), one.name, after=one))
+        out = "\n".join(board_lines(board))
+    else:
+        code, out, _ = run(command)
+        assert code == 0
+    rows = [line.split() for line in out.splitlines() if line.startswith("plain ")]
+    assert rows
+    assert all({"plain", "online", "1,234"} <= set(row) for row in rows)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def board_lines(board: Board) -> list[str]:
+    console = make_console()
+    console.width = 80
+    with console.capture() as capture:
+        console.print(board)
+    return capture.get().splitlines()
 
 
 def test_a_directory_of_broken_files(run: Run, tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def test_probabilities(value: float | None, shown: str) -> None:
 def test_counts_and_scaled_values() -> None:
     assert text.whole(195000) == "195,000"
     assert text.whole(None) == "–"
+    assert (text.whole(10**15), text.whole(-(10**15))) == ("1,000,000,000,000,000", "-1,000,000,000,000,000")
+    assert (text.whole(10**5000), text.whole(-(10**5000))) == (">1e15", "<-1e15")
     assert text.whole("2.4\x1bK") == "2.4\N{REPLACEMENT CHARACTER}K"
     assert figures.scaled(268.32e-6, 1e6) == "268.3"
     assert figures.scaled(4.9876e9, 1e-9, 3) == "4.988"
