@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from operator import attrgetter
+from threading import Lock
+from typing import Any, NamedTuple, TypeAlias
 from weakref import ref
 
 import msgspec
+from cachetools import LRUCache
 
 from ..models import (
     Backend,
@@ -17,6 +20,7 @@ from ..models import (
 )
 from ..models.backend import Clops, DeviceStatus, PerformanceMetrics, ProcessorType, WaitTime
 
+_MOST_BYTES = 32 * 2**20  # of JSON that is kept
 _TAG = 12  # bytes of the digest in an entity tag, enough to make equal tags practically impossible
 
 
@@ -35,9 +39,12 @@ class Listed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     wait_time_seconds: WaitTime | None = None
 
 
+_fields_of = attrgetter(*Listed.__struct_fields__)
+
+
 def listed(backend: Backend) -> Listed:
     """Return an entry of the list without the CRN of its instance, which holds the account's id."""
-    return Listed(*(getattr(backend, name) for name in Listed.__struct_fields__))
+    return Listed(*_fields_of(backend))
 
 
 def status_of(backend: Backend) -> BackendStatus:
@@ -54,15 +61,25 @@ class Encoded(NamedTuple):
     etag: str
 
 
-_known: dict[int, tuple[ref[Any], Encoded]] = {}
+_Kept: TypeAlias = tuple[ref[Any], Encoded]
+
+
+def json_cache(most: int) -> LRUCache[int, _Kept]:
+    """Return what keeps up to `most` bytes of JSON, by the id of the object."""
+    return LRUCache(most, getsizeof=lambda kept: len(kept[1].body))
+
+
+_known = json_cache(_MOST_BYTES)
+_lock = Lock()  # frameworks make responses in threads, too
 _encoder = msgspec.json.Encoder(enc_hook=lambda value: _plain(value))
 
 
 def encode(value: Any) -> bytes:
     """Return JSON for any of this package's documents, or for any value that `msgspec` can encode.
 
-    Configurations and properties are large and immutable: each object is encoded once. A `Backend`, alone or
-    in a list, is written without the CRN of its instance, which holds the account's id.
+    Configurations and properties are large and immutable: the JSON of those that were used last is kept, up
+    to 32 MiB in all. A `Backend`, alone or in a list, is written without the CRN of its instance, which holds
+    the account's id.
 
     Raises:
         TypeError: the value cannot be encoded.
@@ -80,13 +97,17 @@ def encoded(value: Any) -> Encoded:
 
 
 def encoded_once(value: Any, written: Callable[[], Any]) -> Encoded:
-    """Return what `written` makes of a value, as JSON; each object is encoded once while it lives."""
+    """Return what `written` makes of a value, as JSON; often used objects are not encoded again."""
     key = id(value)
-    found = _known.get(key)
-    if found is None or found[0]() is not value:
-        body = _encoder.encode(written())
-        found = _known[key] = ref(value, lambda _: _known.pop(key, None)), tagged(body)
-    return found[1]
+    with _lock:
+        found = _known.get(key)
+    if found is not None and found[0]() is value:
+        return found[1]
+    encoded = tagged(_encoder.encode(written()))
+    if len(encoded.body) <= _known.maxsize:
+        with _lock:
+            _known[key] = ref(value), encoded
+    return encoded
 
 
 def tagged(body: bytes) -> Encoded:
