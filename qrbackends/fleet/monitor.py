@@ -159,6 +159,11 @@ class Monitor(LoopBound):
         await stopped(self._tasks)
         self._end()
 
+    def leave_to_parent(self) -> None:
+        """Refuse every use from now on, in a child process, where no task follows the fleet."""
+        super().leave_to_parent()
+        self._view, self._thread = replace(self._view, is_up=False), 0
+
     async def __aenter__(self) -> Self:
         self.start()
         return self

@@ -1,6 +1,7 @@
 """The last known fleet, against the emulator over real sockets."""
 
 import asyncio
+import copy
 import dataclasses
 import gc
 import time
@@ -309,6 +310,16 @@ async def test_it_says_that_it_ended_when_others_cancel_its_tasks(
         sorted(monitor_tasks(monitor), key=str)[which].cancel()
         await asyncio.wait_for(monitor.ended.wait(), 30)
         await until(lambda: not monitor_tasks(monitor))
+
+
+async def test_in_a_forked_process_it_is_not_up(client: Client) -> None:
+    async with Monitor(client, interval=3600) as monitor:
+        await until(lambda: bool(monitor.view.backends))
+        forked = copy.copy(monitor)
+        forked.leave_to_parent()  # as after a fork
+        assert monitor.view.is_up
+        assert not forked.view.is_up
+        assert forked.view.backends
 
 
 class Mistaken(Client):
