@@ -72,13 +72,18 @@ async def sync(
 
     await answers(names, one, _AT_ONCE)
     errors = {name: error for name in names if (error := done[name].error) is not None}
-    if names and all(name in errors and ends_history(errors[name]) for name in names):
+    if names and len(errors) == len(names) and all(map(_is_refusal, errors.values())):
         raise errors[names[0]]
     return Synced(
         {name: done[name].added for name in names},
         {name: tuple(done[name].gaps) for name in names if done[name].gaps},
         errors,
     )
+
+
+def _is_refusal(error: QRBackendsError) -> bool:
+    """Return whether whoever asks has to change something; a backend may just not be there."""
+    return ends_history(error) and not isinstance(error, NotFound)
 
 
 class _BackendSync:

@@ -25,7 +25,7 @@ from qrbackends import Client
 from qrbackends.cli import cli, emulate, options
 from qrbackends.cli import run as run_command
 from qrbackends.emulator import Emulator, Status
-from qrbackends.emulator.fleets import Device, Kind
+from qrbackends.emulator.fleets import Device, DocumentKind
 from qrbackends.emulator.synthetic import SyntheticFleet
 
 NAME = "plain"
@@ -67,7 +67,7 @@ class EvilFleet(SyntheticFleet):
         processor = (EVIL, EVIL, EVIL)
         return Device(name, EVIL, 5, (EVIL, 7), processor, "online", LONG, EVIL)
 
-    def find(self, kind: Kind, name: str, *how: Any) -> Any:
+    def find(self, kind: DocumentKind, name: str, *how: Any) -> Any:
         return kind if kind == "defaults" else super().find(kind, NAME, *how)
 
     def build(self, key: Any) -> bytes:

@@ -366,7 +366,7 @@ async def test_a_provider_of_tokens_that_fails_is_a_failure(
                 raise raised
             form = {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": emulator.api_keys[0]}
             async with web.post(f"{emulator.iam_url}/identity/token", data=form) as answer:
-                return (await answer.json())["access_token"], time.time()  # asked each time
+                return (await answer.json())["access_token"], time.time() + 0.1  # asked again and again
 
         own = dataclasses.replace(account, api_key=None, token=provider)
         async with Client(own, retry=RetryPolicy(attempts=1)) as client, Monitor(client, 0.05) as monitor:
