@@ -38,6 +38,14 @@ _OPTIONS = (
         help=f"Demand a token: the one in {_VARIABLE}, or a new one, which is shown.",
     ),
     click.option(
+        "--per-address",
+        type=click.IntRange(min=0),
+        default=128,
+        show_default=True,
+        metavar="N",
+        help="The most connections from one address; 0 for any number, such as behind a proxy.",
+    ),
+    click.option(
         "--interval",
         type=click.FloatRange(1, 86400),
         default=30.0,
@@ -58,6 +66,7 @@ class Serving:
     port: int
     hosts: tuple[str, ...]
     with_token: bool
+    per_address: int
     interval: float
 
 
@@ -96,7 +105,7 @@ def serve_app(
         path: the path of the app's first page.
         login: whether the app has a log-in page for the token.
     """
-    from ..web import Guard, serve
+    from ..web import Guard, ServerLimits, serve
 
     token, is_new = _token(serving.with_token)
     if token is None and not is_loopback(serving.host):
@@ -119,7 +128,8 @@ def serve_app(
     async def run() -> None:
         async with serving.source.client(CachePolicy()) as client, app(client) as served:
             guarded = Guard(served, token=token, hosts=serving.hosts, login=login)
-            await serve(guarded, serving.host, serving.port, announce)
+            limits = ServerLimits(per_address=serving.per_address)
+            await serve(guarded, serving.host, serving.port, announce, limits)
 
     asyncio.run(run())
 

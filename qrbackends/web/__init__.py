@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .aiohttp_web import CLIENT, client_ctx, json_response, problem_middleware
     from .api import api_app
     from .board import board_app
+    from .connections import ServerLimits
     from .dependency import ClientDep
     from .encoding import encode
     from .events import Pace
@@ -32,6 +33,7 @@ else:
         "MsgspecResponse": "responses",
         "Pace": "events",
         "Problem": "problems",
+        "ServerLimits": "connections",
         "api_app": "api",
         "board_app": "board",
         "client_ctx": "aiohttp_web",
@@ -75,6 +77,7 @@ __all__ = [
     "MsgspecResponse",
     "Pace",
     "Problem",
+    "ServerLimits",
     "api_app",
     "board_app",
     "client_ctx",

@@ -15,7 +15,7 @@ from ..cache.entry import Fetched
 from ..client import Client
 from ..models import BackendList
 from ..protocol.requests import Resource
-from .encoding import Encoded, encoded, encoded_once, listed, status_of
+from .encoding import Encoded, encoded, encoded_once, has_tag, listed, status_of
 from .events import Pace
 from .mounting import Hubs, Mountable, own_client
 from .openapi import document
@@ -174,12 +174,6 @@ def _answer(request: Request, found: Fetched[Any] | None, content: Encoded) -> R
         headers["Age"] = str(int(found.age))
         fresh = f"max-age={int(found.age + found.fresh_for)}" if found.fresh_for >= 1 else "no-cache"
         headers["Cache-Control"] = f"private, {fresh}"
-    if _has(request.headers.get("If-None-Match", ""), content.etag):
+    if has_tag(request.headers.get("If-None-Match", ""), content.etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(content.body, headers=headers, media_type="application/json")
-
-
-def _has(sent: str, etag: str) -> bool:
-    """Return whether an `If-None-Match` header names the tag, by RFC 9110's weak comparison (13.1.2)."""
-    tags = {tag.strip().removeprefix("W/") for tag in sent.split(",")}
-    return "*" in tags or etag.removeprefix("W/") in tags

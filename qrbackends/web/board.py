@@ -2,7 +2,6 @@
 
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -13,7 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from ..accounts.urls import is_loopback
@@ -25,6 +23,7 @@ from ..models import Backend, BackendConfiguration, BackendProperties, summary
 from .api import api_routes
 from .devicemap import FIGURES, By, device_map
 from .events import Pace
+from .files import static_file
 from .mounting import Hubs, Mountable, own_client
 from .pages import page
 from .problems import problem_of
@@ -51,7 +50,7 @@ def board_app(client: Client | None = None, *, pace: Pace | None = None) -> ASGI
         Route("/backends/{region}/{id}", board.backend),
         Route("/events", board.hubs.events),
         Mount("/api", routes=api_routes(board.cached, board.hubs)),
-        Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
+        Route("/static/{name}", static_file),
     ]
     return Mountable(routes, client)
 

@@ -115,6 +115,12 @@ def tagged(body: bytes) -> Encoded:
     return Encoded(body, f'W/"{hashlib.blake2b(body, digest_size=_TAG).hexdigest()}"')
 
 
+def has_tag(sent: str, etag: str) -> bool:
+    """Return whether an `If-None-Match` header names the tag, by RFC 9110's weak comparison (13.1.2)."""
+    tags = {tag.strip().removeprefix("W/") for tag in sent.split(",")}
+    return "*" in tags or etag.removeprefix("W/") in tags
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, BackendDefaults):
         return value.to_dict()

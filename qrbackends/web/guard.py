@@ -8,7 +8,8 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import parse_qs
 
-from starlette.requests import Request
+import anyio
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +22,7 @@ COOKIE = "qrbackends_session"
 LOGIN = "/login"
 _OPEN = "/static/"  # the package's own files, which are public
 _MAX_FORM = 4096  # bytes
+FORM_TIME = 10.0  # seconds in which the log-in form has to be complete
 _SESSION = b"qrbackends/session/v1"
 
 
@@ -94,10 +96,16 @@ class Guard:
         if request.method != "POST" or self._token is None:
             return page("login.html", request)
         body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MAX_FORM:
-                return ProblemResponse(problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This is no token."))
+        try:
+            with anyio.fail_after(FORM_TIME):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > _MAX_FORM:
+                        return _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This is no token.")
+        except TimeoutError:
+            return _refused(HTTPStatus.REQUEST_TIMEOUT, "The form did not come in time.")
+        except ClientDisconnect:
+            return _refused(HTTPStatus.BAD_REQUEST, "The form was cut off.")
         shown = parse_qs(body.decode("latin-1")).get("token", [""])[0]
         if not _same(shown.strip(), self._token.reveal()):
             return page("login.html", request, status=HTTPStatus.UNAUTHORIZED, refused=True)
@@ -110,6 +118,10 @@ class Guard:
             secure=request.url.scheme == "https",
         )
         return answer
+
+
+def _refused(status: HTTPStatus, detail: str) -> ProblemResponse:
+    return ProblemResponse(problem(status, detail))
 
 
 def _session(token: Secret) -> str:

@@ -1,15 +1,22 @@
 """Stand-alone servers: uvicorn until SIGINT or SIGTERM."""
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from ..tasks.flight import stopped
+from .connections import ACCEPTED_AT_ONCE, Connections, ServerLimits
+
 _PATIENCE = 60_000  # milliseconds after which the system closes a connection that accepts no data
 _ENDING = 5  # seconds that running answers have to finish after the signal
+_QUEUED = 1024  # connections that wait in the system until they are accepted
 
 
 class _Server(uvicorn.Server):
@@ -22,6 +29,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, and announce it."""
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(_QUEUED)
         if self.started:
             self._announce()
 
@@ -36,7 +45,13 @@ class _Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-async def serve(app: ASGIApp, host: str, port: int, announce: Callable[[str], None]) -> None:
+async def serve(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    limits: ServerLimits | None = None,
+) -> None:
     """Serve an app until SIGINT or SIGTERM.
 
     Args:
@@ -44,6 +59,7 @@ async def serve(app: ASGIApp, host: str, port: int, announce: Callable[[str], No
         host: the address to listen at.
         port: 0 for a free one.
         announce: called with the base URL once the server listens.
+        limits: the limits on connections.
 
     Raises:
         OSError: the server cannot listen at the address.
@@ -51,16 +67,32 @@ async def serve(app: ASGIApp, host: str, port: int, announce: Callable[[str], No
     with _listening(host, port) as listener:
         name, number = listener.getsockname()[:2]
         url = f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
-        config = uvicorn.Config(
-            app,
-            lifespan="off",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=_ENDING,
-        )
-        await _Server(config, lambda: announce(url)).serve([listener])
+        connections = Connections(app, limits or ServerLimits())
+        server = _Server(configured(connections), lambda: announce(url))
+        keeping = asyncio.create_task(connections.keep())
+        try:
+            await server.serve([listener])
+        finally:
+            await stopped([keeping])
+
+
+def configured(connections: Connections) -> uvicorn.Config:
+    """Return uvicorn's configuration for an app whose connections have limits."""
+    config = uvicorn.Config(
+        connections,
+        lifespan="off",
+        ws="none",
+        log_level="error",  # its warnings are one for each malformed request, of which anybody can send many
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=ACCEPTED_AT_ONCE,
+        timeout_graceful_shutdown=_ENDING,
+    )
+    config.load()
+    wrapped: Any = partial(connections.protocol, config.http_protocol_class)
+    config.http_protocol_class = wrapped
+    return config
 
 
 def _listening(host: str, port: int) -> socket.socket:

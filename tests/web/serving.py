@@ -12,7 +12,9 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
+from qrbackends.web.connections import Connections
 from qrbackends.web.events import Hub
+from qrbackends.web.serving import configured
 from qrbackends.web.stream import EventStream
 
 
@@ -26,12 +28,18 @@ class Server(uvicorn.Server):
 
 @asynccontextmanager
 async def served(app: ASGIApp, *, send_buffer: int | None = None) -> AsyncIterator[str]:
-    """Serve an app at a free port, with its lifespan, and yield its address."""
+    """Serve an app at a free port, with its lifespan, and yield its address.
+
+    `Connections` are served as the stand-alone servers serve them: with limits, and without a lifespan.
+    """
     with socket.socket() as listener:
         if send_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, lifespan="auto", log_level="critical", timeout_graceful_shutdown=1)
+        if isinstance(app, Connections):
+            config = configured(app)
+        else:
+            config = uvicorn.Config(app, lifespan="auto", log_level="critical", timeout_graceful_shutdown=1)
         server = Server(config)
         task = asyncio.create_task(server.serve([listener]))
         while not server.started:

@@ -1,5 +1,6 @@
 """Who may talk to a stand-alone server."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -11,7 +12,7 @@ from starlette.routing import Route
 from yarl import URL
 
 from qrbackends import Client, Secret
-from qrbackends.web import Guard, board_app
+from qrbackends.web import Guard, board_app, guard
 
 from .serving import served
 
@@ -120,7 +121,7 @@ async def test_the_login_page_gets_its_files_and_nothing_else(
         for name in ("login.js", "board.css", "icon.svg"):
             async with web.get(f"{url}/static/{name}") as answer:
                 assert answer.status == 200
-        for path in ("static/../api/backends", "static/%2e%2e/api/backends", "api/backends"):
+        for path in ("static/../api/backends", "static/%2e%2e/api/backends", "static/%00", "static/.hidden", "api/backends"):
             async with web.get(URL(f"{url}/{path}", encoded=True)) as answer:
                 assert answer.status in (401, 404)
                 assert "devices" not in await answer.text()
@@ -129,3 +130,18 @@ async def test_the_login_page_gets_its_files_and_nothing_else(
 async def test_other_kinds_of_connection_are_not_let_in(guarded: str, web: aiohttp.ClientSession) -> None:
     with pytest.raises(aiohttp.ClientError):
         await web.ws_connect(f"{guarded}/ws")
+
+
+async def test_a_form_that_does_not_come_is_not_waited_for(
+    guarded: str, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "FORM_TIME", 0.01)
+    left = asyncio.Event()
+
+    async def halting() -> AsyncIterator[bytes]:
+        yield b"token="
+        await left.wait()
+
+    async with web.post(f"{guarded}/login", data=halting()) as answer:
+        assert answer.status == 408
+        left.set()
