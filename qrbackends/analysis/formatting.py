@@ -14,4 +14,6 @@ def probability(value: float | None) -> str:
     if value is None:
         return DASH
     mantissa, _, exponent = f"{value:.2e}".partition("e")
-    return "0" if not value else f"{mantissa}e{int(exponent)}" if exponent else mantissa
+    if not exponent:  # infinity
+        return mantissa
+    return f"{mantissa}e{int(exponent)}" if value else "0"

@@ -4,8 +4,11 @@ If the service sends no positions, they are computed; this needs rustworkx
 (`pip install "qrbackends[graph]"`).
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from math import sqrt
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..errors import InvalidRequest
 from ..models import BackendConfiguration, BackendProperties
@@ -22,35 +25,57 @@ Coordinate: TypeAlias = tuple[float, float]
 Pair: TypeAlias = tuple[int, int]
 """Two coupled qubits, the lower number first."""
 
-_SPREAD = 10  # columns or rows per qubit; positions that are further apart are not believed
-_MOST_DRAWN = 10_000  # qubits; a page of them has some MB
-_MOST_COMPUTED = 2_000  # connected qubits: 7 s, which grow with the cube
+MOST_QUBITS: Final = 10_000
+MOST_COUPLINGS: Final = 100_000
+"""The largest device whose positions are told or computed."""
+
+_KEPT = 32  # layouts, each of one coupling map
+_MAJORIZED = 1200  # qubits; of larger parts, whose cost grows with the cube, the positions are approximated
+_ROW = 20.0  # the least width of a row of parts
 _STEPS = 300  # at most, of the majorization; it converges sooner
+_PIVOTS = 50
 
 
 def coordinates(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
     """Return each qubit's position; neighbours are about 1 apart, and the smallest column and row are 0.
 
-    If the service sends `coords`, these are used. Otherwise the positions are computed from the coupling
+    If the service sends `coords`, these are used, unless they cannot be a chip's: one for each qubit, at
+    places of their own, which are not too far apart. Otherwise the positions are computed from the coupling
     map by stress majorization, with the weight 1/d² for two qubits that are d couplings apart (E. Gansner,
-    Y. Koren and S. North, "Graph Drawing by Stress Majorization", GD 2004); the longer side is horizontal.
-    The same device always has the same positions.
+    Y. Koren and S. North, "Graph Drawing by Stress Majorization", GD 2004); those of more than 1,200
+    connected qubits by pivot MDS (U. Brandes and C. Pich, GD 2006). The longer side is horizontal. The same
+    device always has the same positions; they are computed once for each coupling map.
 
     Raises:
         ImportError: the positions have to be computed, and rustworkx is not installed.
         DecodeError: the document's number of qubits is no device's.
-        InvalidRequest: the device has more than 10,000 qubits, or more than 2,000 that are connected and
-            without positions.
+        InvalidRequest: the device has more than 10,000 qubits or 100,000 couplings.
     """
     count = len(configuration.qubit_numbers)
-    if count > _MOST_DRAWN:
-        raise _too_many(configuration, _MOST_DRAWN)
+    if count > MOST_QUBITS:
+        raise InvalidRequest(
+            f"a device of {count:,} qubits is too large to be drawn; {MOST_QUBITS:,} are not"
+        )
     known = configuration.coords
-    if known and len(known) == count and all(len(one) == 2 for one in known):
-        told = _to_origin((float(column), float(row)) for column, row in known)
-        if max(map(max, told)) <= _SPREAD * count:
-            return told
-    return _computed(configuration)
+    if known and len(known) == count and _are_places(known):
+        left, top = map(min, zip(*known, strict=True))  # whole numbers: they may be far away all together
+        return tuple((float(column - left), float(row - top)) for column, row in known)
+    pairs = couplings(configuration)
+    if len(pairs) > MOST_COUPLINGS:
+        raise InvalidRequest(f"{len(pairs):,} couplings are too many to be drawn; {MOST_COUPLINGS:,} are not")
+    return _computed(count, tuple(sorted(pairs)))
+
+
+def couplings(configuration: BackendConfiguration) -> set[Pair]:
+    """Return the coupled pairs of qubits that the device has.
+
+    They are those of the coupling map, or of the gates where there is none.
+    """
+    known = configuration.coupling_map or [
+        pair for gate in configuration.gates for pair in gate.coupling_map or () if len(pair) == 2
+    ]
+    pairs = ((min(pair), max(pair)) for pair in known if len(pair) == 2)
+    return {pair for pair in pairs if 0 <= pair[0] < pair[1] < configuration.n_qubits}
 
 
 def pair_errors(properties: BackendProperties) -> tuple[dict[Pair, float], set[Pair]]:
@@ -78,19 +103,23 @@ def pair_errors(properties: BackendProperties) -> tuple[dict[Pair, float], set[P
     return errors, broken - errors.keys()
 
 
+def _are_places(coords: Sequence[Sequence[int]]) -> bool:
+    """Return whether these can be the places of a chip's qubits."""
+    if len({tuple(place) for place in coords}) < len(coords) or any(len(place) != 2 for place in coords):
+        return False
+    farthest = 10 * len(coords) + 100
+    return all(max(axis) - min(axis) <= farthest for axis in zip(*coords, strict=True))
+
+
 def _to_origin(positions: Iterable[Coordinate]) -> tuple[Coordinate, ...]:
     found = tuple(positions)
     left, top = (min((position[axis] for position in found), default=0.0) for axis in (0, 1))
     return tuple((column - left, row - top) for column, row in found)
 
 
-def _too_many(configuration: BackendConfiguration, most: int) -> InvalidRequest:
-    problem = f"a device of more than {most} qubits is not drawn"
-    return InvalidRequest(problem).about(backend=configuration.backend_name)
-
-
-def _computed(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
-    """Return computed positions: each connected part is laid out by itself, and put beside the others."""
+@lru_cache(_KEPT)
+def _computed(count: int, pairs: tuple[Pair, ...]) -> tuple[Coordinate, ...]:
+    """Return computed positions: each connected part is laid out by itself, and they are put in rows."""
     try:
         import rustworkx as rx
     except ImportError as error:
@@ -99,28 +128,69 @@ def _computed(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
             'pip install "qrbackends[graph]"'
         ) from error
     graph = rx.PyGraph(multigraph=False)
-    graph.add_nodes_from(configuration.qubit_numbers)
-    graph.add_edges_from_no_data([pair for pair in _pairs(configuration) if max(pair) < len(graph)])
+    graph.add_nodes_from(range(count))
+    graph.add_edges_from_no_data(list(pairs))
     positions: dict[int, Coordinate] = {}
-    right = 0.0
-    parts = sorted(map(sorted, rx.connected_components(graph)), key=lambda part: (-len(part), part))
-    if len(parts[0]) > _MOST_COMPUTED:
-        raise _too_many(configuration, _MOST_COMPUTED)
-    for part in parts:
-        laid = _to_origin(_laid_out(rx.distance_matrix(graph.subgraph(part))))
-        positions.update(zip(part, ((column + right, row) for column, row in laid), strict=True))
-        right += 1.0 + max(column for column, _ in laid)
-    return tuple(positions[qubit] for qubit in configuration.qubit_numbers)
+    widest = max(_ROW, 3.0 * sqrt(count))
+    right = top = bottom = 0.0
+    for part in sorted(map(sorted, rx.connected_components(graph)), key=lambda part: (-len(part), part)):
+        if len(part) < 3:
+            laid: Sequence[Coordinate] = [(float(index), 0.0) for index in range(len(part))]
+        elif len(part) <= _MAJORIZED:
+            laid = _to_origin(_majorized(rx.distance_matrix(graph.subgraph(part))))
+        else:
+            laid = _to_origin(_by_pivots({qubit: sorted(graph.neighbors(qubit)) for qubit in part}))
+        width, height = (max(place[axis] for place in laid) for axis in (0, 1))
+        if right and right + width > widest:
+            right, top = 0.0, bottom
+        positions.update(zip(part, ((column + right, row + top) for column, row in laid), strict=True))
+        right, bottom = right + width + 1.0, max(bottom, top + height + 1.0)
+    return tuple(positions[qubit] for qubit in range(count))
 
 
-def _pairs(configuration: BackendConfiguration) -> set[tuple[int, int]]:
-    known = configuration.coupling_map or [
-        pair for gate in configuration.gates for pair in gate.coupling_map or () if len(pair) == 2
+def _by_pivots(neighbours: Mapping[int, Sequence[int]]) -> list[Coordinate]:
+    """Return positions of the nodes of a connected graph, from the distances to a few of them only.
+
+    Args:
+        neighbours: the neighbours of each node; positions are in its order.
+    """
+    import numpy as np
+
+    order = {node: place for place, node in enumerate(neighbours)}
+    hops: Any = np.empty((len(order), _PIVOTS))
+    nearest: Any = np.full(len(order), np.inf)
+    pivot = next(iter(order))
+    for column in range(_PIVOTS):
+        reached = _hops_from(pivot, neighbours)
+        hops[:, column] = [reached[node] for node in order]
+        nearest = np.minimum(nearest, hops[:, column])
+        pivot = list(order)[int(nearest.argmax())]  # the farthest from all pivots
+    squares = hops**2
+    centred = squares - squares.mean(axis=0) - squares.mean(axis=1)[:, None] + squares.mean()
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    found = centred @ vectors[:, -2:]
+    lengths = [
+        np.hypot(*(found[order[one]] - found[order[other]]))
+        for one, others in neighbours.items()
+        for other in others
     ]
-    return {(min(pair), max(pair)) for pair in known if len(pair) == 2 and min(pair) >= 0}
+    return _upright(found / max(float(np.quantile(lengths, 0.1)), 1e-9))  # so that few circles overlap
 
 
-def _laid_out(hops: "Floats") -> list[Coordinate]:
+def _hops_from(start: int, neighbours: Mapping[int, Sequence[int]]) -> dict[int, int]:
+    """Return the number of couplings on the shortest path from `start` to each node."""
+    hops = {start: 0}
+    waiting = deque([start])
+    while waiting:
+        node = waiting.popleft()
+        for other in neighbours[node]:
+            if other not in hops:
+                hops[other] = hops[node] + 1
+                waiting.append(other)
+    return hops
+
+
+def _majorized(hops: "Floats") -> list[Coordinate]:
     """Return positions of the nodes of a connected graph.
 
     Args:
@@ -128,8 +198,6 @@ def _laid_out(hops: "Floats") -> list[Coordinate]:
     """
     import numpy as np
 
-    if len(hops) < 3:
-        return [(float(index), 0.0) for index in range(len(hops))]
     weights = np.divide(1.0, hops**2, out=np.zeros_like(hops), where=hops > 0)
     laplacian = np.diag(weights.sum(axis=1)) - weights
     inverse = np.linalg.pinv(laplacian, hermitian=True)
@@ -143,7 +211,7 @@ def _laid_out(hops: "Floats") -> list[Coordinate]:
         found = moved
         if done:
             break
-    return [(float(column), float(row)) for column, row in _upright(found)]
+    return _upright(found)
 
 
 def _scaled(hops: "Floats") -> "Floats":
@@ -155,7 +223,7 @@ def _scaled(hops: "Floats") -> "Floats":
     return np.asarray(vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 1e-9)))
 
 
-def _upright(positions: "Floats") -> "Floats":
+def _upright(positions: "Floats") -> list[Coordinate]:
     """Turn positions so that the longer side is horizontal, and the first qubit in the upper left part."""
     import numpy as np
 
@@ -163,4 +231,4 @@ def _upright(positions: "Floats") -> "Floats":
     _, axes = np.linalg.eigh(centred.T @ centred)
     turned = centred @ axes[:, ::-1]
     signs = np.where(turned[0] > 0, -1.0, 1.0)
-    return np.asarray(turned * signs)
+    return [(float(column), float(row)) for column, row in turned * signs]

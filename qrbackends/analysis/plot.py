@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from ..errors import InvalidRequest
 from ..fleet.history import Gap
 from ..models import Backend, BackendConfiguration, BackendProperties
-from .layout import Coordinate, coordinates, pair_errors
+from .layout import Coordinate, coordinates, couplings, pair_errors
 from .plot_labels import POINTS_PER_INCH, LabelledPoint, label
 
 try:
@@ -38,6 +38,7 @@ _UNKNOWN = "#bbbbbb"
 _DIGIT_WIDTH = 0.62  # of the font's size
 _SMALLEST = 1e-100  # of the errors on a logarithmic scale, on which 0 has no place
 _LARGEST = 2_000  # square points by which the number of qubits enlarges a device's circle
+_LEGIBLE = 2.0  # points of the numbers; smaller ones are left out
 _MARKED = 60  # calibrations; if there are fewer, each is marked
 _LONGEST = 40  # characters of a backend's name that are shown
 _PALETTE: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -71,9 +72,10 @@ def error_map(configuration: BackendConfiguration, properties: BackendProperties
     spacing = min(0.55, 13.0 / width, 11.0 / height)  # inches between neighbours
     figure = Figure(figsize=(max(5.0, width * spacing + 0.4), height * spacing + 2.2), layout="constrained")
     axes = figure.add_subplot()
-    couplings = _draw_couplings(axes, positions, configuration, properties)
-    qubits = _draw_qubits(axes, positions, properties, spacing)
-    for scale, title in ((couplings, f"{properties.native_entangler} error"), (qubits, "readout error")):
+    coupling_scale = _draw_couplings(axes, positions, configuration, properties)
+    qubit_scale = _draw_qubits(axes, positions, properties, spacing)
+    titles = f"{properties.native_entangler} error", "readout error"
+    for scale, title in zip((coupling_scale, qubit_scale), titles, strict=True):
         if scale is not None:
             bar = figure.colorbar(scale, ax=axes, location="bottom", label=title, shrink=0.6, aspect=40)
             ends = scale.norm.vmin, scale.norm.vmax
@@ -154,7 +156,9 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
     known = [
         (backend, backend.performance_metrics.two_q_error_median.value)
         for backend in backends
-        if backend.performance_metrics and backend.performance_metrics.two_q_error_median
+        if backend.performance_metrics
+        and backend.performance_metrics.two_q_error_median
+        and 0 < backend.performance_metrics.two_q_error_median.value < inf  # 0 has no logarithm
     ]
     if not known:
         raise InvalidRequest("there is nothing to plot: the list contains no two-qubit errors")
@@ -210,10 +214,12 @@ def _draw_qubits(
     drawn = PatchCollection(circles, facecolors=colors, edgecolors=edges, linewidths=widths, zorder=2)
     axes.add_collection(drawn)
     digits = max(2, len(str(len(positions) - 1)))
-    size = max(3.0, min(11.0, POINTS_PER_INCH * spacing * 1.6 * _RADIUS / (_DIGIT_WIDTH * digits)))
-    for qubit, (x, y) in enumerate(positions):
+    size = min(11.0, POINTS_PER_INCH * spacing * 1.6 * _RADIUS / (_DIGIT_WIDTH * digits))
+    numbered = positions if size >= _LEGIBLE else ()  # thousands of dots would take seconds to write
+    for qubit, (x, y) in enumerate(numbered):
         ink = "black" if _luma(colors[qubit]) > 0.5 else "white"
-        axes.text(x, y, str(qubit), ha="center", va="center_baseline", fontsize=size, color=ink, zorder=4)
+        style = {"ha": "center", "va": "center_baseline", "fontsize": max(3.0, size)}
+        axes.text(x, y, str(qubit), color=ink, zorder=4, **style)
     crosses = [
         [(x - sign * _RADIUS, y - _RADIUS), (x + sign * _RADIUS, y + _RADIUS)]
         for x, y in (positions[qubit] for qubit in faulty if qubit < len(positions))
@@ -231,9 +237,8 @@ def _draw_couplings(
 ) -> Any:
     """Draw the couplings; return the scale of their colours, or None if no error is known."""
     errors, broken = pair_errors(properties)
-    known = (pair for pair in configuration.coupling_map or () if len(pair) == 2 and min(pair) >= 0)
-    listed = {(min(pair), max(pair)) for pair in known}
-    pairs = sorted(pair for pair in listed | errors.keys() | broken if pair[1] < len(positions))
+    measured = {pair for pair in errors.keys() | broken if 0 <= pair[0] < pair[1] < len(positions)}
+    pairs = sorted(couplings(configuration) | measured)
     errors = {pair: error for pair, error in errors.items() if error > _SMALLEST}
     scale = _log_scale(errors.values())
     colors: list[Any] = [to_rgba(_FAULTY if pair in broken else _UNKNOWN) for pair in pairs]

@@ -1,12 +1,15 @@
 """Names beside the points of a plot, placed so that none covers another name or a point."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any, Final, NamedTuple, TypeAlias
 
 POINTS_PER_INCH: Final = 72.0
 
 _SIZE = 7  # points: the font
 _HALF_DIGIT, _HALF_LINE = 2.1, 4.5  # points: half of what a character takes across, and a line upward
+_CELL = 20.0  # points
 _DISTANCE = 3  # points between a circle and its name
 _OFFSETS: Final = [  # where a name may be, in its own sizes, the best place first
     (far * across, far * up)
@@ -42,11 +45,10 @@ def label(figure: Any, axes: Any, points: Sequence[LabelledPoint]) -> None:
     """
     figure.draw_without_rendering()
     pixel = figure.dpi / POINTS_PER_INCH  # pixels in a point
-    centres: list[Any] = [axes.transData.transform((point.x, point.y)) for point in points]
-    taken = [
-        _box(x, y, point.radius * pixel, point.radius * pixel)
-        for (x, y), point in zip(centres, points, strict=True)
-    ]
+    centres: Any = axes.transData.transform([(point.x, point.y) for point in points]).tolist()
+    taken = _Boxes(_CELL * pixel)
+    for (x, y), point in zip(centres, points, strict=True):
+        taken.add(_box(x, y, point.radius * pixel, point.radius * pixel))
     frame = axes.get_window_extent()
     for (x, y), point in zip(centres, points, strict=True):
         half_width, half_height = _HALF_DIGIT * len(point.name) * pixel, _HALF_LINE * pixel
@@ -55,8 +57,8 @@ def label(figure: Any, axes: Any, points: Sequence[LabelledPoint]) -> None:
             right, above = across * (half_width + away), up * (half_height + away)
             box = _box(x + right, y + above, half_width, half_height)
             inside = frame.x0 < box[0] and box[2] < frame.x1 and frame.y0 < box[1] and box[3] < frame.y1
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
+            if inside and not taken.overlap(box):
+                taken.add(box)
                 axes.annotate(
                     point.name,
                     (point.x, point.y),
@@ -69,6 +71,25 @@ def label(figure: Any, axes: Any, points: Sequence[LabelledPoint]) -> None:
                     zorder=4,
                 )
                 break
+
+
+class _Boxes:
+    """Boxes by the square cells that they touch, so that few have to be compared."""
+
+    def __init__(self, cell: float) -> None:
+        self._cell = cell
+        self._boxes: defaultdict[tuple[int, int], list[_Box]] = defaultdict(list)
+
+    def add(self, box: _Box) -> None:
+        for cell in self._cells(box):
+            self._boxes[cell].append(box)
+
+    def overlap(self, box: _Box) -> bool:
+        return any(_overlap(box, other) for cell in self._cells(box) for other in self._boxes.get(cell, ()))
+
+    def _cells(self, box: _Box) -> Iterable[tuple[int, int]]:
+        left, bottom, right, top = (int(edge // self._cell) for edge in box)
+        return product(range(left, right + 1), range(bottom, top + 1))
 
 
 def _box(x: float, y: float, half_width: float, half_height: float) -> _Box:

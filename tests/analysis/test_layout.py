@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from qrbackends import BackendConfiguration
-from qrbackends.analysis.layout import Coordinate, coordinates
+from qrbackends import BackendConfiguration, InvalidRequest
+from qrbackends.analysis.layout import Coordinate, coordinates, couplings
 from qrbackends.emulator import SyntheticFleet
 
 from ..snapshots import BOTH, real
@@ -102,7 +102,7 @@ def test_without_rustworkx_it_says_what_to_install_and_told_positions_need_none(
     code = """
 import sys
 sys.modules["rustworkx"] = sys.modules["numpy"] = None
-from qrbackends import BackendConfiguration
+from qrbackends import BackendConfiguration, InvalidRequest
 from qrbackends.analysis.layout import coordinates
 print(coordinates(BackendConfiguration("x", "1", 2, (), (), coords=((3, 1), (4, 1)))))
 coordinates(BackendConfiguration("x", "1", 2, (), ()))
@@ -110,3 +110,49 @@ coordinates(BackendConfiguration("x", "1", 2, (), ()))
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert outcome.stdout == "((0.0, 0.0), (1.0, 0.0))\n"
     assert 'pip install "qrbackends[graph]"' in outcome.stderr.splitlines()[-1]
+
+
+def grid(columns: int, rows: int) -> BackendConfiguration:
+    across = [(c + columns * r, c + 1 + columns * r) for c in range(columns - 1) for r in range(rows)]
+    down = [(c + columns * r, c + columns * (r + 1)) for c in range(columns) for r in range(rows - 1)]
+    return small(columns * rows, *across, *down)
+
+
+def test_a_coupling_map_is_laid_out_once() -> None:
+    first = coordinates(grid(4, 3))
+    assert coordinates(replace(grid(4, 3), backend_name="y")) is first
+    assert coordinates(grid(3, 4)) is not first
+
+
+def test_a_device_of_thousands_is_approximated() -> None:
+    configuration = grid(45, 30)
+    positions = coordinates(configuration)
+    lengths = [math.dist(positions[a], positions[b]) for a, b in pairs_of(configuration)]
+    assert 0.5 < min(lengths) <= max(lengths) < 3
+    assert nearest(positions[:300]) > 0.5
+    across, down = size(positions)
+    assert across > down
+    assert coordinates(replace(configuration, backend_name="y")) == positions
+
+
+def test_thousands_of_parts_lie_in_rows() -> None:
+    positions = coordinates(small(2000))
+    assert len(set(positions)) == 2000
+    across, down = size(positions)
+    assert across < 200
+    assert down > 10
+
+
+def test_what_is_too_large_to_be_drawn_is_told() -> None:
+    with pytest.raises(InvalidRequest, match="1,000,000,000 qubits is too large"):
+        coordinates(small(10**9))
+    many = ((a, b) for a in range(500) for b in range(a))
+    with pytest.raises(InvalidRequest, match="124,750 couplings are too many"):
+        coordinates(small(500, *many))
+    assert coordinates(small(0)) == coordinates(small(-1)) == ()
+
+
+def test_couplings_are_between_two_qubits_of_the_device() -> None:
+    odd = small(3, (-1, 2), (0, 10**18), (1, 1), (2, 0), (0, 2))
+    assert couplings(odd) == {(0, 2)}
+    assert len(coordinates(odd)) == 3

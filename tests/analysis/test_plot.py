@@ -12,11 +12,16 @@ import matplotlib
 import numpy
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.text import Annotation
+from msgspec.structs import replace
 
 from qrbackends import BackendProperties, Client, Gap, InvalidRequest, ServerError, UnknownQubit
+from qrbackends.analysis.layout import couplings
 from qrbackends.analysis.plot import error_map, fleet_plot, history_plot
 from qrbackends.emulator import Emulator
+from qrbackends.models.backend import Backend, DeviceStatus, Metric, PerformanceMetrics
+from qrbackends.models.properties import GateProperties, Nduv
 
 from ..snapshots import real
 
@@ -191,3 +196,47 @@ PICTURES = {
     ),
 }
 """Fingerprints of maps: `fingerprint(error_map(*real(name)))`, looked at on 2026-11-24."""
+
+
+def listed(name: str, error: float, **values: Any) -> Backend:
+    metrics = PerformanceMetrics(two_q_error_median=Metric(error, "1"))
+    status = DeviceStatus("online", None)
+    return Backend(name, status, values.pop("queue_length", 1), performance_metrics=metrics, **values)
+
+
+def test_odd_backends_spoil_no_picture_of_the_fleet() -> None:
+    odd = [listed("$x^", 0.0), listed("huge", 0.1, qubits=10**9), listed("negative", 0.2, qubits=-1000)]
+    figure = fleet_plot([*odd, listed("good", 0.01, qubits=5)])
+    assert {text.get_text() for text in figure.axes[0].texts} == {"huge", "negative", "good"}
+
+
+def test_thousands_of_backends_have_names_where_there_is_room() -> None:
+    crowd = [listed(f"b{number}", 0.001 * (1 + number % 20), queue_length=number) for number in range(500)]
+    figure = fleet_plot(crowd)
+    figure.draw_without_rendering()
+    names = list(figure.axes[0].texts)
+    assert 20 < len(names) < 500
+    assert_no_collisions(figure, names)
+
+
+def test_a_map_of_thousands_has_no_numbers_that_nobody_could_read() -> None:
+    configuration, properties = real("fractional")
+    pairs = tuple((number, number + 1) for number in range(1499))
+    line = replace(configuration, n_qubits=1500, coords=None, coupling_map=pairs)
+    assert not [text for text in error_map(line, properties).axes[0].texts if text.get_text()]
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**9])
+def test_what_has_no_map_says_why(count: int) -> None:
+    configuration, properties = real("fractional")
+    with pytest.raises(InvalidRequest, match=f"{count:,} qubits"):
+        error_map(replace(configuration, n_qubits=count), properties)
+
+
+def test_broken_pairs_that_only_gates_name_are_drawn() -> None:
+    configuration, properties = real("fractional")
+    flag = Nduv("", "operational", "", 0.0)
+    broken = GateProperties(properties.native_entangler or "", (4, 0), (flag,))
+    figure = error_map(configuration, replace(properties, gates=(*properties.gates, broken)))
+    (lines, *_) = [one for one in figure.axes[0].collections if isinstance(one, LineCollection)]
+    assert len(lines.get_segments()) == len(couplings(configuration) | {(0, 4)})

@@ -121,7 +121,13 @@ async def test_the_login_page_gets_its_files_and_nothing_else(
         for name in ("login.js", "board.css", "icon.svg"):
             async with web.get(f"{url}/static/{name}") as answer:
                 assert answer.status == 200
-        for path in ("static/../api/backends", "static/%2e%2e/api/backends", "static/%00", "static/.hidden", "api/backends"):
+        for path in (
+            "static/../api/backends",
+            "static/%2e%2e/api/backends",
+            "static/%00",
+            "static/.hidden",
+            "api/backends",
+        ):
             async with web.get(URL(f"{url}/{path}", encoded=True)) as answer:
                 assert answer.status in (401, 404)
                 assert "devices" not in await answer.text()
