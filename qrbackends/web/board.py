@@ -1,12 +1,13 @@
 """The status board: one live page for the fleet, and one for each backend."""
 
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import anyio
-from anyio import to_thread
+from markupsafe import Markup
 from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,19 +18,22 @@ from starlette.types import ASGIApp
 from ..accounts.urls import is_loopback
 from ..cache.entry import Fetched
 from ..client import Client
-from ..errors import NotFound, QRBackendsError
-from ..fleet.monitored import MonitoredBackend
-from ..models import Backend, BackendConfiguration, BackendProperties, summary
+from ..errors import NotFound, QRBackendsError, Timeout
+from ..fleet.monitored import MonitoredBackend, RegionalName
+from ..models import Backend, BackendConfiguration, BackendList, BackendProperties, summary
 from .api import api_routes
-from .devicemap import FIGURES, By, device_map
+from .devicemap import FIGURES, By
+from .devicepart import device_part
 from .events import Pace
 from .files import static_file
 from .mounting import Hubs, Mountable, own_client
-from .pages import page
+from .pages import base_of, is_odd, page, part
 from .problems import problem_of
+from .renderings import Renderings
 from .visitors import VisitorCache
 
 _FIRST = 2.0  # seconds that a page waits for the list; then it is sent empty, and its script fills it
+_LARGE = 300  # qubits of a device whose map may take seconds
 
 
 def board_app(client: Client | None = None, *, pace: Pace | None = None) -> ASGIApp:
@@ -59,11 +63,12 @@ class _Board:
     def __init__(self, pace: Pace) -> None:
         self.cached = VisitorCache()
         self.hubs = Hubs(pace)
+        self._rendered = Renderings()
 
     async def fleet(self, request: Request) -> Response:
         """Return the page of all backends, with the calibrations that have been fetched so far."""
         client = own_client(request)
-        known = self.hubs.of(client).wake().fleet
+        monitor = self.hubs.of(client).wake()
         listed: Fetched[Any] | None = None
         problem = None
         with anyio.move_on_after(_FIRST):
@@ -71,14 +76,20 @@ class _Board:
                 listed = await self.cached.list(client)
             except QRBackendsError as error:
                 problem = problem_of(error)
-        rows = [
-            replace(known.get((one.region, one.name)) or MonitoredBackend(one), backend=one)
-            for one in (listed.value if listed else ())
-        ]
+        rows, late = Markup(), False
+        if listed is not None:
+            base, second = base_of(request), int(anyio.current_time())
+            render = partial(_rows, listed.value, monitor.fleet, base)
+            try:
+                rows = await self._rendered.part(("fleet", base), (listed.value,), render, version=second)
+            except Timeout:
+                late = True
         return page(
             "fleet.html",
             request,
-            rows=sorted(rows, key=lambda row: (row.backend.name, row.backend.region or "")),
+            rows=rows,
+            count=len(listed.value) if listed else 0,
+            late=late,
             age=listed.age if listed and listed.source == "stale" else None,
             problem=problem,
             emulated=await _is_emulated(client),
@@ -91,29 +102,31 @@ class _Board:
         region, name = request.path_params["region"], request.path_params["id"]
         fleet = await self.cached.list(client)
         found = next((one for one in fleet.value if (one.region or "-", one.name) == (region, name)), None)
-        if found is None:
-            return page("missing.html", request, status=HTTPStatus.NOT_FOUND)
+        if found is None or is_odd(name):
+            return page("missing.html", request, status=HTTPStatus.NOT_FOUND, odd=found is not None)
         by = request.query_params.get("by", "readout")
         if by not in FIGURES:
             raise HTTPException(HTTPStatus.BAD_REQUEST, f"by has to be one of {', '.join(FIGURES)}")
         configuration, properties, age, problem = await self._documents(client, found)
-        drawing, missing = None, None
+        drawn = Markup("<p>There is no calibration to be drawn.</p>")
         if configuration is not None and properties is not None:
             try:
-                drawing = await to_thread.run_sync(
-                    partial(device_map, configuration, properties, cast("By", by)), abandon_on_cancel=True
+                drawn = await self._rendered.part(
+                    (region, name, by),
+                    (configuration, properties),
+                    partial(device_part, configuration, properties, cast("By", by)),
+                    slow=configuration.n_qubits > _LARGE,
                 )
-            except (ImportError, QRBackendsError) as error:
-                missing = error.msg if isinstance(error, ImportError) else error.message
+            except Timeout:
+                drawn = Markup("<p>The map is still being drawn; load the page again in a moment.</p>")
+        basics = summary(configuration, listed=found)
         return page(
             "backend.html",
             request,
             backend=found,
-            found=summary(configuration, properties, listed=found),
-            drawing=drawing,
-            missing=missing,
-            by=by,
-            figures=FIGURES,
+            qubits=basics.qubits,
+            processor=basics.processor,
+            part=drawn,
             age=age,
             problem=problem,
             emulated=await _is_emulated(client),
@@ -136,6 +149,15 @@ class _Board:
             except QRBackendsError as error:
                 problem = problem_of(error)
         return found.get("configuration"), found.get("properties"), age, problem
+
+
+def _rows(backends: BackendList, known: Mapping[RegionalName, MonitoredBackend], base: str) -> Markup:
+    """Return the table's rows, as HTML."""
+    rows = [
+        replace(known.get((one.region, one.name)) or MonitoredBackend(one), backend=one) for one in backends
+    ]
+    rows.sort(key=lambda row: (row.backend.name, row.backend.region or ""))
+    return part("rows.html", rows=rows, base=base)
 
 
 async def _is_emulated(client: Client) -> bool:

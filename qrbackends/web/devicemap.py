@@ -1,13 +1,13 @@
 """A drawing of a device: its qubits and couplings at their coordinates, coloured by their errors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from math import inf
 from statistics import median
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..analysis.formatting import probability, scaled
-from ..analysis.layout import coordinates, pair_errors
+from ..analysis.layout import Pair, coordinates, couplings, pair_errors
 from ..models import BackendConfiguration, BackendProperties
 
 By: TypeAlias = Literal["readout", "t1", "t2"]
@@ -69,7 +69,7 @@ class Coupling(NamedTuple):
 
 
 class DeviceMap(NamedTuple):
-    """A device in a drawing of `width` by `height` units."""
+    """A device in a drawing of `width` by `height` units; `notes` say what could not be drawn."""
 
     width: float
     height: float
@@ -78,6 +78,7 @@ class DeviceMap(NamedTuple):
     couplings: tuple[Coupling, ...]
     qubit_scale: Scale | None
     coupling_scale: Scale | None
+    notes: tuple[str, ...]
 
 
 class _Figure(NamedTuple):
@@ -131,10 +132,12 @@ def device_map(configuration: BackendConfiguration, properties: BackendPropertie
         )
         for number, place in enumerate(places)
     )
-    couplings, coupling_scale = _couplings(configuration, properties, places)
+    drawn, coupling_scale = _couplings(configuration, properties, places)
     width = max((x for x, _ in places), default=0.0) + _MARGIN
     height = max((y for _, y in places), default=0.0) + _MARGIN
-    return DeviceMap(width, height, _RADIUS, qubits, couplings, scale, coupling_scale)
+    return DeviceMap(
+        width, height, _RADIUS, qubits, drawn, scale, coupling_scale, _notes(configuration, properties)
+    )
 
 
 def _couplings(
@@ -142,8 +145,7 @@ def _couplings(
 ) -> tuple[tuple[Coupling, ...], Scale | None]:
     """Return each coupled pair once, with the lower error of its two directions."""
     errors, broken = pair_errors(properties)
-    known = [pair for pair in configuration.coupling_map or () if len(pair) == 2 and min(pair) >= 0]
-    pairs = {(min(pair), max(pair)) for pair in known} | {*errors}
+    measured = {pair for pair in errors.keys() | broken if 0 <= pair[0] < pair[1] < len(places)}
     title = f"Two-qubit error ({properties.native_entangler})"
     scale, color = _scaled(list(errors.values()), title, probability, high_is_good=False)
     drawn = tuple(
@@ -152,12 +154,31 @@ def _couplings(
             *places[pair[1]],
             color(errors.get(pair)),
             pair in broken,
-            f"{pair[0]}–{pair[1]}: {probability(errors[pair]) if pair in errors else 'not known'}",
+            f"{pair[0]}–{pair[1]}: {_told(pair, errors, broken)}",
         )
-        for pair in sorted(pairs)
-        if max(pair) < len(places)
+        for pair in sorted(couplings(configuration) | measured)
     )
     return drawn, scale
+
+
+def _told(pair: Pair, errors: Mapping[Pair, float], broken: Collection[Pair]) -> str:
+    if pair in broken:
+        return "out of order"
+    return probability(errors[pair]) if pair in errors else "not known"
+
+
+def _notes(configuration: BackendConfiguration, properties: BackendProperties) -> tuple[str, ...]:
+    """Return what is odd about the documents, a sentence each."""
+    count, measured = configuration.n_qubits, len(properties.qubits)
+    strange = sum(
+        not 0 <= min(pair) < max(pair) < count for pair in configuration.coupling_map or () if len(pair) == 2
+    )
+    notes = []
+    if strange:
+        notes.append(f"{strange:,} couplings are not drawn: they are not between two qubits of this device.")
+    if measured != count:
+        notes.append(f"The configuration has {count:,} qubits, the calibration {measured:,}.")
+    return tuple(notes)
 
 
 def _scaled(

@@ -1,14 +1,19 @@
 """HTML pages: all values are escaped, and nothing is loaded from another host."""
 
+import unicodedata
 from functools import cache, partial
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from ..analysis.formatting import probability, scaled
+from ..errors import InvalidRequest
 from ..models import median_of
+from ..protocol.requests import Request as ServiceRequest
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -23,6 +28,30 @@ _HEADERS = {
 }
 
 
+_LONGEST = 100  # characters of an odd name that are shown
+
+
+def is_odd(name: str) -> bool:
+    """Return whether a backend's name cannot be asked for, or is not what it looks like."""
+    try:
+        ServiceRequest("configuration", name)
+    except InvalidRequest:
+        return True
+    # A slash would be read as another segment; invisible characters can turn or hide the text around them.
+    return "/" in name or any(unicodedata.category(one) in _INVISIBLE for one in name)
+
+
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def shown(name: str) -> str:
+    """Return a name of any characters as a short text of visible ones."""
+    visible = "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in name[:_LONGEST]
+    )
+    return visible + "…" if len(name) > _LONGEST else visible or "(no name)"
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -33,11 +62,23 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(median=median_of, probability=probability, micro=partial(scaled, scale=1e6))
+    environment.filters.update(shown=shown, segment=partial(quote, safe=""))
+    environment.tests["odd_name"] = is_odd
     return environment
 
 
 def page(template: str, request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page; in its template `base` is the path at which the app is mounted."""
-    base = request.scope.get("root_path", "").rstrip("/")
-    text = _templates().get_template(template).render({"refused": False} | values, base=base)
-    return HTMLResponse(text, status, headers=_HEADERS)
+    text = part(template, **{"refused": False} | values, base=base_of(request))
+    return HTMLResponse(text.encode("utf-8", "replace"), status, headers=_HEADERS)
+
+
+def part(template: str, **values: Any) -> Markup:
+    """Return a part of a page; it can be rendered in any thread."""
+    return Markup(_templates().get_template(template).render(values))  # noqa: S704  # all values are escaped
+
+
+def base_of(request: Request) -> str:
+    """Return the path at which the app is mounted."""
+    base: str = request.scope.get("root_path", "")
+    return base.rstrip("/")

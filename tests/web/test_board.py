@@ -1,9 +1,12 @@
 """The board's pages, as what reads no scripts gets them."""
 
+import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -15,8 +18,9 @@ import qrbackends.web
 from qrbackends import BackendProperties, Client, Limits, Memory, RetryPolicy
 from qrbackends.analysis.formatting import probability, scaled
 from qrbackends.emulator import Emulator
-from qrbackends.web import Pace, board_app, lifespan
-from qrbackends.web.devicemap import FIGURES, By, device_map
+from qrbackends.models.properties import GateProperties, Nduv
+from qrbackends.web import Pace, board_app, devicepart, lifespan
+from qrbackends.web.devicemap import FIGURES, By, DeviceMap, device_map
 
 from .serving import served
 
@@ -203,3 +207,46 @@ def test_the_script_writes_no_html_and_the_style_loads_nothing() -> None:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(", text)
         assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"url\(|@import", (STATIC / "board.css").read_text(encoding="utf-8"))
+
+
+async def test_a_crowd_costs_one_drawing(
+    client: Client, emulator: Emulator, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[threading.Thread] = []
+
+    def counted(*arguments: Any) -> DeviceMap:
+        drawn.append(threading.current_thread())
+        return device_map(*arguments)
+
+    monkeypatch.setattr(devicepart, "device_map", counted)
+    name = emulator.backends("us-east")[0]
+    async with served(board_app(client)) as url:
+        for _ in range(2):
+            crowd = [get(web, f"{url}/backends/us-east/{name}") for _ in range(10)]
+            assert all("Device map" in str(page.tags) for page in await asyncio.gather(*crowd))
+        assert len(drawn) == 1
+        assert drawn[0] is not threading.current_thread()
+        await get(web, f"{url}/backends/us-east/{name}?by=t1")
+        assert len(drawn) == 2
+
+
+async def test_broken_couplings_that_only_the_gates_name_are_drawn(
+    client: Client, emulator: Emulator
+) -> None:
+    name = emulator.backends()[0]
+    configuration, properties = await client.configuration(name), await client.properties(name)
+    flag, error = Nduv("", "operational", "", 0.0), Nduv("", "gate_error", "", 1.0)
+    native = properties.native_entangler or ""
+    only = (configuration.coupling_map or ())[0]
+    odd = replace(configuration, coupling_map=((only[1], only[0]),))
+    gates = [
+        GateProperties(native, (1, 0), (flag,)),  # a pair that only a gate names, in one direction
+        GateProperties(native, ("2", "0"), (error,)),
+        GateProperties(native, (-1, 10**18), (flag,)),
+        GateProperties(native, only, (flag,)),
+    ]
+    shown = device_map(odd, replace(properties, gates=tuple(gates)), "readout")
+    pairs = {coupling.text.partition(":")[0]: coupling for coupling in shown.couplings}
+    expected = {"0–1", "0–2", f"{min(only)}–{max(only)}"}
+    assert pairs.keys() == expected
+    assert all(coupling.faulty and coupling.text.endswith(": out of order") for coupling in shown.couplings)

@@ -49,6 +49,30 @@ const COLUMNS = {
 
 // --- one backend's row
 
+function isOdd(name) { // as the server has it: no link can lead to such a backend
+  return !name || name === "." || name === ".." || name.length > 500 || /[\/\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(name);
+}
+
+function visible(name) {
+  const text = [...name.slice(0, 100)].map((one) => (/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(one) ? "\\u" + one.codePointAt(0).toString(16).padStart(4, "0") : one)).join("");
+  return name.length > 100 ? text + "…" : text || "(no name)";
+}
+
+function nameCell(cell, backend) {
+  const odd = isOdd(backend.name);
+  const link = cell.appendChild(document.createElement(odd ? "span" : "a"));
+  link.textContent = odd ? visible(backend.name) : backend.name;
+  if (odd) {
+    link.className = "odd";
+    const note = document.createElement("small");
+    note.textContent = "odd name";
+    cell.append(" ", note);
+    return;
+  }
+  const path = [backend.region || "-", backend.name].map(encodeURIComponent).join("/");
+  link.href = live.dataset.base + "/backends/" + path;
+}
+
 function makeRow(backend) {
   const row = document.createElement("tr");
   row.dataset.name = backend.name;
@@ -57,10 +81,7 @@ function makeRow(backend) {
     const cell = row.appendChild(document.createElement(key === "name" ? "th" : "td"));
     if (key === "name") {
       cell.scope = "row";
-      const link = cell.appendChild(document.createElement("a"));
-      link.textContent = backend.name;
-      const path = [backend.region || "-", backend.name].map(encodeURIComponent).join("/");
-      link.href = live.dataset.base + "/backends/" + path;
+      nameCell(cell, backend);
     } else {
       cell.dataset.label = column.label;
     }
