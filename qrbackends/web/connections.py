@@ -105,6 +105,13 @@ class Connections:
         self._waiting.pop(connection, None)
         try:
             await self._app(scope, receive, send)
+        except Exception:
+            if not connection.closing:
+                raise
+            # The server itself refused the rest of the request, and sends nothing more.
+            logger.debug("a request was refused while it was answered", exc_info=True)
+            while (await receive())["type"] != "http.disconnect":
+                pass
         finally:
             connection.requests -= 1  # the next request may have begun when the last answer was sent
             if not connection.requests and self.open.get(connection.peer) is connection:
@@ -220,6 +227,11 @@ class Connection(asyncio.Protocol):
         """Pass on that the reader has taken nearly all."""
         self._unsent, self._taken_at = 0, self._connections.clock()
         self._server.resume_writing()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection is closed, or is closed once all is sent."""
+        return self._transport.is_closing()
 
     @property
     def unsent(self) -> int:

@@ -2,16 +2,18 @@
 
 import hashlib
 import hmac
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import parse_qs
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from ..accounts.secret import Secret
 from .pages import page
@@ -21,6 +23,8 @@ from .responses import ProblemResponse
 COOKIE = "qrbackends_session"
 LOGIN = "/login"
 _OPEN = "/static/"  # the package's own files, which are public
+# The address of IPv6 in brackets, and without a zone, which is another machine's (RFC 3986, section 3.2.2).
+_HOST = re.compile(r"(?:(?P<name>[^:\[\]]+)|\[(?P<v6>[0-9a-f:.]+)\])(?::[0-9]{0,5})?")
 _MAX_FORM = 4096  # bytes
 FORM_TIME = 10.0  # seconds in which the log-in form has to be complete
 _SESSION = b"qrbackends/session/v1"
@@ -50,34 +54,39 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the app, or answer it with an error or the log-in page."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
             return
         request = Request(scope, receive)
-        if not self._is_known(request.headers.get("Host", "")):
-            answer: Response | None = ProblemResponse(
-                problem(HTTPStatus.MISDIRECTED_REQUEST, "This server does not go by this name.")
+        if not self._is_known(request.headers.getlist("Host")):
+            answer: Response | None = _refused(
+                HTTPStatus.MISDIRECTED_REQUEST, "This server does not go by this name."
             )
-        elif self._login and request.url.path == LOGIN:
+        elif len(request.headers.getlist("Authorization")) > 1:  # a proxy may have checked the other one
+            answer = _refused(HTTPStatus.BAD_REQUEST, "There is more than one Authorization header.")
+        elif self._login and scope["path"] == LOGIN:
             answer = await self._logged_in(request)
         else:
             answer = self._refusal(request)
         await (answer or self._app)(scope, receive, send)
 
-    def _is_known(self, host: str) -> bool:
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-        name = name.lower().removeprefix("[").removesuffix("]")
-        if name == "localhost" or name in self._hosts:
+    def _is_known(self, hosts: Sequence[str]) -> bool:
+        found = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
+        if found is None:
+            return False
+        if found["name"] == "localhost" or found["name"] in self._hosts:
             return True
         with suppress(ValueError):
-            return bool(ip_address(name))
+            return bool(IPv6Address(found["v6"]) if found["v6"] else IPv4Address(found["name"]))
         return False
 
     def _refusal(self, request: Request) -> Response | None:
         if self._token is None or self._has_shown_it(request, self._token):
             return None
-        if self._login and request.url.path.startswith(_OPEN):
+        if self._login and request.scope["path"].startswith(_OPEN):
             return None
         if self._login and "text/html" in request.headers.get("Accept", ""):
             return page("login.html", request, status=HTTPStatus.UNAUTHORIZED)
@@ -115,7 +124,7 @@ class Guard:
             _session(self._token),
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=request.scope["scheme"] == "https",
         )
         return answer
 
