@@ -27,7 +27,7 @@ from .devicepart import device_part
 from .events import Pace
 from .files import static_file
 from .mounting import Hubs, Mountable, own_client
-from .pages import base_of, is_odd, page, part
+from .pages import base_of, is_odd, page, part, templates
 from .problems import problem_of
 from .renderings import Renderings
 from .visitors import VisitorCache
@@ -48,6 +48,7 @@ def board_app(client: Client | None = None, *, pace: Pace | None = None) -> ASGI
         client: the client; by default that of the host app's `lifespan`.
         pace: how events are sent.
     """
+    templates()
     board = _Board(pace or Pace())
     routes = [
         Route("/", board.fleet),

@@ -6,6 +6,8 @@ from math import inf
 from statistics import median
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from msgspec import Struct
+
 from ..analysis.formatting import probability, scaled
 from ..analysis.layout import Pair, coordinates, couplings, pair_errors
 from ..models import BackendConfiguration, BackendProperties
@@ -44,7 +46,7 @@ class Scale(NamedTuple):
     colors: tuple[str, ...]
 
 
-class Qubit(NamedTuple):
+class Qubit(Struct, frozen=True, gc=False):
     """A qubit in the drawing."""
 
     number: int
@@ -56,7 +58,7 @@ class Qubit(NamedTuple):
     text: str
 
 
-class Coupling(NamedTuple):
+class Coupling(Struct, frozen=True, gc=False):
     """A coupling in the drawing."""
 
     x1: float

@@ -53,7 +53,8 @@ def shown(name: str) -> str:
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """Return the environment of the pages, with all templates compiled."""
     environment = Environment(
         loader=PackageLoader("qrbackends.web"),
         autoescape=True,
@@ -64,6 +65,8 @@ def _templates() -> Environment:
     environment.filters.update(median=median_of, probability=probability, micro=partial(scaled, scale=1e6))
     environment.filters.update(shown=shown, segment=partial(quote, safe=""))
     environment.tests["odd_name"] = is_odd
+    for name in environment.list_templates(["html"]):
+        environment.get_template(name)  # compiled now, and not while visitors wait
     return environment
 
 
@@ -75,7 +78,7 @@ def page(template: str, request: Request, *, status: int = 200, **values: Any) -
 
 def part(template: str, **values: Any) -> Markup:
     """Return a part of a page; it can be rendered in any thread."""
-    return Markup(_templates().get_template(template).render(values))  # noqa: S704  # all values are escaped
+    return Markup(templates().get_template(template).render(values))  # noqa: S704  # all values are escaped
 
 
 def base_of(request: Request) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 import threading
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
@@ -19,8 +20,9 @@ from qrbackends import BackendProperties, Client, Limits, Memory, RetryPolicy
 from qrbackends.analysis.formatting import probability, scaled
 from qrbackends.emulator import Emulator
 from qrbackends.models.properties import GateProperties, Nduv
-from qrbackends.web import Pace, board_app, devicepart, lifespan
+from qrbackends.web import Pace, board, board_app, devicepart, lifespan
 from qrbackends.web.devicemap import FIGURES, By, DeviceMap, device_map
+from qrbackends.web.renderings import Renderings
 
 from .serving import served
 
@@ -250,3 +252,40 @@ async def test_broken_couplings_that_only_the_gates_name_are_drawn(
     expected = {"0–1", "0–2", f"{min(only)}–{max(only)}"}
     assert pairs.keys() == expected
     assert all(coupling.faulty and coupling.text.endswith(": out of order") for coupling in shown.couplings)
+
+
+async def test_who_cannot_wait_is_told_to_come_back(
+    client: Client, emulator: Emulator, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "Renderings", lambda: Renderings(patience=0.0))
+    async with served(board_app(client)) as url:
+        assert "load the page again" in (await get(web, f"{url}/")).text
+        page = await get(web, f"{url}/backends/us-east/{emulator.backends('us-east')[0]}")
+        assert "still being drawn; load the page again" in page.text
+
+
+async def test_documents_that_nobody_foresaw_are_told_and_not_drawn(
+    client: Client, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> DeviceMap:
+        raise OverflowError("too large")
+
+    monkeypatch.setattr(devicepart, "device_map", fail)
+    name = emulator.backends()[0]
+    shown = devicepart.device_part(await client.configuration(name), await client.properties(name), "t1")
+    assert "its documents are odd" in shown
+    assert "T1" in shown, "what is known is shown"
+    (record,) = caplog.records
+    assert record.getMessage() == f"{name!r} cannot be drawn: OverflowError"
+    assert record.exc_info is None
+
+
+async def test_a_map_that_needs_what_is_not_installed_says_so(
+    client: Client, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rustworkx", None)
+    name = emulator.backends()[0]
+    pairs = tuple((number, number + 1) for number in range(3, 40))  # which no other test lays out
+    configuration = replace(await client.configuration(name), coords=None, n_qubits=50, coupling_map=pairs)
+    shown = devicepart.device_part(configuration, await client.properties(name), "t1")
+    assert "qrbackends[graph]" in shown

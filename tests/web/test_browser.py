@@ -10,11 +10,12 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from qrbackends import Client, Limits, RetryPolicy, Secret
-from qrbackends.emulator import Emulator
+from qrbackends.emulator import Emulator, SyntheticFleet
 from qrbackends.web import Guard, Pace, board_app
 
 from .browser import chromium
 from .serving import served
+from .test_odd import ODD, STRANGE, listed
 
 pytestmark = pytest.mark.anyio
 
@@ -296,3 +297,47 @@ async def test_a_backends_page_shows_its_map_and_is_live(
     emulator.set_backend(name, status="paused", reason="maintenance", queue_length=5)
     await expect(screen.page.locator("#state")).to_contain_text("maintenance")
     await expect(screen.page.locator("#queue")).to_have_text("5")
+
+
+async def test_odd_names_are_shown_as_odd_by_the_page_and_by_its_script(
+    url: str, emulator: Emulator, screen: Screen
+) -> None:
+    await screen.page.goto(url)
+    await expect(screen.page.locator("tbody tr")).to_have_count(len(emulator.backends()))
+    await listed(emulator, [*ODD, *STRANGE])
+    count = len(ODD) + len(STRANGE) + 1 + len(emulator.backends("eu-de"))
+    for _ in range(2):  # rows that came by events, and then those of the page
+        await expect(screen.page.locator("tbody tr")).to_have_count(count)
+        await expect(screen.page.locator("tbody th .odd")).to_have_count(len(ODD))
+        await expect(screen.page.locator("tbody th a")).to_have_count(count - len(ODD))
+        hrefs = await screen.page.locator("tbody th a").evaluate_all("all => all.map(one => one.href)")
+        assert all(href.startswith(f"{url}/backends/") and href.count("/") == 5 for href in hrefs)
+        width = await screen.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 1280, "a long name makes nothing wider"
+        assert await screen.page.locator("img").count() == 0
+        await screen.page.reload()
+
+
+@pytest.mark.long
+async def test_a_device_of_thousands_fits_on_the_screen(browser: Browser, tmp_path: Path) -> None:
+    fleet = SyntheticFleet({"condor": 1500})
+    keys = {
+        "conf": fleet.find("configuration", "condor", None, None, 1.8e9),
+        "props": fleet.find("properties", "condor", None, None, 1.8e9),
+    }
+    for kind, key in keys.items():
+        assert key is not None
+        document = msgspec.json.decode(fleet.build(key)) | ({"coords": None} if kind == "conf" else {})
+        (tmp_path / f"{kind}_condor.json").write_bytes(msgspec.json.encode(document))
+    async with (
+        Emulator(tmp_path, regions=("us-east",)) as large,
+        Client(large.account()) as client,
+        served(board_app(client)) as url,
+    ):
+        page = await browser.new_page(viewport={"width": 1280, "height": 900})
+        await page.goto(f"{url}/backends/us-east/{large.backends()[0]}")
+        await expect(page.locator("svg circle")).to_have_count(1500)
+        box = await page.locator("div.map svg").bounding_box()
+        assert box is not None
+        assert box["width"] <= 1280
+        await page.close()
