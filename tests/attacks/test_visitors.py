@@ -110,7 +110,7 @@ async def test_a_crowd_locks_nobody_out(what: str, said: bytes, number_of_addres
         with anyio.fail_after(60):
             while descriptors(pid) > 100:  # noqa: ASYNC110  # of another process
                 await asyncio.sleep(0.1)
-        print(  # noqa: T201
+        print(
             f"\n{CROWD} {what} from {number_of_addresses} addresses: an honest visitor waited for "
             f"{worst * 1000:.0f} ms at most in {visits} visits; {DESCRIPTORS - most} descriptors were left"
         )
