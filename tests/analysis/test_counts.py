@@ -82,10 +82,8 @@ def test_a_target_of_odd_numbers_is_an_error_or_a_target(number: int) -> None:
 def test_what_is_too_large_is_not_drawn() -> None:
     line = tuple((qubit, qubit + 1) for qubit in range(20_000))
     large = BackendConfiguration("x", "1", 20_000, (), (), coupling_map=line)
-    with pytest.raises(InvalidRequest, match="more than 10000 qubits"):
+    with pytest.raises(InvalidRequest, match="20,000 qubits is too large"):
         coordinates(large)
-    with pytest.raises(InvalidRequest, match="more than 2000 qubits"):
-        coordinates(replace(large, n_qubits=2_001))
 
 
 @pytest.mark.parametrize("search", [best_qubits, best_chain])

@@ -244,7 +244,7 @@ async def test_broken_couplings_that_only_the_gates_name_are_drawn(
     gates = [
         GateProperties(native, (1, 0), (flag,)),  # a pair that only a gate names, in one direction
         GateProperties(native, ("2", "0"), (error,)),
-        GateProperties(native, (-1, 10**18), (flag,)),
+        GateProperties(native, (2, 9_000), (flag,)),  # a qubit that the device does not have
         GateProperties(native, only, (flag,)),
     ]
     shown = device_map(odd, replace(properties, gates=tuple(gates)), "readout")

@@ -80,9 +80,12 @@ async def documents_of(client: Client, name: str) -> tuple[BackendConfiguration,
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"n_qubits": 0}, "This device cannot be drawn: by its configuration this device has 0 qubits."),
+        (
+            {"n_qubits": 0},
+            "This device cannot be drawn: the configuration says that the device has 0 qubits.",
+        ),
         ({"n_qubits": -1}, "has -1 qubits"),
-        ({"n_qubits": 10**9}, "a device of 1,000,000,000 qubits is too large to be drawn"),
+        ({"n_qubits": 10**9}, "the device has 1000000000 qubits"),
         ({"n_qubits": 3}, "The configuration has 3 qubits, the calibration"),
         (
             {"coords": None, "coupling_map": [[-1, 2], [0, 10**18], [4, 4], [0, 1]]},
