@@ -118,7 +118,7 @@ async def first_changes(client: Client, *asked: Any, **how: Any) -> AsyncIterato
         yield first()
 
 
-async def announced(_: Any, host: str, port: int, announce: Callable[[str], None]) -> None:
+async def announced(_: Any, host: str, port: int, announce: Callable[[str], None], *__: Any) -> None:
     announce(f"http://{host}:{port}")
 
 
