@@ -625,7 +625,7 @@ async def test_who_is_cancelled_leaves_it_usable(store: FileStore, start: Start)
     process.kill()
     process.wait()
     assert await store.get("s", "n") == b"v"
-    assert await store.get("s", "m") == b"begun"
+    assert await store.get("s", "m") in (None, b"begun")
     assert await store.put("s", "n", b"new", 60)
 
 
@@ -808,7 +808,7 @@ async def share(shared: Shared) -> None:
 
 # Reads and writes through `Shared`, in a directory that cannot be written; root becomes somebody else.
 READING = """
-import asyncio, logging, os, sys
+import anyio, asyncio, logging, os, sys
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores.file import FileStore
@@ -826,6 +826,9 @@ async def use():
             await lease.put(b"body", 60)
             await lease.release()
 
+for name in dir(anyio):  # which is imported piece by piece; another user may not be able to read it
+    getattr(anyio, name)
+asyncio.run(anyio.sleep(0))
 if os.geteuid() == 0:
     os.setuid(65534)
 asyncio.run(use())
