@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, Self, TypeAlias
 from weakref import ref
 
 import anyio
+from anyio import to_thread
 from msgspec.structs import replace
 
 from ..cache.entry import Fetched
@@ -34,9 +35,11 @@ Listener: TypeAlias = Callable[[MonitorEvent], None]
 
 _CALIBRATIONS = 60.0  # seconds between two rounds; the cache decides whether a request is sent
 _AT_ONCE = 8  # calibrations that are requested at the same time
+_IN_A_ROW = 256  # changes that are taken in without a pause
 _PAUSE = 60.0  # seconds until the next attempt after the account was refused
 _SAMPLES = 60  # lengths of its queue that are kept for each backend
 _LONGEST = 100  # characters of a backend's name in the log
+_LARGE = 500  # qubits of a device whose summary is made in a thread; it takes 50 ms for 2,000
 
 
 class _Look(NamedTuple):
@@ -100,6 +103,7 @@ class Monitor(LoopBound):
         self._queues: dict[RegionalName, deque[tuple[float, int]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()  # set when calibrations have to be fetched
+        self._summarizing = asyncio.Lock()
         self._thread = 0  # the event loop's, once the monitor is started
         self._view = FleetView()
         self._is_old = False  # whether something has changed since the view was made
@@ -208,8 +212,12 @@ class Monitor(LoopBound):
         while True:
             try:
                 async with self._watch as changes:
+                    applied = 0
                     async for change in changes:
                         self._apply(change)
+                        applied += 1
+                        if not applied % _IN_A_ROW:  # a first list may have thousands of backends
+                            await asyncio.sleep(0)
             except _CLOSED:
                 raise
             except QRBackendsError as error:  # perhaps a refused key, which may be valid again later
@@ -354,7 +362,7 @@ class Monitor(LoopBound):
                 return  # simulators and new backends have none; the next round asks again
             self._looks[key] = _Look(ref(fetched.value), self._clock() + fetched.fresh_for)
             if last is None or fetched.value is not last.document():
-                self._calibrated(key, replace(summary(properties=fetched.value), calibration_age=None))
+                self._calibrated(key, await self._summarized(fetched.value))
         except (InvalidRequest, DecodeError):  # this backend's name, or its document, cannot be used
             return
         except _CLOSED:
@@ -362,8 +370,20 @@ class Monitor(LoopBound):
         except Exception:  # one odd document must not keep the other backends' from being read
             logger.exception("the calibration of %r cannot be used", known.backend.name[:_LONGEST])
 
+    async def _summarized(self, properties: BackendProperties) -> BackendSummary:
+        """Return the summary of a document, without its age."""
+        made = partial(summary, properties=properties)
+        if len(properties.qubits) <= _LARGE:
+            found = made()
+        else:
+            async with self._summarizing:  # several threads would delay the event loop, too
+                found = await to_thread.run_sync(made)
+        return replace(found, calibration_age=None)
+
     def _calibrated(self, key: RegionalName, calibration: BackendSummary) -> None:
-        before = self.fleet[key]
+        before = self.fleet.get(key)
+        if before is None:  # it has disappeared meanwhile
+            return
         after = self.fleet[key] = replace(before, calibration=calibration)
         if before.calibration != calibration:
             self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))

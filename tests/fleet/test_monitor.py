@@ -4,12 +4,14 @@ import asyncio
 import copy
 import dataclasses
 import gc
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
 from weakref import ref
 
 import aiohttp
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -253,6 +255,48 @@ async def test_a_mistake_of_a_listener_does_not_end_it(
             pauses.end()
             await asyncio.sleep(0)
         assert not monitor.ended.is_set()
+
+
+async def test_a_large_calibration_is_summarized_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: dict[str, threading.Thread] = {}
+    allowed = threading.Event()
+
+    def summarized(*, properties: BackendProperties) -> BackendSummary:
+        threads[properties.backend_name] = threading.current_thread()
+        assert properties.backend_name == "small" or allowed.wait(30)
+        return summary(properties=properties)
+
+    monkeypatch.setattr("qrbackends.fleet.monitor.summary", summarized)
+    sizes = {"small": 5, "large": 600, "larger": 700}
+    async with (
+        Emulator(SyntheticFleet(sizes), regions=("us-east",)) as emulator,
+        Client(emulator.account()) as client,
+        Monitor(client, interval=0.05) as monitor,
+    ):
+        try:
+            await until(lambda: len(threads) == 2)
+            await until(lambda: monitor.fleet["us-east", "small"].calibration is not None)
+            assert threads["small"] is threading.main_thread()
+            (first,) = threads.keys() - {"small"}
+            assert threads[first] is not threading.main_thread()
+            emulator.set_backend(first, hidden=True)
+            await until(lambda: ("us-east", first) not in monitor.fleet)
+        finally:
+            allowed.set()
+        (second,) = sizes.keys() - {"small", first}
+        await until(lambda: monitor.fleet["us-east", second].calibration is not None)
+        assert ("us-east", first) not in monitor.fleet, "it disappeared while it was summarized"
+
+
+async def test_a_first_list_of_many_backends_lets_others_run(emulator: Emulator) -> None:
+    async with Client(emulator.account()) as client:
+        one = next(one for one in await client.backends() if one.region == "us-east")
+        entry = {key: value for key, value in msgspec.to_builtins(one).items() if "qrbackends" not in key}
+        devices = [entry | {"name": f"backend_{number}"} for number in range(1000)]
+        emulator.fault(Status(200, body={"devices": devices}), resource="backends", times=None)
+    async with Client(emulator.account()) as client, Monitor(client, interval=3600) as monitor:
+        await until(lambda: 0 < len(monitor.fleet) < 1000)
+        await until(lambda: len(monitor.fleet) == 1000 * len(emulator.regions))
 
 
 async def test_an_equal_calibration_is_no_event(emulator: Emulator) -> None:
