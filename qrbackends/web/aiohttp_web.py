@@ -1,6 +1,5 @@
 """aiohttp.web: a client in the app's cleanup context, and errors as problem details."""
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Unpack
 
@@ -12,9 +11,7 @@ from ..client import Client
 from ..errors import QRBackendsError
 from .encoding import encode
 from .opening import StoreOption, opened
-from .problems import problem_of
-
-logger = logging.getLogger("qrbackends.web")
+from .problems import problem_log, problem_of
 
 CLIENT = web.AppKey("CLIENT", Client)
 """The key of an app's client: `request.app[CLIENT]`."""
@@ -60,5 +57,5 @@ async def problem_middleware(
     except QRBackendsError as error:
         found = problem_of(error)
         if found.status >= 500:  # the answer has no details; the log has them
-            logger.warning("%s: %s", type(error).__name__, error)
+            problem_log.add(error)
     return web.Response(body=encode(found), status=found.status, headers=found.headers)

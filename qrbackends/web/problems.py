@@ -1,6 +1,9 @@
 """Errors as HTTP answers: RFC 9457 problem details. The module needs no web framework."""
 
+import logging
 import math
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 
 from msgspec import Struct
@@ -20,6 +23,8 @@ from ..errors import (
     Timeout,
     WrongEventLoop,
 )
+
+logger = logging.getLogger("qrbackends.web")
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -42,6 +47,7 @@ _MEANINGS: tuple[tuple[tuple[type[QRBackendsError], ...], HTTPStatus, str], ...]
     ((WrongEventLoop,), HTTPStatus.INTERNAL_SERVER_ERROR, "This application is not set up as it should be."),
     ((QRBackendsError,), HTTPStatus.BAD_GATEWAY, "The service failed, or refused to answer."),
 )
+_LOGGED = 60.0  # seconds between two lines in the log about the same kind of error
 _MASKED = 1.0  # seconds of Retry-After where the error has none
 
 
@@ -87,3 +93,33 @@ def problem_of(error: QRBackendsError) -> Problem:
 def problem(status: HTTPStatus, detail: str, *, retry_after: int | None = None) -> Problem:
     """Return the problem details for a status and a sentence."""
     return Problem(status.phrase, status.value, detail, retry_after=retry_after)
+
+
+class ProblemLog:
+    """Writes errors, of which the answers to visitors have no details, to the log.
+
+    In an outage each visitor gets one. So of each kind, which is the error's type and region, there is one
+    line a minute, with the number of those that were left out.
+
+    Args:
+        clock: returns the seconds of a monotonic clock.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._logged: dict[tuple[type, str | None], tuple[float, int]] = {}  # when, and how many since then
+
+    def add(self, error: QRBackendsError) -> None:
+        """Write a line about an error, unless there was one of its kind within the last minute."""
+        kind, now = (type(error), error.region), self._clock()
+        at, others = self._logged.get(kind, (-math.inf, 0))
+        if now - at < _LOGGED:
+            self._logged[kind] = at, others + 1
+            return
+        self._logged[kind] = now, 0
+        more = f" (and {others} more since the last line)" if others else ""
+        logger.warning("%s: %s%s", type(error).__name__, error, more)
+
+
+problem_log = ProblemLog()
+"""The log of all apps of this process."""

@@ -1,6 +1,5 @@
 """Responses and exception handlers for Starlette and FastAPI."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +8,7 @@ from starlette.responses import Response
 
 from ..errors import QRBackendsError
 from .encoding import encode
-from .problems import Problem, problem_of
-
-logger = logging.getLogger("qrbackends.web")
+from .problems import Problem, problem_log, problem_of
 
 
 class MsgspecResponse(Response):
@@ -39,7 +36,7 @@ async def _problem(_: Request, error: Exception) -> Response:
         raise error
     found = problem_of(error)
     if found.status >= 500:  # the answer has no details; the log has them
-        logger.warning("%s: %s", type(error).__name__, error)
+        problem_log.add(error)
     return ProblemResponse(found)
 
 
