@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -100,7 +99,7 @@ class Monitor(LoopBound):
         self._clock = clock
         self._entries: dict[RegionalName, dict[str | None, Backend]] = {}  # then by the instance's CRN
         self._looks: dict[RegionalName, _Look] = {}
-        self._queues: dict[RegionalName, deque[tuple[float, int]]] = {}
+        self._queues: dict[RegionalName, tuple[tuple[float, int], ...]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()  # set when calibrations have to be fetched
         self._summarizing = asyncio.Lock()
@@ -145,8 +144,7 @@ class Monitor(LoopBound):
 
         Any thread may call it.
         """
-        samples = self._queues.get(key)
-        return () if samples is None else tuple(samples.copy())
+        return self._queues.get(key, ())
 
     def start(self) -> None:
         """Start the background tasks, in a context of their own; `async with` does it."""
@@ -319,9 +317,9 @@ class Monitor(LoopBound):
                 self._notify(MonitorEvent("disappeared", at, *key, before))
             return
         known = self.fleet[key] = replace(before, backend=after) if before else MonitoredBackend(after)
-        samples = self._queues.setdefault(key, deque(maxlen=_SAMPLES))
+        samples = self._queues.get(key, ())
         if not samples or samples[-1][1] != after.queue_length:
-            samples.append((at.timestamp(), after.queue_length))
+            self._queues[key] = (*samples, (at.timestamp(), after.queue_length))[-_SAMPLES:]
         if before is None:
             self._wanted.set()
         kind = kind_of(before.backend if before else None, after, first=first)

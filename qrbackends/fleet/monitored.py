@@ -13,7 +13,7 @@ RegionalName: TypeAlias = tuple[str | None, str]
 """A region and a backend's name: they identify a backend, whichever instance lists it."""
 
 
-class MonitoredBackend(Struct, frozen=True):
+class MonitoredBackend(Struct, frozen=True, gc=False):
     """The newest data of a backend.
 
     Attributes:
@@ -62,7 +62,7 @@ class MonitorEvent(Struct, frozen=True):
     error: QRBackendsError | None = None
 
 
-class FleetView(Struct, frozen=True):
+class FleetView(Struct, frozen=True, weakref=True):
     """The fleet as a monitor knows it at one moment: a copy that never changes, for any thread.
 
     Attributes:

@@ -60,7 +60,7 @@ class GateSummary(Struct, frozen=True, gc=False, omit_defaults=True):
     length: float | None = None
 
 
-class BackendSummary(Struct, frozen=True, omit_defaults=True):
+class BackendSummary(Struct, frozen=True, gc=False, omit_defaults=True):
     """The summary of one backend; `msgspec.json.encode` writes it as JSON.
 
     A field is None, or empty, where no document gives its value. Faulty qubits and gates are in no figure.

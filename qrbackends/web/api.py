@@ -20,6 +20,7 @@ from .events import Pace
 from .mounting import Hubs, Mountable, own_client
 from .openapi import document
 from .problems import problem_of
+from .responses import SlicedResponse
 from .visitors import VisitorCache
 
 
@@ -176,4 +177,5 @@ def _answer(request: Request, found: Fetched[Any] | None, content: Encoded) -> R
         headers["Cache-Control"] = f"private, {fresh}"
     if has_tag(request.headers.get("If-None-Match", ""), content.etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(content.body, headers=headers, media_type="application/json")
+    headers["Content-Type"] = "application/json"
+    return SlicedResponse((content.body,), HTTPStatus.OK, headers)

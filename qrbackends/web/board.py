@@ -1,13 +1,11 @@
 """The status board: one live page for the fleet, and one for each backend."""
 
-from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import anyio
-from markupsafe import Markup
 from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,7 +17,7 @@ from ..accounts.urls import is_loopback
 from ..cache.entry import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError, Timeout
-from ..fleet.monitored import MonitoredBackend, RegionalName
+from ..fleet.monitored import FleetView, MonitoredBackend
 from ..models import Backend, BackendConfiguration, BackendList, BackendProperties, summary
 from .api import api_routes
 from .devicemap import FIGURES, By
@@ -27,7 +25,7 @@ from .devicepart import device_part
 from .events import Pace
 from .files import static_file
 from .mounting import Hubs, Mountable, own_client
-from .pages import base_of, is_odd, page, part, templates
+from .pages import base_of, is_odd, page, rendered, templates
 from .problems import problem_of
 from .renderings import Renderings
 from .visitors import VisitorCache
@@ -69,7 +67,8 @@ class _Board:
     async def fleet(self, request: Request) -> Response:
         """Return the page of all backends, with the calibrations that have been fetched so far."""
         client = own_client(request)
-        monitor = self.hubs.of(client).wake()
+        hub = self.hubs.of(client)
+        hub.wake()
         listed: Fetched[Any] | None = None
         problem = None
         with anyio.move_on_after(_FIRST):
@@ -77,18 +76,18 @@ class _Board:
                 listed = await self.cached.list(client)
             except QRBackendsError as error:
                 problem = problem_of(error)
-        rows, late = Markup(), False
+        rows, late = b"", False
         if listed is not None:
-            base, second = base_of(request), int(anyio.current_time())
-            render = partial(_rows, listed.value, monitor.fleet, base)
+            base, view = base_of(request), hub.view()
+            render = partial(_rows, listed.value, view, base)
             try:
-                rows = await self._rendered.part(("fleet", base), (listed.value,), render, version=second)
+                rows = await self._rendered.part(("fleet", base), (listed.value, view), render)
             except Timeout:
                 late = True
         return page(
             "fleet.html",
             request,
-            rows=rows,
+            part=rows,
             count=len(listed.value) if listed else 0,
             late=late,
             age=listed.age if listed and listed.source == "stale" else None,
@@ -109,7 +108,7 @@ class _Board:
         if by not in FIGURES:
             raise HTTPException(HTTPStatus.BAD_REQUEST, f"by has to be one of {', '.join(FIGURES)}")
         configuration, properties, age, problem = await self._documents(client, found)
-        drawn = Markup("<p>There is no calibration to be drawn.</p>")
+        drawn = b"<p>There is no calibration to be drawn.</p>"
         if configuration is not None and properties is not None:
             try:
                 drawn = await self._rendered.part(
@@ -119,7 +118,7 @@ class _Board:
                     slow=configuration.n_qubits > _LARGE,
                 )
             except Timeout:
-                drawn = Markup("<p>The map is still being drawn; load the page again in a moment.</p>")
+                drawn = b"<p>The map is still being drawn; load the page again in a moment.</p>"
         basics = summary(configuration, listed=found)
         return page(
             "backend.html",
@@ -152,13 +151,14 @@ class _Board:
         return found.get("configuration"), found.get("properties"), age, problem
 
 
-def _rows(backends: BackendList, known: Mapping[RegionalName, MonitoredBackend], base: str) -> Markup:
+def _rows(backends: BackendList, view: FleetView, base: str) -> bytes:
     """Return the table's rows, as HTML."""
+    known = {(one.backend.region, one.backend.name): one for one in view.backends}
     rows = [
         replace(known.get((one.region, one.name)) or MonitoredBackend(one), backend=one) for one in backends
     ]
     rows.sort(key=lambda row: (row.backend.name, row.backend.region or ""))
-    return part("rows.html", rows=rows, base=base)
+    return rendered("rows.html", rows=rows, base=base)
 
 
 async def _is_emulated(client: Client) -> bool:

@@ -2,17 +2,15 @@
 
 import logging
 
-from markupsafe import Markup
-
 from ..errors import QRBackendsError
 from ..models import BackendConfiguration, BackendProperties, BackendSummary, summary
 from .devicemap import FIGURES, By, DeviceMap, device_map
-from .pages import part
+from .pages import rendered
 
 logger = logging.getLogger("qrbackends.web")
 
 
-def device_part(configuration: BackendConfiguration, properties: BackendProperties, by: By) -> Markup:
+def device_part(configuration: BackendConfiguration, properties: BackendProperties, by: By) -> bytes:
     """Return the figures and the map of a device, as HTML, or a sentence about why there is no map."""
     found: BackendSummary | None = None
     drawing: DeviceMap | None = None
@@ -27,7 +25,7 @@ def device_part(configuration: BackendConfiguration, properties: BackendProperti
     except (ArithmeticError, ValueError, LookupError, TypeError) as error:  # documents that nobody foresaw
         missing = "This device cannot be drawn: its documents are odd."
         logger.warning("%.80r cannot be drawn: %s", properties.backend_name, type(error).__name__)
-    return part(
+    return rendered(
         "device.html",
         name=properties.backend_name,
         found=found,

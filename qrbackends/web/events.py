@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from ..client import Client
 from ..errors import ClientClosed
 from ..fleet.monitor import Monitor
-from ..fleet.monitored import MonitoredBackend, MonitorEvent, RegionalName
+from ..fleet.monitored import FleetView, MonitoredBackend, MonitorEvent, RegionalName
 from ..models import BackendSummary
 from .encoding import Listed, listed
 from .problems import problem_of
@@ -145,6 +145,7 @@ class Hub:
         self._piece: tuple[int, int, bytes] = (0, 0, b"")  # the last piece, and between which events it is
         self._state: tuple[tuple[int, int], bytes] | None = None
         self._encoded: dict[RegionalName, _Encoded] = {}
+        self._seen = -1, FleetView()  # in which second, and what was known
         self._keeper: asyncio.Task[None] | None = None
         self._used_at = 0.0
 
@@ -166,6 +167,13 @@ class Hub:
             self.monitor.start()
             self._keeper = asyncio.get_running_loop().create_task(self._keep(self.monitor), context=Context())
         return self.monitor
+
+    def view(self) -> FleetView:
+        """Return the fleet as the monitor knew it when it was first asked for within this second."""
+        second = int(asyncio.get_running_loop().time())
+        if self._seen[0] != second:
+            self._seen = second, self.wake().view
+        return self._seen[1]
 
     async def read(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Yield the events after `last_id`, or the full state first where the log does not hold them.

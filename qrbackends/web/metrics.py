@@ -1,6 +1,6 @@
 """The metrics of a client and a monitor for Prometheus, as an ASGI app. It needs the extra `metrics`, too."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -14,6 +14,7 @@ from ..client import Client
 from ..fleet.monitor import Monitor
 from ..interop.exposition import FleetText, fleet_text
 from ..interop.prometheus import Collector, encoder_for
+from .responses import SlicedResponse
 
 
 class MetricsApp:
@@ -55,9 +56,10 @@ class MetricsApp:
         rest = text.moving(self._now()) + encode(self._collector)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if "gzip" not in request.headers.get("Accept-Encoding", ""):
-            return _Pieces((text.fixed, rest), headers)
+            return SlicedResponse((text.fixed, rest), HTTPStatus.OK, headers)
         end = await to_thread.run_sync(text.packed.end, rest)
-        return _Pieces((text.packed.begin, end), headers | {"Content-Encoding": "gzip"})
+        headers["Content-Encoding"] = "gzip"
+        return SlicedResponse((text.packed.begin, end), HTTPStatus.OK, headers)
 
     async def _fleet(self) -> FleetText:
         """Return the text of the newest view; scrapes that come while it is made share it."""
@@ -69,18 +71,3 @@ class MetricsApp:
             if text is None or text is before:
                 text = self._text = await to_thread.run_sync(fleet_text, self._monitor.view)
             return text
-
-
-class _Pieces(Response):
-    """A response whose body is sent in pieces, of which no copy is made."""
-
-    def __init__(self, pieces: Sequence[bytes], headers: Mapping[str, str]) -> None:
-        super().__init__(headers={**headers, "Content-Length": str(sum(map(len, pieces)))})
-        self._pieces = pieces
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for piece in self._pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -2,20 +2,21 @@
 
 import unicodedata
 from functools import cache, partial
+from secrets import token_hex
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
 
 from ..analysis.formatting import probability, scaled
 from ..errors import InvalidRequest
 from ..models import median_of
 from ..protocol.requests import Request as ServiceRequest
+from .responses import SlicedResponse
 
 _HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -27,6 +28,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_PLACE = token_hex(16)  # stands for a part in a template's text; nobody can send it
 
 _LONGEST = 100  # characters of an odd name that are shown
 
@@ -70,15 +72,21 @@ def templates() -> Environment:
     return environment
 
 
-def page(template: str, request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """Return a page; in its template `base` is the path at which the app is mounted."""
-    text = part(template, **{"refused": False} | values, base=base_of(request))
-    return HTMLResponse(text.encode("utf-8", "replace"), status, headers=_HEADERS)
+def page(
+    template: str, request: Request, *, status: int = 200, part: bytes = b"", **values: Any
+) -> SlicedResponse:
+    """Return a page; in its template `base` is the path at which the app is mounted.
+
+    A `part` that was rendered before takes its place in the template without being copied.
+    """
+    shown = rendered(template, **{"refused": False} | values, part=_PLACE, base=base_of(request))
+    before, _, after = shown.partition(_PLACE.encode())
+    return SlicedResponse((before, part, after), status, _HEADERS)
 
 
-def part(template: str, **values: Any) -> Markup:
-    """Return a part of a page; it can be rendered in any thread."""
-    return Markup(templates().get_template(template).render(values))  # noqa: S704  # all values are escaped
+def rendered(template: str, **values: Any) -> bytes:
+    """Return a rendered template, in which all values are escaped; any thread may call it."""
+    return templates().get_template(template).render(values).encode("utf-8", "replace")
 
 
 def base_of(request: Request) -> str:

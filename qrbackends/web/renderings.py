@@ -9,11 +9,10 @@ from typing import Final, NamedTuple
 from weakref import ref
 
 from cachetools import LRUCache
-from markupsafe import Markup
 
 from ..tasks.flight import Flight, Flights
 
-_KEPT = 64 * 2**20  # characters of all parts that are kept
+_KEPT = 64 * 2**20  # bytes of all parts that are kept
 
 # One thread each, however many visitors wait for however many devices, and a slow part delays no quick one.
 _QUICK: Final = ThreadPoolExecutor(1, "qrbackends-quick-page")
@@ -21,13 +20,11 @@ _SLOW: Final = ThreadPoolExecutor(1, "qrbackends-slow-page")
 
 
 class _Kept(NamedTuple):
-    version: Hashable
     sources: tuple[ref[object], ...]
-    part: Markup
+    part: bytes
 
-    def holds(self, version: Hashable, sources: tuple[object, ...]) -> bool:
-        known = (one() for one in self.sources)
-        return self.version == version and all(a is b for a, b in zip(known, sources, strict=True))
+    def shows(self, sources: tuple[object, ...]) -> bool:
+        return all(known() is one for known, one in zip(self.sources, sources, strict=True))
 
 
 class Renderings:
@@ -39,7 +36,7 @@ class Renderings:
 
     def __init__(self, patience: float = 10.0) -> None:
         self._patience = patience
-        self._flights: Flights[Markup] = Flights()
+        self._flights: Flights[bytes] = Flights()
         self._kept: LRUCache[Hashable, _Kept] = LRUCache(_KEPT, getsizeof=lambda kept: len(kept.part))
         self._lock = threading.Lock()  # of `_kept`
 
@@ -47,11 +44,10 @@ class Renderings:
         self,
         key: Hashable,
         sources: tuple[object, ...],
-        render: Callable[[], Markup],
+        render: Callable[[], bytes],
         *,
-        version: Hashable = None,
         slow: bool = False,
-    ) -> Markup:
+    ) -> bytes:
         """Return a part of a page; all who wait for it share one rendering.
 
         Args:
@@ -59,7 +55,6 @@ class Renderings:
             sources: the documents that it shows, as many for each key. They are compared by identity, and
                 not kept alive.
             render: renders it, in a worker thread.
-            version: what else has to be equal for the part to be the same.
             slow: whether rendering may take seconds.
 
         Raises:
@@ -68,22 +63,20 @@ class Renderings:
         """
         with self._lock:
             kept = self._kept.get(key)
-        if kept is not None and kept.holds(version, sources):
+        if kept is not None and kept.shows(sources):
             return kept.part
         loop = asyncio.get_running_loop()
 
-        async def work(_: Flight[Markup]) -> Markup:
-            keeping = partial(self._rendered, key, sources, render, version)
+        async def work(_: Flight[bytes]) -> bytes:
+            keeping = partial(self._rendered, key, sources, render)
             return await loop.run_in_executor(_SLOW if slow else _QUICK, keeping)
 
-        shared = (key, version, *map(id, sources))
+        shared = (key, *map(id, sources))
         return await self._flights.join(shared, work, loop.time() + self._patience)
 
-    def _rendered(
-        self, key: Hashable, sources: tuple[object, ...], render: Callable[[], Markup], version: Hashable
-    ) -> Markup:
+    def _rendered(self, key: Hashable, sources: tuple[object, ...], render: Callable[[], bytes]) -> bytes:
         part = render()
-        kept = _Kept(version, tuple(map(ref, sources)), part)
+        kept = _Kept(tuple(map(ref, sources)), part)
         with self._lock:
             if len(part) <= _KEPT:
                 self._kept[key] = kept

@@ -1,14 +1,18 @@
 """Responses and exception handlers for Starlette and FastAPI."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from ..errors import QRBackendsError
 from .encoding import encode
 from .problems import Problem, problem_log, problem_of
+
+SLICE: Final = 2**16
+"""Bytes that are sent at once: what a server holds for a reader that accepts nothing."""
 
 
 class MsgspecResponse(Response):
@@ -29,6 +33,26 @@ class ProblemResponse(Response):
 
     def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(encode(problem), problem.status, {**problem.headers, **(headers or {})})
+
+
+class SlicedResponse(Response):
+    """A response with a body of several pieces, however large, which are shared and sent slice by slice.
+
+    So no visitor has a copy of it, and a visitor who takes nothing holds up one slice.
+    """
+
+    def __init__(self, pieces: Sequence[bytes], status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(None, status, {**headers, "Content-Length": str(sum(map(len, pieces)))})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            for at in range(0, len(piece), SLICE):
+                part = piece if len(piece) <= SLICE else piece[at : at + SLICE]
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _problem(_: Request, error: Exception) -> Response:

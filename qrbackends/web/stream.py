@@ -12,11 +12,10 @@ from starlette.types import Receive, Scope, Send
 
 from ..tasks.flight import stopped
 from .events import Hub
+from .responses import SLICE
 
 TRANSPORT: Final = "qrbackends.transport"
 """The key of a request's scope under which its connection is, if the server exposes it."""
-
-_SLICE: Final = 2**16  # bytes that are sent at once: what a server holds for a reader that accepts nothing
 
 
 class EventStream(Response):
@@ -58,8 +57,8 @@ class EventStream(Response):
                 patience.end()
                 async for piece in pieces:
                     patience.begin()
-                    for at in range(0, len(piece), _SLICE):
-                        part = piece if len(piece) <= _SLICE else piece[at : at + _SLICE]
+                    for at in range(0, len(piece), SLICE):
+                        part = piece if len(piece) <= SLICE else piece[at : at + SLICE]
                         await send({"type": "http.response.body", "body": part, "more_body": True})
                     patience.end()
         patience.begin()

@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 import pytest
 from msgspec.structs import replace
 from starlette.applications import Starlette
@@ -18,13 +21,18 @@ from starlette.routing import Mount
 import qrbackends.web
 from qrbackends import BackendProperties, Client, Limits, Memory, RetryPolicy
 from qrbackends.analysis.formatting import probability, scaled
-from qrbackends.emulator import Emulator
+from qrbackends.emulator import Emulator, SyntheticFleet
 from qrbackends.models.properties import GateProperties, Nduv
-from qrbackends.web import Pace, board, board_app, devicepart, lifespan
+from qrbackends.web import Pace, ServerLimits, board, board_app, devicepart, lifespan
+from qrbackends.web.connections import Connections
 from qrbackends.web.devicemap import FIGURES, By, DeviceMap, device_map
+from qrbackends.web.pages import rendered
 from qrbackends.web.renderings import Renderings
 
+from ..internals import next_second, told_of_a_change
+from ..waiting import until
 from .serving import served
+from .test_events import the_hub
 
 pytestmark = pytest.mark.anyio
 
@@ -232,6 +240,63 @@ async def test_a_crowd_costs_one_drawing(
         assert len(drawn) == 2
 
 
+async def test_a_fleet_that_does_not_change_is_drawn_once(
+    client: Client, emulator: Emulator, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[threading.Thread] = []
+
+    def counted(template: str, **values: Any) -> bytes:
+        drawn.append(threading.current_thread())
+        return rendered(template, **values)
+
+    monkeypatch.setattr(board, "rendered", counted)
+    async with served(board_app(client, pace=Pace(interval=3600))) as url:
+        await get(web, f"{url}/")
+        hub = the_hub()
+        monitor = hub.wake()
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        await until(lambda: all(one.calibration for one in monitor.fleet.values()))
+        next_second(hub)
+        first = (await get(web, f"{url}/")).text
+        before = len(drawn)
+        for _ in range(3):
+            next_second(hub)
+            assert (await get(web, f"{url}/")).text == first
+        assert len(drawn) == before
+        told_of_a_change(monitor)
+        await get(web, f"{url}/")
+        assert len(drawn) == before, "in one second there is one drawing, whatever changes"
+        next_second(hub)
+        await get(web, f"{url}/")
+        assert len(drawn) == before + 1
+        assert threading.current_thread() not in drawn
+
+
+async def test_a_visitor_who_takes_nothing_holds_up_one_slice() -> None:
+    async with (
+        Emulator(SyntheticFleet({"large": 600}), regions=("us-east",)) as emulator,
+        Client(emulator.account()) as client,
+    ):
+        await client.configuration("large")
+        size = len(msgspec.json.encode(await client.properties("large")))
+        connections = Connections(board_app(client), ServerLimits())
+        async with served(connections, send_buffer=4096) as url:
+            for path in ("/api/backends/large/properties", "/backends/us-east/large"):
+                with socket.socket() as visitor:
+                    visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                    visitor.setblocking(False)
+                    loop = asyncio.get_running_loop()
+                    await loop.sock_connect(visitor, ("127.0.0.1", urlsplit(url).port))
+                    await loop.sock_sendall(
+                        visitor, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+                    )
+                    assert (await loop.sock_recv(visitor, 15)).endswith(b"200 OK")
+                    (connection,) = connections.open.values()
+                    await until(lambda one=connection: one.unsent > 2**15)  # type: ignore[misc]
+                    assert connection.unsent < 2**17 < size
+                await until(lambda: not connections.open)
+
+
 async def test_broken_couplings_that_only_the_gates_name_are_drawn(
     client: Client, emulator: Emulator
 ) -> None:
@@ -273,8 +338,8 @@ async def test_documents_that_nobody_foresaw_are_told_and_not_drawn(
     monkeypatch.setattr(devicepart, "device_map", fail)
     name = emulator.backends()[0]
     shown = devicepart.device_part(await client.configuration(name), await client.properties(name), "t1")
-    assert "its documents are odd" in shown
-    assert "T1" in shown, "what is known is shown"
+    assert b"its documents are odd" in shown
+    assert b"T1" in shown, "what is known is shown"
     (record,) = caplog.records
     assert record.getMessage() == f"{name!r} cannot be drawn: OverflowError"
     assert record.exc_info is None
@@ -288,4 +353,4 @@ async def test_a_map_that_needs_what_is_not_installed_says_so(
     pairs = tuple((number, number + 1) for number in range(3, 40))  # which no other test lays out
     configuration = replace(await client.configuration(name), coords=None, n_qubits=50, coupling_map=pairs)
     shown = devicepart.device_part(configuration, await client.properties(name), "t1")
-    assert "qrbackends[graph]" in shown
+    assert b"qrbackends[graph]" in shown
