@@ -1,11 +1,12 @@
 """Parts of pages that take long to render: rendered once for all visitors, in a worker thread, and kept."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Final, NamedTuple
+from functools import cache, partial
+from typing import NamedTuple
 from weakref import ref
 
 from cachetools import LRUCache
@@ -14,9 +15,15 @@ from ..tasks.flight import Flight, Flights
 
 _KEPT = 64 * 2**20  # bytes of all parts that are kept
 
-# One thread each, however many visitors wait for however many devices, and a slow part delays no quick one.
-_QUICK: Final = ThreadPoolExecutor(1, "qrbackends-quick-page")
-_SLOW: Final = ThreadPoolExecutor(1, "qrbackends-slow-page")
+
+@cache
+def _worker(process: int, slow: bool) -> ThreadPoolExecutor:
+    """Return a process's worker for slow or for quick parts.
+
+    Each has one thread, however many visitors wait for however many devices, and a slow part delays no quick
+    one. A thread of the parent does not run in a forked process, which gets its own.
+    """
+    return ThreadPoolExecutor(1, f"qrbackends-{'slow' if slow else 'quick'}-page")
 
 
 class _Kept(NamedTuple):
@@ -69,7 +76,7 @@ class Renderings:
 
         async def work(_: Flight[bytes]) -> bytes:
             keeping = partial(self._rendered, key, sources, render)
-            return await loop.run_in_executor(_SLOW if slow else _QUICK, keeping)
+            return await loop.run_in_executor(_worker(os.getpid(), slow), keeping)
 
         shared = (key, *map(id, sources))
         return await self._flights.join(shared, work, loop.time() + self._patience)

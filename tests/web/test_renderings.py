@@ -1,6 +1,7 @@
 """Parts of pages: rendered once for a crowd, in one thread, and kept while what they show is the same."""
 
 import asyncio
+import os
 import threading
 import weakref
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ import pytest
 from qrbackends import Timeout
 from qrbackends.web.renderings import Renderings
 
+from ..forking import outcomes
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -112,3 +114,10 @@ async def test_a_hundred_slow_parts_take_one_thread_and_no_quick_part_waits(rend
     render.allowed.set()
     assert await crowd[0] == b"<p>1</p>"
     assert await rendered.part("last", (sources[0],), render, slow=True) == b"<p>2</p>", "nobody waits for 98"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_draws_by_itself() -> None:
+    found = outcomes("tests.web.forked")
+    assert found["parent"] == "parent, parent"
+    assert found["child"] == "child, child"
