@@ -6,8 +6,10 @@ from http import HTTPStatus
 
 import anyio
 from anyio import to_thread
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..client import Client
@@ -37,14 +39,13 @@ class MetricsApp:
         self._now = now
         self._text: FleetText | None = None
         self._making = anyio.Lock()
+        self._app = Starlette(routes=[Route("/healthz", self._health), Route("/{path:path}", self._metrics)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = Request(scope, receive)
-        answer = self._health() if request.url.path == "/healthz" else await self._metrics(request)
-        await answer(scope, receive, send)
+        await self._app(scope, receive, send)
 
-    def _health(self) -> Response:
+    async def _health(self, _: Request) -> Response:
         if self._monitor.view.is_up:
             return PlainTextResponse("The fleet is followed.\n")
         return PlainTextResponse("The monitor has ended.\n", HTTPStatus.SERVICE_UNAVAILABLE)

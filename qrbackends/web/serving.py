@@ -81,6 +81,7 @@ def configured(connections: Connections) -> uvicorn.Config:
     config = uvicorn.Config(
         connections,
         lifespan="off",
+        http="h11",  # with httptools, heads, trailers and requests that come before their turn have no limit
         ws="none",
         log_level="error",  # its warnings are one for each malformed request, of which anybody can send many
         access_log=False,

@@ -9,12 +9,21 @@ from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
-from prometheus_client import CollectorRegistry, make_asgi_app
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message
 
-from qrbackends import Client, Secret
-from qrbackends.interop.prometheus import Collector
-from qrbackends.web import CLIENT, Guard, ServerLimits, api_app, board_app, json_response, problem_middleware
+from qrbackends import Client, Monitor, Secret
+from qrbackends.web import (
+    CLIENT,
+    Guard,
+    MetricsApp,
+    ServerLimits,
+    api_app,
+    board_app,
+    json_response,
+    problem_middleware,
+)
 from qrbackends.web.connections import Connections
 
 from .serving import served
@@ -118,10 +127,8 @@ def status_of(line: bytes) -> int:
 
 def wrapped(kind: str, client: Client) -> ASGIApp:
     if kind == "exporter":
-        registry = CollectorRegistry()
-        registry.register(Collector(client))
-        inner: Any = make_asgi_app(registry)
-        return Connections(Guard(inner, token=Secret(TOKEN)), ServerLimits())
+        exporter = MetricsApp(client, Monitor(client))
+        return Connections(Guard(exporter, token=Secret(TOKEN)), ServerLimits())
     if kind == "board":
         return Connections(Guard(board_app(client), token=Secret(TOKEN), login=True), ServerLimits())
     return Guard(
@@ -171,12 +178,13 @@ async def test_the_token_lets_in_whatever_else_is_odd(
     assert [record for record in logged.records if record.levelno >= logging.ERROR or record.exc_info] == []
 
 
-@pytest.mark.parametrize("kind", ["board", "api", "guard"])
+@pytest.mark.parametrize("kind", ["board", "api", "guard", "exporter"])
 async def test_websockets_are_closed_and_lifespans_are_left_alone(kind: str, client: Client) -> None:
     apps: dict[str, ASGIApp] = {
         "board": board_app(client),
         "api": api_app(client),
         "guard": Guard(board_app(client)),
+        "exporter": MetricsApp(client, Monitor(client)),
     }
     app = apps[kind]
     sent: list[Message] = []
@@ -225,3 +233,31 @@ async def test_apps_of_aiohttp_refuse_them_too(client: Client, logged: pytest.Lo
         await runner.cleanup()
     for record in logged.records:
         assert "Unhandled exception" not in record.getMessage()
+
+
+async def test_heads_have_limits_whatever_else_is_installed(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself uvicorn takes httptools where it is installed, which has no limits."""
+    monkeypatch.setattr("uvicorn.protocols.http.auto.AutoHTTPProtocol", asyncio.Protocol)
+    async with served(wrapped("board", client)) as url:
+        said = f"GET / HTTP/1.1\r\nHost: localhost\r\nX: {LONG}".encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        writer.write(said)
+        assert status_of(await asyncio.wait_for(reader.readline(), 30)) == 400
+        writer.close()
+
+
+async def test_metrics_are_only_read(client: Client, logged: pytest.LogCaptureFixture) -> None:
+    app = Starlette(routes=[Mount("/mounted", MetricsApp(client, Monitor(client)))])
+    async with served(app) as url:
+        for said, status in (
+            ("GET /mounted/metrics", 200),
+            ("HEAD /mounted/metrics", 200),
+            ("GET /mounted/healthz", 503),
+            ("POST /mounted/metrics", 405),
+            ("BREW /mounted/healthz", 405),
+        ):
+            line = await answered(url, f"{said} HTTP/1.1\r\nHost: [\r\n\r\n".encode())
+            assert status_of(line) == status, said
+    assert [record for record in logged.records if record.levelno >= logging.ERROR or record.exc_info] == []
