@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -23,10 +24,13 @@ def board(serving: Serving) -> None:
     Browsers see every backend of every region, until Ctrl-C. The command needs the extra `web`. Only this
     machine can reach the page, unless --host names another address. The fleet as JSON is below /api.
     """
-    from ..web import Pace, board_app
+    from ..web import Pace, ServerLimits, board_app
+
+    pace = Pace(interval=serving.interval)
+    most = ServerLimits().connections * 3 // 4  # the others are for who has no page yet
 
     @asynccontextmanager
     async def app(client: Client) -> "AsyncIterator[ASGIApp]":
-        yield board_app(client, pace=Pace(interval=serving.interval))
+        yield board_app(client, pace=replace(pace, readers=min(pace.readers, most)))
 
     serve_app(serving, app, "fleet", "/", login=True)

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -76,6 +78,23 @@ def test_open_streams_do_not_keep_it_from_ending(number: signal.Signals) -> None
         assert process.wait(30) == 0
         assert process.stderr is not None
         assert process.stderr.read() == "Emulated data (synthetic), not from IBM's service.\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors have no limit there")
+def test_readers_of_events_leave_room_for_other_visitors() -> None:
+    board = [sys.executable, "-m", "qrbackends", "board", *QUICK, "--json", "--per-address", "0"]
+    few = ["sh", "-c", 'ulimit -n 320; exec "$@"', "board", *board]
+    with subprocess.Popen(few, stdout=subprocess.PIPE, text=True) as process, ExitStack() as stack:
+        stack.callback(process.kill)
+        url = json.loads(line(process.stdout))["url"]
+        statuses = Counter[bytes]()
+        for _ in range(60):
+            reader = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(url).port), 30))
+            reader.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            statuses[reader.recv(12)] += 1
+        assert statuses == {b"HTTP/1.1 200": 48, b"HTTP/1.1 503": 12}
+        for _ in range(20):
+            assert get(url)[0] == 200
 
 
 def test_a_new_token_is_shown_once_and_demanded() -> None:
