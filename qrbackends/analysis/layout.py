@@ -30,9 +30,9 @@ MOST_COUPLINGS: Final = 100_000
 """The largest device whose positions are told or computed."""
 
 _KEPT = 32  # layouts, each of one coupling map
-_MAJORIZED = 1200  # qubits; of larger parts, whose cost grows with the cube, the positions are approximated
+_MAJORIZED = 1200  # qubits; of more, as the cost grows with the cube, the positions are approximated
 _ROW = 20.0  # the least width of a row of parts
-_STEPS = 300  # at most, of the majorization; it converges sooner
+_STEPS = 100  # at most, of the majorization; that of devices converges in some 50
 _PIVOTS = 50
 
 
@@ -43,8 +43,9 @@ def coordinates(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
     places of their own, which are not too far apart. Otherwise the positions are computed from the coupling
     map by stress majorization, with the weight 1/d² for two qubits that are d couplings apart (E. Gansner,
     Y. Koren and S. North, "Graph Drawing by Stress Majorization", GD 2004); those of more than 1,200
-    connected qubits by pivot MDS (U. Brandes and C. Pich, GD 2006). The longer side is horizontal. The same
-    device always has the same positions; they are computed once for each coupling map.
+    connected qubits, or of several parts that cost as much, by pivot MDS (U. Brandes and C. Pich, GD 2006).
+    The longer side is horizontal. The same device always has the same positions; they are computed once for
+    each coupling map.
 
     Raises:
         ImportError: the positions have to be computed, and rustworkx is not installed.
@@ -133,10 +134,12 @@ def _computed(count: int, pairs: tuple[Pair, ...]) -> tuple[Coordinate, ...]:
     positions: dict[int, Coordinate] = {}
     widest = max(_ROW, 3.0 * sqrt(count))
     right = top = bottom = 0.0
+    left = _MAJORIZED**3
     for part in sorted(map(sorted, rx.connected_components(graph)), key=lambda part: (-len(part), part)):
         if len(part) < 3:
             laid: Sequence[Coordinate] = [(float(index), 0.0) for index in range(len(part))]
-        elif len(part) <= _MAJORIZED:
+        elif len(part) ** 3 <= left:
+            left -= len(part) ** 3
             laid = _to_origin(_majorized(rx.distance_matrix(graph.subgraph(part))))
         else:
             laid = _to_origin(_by_pivots({qubit: sorted(graph.neighbors(qubit)) for qubit in part}))

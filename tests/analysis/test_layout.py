@@ -3,12 +3,14 @@
 import math
 import subprocess
 import sys
+from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from qrbackends import BackendConfiguration, DecodeError, InvalidRequest
+from qrbackends.analysis import layout
 from qrbackends.analysis.layout import Coordinate, coordinates, couplings
 from qrbackends.emulator import SyntheticFleet
 
@@ -101,6 +103,7 @@ def test_a_device_of_a_thousand_qubits_is_laid_out() -> None:
 def test_without_rustworkx_it_says_what_to_install_and_told_positions_need_none() -> None:
     code = """
 import sys
+from typing import Any
 sys.modules["rustworkx"] = sys.modules["numpy"] = None
 from qrbackends import BackendConfiguration, InvalidRequest
 from qrbackends.analysis.layout import coordinates
@@ -133,6 +136,24 @@ def test_a_device_of_thousands_is_approximated() -> None:
     across, down = size(positions)
     assert across > down
     assert coordinates(replace(configuration, backend_name="y")) == positions
+
+
+def test_many_parts_cost_no_more_than_one_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs: list[int] = []
+
+    def counted(hops: Any) -> list[Coordinate]:
+        costs.append(len(hops) ** 3)
+        return majorized(hops)
+
+    majorized = layout._majorized
+    monkeypatch.setattr(layout, "_majorized", counted)
+    monkeypatch.setattr(layout, "_MAJORIZED", 30)
+    starts = range(0, 200, 20)
+    pairs = [(start + place, start + place + 1) for start in starts for place in range(19)]
+    positions = coordinates(small(200, *pairs))
+    assert 1 < len(costs) < len(starts)
+    assert sum(costs) <= 30**3
+    assert len(set(positions)) == 200
 
 
 def test_thousands_of_parts_lie_in_rows() -> None:
