@@ -206,8 +206,8 @@ def _draw_qubits(
     }
     scale = _log_scale(errors.values())
     colors: list[Any] = [to_rgba(_UNKNOWN)] * len(positions)
-    for qubit, error in errors.items():
-        colors[qubit] = scale.to_rgba(error)
+    for qubit, color in zip(errors, scale.to_rgba(list(errors.values())), strict=True):
+        colors[qubit] = tuple(color)
     edges = [_FAULTY if qubit in faulty else "#444444" for qubit in range(len(positions))]
     widths = [2.0 if qubit in faulty else 0.5 for qubit in range(len(positions))]
     circles = [Circle(position, _RADIUS) for position in positions]
@@ -241,10 +241,8 @@ def _draw_couplings(
     pairs = sorted(couplings(configuration) | measured)
     errors = {pair: error for pair, error in errors.items() if error > _SMALLEST}
     scale = _log_scale(errors.values())
-    colors: list[Any] = [to_rgba(_FAULTY if pair in broken else _UNKNOWN) for pair in pairs]
-    for number, pair in enumerate(pairs):
-        if pair in errors:
-            colors[number] = scale.to_rgba(errors[pair])
+    known = dict(zip(errors, map(tuple, scale.to_rgba(list(errors.values()))), strict=True))
+    colors = [known.get(pair, to_rgba(_FAULTY if pair in broken else _UNKNOWN)) for pair in pairs]
     lines = [(positions[one], positions[other]) for one, other in pairs]
     styles = [(0, (0.7, 0.5)) if pair in broken else "-" for pair in pairs]
     axes.add_collection(LineCollection(lines, colors=colors, linestyles=styles, linewidths=3.5, zorder=1))

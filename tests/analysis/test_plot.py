@@ -12,6 +12,7 @@ import matplotlib
 import numpy
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.text import Annotation
 from msgspec.structs import replace
@@ -231,6 +232,23 @@ def test_what_has_no_map_says_why(count: int) -> None:
     configuration, properties = real("fractional")
     with pytest.raises(DecodeError, match=f"{count} qubits"):
         error_map(replace(configuration, n_qubits=count), properties)
+
+
+def test_the_colours_of_a_map_are_computed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, they take longer than all else of a map of thousands of qubits."""
+    asked: list[int] = []
+
+    def counted(scale: ScalarMappable, values: Any) -> Any:
+        asked.append(len(values))
+        return to_rgba(scale, values)
+
+    to_rgba = ScalarMappable.to_rgba
+    monkeypatch.setattr(ScalarMappable, "to_rgba", counted)
+    configuration, properties = real("boston")
+    error_map(configuration, properties)
+    assert len(asked) == 2
+    assert sum(asked) > configuration.n_qubits
+    error_map(configuration, replace(properties, qubits=(), gates=()))
 
 
 def test_broken_pairs_that_only_gates_name_are_drawn() -> None:
