@@ -13,7 +13,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from weakref import ref
 
 import anyio
@@ -112,7 +112,7 @@ class _Logged(Struct, gc=False):
     data: bytes = b""
 
 
-class _Encoded(NamedTuple):
+class _Encoded(Struct, gc=False):
     """A backend as the full state holds it: what the monitor knows of it, and this as JSON."""
 
     known: MonitoredBackend

@@ -24,7 +24,7 @@ from qrbackends.models import DeviceStatus
 from qrbackends.web import Pace, api_app
 from qrbackends.web import events as module
 
-from ..internals import last_id, log_bytes, subscriptions, watcher
+from ..internals import last_id, log_bytes, subscriptions, told_of_a_change, watcher
 from ..waiting import until
 from .serving import Reader, Sent, events, served
 
@@ -281,6 +281,21 @@ def the_hub() -> module.Hub:
     """Return the hub that runs now."""
     (hub,) = (one for one in gc.get_objects() if isinstance(one, module.Hub) and one.monitor is not None)
     return hub
+
+
+async def test_pages_of_one_second_show_the_same(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = module.Hub(client, Pace(interval=3600))
+    monitor = hub.wake()
+    seconds = [5.0]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: seconds[0])
+    first = hub.view()
+    told_of_a_change(monitor)
+    seconds[0] = 5.9
+    assert hub.view() is first
+    seconds[0] = 6.0
+    assert hub.view() is monitor.view is not first
+    monkeypatch.undo()
+    await monitor.aclose()
 
 
 async def many_readers(live: int, stalled: int, changes: int) -> None:
