@@ -70,7 +70,10 @@ class Collector(_Base):
 
 def encoder_for(accept: str) -> tuple[Callable[[Collector], bytes], str]:
     """Return the function that writes metrics in the format that a scraper accepts, and the content type."""
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none
+        encode, content_type = choose_encoder("")
     return encode, content_type
 
 

@@ -258,6 +258,7 @@ async def test_metrics_are_only_read(client: Client, logged: pytest.LogCaptureFi
             ("POST /mounted/metrics", 405),
             ("BREW /mounted/healthz", 405),
         ):
-            line = await answered(url, f"{said} HTTP/1.1\r\nHost: [\r\n\r\n".encode())
+            odd = "Host: [\r\nAccept: application/openmetrics-text; version=none\r\n"
+            line = await answered(url, f"{said} HTTP/1.1\r\n{odd}\r\n".encode())
             assert status_of(line) == status, said
     assert [record for record in logged.records if record.levelno >= logging.ERROR or record.exc_info] == []
