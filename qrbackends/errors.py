@@ -7,7 +7,7 @@ until the caller changes something.
                                                     outage  retryable  final
 QRBackendsError
 ├── InvalidRequest            (also ValueError)       -         -        -    refused before any I/O
-├── AccountError              (also ValueError)       -         -        x    no usable account or address
+├── AccountError              (also ValueError)       -         -       (x)   not if of one call
 │   └── AuthenticationFailed                          -         -        x    IAM refused the API key
 ├── ClientClosed              (also RuntimeError)     -         -        x
 ├── WrongEventLoop            (also RuntimeError)     -         -        x
@@ -126,7 +126,11 @@ class InvalidRequest(QRBackendsError, ValueError):
 
 
 class AccountError(QRBackendsError, ValueError):
-    """No account was found, or the account cannot be used."""
+    """No account was found, or the account cannot be used.
+
+    It is not final where the next call may go well: after a failure of the token provider, and for an
+    instance that is none of the account's.
+    """
 
     final = True
 

@@ -1,5 +1,6 @@
 """The exception tree: its drawing, its texts, and what its errors carry."""
 
+import asyncio
 import inspect
 import pickle
 import re
@@ -12,6 +13,7 @@ from aiohttp import ClientConnectorError
 import qrbackends
 from qrbackends import errors
 from qrbackends.errors import (
+    AccountError,
     AuthenticationFailed,
     DecodeError,
     InstanceUnavailable,
@@ -23,6 +25,7 @@ from qrbackends.errors import (
     UnknownQubit,
 )
 from qrbackends.protocol.answers import error_for
+from qrbackends.service.provider import provided
 from qrbackends.transport.failures import translated
 
 LINE = re.compile(r"(?P<branch>[│├└─ ]*)(?P<name>[A-Z]\w+)(?: +(?P<note>.*))?")
@@ -83,9 +86,16 @@ def cut_handshake() -> QRBackendsError:
     return translated(error, tls=True, proxy=None, connect=1, read=1)
 
 
-COLUMNS = re.compile(r" +(-|x|\(x\)) +(-|x|\(x\)) +(-|x)(?: |$)")
+def failed_provider() -> QRBackendsError:
+    with pytest.raises(AccountError) as caught:
+        asyncio.run(provided(lambda: None))  # type: ignore[arg-type, return-value]
+    return caught.value
+
+
+COLUMNS = re.compile(r" +(-|x|\(x\)) +(-|x|\(x\)) +(-|x|\(x\))(?: |$)")
 OWN, FOREIGN = (error_for(403, "x", {}, own=own) for own in (True, False))
 BY_INSTANCE = {  # "(x)" in the drawing: what decides it, and an error for which it holds, and does not hold
+    "AccountError": (AccountError("x"), failed_provider()),
     "DecodeError": (DecodeError("x", malformed=True), DecodeError("x")),
     "TLSError": (cut_handshake(), errors.TLSError("x")),
     "ServerError": (errors.ServerError("x", 520), errors.ServerError("x", 501)),

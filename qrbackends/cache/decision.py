@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from ..errors import (
+    AccountError,
     AuthenticationFailed,
     DecodeError,
     Forbidden,
@@ -132,7 +133,7 @@ def loss(error: QRBackendsError, request: Request) -> Loss:
     """
     if isinstance(error, AuthenticationFailed):
         return Loss.ACCOUNT
-    if error.outage or error.final or isinstance(error, (InvalidRequest, NotFound)):
+    if error.outage or error.final or isinstance(error, (AccountError, InvalidRequest, NotFound)):
         return Loss.NOTHING
     if isinstance(error, Forbidden) and request.backend_id is not None:
         return Loss.BACKEND

@@ -157,7 +157,9 @@ class Directory:
         for found in self._discovered:
             if found.name == crn:
                 return self._scopes.of(found.instance)
-        raise AccountError(f"{crn!r:.200} is none of the account's instances")
+        unknown = AccountError(f"{crn!r:.200} is none of the account's instances")
+        unknown.final = False  # it may have been one until the last look-up; calls for others go well
+        raise unknown
 
     def _adopt(self, found: Sequence[ServiceInstance]) -> None:
         """Replace the known instances by those that were looked up."""

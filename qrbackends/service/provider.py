@@ -40,6 +40,7 @@ async def provided(provider: BearerProvider) -> tuple[Secret, float]:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError from None
         failure = _failure(error)
+    failure.final = False  # the provider may do better at the next call
     raise failure  # outside `except`, so that its context does not hold the provider's error
 
 

@@ -152,7 +152,7 @@ class Tokens:
             return (await self._flights.join("token", self._renew, deadline)).authorization
         except QRBackendsError as error:
             valid = token is not None and token is self._token and self._clock() < token.expires
-            if error.outage and token is not None and valid:
+            if not error.final and token is not None and valid:
                 return token.authorization  # it expires soon, but is still valid
             raise
 

@@ -176,6 +176,13 @@ def test_what_a_failure_makes_worthless(error: errors.QRBackendsError, request_:
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: request.target)
+def test_a_provider_that_fails_once_says_nothing_about_answers(request_: Request) -> None:
+    failure = errors.AccountError("the token provider failed with KeyError")
+    failure.final = False
+    assert loss(failure, request_) is Loss.NOTHING
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: request.target)
 def test_a_firewall_says_nothing_about_rights(request_: Request) -> None:
     refusal = error_for(403, "blocked", {}, own=False)
     assert loss(refusal, request_) is Loss.NOTHING

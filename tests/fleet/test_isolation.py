@@ -2,16 +2,17 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from qrbackends import Account, Change, Client, Limits, Monitor, RetryPolicy
+from qrbackends import Account, Change, Client, InstanceSearch, Limits, Monitor, RetryPolicy
 from qrbackends.accounts.secret import Bearer
-from qrbackends.emulator import Emulator, Garbage, SyntheticFleet
+from qrbackends.emulator import Emulator, Garbage, Hold, SyntheticFleet
 
-from ..internals import issuer
+from ..internals import issuer, parts
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +115,8 @@ ACTS = [
         for failure in (asyncio.CancelledError(), SystemExit(1), KeyboardInterrupt(), OSError())
     ],
     raises(BaseExceptionGroup("x", [asyncio.CancelledError()])),
+    raises(KeyError("access_token")),
+    raises(json.JSONDecodeError("", "<html>", 0)),
     cancels_its_task,
 ]
 
@@ -176,3 +179,31 @@ async def test_a_provider_that_fails_once_ends_no_monitor(
         emulator.set_backend("alpha", status="paused")
         await until(lambda: monitor.fleet["us-east", "alpha"].backend.status.name == "paused")
         assert not monitor.ended.is_set()
+
+
+# --- instances
+
+
+async def test_an_instance_that_is_gone_while_it_is_asked_ends_no_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A look-up of instances misses one whose calibrations the watch is about to ask for."""
+    monkeypatch.setattr("qrbackends.fleet.watch._AT_ONCE", 1)
+    kinds = Counter[str]()
+    async with (
+        asyncio.timeout(30),
+        Emulator(SyntheticFleet(dict.fromkeys(GOOD, 3))) as emulator,
+        Client(emulator.account(search=InstanceSearch()), retry=ONCE, limits=PATIENT) as client,
+        client.watch(0.01, threshold=10**9, detail=True) as watching,
+    ):
+        held = emulator.fault(Hold(), resource="properties")
+        async for change in watching:
+            kinds[change.kind] += 1
+            if kinds == {"present": 2}:
+                discovery = parts(client).discovery
+                await until(lambda: emulator.count("properties") == 1)
+                monkeypatch.setattr(discovery, "_known", discovery.known()[:1])
+                held.release()
+            if kinds["disappeared"]:
+                break
+    assert kinds == {"present": 2, "disappeared": 1}
