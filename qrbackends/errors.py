@@ -302,7 +302,7 @@ class Unauthorized(ResponseError):
 class Forbidden(ResponseError):
     """403: the account has no right to this instance or backend.
 
-    If the body is not of the service's form, the answer came from a firewall or gateway in front of it, which
+    If the body is no JSON object, the answer came from a firewall or gateway in front of the service, which
     says nothing about rights: then `outage` is true, old answers are used, and none is removed.
     """
 

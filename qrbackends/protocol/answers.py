@@ -33,7 +33,6 @@ _MAX_TEXT = 200  # characters of a wrong body that an error shows
 _PART = 2**20  # bytes
 _MAX_MESSAGE = 1000  # characters of the service's message that an error keeps
 _HEAD = 16384  # bytes of a page that may hold its title
-_OWN_FIELDS = {"errors", "trace", "correlation_id"}  # any may be missing; nobody else's body has them
 
 
 def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> Any:
@@ -130,7 +129,7 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
     listed = sent.get("errors")
     first = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
     message = _text(first, "message") or _text(sent, "title") or _text(sent, "message") or page_title(body)
-    own = not _OWN_FIELDS.isdisjoint(sent)
+    own = bool(sent)  # any field may be missing; what may be a refusal is taken for one
     by = "" if own or status != 403 else " from a firewall or gateway in front of the service"
     message = f"HTTP {status}{by}: {message or 'the service gave no reason'}"
     error = error_for(status, message, headers, own=own)
@@ -150,7 +149,8 @@ def error_for(status: int, message: str, headers: Mapping[str, str], *, own: boo
         status: the HTTP status.
         message: the error's message.
         headers: the answer's headers.
-        own: whether the answer is of the service's form. A 403 of anything in front of it is an outage.
+        own: whether the body is a JSON object, as the service's are. Any other 403 is of a firewall or
+            gateway in front of it, and an outage.
     """
     error_type = _ERRORS.get(status, ServerError if 500 <= status < 600 else ResponseError)
     error = error_type(message, status)

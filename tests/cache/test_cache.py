@@ -391,7 +391,7 @@ async def test_one_backend_of_twenty_that_is_refused_costs_no_other_a_request(cl
 BLOCKED = "<html><head><TITLE>Attention\x1b[2J Required! &#124; Fire&amp;Wall</TITLE></head></html>"
 
 
-@pytest.mark.parametrize("body", [BLOCKED, "", "blocked", {"message": "Forbidden"}, {}, b"[]", b"\xff\x00"])
+@pytest.mark.parametrize("body", [BLOCKED, "", "blocked", {}, b"[]", b"\xff\x00"])
 @pytest.mark.parametrize("resource", ["backends", "properties"])
 async def test_a_firewall_s_403_is_an_outage(wide: Emulator, clock: Clock, body: Any, resource: str) -> None:
     async with client_of(wide, clock) as client:
@@ -409,6 +409,18 @@ async def test_a_firewall_s_403_is_an_outage(wide: Emulator, clock: Clock, body:
         if body == BLOCKED:
             assert "in front of the service: Attention [2J Required! | Fire&Wall" in str(caught.value)
         assert client.stats().entries == entries
+
+
+@pytest.mark.parametrize("body", [None, {"title": "Forbidden", "status_code": 403}, {"message": "Forbidden"}])
+async def test_a_refusal_without_most_of_its_fields_is_none_of_a_firewall(
+    wide: Emulator, clock: Clock, body: Any
+) -> None:
+    async with client_of(wide, clock) as client:
+        await filled(client)
+        wide.fault(Status(403, body=body), resource="backends", times=None)
+        with pytest.raises(Forbidden):
+            await client.fetch(Request("backends"), refresh=True)
+        assert client.stats().entries == 0
 
 
 @pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (403, Forbidden)])
