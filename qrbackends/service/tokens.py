@@ -31,6 +31,7 @@ _RENEW_AT = 0.8  # the part of a token's lifetime after which it is renewed, as 
 _MARGIN = 30.0  # seconds; a token that expires sooner is not sent, as it may expire on its way
 _SHARE = 0.1  # of a token's lifetime; the margin of a token that lives for less than 300 s
 _PAUSE = 10.0  # seconds between renewals in the background while they fail
+_CLOSING = 5.0  # seconds in which a token provider has to end once it is cancelled
 _REFUSED_FOR = 10.0  # seconds after a refusal in which IAM is not asked again, so that it gets no flood
 
 
@@ -172,8 +173,8 @@ class Tokens:
         return True
 
     async def aclose(self) -> None:
-        """Cancel a renewal that is in flight."""
-        await self._flights.aclose()
+        """Cancel a renewal that is in flight; a provider that goes on all the same is not waited for."""
+        await self._flights.aclose(_CLOSING)
 
     async def _renew(self, flight: Flight[_Token]) -> _Token:
         try:

@@ -177,10 +177,13 @@ class Flights(Generic[T]):
             raise error.again()
         return task.result()
 
-    async def aclose(self) -> None:
-        """Cancel all work, and wait until it has ended; callers get `ClientClosed`."""
+    async def aclose(self, patience: float | None = None) -> None:
+        """Cancel all work, and wait until it has ended, or for `patience` seconds.
+
+        Callers get `ClientClosed`.
+        """
         self.closed = True
-        await stopped(self._tasks)
+        await stopped(self._tasks, patience)
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
@@ -211,11 +214,14 @@ class _MovingAlarm:
             self._handle = asyncio.get_running_loop().call_at(until, self._ring)
 
 
-async def stopped(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def stopped(tasks: Iterable[asyncio.Task[Any]], patience: float | None = None) -> None:
     """Cancel tasks and wait until they have ended; their results and errors are dropped.
 
-    A caller who is cancelled meanwhile, be it again and again, leaves when the tasks have ended.
+    A caller who is cancelled meanwhile, be it again and again, leaves when the tasks have ended. Tasks of
+    which some ignore that they are cancelled are left to themselves after `patience` seconds, if given.
     """
+    clock = asyncio.get_running_loop().time
+    until = None if patience is None else clock() + patience
     ending = set(tasks)
     for task in ending:
         task.cancel()
@@ -223,9 +229,9 @@ async def stopped(tasks: Iterable[asyncio.Task[Any]]) -> None:
     ending.discard(asyncio.current_task())  # a task cannot wait for its own end
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
-        while ending:
+        while ending and (until is None or clock() < until):
             try:
-                _, ending = await asyncio.wait(ending)
+                _, ending = await asyncio.wait(ending, timeout=None if until is None else until - clock())
             except asyncio.CancelledError as error:
                 cancelled = error
     if cancelled is not None:

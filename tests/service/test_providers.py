@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from fractions import Fraction
 from math import inf, nan
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ from qrbackends.emulator import Emulator
 from qrbackends.service.tokens import Tokens
 from qrbackends.transport.pool import SessionPool
 
+from ..waiting import until
 from .test_tokens import Clock, tokens_of
 
 pytestmark = pytest.mark.anyio
@@ -164,6 +166,27 @@ async def test_one_that_hangs_is_left_at_the_deadline_of_the_call(pool: SessionP
     with pytest.raises(Timeout):
         await tokens.authorization(anyio.current_time() + 0.001)
     await tokens.aclose()
+
+
+async def test_one_that_ignores_its_cancellation_does_not_keep_a_client_open(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qrbackends.service.tokens._CLOSING", 0.01)
+    ends = asyncio.Event()
+
+    async def provider() -> Bearer:
+        while not ends.is_set():
+            with suppress(asyncio.CancelledError):
+                await ends.wait()
+        raise OSError
+
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(30):
+        async with Client(Account(token=provider, instances=emulator.account().instances)) as client:
+            with pytest.raises(Timeout):
+                await client.backends(timeout=0.001)
+        ends.set()
+        await until(lambda: asyncio.all_tasks() == before)
 
 
 class Evil:
