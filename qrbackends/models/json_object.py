@@ -8,6 +8,8 @@ import msgspec
 from ..errors import DecodeError
 from .size import check_open_values, has_long_number
 
+_READ = msgspec.Raw()  # in place of the JSON that was decoded
+
 
 class JSONObject(Mapping[str, Any]):
     """A read-only mapping in which all values, nested ones included, are immutable.
@@ -19,7 +21,7 @@ class JSONObject(Mapping[str, Any]):
 
     def __init__(self, items: Mapping[str, Any]) -> None:
         self._found: dict[str, Any] | None = {key: freeze(value) for key, value in items.items()}
-        self._raw = msgspec.Raw()
+        self._raw = _READ
 
     @classmethod
     def of(cls, raw: msgspec.Raw) -> Self:
@@ -33,9 +35,11 @@ class JSONObject(Mapping[str, Any]):
 
     @property
     def _items(self) -> dict[str, Any]:
-        if self._found is None:
-            self._found, self._raw = _opened(self._raw), msgspec.Raw()
-        return self._found
+        raw, found = self._raw, self._found  # in this order: another thread may decode it, too
+        if found is None:
+            found = self._found = _opened(raw)
+            self._raw = _READ
+        return found
 
     def __getitem__(self, key: str) -> Any:
         return self._items[key]
@@ -121,6 +125,6 @@ def _sealed(value: Any) -> Any:
         for key, inner in value.items():
             value[key] = _sealed(inner)
         sealed = JSONObject.__new__(JSONObject)
-        sealed._found = value
+        sealed._found, sealed._raw = value, _READ
         return sealed
     return tuple(map(_sealed, value)) if type(value) is list else value

@@ -194,3 +194,21 @@ def test_an_unread_object_can_be_copied() -> None:
         assert type(twin) is BackendDefaults
         assert twin.to_dict() == DOCUMENT
         assert twin == unread
+
+
+@pytest.mark.parametrize("step", ["_raw", "_found"])
+def test_two_threads_may_look_first(step: str) -> None:
+    """The other one looks, and has decoded it, right after the first one has read one of the fields."""
+
+    class LookedAt(JSONObject):
+        seen = False
+
+        def __getattribute__(self, name: str) -> Any:
+            value = super().__getattribute__(name)
+            if name == step and not LookedAt.seen:
+                LookedAt.seen = True
+                assert dict(self) == {"a": 1}
+            return value
+
+    assert LookedAt.of(msgspec.Raw(b'{"a":1}'))["a"] == 1
+    assert LookedAt.seen
