@@ -10,7 +10,7 @@ import anyio
 
 from ..accounts.account import Account
 from ..accounts.secret import Secret
-from ..errors import QRBackendsError, Unauthorized, WrongBackend
+from ..errors import DecodeError, QRBackendsError, Unauthorized, WrongBackend
 from ..tasks.flight import Deadline, Flight, unexplained
 from ..transport.pool import Response, SessionPool
 from ..transport.retry import RetryPolicy, RetryState
@@ -111,7 +111,7 @@ class Sender:
             except QRBackendsError as error:
                 now = asyncio.get_running_loop().time()
                 redact(error, secret.reveal().removeprefix("Bearer "))  # an answer may echo the secret
-                if isinstance(error, WrongBackend):  # the answers may be one request behind
+                if isinstance(error, (DecodeError, WrongBackend)):  # the answers may be one request behind
                     self._pool.retire_connections(message.region, message.url)
                 if isinstance(error, Unauthorized) and not renewed and credentials.reject(secret):
                     renewed = True

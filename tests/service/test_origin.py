@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from qrbackends import CachePolicy, Client, FileStore, Limits, Memory, RetryPolicy, WrongBackend
+from qrbackends import CachePolicy, Client, DecodeError, FileStore, Limits, Memory, RetryPolicy, WrongBackend
 from qrbackends.emulator import Emulator, Garbage
 
 from ..internals import http_connections, ports
@@ -45,6 +45,19 @@ async def test_it_is_asked_for_again_over_a_new_connection(emulator: Emulator, k
         emulator.fault(wrong, resource=kind)
         assert await getattr(client, kind)(name) == right
         assert emulator.count(kind) == 2
+        assert before not in http_connections(ports(emulator)[REGION])
+
+
+async def test_a_document_of_another_kind_leaves_no_connection_in_use_either(emulator: Emulator) -> None:
+    """A server whose answers are one request behind is not used on, whichever documents are asked for."""
+    name = emulator.backends(REGION)[0]
+    async with client_of(emulator) as client:
+        await client.backends()
+        (before,) = http_connections(ports(emulator)[REGION])
+        emulator.fault(Garbage(b'{"state": true}'), resource="properties")
+        with pytest.raises(DecodeError):
+            await client.properties(name)
+        await client.properties(name)
         assert before not in http_connections(ports(emulator)[REGION])
 
 
