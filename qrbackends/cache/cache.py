@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, get_args
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from ..accounts.scope import Scope
 from ..errors import QRBackendsError, Timeout
@@ -203,6 +203,8 @@ class Cache:
             epoch = self._memory.epoch(question.key)
             refreshing = under_way.get((epoch, True))
             if question.refresh and (refreshing is None or refreshing.answered):
+                if (epoch, False) in under_way:  # its answer is kept no longer, so this one is in its place
+                    question = replace(question, kept=True)
                 epoch = self._memory.new_epoch(question.key)  # answers to earlier requests are not kept
             flight = self._flight(epoch, question.refresh)
             begins = flight not in under_way
@@ -220,7 +222,9 @@ class Cache:
 
     def _keep(self, epoch: Epoch, entry: Entry) -> None:
         """Keep an answer whose fetch was begun by a caller who does not keep it."""
-        if entry.fresh_until > entry.stored_at and self._memory.get(epoch.key) is None:
+        known = self._memory.get(epoch.key)
+        newer = known is None or (known is not entry and known.stored_at <= entry.stored_at)
+        if newer and entry.fresh_until > entry.stored_at:
             self._memory.put(epoch, entry)
 
     def _flight(self, epoch: Epoch, refresh: bool = False) -> tuple[Epoch, bool]:

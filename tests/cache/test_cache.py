@@ -290,6 +290,36 @@ async def test_what_a_history_asks_is_kept_for_whoever_joins_and_keeps_it(
     assert emulator.count("properties") == asked
 
 
+async def test_a_refresh_that_joins_a_history_renews_the_entry(
+    emulator: Emulator, client: Client, world: Clock
+) -> None:
+    old = await client.properties("alpha")
+    world.now += HOUR
+    since = datetime.fromtimestamp(world.now, UTC) - timedelta(hours=1)
+    held = emulator.fault(Hold(), resource="properties")
+    reading = asyncio.create_task(anext(aiter(client.history("alpha", since))))
+    await held.reached()
+    joining = asyncio.create_task(client.properties("alpha", refresh=True))
+    await until(lambda: client.stats().properties.coalesced == 1)
+    held.release()
+    await reading
+    assert (await joining).last_update_date > old.last_update_date
+    assert await client.properties("alpha") is await joining
+
+
+async def test_a_history_does_not_make_an_earlier_call_s_answer_unknown(
+    emulator: Emulator, client: Client, world: Clock
+) -> None:
+    since = datetime.fromtimestamp(world.now, UTC) - timedelta(hours=1)
+    held = emulator.fault(Hold(), resource="properties")
+    early = asyncio.create_task(client.properties("alpha"))
+    await held.reached()
+    await anext(aiter(client.history("alpha", since)))
+    held.release()
+    await early
+    assert (await client.fetch(properties("alpha"))).source == "memory"
+
+
 async def test_what_is_never_kept_is_not_kept_for_whoever_joins(emulator: Emulator, client: Client) -> None:
     held = emulator.fault(Hold(), resource="status")
     calls = [asyncio.create_task(client.status("alpha")) for _ in range(2)]
