@@ -42,7 +42,7 @@ _PAUSE = 60.0  # seconds between two look-ups while they fail
 _PLANS_TIMEOUT = 5.0  # seconds for the requests for all plans
 _AT_ONCE = 32  # plans that are asked for at a time
 _UNKNOWN = "unknown"
-_MOST_SEARCHED = 64 * 2**20  # bytes of all pages of instances
+_MOST_SEARCHED = 64 * 2**20  # bytes of all pages, their cursors included
 _SHOWN = 20  # the most instances that an error names
 
 
@@ -201,7 +201,7 @@ class Discovery:
             found += [replace(item, doc=msgspec.Raw()) for item in items if item.usable]
             if page.items and not items:
                 raise DecodeError("Global Search's answer is not as it is documented")
-            room -= sum(map(_length, page.items))
+            room -= sum(map(_length, page.items)) + len(page.search_cursor or "")
             if room < 0:
                 raise DecodeError(f"Global Search tells more than {_MOST_SEARCHED} bytes of instances")
             known = len(crns)

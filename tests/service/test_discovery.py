@@ -1,6 +1,7 @@
 """An account's instances: looked up, chosen and ordered as the official client does."""
 
 import asyncio
+import json
 import logging
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -580,17 +581,18 @@ async def test_no_entry_of_the_catalog_fills_the_memory(emulator: Emulator, elem
     assert (found.plan, found.pricing) == ("unknown", "free")
 
 
+@pytest.mark.parametrize("long", ["name", "cursor"])
 async def test_the_pages_of_the_search_are_limited_together(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, long: str
 ) -> None:
     monkeypatch.setattr(module, "_MOST_SEARCHED", 10_000)
     crn = emulator.instances[0].crn
-    page = b'{"items": [{"crn": "%s", "name": "%s"}], "search_cursor": "%d"}'
-    for number in range(
-        20
-    ):  # each names another instance: pages that bring nothing new have a limit of their own
-        name = crn.replace("::", f"-{number}::").encode()
-        emulator.fault(Garbage(page % (name, b"x" * 1000, number)), resource="search")
+    # Each page names another instance: pages that bring nothing new have a limit of their own.
+    for number in range(20):
+        texts = {"name": "", "cursor": ""} | {long: "x" * 1000}
+        item = {"crn": crn.replace("::", f"-{number}::"), "name": texts["name"]}
+        page = {"items": [item], "search_cursor": f"{texts['cursor']}{number}"}
+        emulator.fault(Garbage(json.dumps(page).encode()), resource="search")
     async with client_of(emulator) as client:
         with pytest.raises(DecodeError, match="more than 10000 bytes"):
             await client.instances()
