@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import Annotated, cast
@@ -205,7 +206,14 @@ class Tokens:
             return await self._sender.send(message, exchange, flight)
         if isinstance(token, Secret):
             return _issued(token, self._clock(), inf)
-        bearer, expires = await provided(cast("BearerProvider", token))
+        given: tuple[Secret, float] | None = None
+        with suppress(TimeoutError):
+            # Whoever asks while the provider hangs joins this flight, which would never end without a limit.
+            async with asyncio.timeout_at(self._calls.deadline()):
+                given = await provided(cast("BearerProvider", token))
+        if given is None:  # raised here, so that its context does not hold the provider's frames
+            raise Timeout("the token provider did not return within the time of a call")
+        bearer, expires = given
         now = self._clock()
         if expires <= now:
             raise TransportError(

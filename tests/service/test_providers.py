@@ -11,12 +11,23 @@ from typing import Any, NoReturn
 import anyio
 import pytest
 
-from qrbackends import Account, AccountError, Client, ClientClosed, QRBackendsError, Timeout, TransportError
+from qrbackends import (
+    Account,
+    AccountError,
+    Client,
+    ClientClosed,
+    Limits,
+    QRBackendsError,
+    RetryPolicy,
+    Timeout,
+    TransportError,
+)
 from qrbackends.accounts.secret import Bearer
 from qrbackends.emulator import Emulator
 from qrbackends.service.tokens import Tokens
 from qrbackends.transport.pool import SessionPool
 
+from ..internals import issuer
 from ..waiting import until
 from .test_tokens import Clock, tokens_of
 
@@ -166,6 +177,26 @@ async def test_one_that_hangs_is_left_at_the_deadline_of_the_call(pool: SessionP
     with pytest.raises(Timeout):
         await tokens.authorization(anyio.current_time() + 0.001)
     await tokens.aclose()
+
+
+async def test_one_that_hangs_once_is_asked_again_though_somebody_always_waits(emulator: Emulator) -> None:
+    source, asked = emulator.account(), list[int]()
+
+    async def provider() -> Bearer:
+        asked.append(1)
+        if len(asked) == 1:
+            await asyncio.Event().wait()
+        return issuer(emulator).issue(emulator.api_keys[0])["access_token"], time.time() + 3600
+
+    account = Account(token=provider, instances=source.instances[:1])
+    async with Client(account, limits=Limits(total=0.1), retry=RetryPolicy(attempts=1)) as client:
+        waiting = [asyncio.create_task(client.backends(timeout=600)) for _ in range(2)]
+        async with asyncio.timeout(60):
+            for error in await asyncio.gather(*waiting, return_exceptions=True):
+                assert isinstance(error, Timeout)
+                assert "the token provider did not return" in str(error)
+            assert await client.backends(timeout=600)
+    assert len(asked) == 2
 
 
 async def test_one_that_ignores_its_cancellation_does_not_keep_a_client_open(
