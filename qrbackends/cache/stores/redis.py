@@ -33,6 +33,7 @@ T = TypeVar("T")
 _CONNECTIONS = 32  # at most; further operations wait for a free one
 _MAX_VALUE = 64 * 2**20  # bytes
 _SLOWEST = 5.0  # seconds to which a slow Redis prolongs the timeout, at most
+_LOST = 0.5  # seconds after which a message that tells the end of a lease is taken for lost
 _CLOSING = 5.0  # seconds that closing a connection may take, at least
 _LAYOUT = 1  # version of the keys and their values
 
@@ -91,7 +92,9 @@ class RedisStore(LoopBound):
         If another one has had it for `lease` seconds, both have it. With `force`, take it from another one.
         """
         keys = (self._lease(scope, name), self._names(scope))
-        return bool(await self._script(scripts.ACQUIRE, keys, owner, _milliseconds(lease), name, int(force)))
+        asked = (owner, _milliseconds(lease), name, int(force))
+        held: bool = await self._script(scripts.ACQUIRE, keys, *asked) == b"held"
+        return not held
 
     async def renew(self, scope: str, name: str, owner: str, lease: float) -> bool:
         """Let the lease end `lease` seconds from now; return False if `owner` does not have it any more."""
@@ -129,7 +132,7 @@ class RedisStore(LoopBound):
         async with listener.hearing(lease) as heard:
             # Asked only after subscribing: the end of a lease before that is not received.
             while not heard.is_set() and (left := await self._script(scripts.LEFT, (lease,))) >= 0:
-                with anyio.move_on_after((left + 1) / 1000):
+                with anyio.move_on_after(min((left + 1) / 1000, _LOST)):
                     await heard.wait()
             listener.check()
 

@@ -35,18 +35,19 @@ local function named(key, name, px)
 end
 """
 # An owner that keeps its lease for longer than a lease lives may be unable to reach the service, or may have
-# been planted: then one other owner joins it, and whoever is first puts the value.
+# been planted: then one other owner joins it, and whoever is first puts the value. The answers are words: no
+# wrong byte makes one of the other, upon which an owner would wait for itself.
 ACQUIRE = f"""{_OWNERS}{_NAMED}
 local lease, names, owner, px, name, force = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local given, list = owners(lease)
 if not list or force == '1' then list = '' end
 if not owns(list, owner) then
-  if list ~= '' and given <= now() and now() < given + px then return 0 end
+  if list ~= '' and given <= now() and now() < given + px then return 'held' end
   list = list .. '\\n' .. owner
 end
 redis.call('SET', lease, string.format('%.0f', now()) .. list, 'PX', px)
 named(names, name, px)
-return 1
+return 'given'
 """
 RENEW = f"""{_OWNERS}{_NAMED}
 local lease, names, owner, px, name = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), ARGV[3]

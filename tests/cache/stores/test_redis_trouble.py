@@ -15,6 +15,7 @@ from redis.exceptions import MovedError
 
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
+from qrbackends.cache.stores import redis as redis_store
 from qrbackends.cache.stores import redis_listener
 from qrbackends.cache.stores.redis import RedisStore
 from qrbackends.cache.stores.redis_errors import translated
@@ -159,6 +160,30 @@ async def test_who_waits_for_a_lease_that_was_lost_is_told(
     else:
         await store.release(SCOPE, NAME, "a")
     assert await ended(waiting) is None
+
+
+async def test_who_waits_learns_of_the_end_although_the_message_was_spoilt(
+    proxied: Proxy, store: RedisStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_store, "_LOST", 0.01)
+    async with RedisStore(proxied.url, timeout=PATIENT) as far:
+        assert await store.acquire(SCOPE, NAME, "a", LONG)
+        waiting = await waiting_for(redis, far)
+        proxied.toxic = lambda answer: answer.replace(b"ibm_a", b"ibm_b")
+        assert await store.put(SCOPE, NAME, b"v", LONG, "a")
+        assert await ended(waiting) is None
+
+
+async def test_no_wrong_byte_lets_an_owner_wait_for_its_own_lease(proxied: Proxy, redis: Redis) -> None:
+    def spoil(answer: bytes) -> bytes:
+        last = len(answer.rstrip()) - 1  # the last byte before the end of the line
+        return answer[:last] + bytes([answer[last] ^ 1]) + answer[last + 1 :]
+
+    async with RedisStore(proxied.url, timeout=PATIENT) as far:
+        assert await far.get(SCOPE, NAME) is None
+        proxied.toxic = spoil
+        assert await far.acquire(SCOPE, NAME, "a", LONG)
+        assert await redis.exists(LEASE)
 
 
 # --- a busy worker, and a Redis that hangs
