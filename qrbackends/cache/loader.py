@@ -231,7 +231,7 @@ class Loader:
                 await lease.put(answered.body, answered.shared_for + self._grace)
             return Found(answered.entry, "origin")
         finally:
-            await lease.release()
+            lease.release()
 
     async def _from_shared(self, shared: Shared, question: Question, epoch: Epoch) -> Entry | None:
         """Return the stored answer if it is young enough; memory keeps it in any case, for outages."""

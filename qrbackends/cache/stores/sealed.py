@@ -8,11 +8,11 @@ import secrets
 import struct
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from contextvars import Context
 from math import inf
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import anyio
 from msgspec import Struct
@@ -29,6 +29,7 @@ LEASE = 5.0
 """Seconds after which a lease ends unless its owner renews it: others wait so long for a killed worker."""
 
 _PAUSE = 1.0  # seconds for which a store that could not be reached is not asked again
+_AGAIN = 0.25  # seconds after which a lease is released again, if that failed
 _PROBED = ("probe", "probe")  # scope and name of what a store is asked for to learn whether it works again
 _SKEW = 60.0  # seconds by which the clocks of two machines may differ
 _FAILED: Final[bytes | None] = b"failed"  # compared by identity: a store may return equal bytes
@@ -91,6 +92,9 @@ class Shared:
         self._failing: set[str] = set()  # the kinds of operations that failed when they were last tried
         self._logged: set[str] = set()
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
+        self._releasing = anyio.CapacityLimiter(_AT_ONCE)  # of its own: no caller waits for a release
+        self._tasks: set[asyncio.Task[None]] = set()  # renewals and releases
+        self._closing = asyncio.Event()
         self._fetching: set[tuple[str, str, str]] = set()  # scope, name, owner; with a plain store only
         self.hits = self.misses = self.rejected = self.errors = self.writes = 0
 
@@ -124,18 +128,21 @@ class Shared:
             if force:
                 self._refuse(scope, [name])
             self._fetching.add((scope.id, name, lease.owner))
+            lease.asked = True
             return lease
+
+        async def acquire() -> bool:
+            lease.asked = True  # whatever becomes of the answer, the store may have given it
+            return bool(await leasing.acquire(scope.id, name, lease.owner, LEASE, force=force))
+
         try:
-            acquired = await self._attempt(
-                "write", lambda: leasing.acquire(scope.id, name, lease.owner, LEASE, force=force), None
-            )
+            leads = await self._attempt("write", acquire, True)
         except BaseException:  # cancelled: the store may have given the lease by now
-            await lease.release()
+            lease.release()
             raise
-        if acquired is False:
-            return None
-        lease.begin()
-        return lease
+        if leads and lease.asked:
+            lease.begin()
+        return lease if leads else None
 
     async def wait(self, scope: Scope, name: str) -> bool:
         """Return True when the worker that leads has stored, failed or died; False if that cannot be known.
@@ -154,9 +161,9 @@ class Shared:
 
     async def names(self, scope: Scope) -> Sequence[str]:
         """Return the names that are stored in a scope, or fetched for it now."""
-        names: Sequence[str] = await self._attempt("read", lambda: self._store.names(scope.id), ())
+        names: Sequence[str] = await self._attempt("read", lambda: self._store.names(scope.id), [])
         fetching = {name for scope_id, name, _ in self._fetching if scope_id == scope.id}
-        return (*names, *fetching.difference(names)) if fetching else names
+        return [*names, *fetching.difference(names)]
 
     async def delete(self, scope: Scope, names: Sequence[str]) -> None:
         """Delete the answers of these names; those that are being fetched now are not stored."""
@@ -179,20 +186,43 @@ class Shared:
         self.writes += done
         return done
 
-    async def release(self, scope: Scope, name: str, owner: str) -> None:
-        """End a lease, if its owner still has it."""
+    def release(self, scope: Scope, name: str, owner: str) -> None:
+        """End a lease in the background, if its owner still has it.
+
+        The store is asked even if it could not be reached a moment ago, as others wait for this lease.
+        """
         self._fetching.discard((scope.id, name, owner))
         leasing = self._leasing
-        if leasing is not None:
-            await self._attempt("write", lambda: leasing.release(scope.id, name, owner), None)
+        if leasing is None:
+            return
+
+        async def release() -> bool:
+            await leasing.release(scope.id, name, owner)
+            return True
+
+        self.begin(self._released(release))
+
+    async def _released(self, release: Callable[[], Awaitable[bool]]) -> None:
+        with anyio.move_on_after(LEASE):  # by then the lease has ended by itself
+            async with self._releasing:
+                while not (await self._tried("write", release, False) or self._closing.is_set()):
+                    with anyio.move_on_after(_AGAIN):
+                        await self._closing.wait()
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin some work in the background, which `aclose` ends at the latest."""
+        task = asyncio.create_task(work, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _put(self, scope_id: str, name: str, owner: str, sealed: bytes, ttl: float) -> bool:
         if self._leasing is not None:
-            return await self._leasing.put(scope_id, name, sealed, ttl, owner)
+            return bool(await self._leasing.put(scope_id, name, sealed, ttl, owner))
         # Nothing is awaited between this check and the call, so no `delete` can come between them.
         if (scope_id, name, owner) not in self._fetching:
             return False
-        stored = await self._store.put(scope_id, name, sealed, ttl)
+        stored = bool(await self._store.put(scope_id, name, sealed, ttl))
         self._fetching.discard((scope_id, name, owner))
         return stored
 
@@ -202,8 +232,13 @@ class Shared:
         self._fetching = {place for place in self._fetching if place[:2] not in refused}
 
     async def aclose(self) -> None:
-        """End what runs in the background; the store itself stays open."""
-        await stopped([self._probe] if self._probe is not None else [])
+        """End what runs in the background, leases first; the store itself stays open."""
+        self._closing.set()
+        try:
+            if self._tasks and not self._open:
+                await asyncio.wait(self._tasks, timeout=_PAUSE)
+        finally:
+            await stopped([*self._tasks, *([self._probe] if self._probe is not None else [])])
 
     async def _attempt(
         self, kind: str, operation: Callable[[], Awaitable[T]], default: T, longer: float = 0.0
@@ -289,10 +324,16 @@ class Shared:
 
 
 class Lease:
-    """The right to fetch one answer and to store it for other workers, until `put` or `release`."""
+    """The right to fetch one answer and to store it for other workers, until `put` or `release`.
+
+    Attributes:
+        owner: a random text.
+        asked: whether the store was asked for it; if not, there is nothing to renew or to end.
+    """
 
     def __init__(self, shared: Shared, scope: Scope, name: str, owner: str) -> None:
         self.owner = owner
+        self.asked = False
         self._shared = shared
         self._lease_key = (scope, name, owner)
         self._renewing: asyncio.Task[None] | None = None
@@ -300,25 +341,19 @@ class Lease:
 
     def begin(self) -> None:
         """Renew the lease in the background from now on."""
-        self._renewing = asyncio.create_task(self._renew())
+        self._renewing = self._shared.begin(self._renew())
 
     async def put(self, body: bytes, ttl: float) -> None:
         """Store the answer for `ttl` seconds and end the lease; does neither if the lease was lost."""
-        self._ended = await self._shared.put(*self._lease_key, body, ttl)
-        if self._ended:
-            await self._stop_renewing()
+        if self.asked:
+            self._ended = await self._shared.put(*self._lease_key, body, ttl)
 
-    async def release(self) -> None:
-        """End the lease, if it has not ended."""
-        with anyio.CancelScope(shield=True):
-            await self._stop_renewing()
-            if not self._ended:
-                await self._shared.release(*self._lease_key)
-
-    async def _stop_renewing(self) -> None:
+    def release(self) -> None:
+        """End the lease in the background, if it has not ended."""
         if self._renewing is not None:
             self._renewing.cancel()
-            await asyncio.wait([self._renewing])
+        if self.asked and not self._ended:
+            self._shared.release(*self._lease_key)
 
     async def _renew(self) -> None:
         held = True

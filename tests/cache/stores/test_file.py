@@ -699,7 +699,7 @@ async def test_whoever_asks_fetches_and_nobody_waits(store: FileStore, path: Pat
         assert not await other.wait(SCOPE, NAME)
         for lease, body in ((third, b"3"), (first, b"1"), (second, b"2")):
             await lease.put(body, 60)
-            await lease.release()
+            lease.release()
             assert await stored(other) == body, "the last answer is kept"
         assert (one.stats().writes, other.stats().writes) == (2, 1)
 
@@ -721,7 +721,7 @@ async def test_an_answer_that_was_asked_for_before_a_delete_is_not_stored(
     assert newer is not None
     assert not await shared.renew(SCOPE, NAME, older.owner)
     await older.put(b"o" * size, 60)
-    await older.release()
+    older.release()
     assert await stored(shared) is None
     await newer.put(b"n" * size, 60)
     await older.put(b"o" * size, 60)
@@ -756,7 +756,7 @@ async def test_a_released_lease_stores_nothing(store: FileStore) -> None:
     shared = Shared(store, 100)
     lease = await shared.lead(SCOPE, NAME)
     assert lease is not None
-    await lease.release()
+    lease.release()
     await lease.put(b"late", 60)
     assert await stored(shared) is None
     assert not await shared.names(SCOPE)
@@ -803,7 +803,7 @@ async def share(shared: Shared) -> None:
     lease = await shared.lead(SCOPE, NAME)
     assert lease is not None
     await lease.put(b"body", 60)
-    await lease.release()
+    lease.release()
 
 
 # Reads and writes through `Shared`, in a directory that cannot be written; root becomes somebody else.
@@ -824,7 +824,7 @@ async def use():
             await shared.get(scope, "/backends")
             lease = await shared.lead(scope, "/backends")
             await lease.put(b"body", 60)
-            await lease.release()
+            lease.release()
 
 for name in dir(anyio):  # which is imported piece by piece; another user may not be able to read it
     getattr(anyio, name)

@@ -1,14 +1,16 @@
-"""The circuit in front of a store: one call learns that it cannot be reached, and no other waits for it."""
+"""What makes a store safe to use: a circuit in front of it, leases that are ended, errors that are caught."""
 
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
+from qrbackends.cache.stores import sealed
 from qrbackends.cache.stores.sealed import Shared
 
 from ...waiting import until
@@ -58,7 +60,7 @@ async def written(shared: Shared) -> None:
     lease = await shared.lead(MINE, NAME)
     assert lease is not None
     await lease.put(b"body", LONG)
-    await lease.release()
+    lease.release()
 
 
 async def test_while_a_store_hangs_one_call_learns_it_and_the_others_do_not_wait(
@@ -122,3 +124,88 @@ async def test_a_probe_ends_with_the_client() -> None:
     assert len(asyncio.all_tasks() - tasks) == 1
     await shared.aclose()
     assert asyncio.all_tasks() == tasks
+
+
+class Leases(Trouble):
+    """A `LeasingStore` with one lease at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner: str | None = None
+        self.acquired = asyncio.Event()
+
+    async def acquire(self, scope: str, name: str, owner: str, lease: float, *, force: bool = False) -> bool:
+        self.owner = owner
+        self.acquired.set()
+        await self._do("acquire")
+        return True
+
+    async def renew(self, scope: str, name: str, owner: str, lease: float) -> bool:
+        return self.owner == owner
+
+    async def put(self, scope: str, name: str, value: bytes, ttl: float, owner: str | None = None) -> bool:
+        await self._do("write")
+        self.owner = None
+        return True
+
+    async def release(self, scope: str, name: str, owner: str) -> None:
+        if "release" in self.failing:
+            raise OSError(28, "no room")
+        self.owner = None
+
+    async def wait(self, scope: str, name: str, timeout: float) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("failing", [{"acquire"}, {"write"}, {"acquire", "release"}, {"write", "release"}])
+async def test_a_lease_that_may_have_been_given_is_ended_although_the_store_just_failed(
+    failing: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed, "_AGAIN", 0.001)
+    store = Leases()
+    shared = Shared(store, 2**20)
+    store.failing = failing
+    await written(shared)
+    await until(lambda: shared.errors >= len(failing))
+    store.failing = set()
+    await until(lambda: store.owner is None)
+    await shared.aclose()
+
+
+async def test_a_lease_is_ended_however_often_its_owner_is_cancelled() -> None:
+    store = Leases()
+    store.timeout = LONG
+    shared = Shared(store, 2**20)
+
+    async def own() -> None:
+        lease = await shared.lead(MINE, NAME)
+        assert lease is not None
+        try:
+            await anyio.sleep_forever()
+        finally:
+            lease.release()
+
+    for hanging in (False, True):
+        store.hanging = hanging
+        store.acquired.clear()
+        task = asyncio.create_task(own())
+        await store.acquired.wait()
+        await anyio.lowlevel.checkpoint()
+        for _ in range(5):
+            task.cancel()
+            await anyio.lowlevel.checkpoint()
+        assert task.done()
+        store.hanging = False
+        await shared.aclose()
+        assert store.owner is None
+
+
+async def test_nothing_is_asked_of_a_store_for_a_lease_that_it_was_not_asked_for() -> None:
+    store = Leases()
+    shared = Shared(store, 2**20)
+    store.failing = {"read"}
+    await shared.get(MINE, NAME)
+    before = asyncio.all_tasks()
+    for _ in range(100):
+        await written(shared)
+    assert (asyncio.all_tasks(), store.writes, shared.errors) == (before, 0, 1)
