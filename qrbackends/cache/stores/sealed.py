@@ -18,6 +18,7 @@ import anyio
 from msgspec import Struct
 
 from ...accounts.scope import Scope
+from ...protocol.answers import printable
 from ...tasks.deadlines import answer_timeout
 from ...tasks.flight import stopped
 from .base import LeasingStore, Store
@@ -108,7 +109,9 @@ class Shared:
         if sealed is None or sealed is _FAILED:
             self.misses += sealed is None
             return None
-        stored = await _off_loop(len(sealed), lambda: self._unseal(scope, name, sealed))
+        stored = None
+        if isinstance(sealed, bytes):  # a store may be anybody's code
+            stored = await _off_loop(len(sealed), lambda: self._unseal(scope, name, sealed))
         if stored is None:
             self.rejected += 1
             self._tell_once("a value in the shared cache is not one of ours, or damaged; it is not used")
@@ -161,7 +164,11 @@ class Shared:
 
     async def names(self, scope: Scope) -> Sequence[str]:
         """Return the names that are stored in a scope, or fetched for it now."""
-        names: Sequence[str] = await self._attempt("read", lambda: self._store.names(scope.id), [])
+
+        async def stored() -> list[str]:
+            return [name for name in await self._store.names(scope.id) if isinstance(name, str)]
+
+        names: list[str] = await self._attempt("read", stored, [])
         fetching = {name for scope_id, name, _ in self._fetching if scope_id == scope.id}
         return [*names, *fetching.difference(names)]
 
@@ -274,10 +281,13 @@ class Shared:
                 logger.warning("the shared cache cannot be used (%s); going on without it", said)
             self._failing.add(kind)
             return default
-        except Exception as error:  # a store may be anybody's code
+        except BaseException as error:  # a store may be anybody's code; SystemExit is one failure, too
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError from None
             self._open = False
             self.errors += 1
-            self._tell_once(f"an operation of the shared cache failed ({type(error).__name__}: {error})")
+            self._tell_once(f"an operation of the shared cache failed ({_told(error)})")
             return default
         self._open = False
         if kind in self._failing:
@@ -360,6 +370,13 @@ class Lease:
         while held:
             await anyio.sleep(LEASE / 3)
             held = await self._shared.renew(*self._lease_key)
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return printable(f"{type(error).__name__}: {error}")
+    except BaseException:  # the text of an error may raise anything, too
+        return type(error).__name__
 
 
 def _tag(scope: Scope, name: str, header: bytes, payload: bytes) -> bytes:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -209,3 +210,67 @@ async def test_nothing_is_asked_of_a_store_for_a_lease_that_it_was_not_asked_for
     for _ in range(100):
         await written(shared)
     assert (asyncio.all_tasks(), store.writes, shared.errors) == (before, 0, 1)
+
+
+class Hostile(Trouble):
+    """A `LeasingStore` whose methods raise or return anything."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._act = act
+
+    async def _any(self, *_: Any, **__: Any) -> Any:
+        return self._act()
+
+    get = put = names = delete = acquire = renew = release = wait = _any
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise KeyError
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def act() -> object:
+        raise error
+
+    return act
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        *map(raising, (asyncio.CancelledError(), SystemExit(), KeyboardInterrupt(), GeneratorExit())),
+        *map(raising, (BaseExceptionGroup("", [SystemExit()]), Unspeakable(), StopIteration())),
+        *(lambda value=value: value for value in ("text", 17, {"a": 1}, [b"a", None], object())),
+    ],
+)
+async def test_a_store_that_raises_or_returns_anything_is_one_that_has_nothing(
+    act: Callable[[], object],
+) -> None:
+    shared = Shared(Hostile(act), 2**20)
+    assert await shared.get(MINE, NAME) is None
+    assert set(await shared.names(MINE)) <= {"a", *"text"}
+    await shared.delete(MINE, [NAME])
+    await shared.wait(MINE, NAME)
+    await written(shared)
+    await shared.renew(MINE, NAME, "a")
+    await shared.aclose()
+
+
+async def test_a_caller_who_is_cancelled_leaves_a_store_that_makes_another_error_of_it() -> None:
+    class Swallowing(Trouble):
+        async def get(self, scope: str, name: str) -> bytes | None:
+            try:
+                await anyio.sleep_forever()
+            except BaseException:
+                raise SystemExit from None
+            return None
+
+    store = Swallowing()
+    store.timeout = LONG
+    task = asyncio.create_task(Shared(store, 2**20).get(MINE, NAME))
+    await anyio.wait_all_tasks_blocked()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
