@@ -18,8 +18,10 @@ from ..models import (
     BackendStatus,
 )
 
+_NUMBER = 8 + 28  # a number in an array
 _ENTRY = 900  # the entry, its key, its request, and their slots in the cache's tables
 _TEXT = 49  # a text without its characters
+_WIDE_TEXT = 25  # what a text with characters outside of ASCII takes beyond that
 _NDUV = 8 + 48 + 24  # a measured value without its texts, which are its date, name and unit
 _NDUV_JSON = len('{"date":"","name":"","unit":"","value":0.00000001},')
 _INDEXED_NDUV = 20  # its slot in the index
@@ -55,7 +57,8 @@ def _properties(body: bytes, value: BackendProperties) -> int:
     measured += sum([len(gate.parameters) for gate in value.gates]) + len(value.general)
     numbers = sum([len(gate.qubits) for gate in value.gates])
     each = 8 if len(value.qubits) < _INTERNED and numbers <= 4 * len(value.gates) else 24
-    lists = sum([_QUBIT_LIST + len(listed.qubits) * each for listed in value.general_qlists or ()])
+    named = [one.qubits for one in value.general_qlists or ()]
+    lists = len(named) * _QUBIT_LIST + sum([len(one) * _number(max(one, default=0)) for one in named])
     explained = measured * _NDUV_JSON + len(value.gates) * _GATE_JSON
     length = len(body)
     if length > explained + measured * _USUAL_TEXTS + 512:
@@ -63,6 +66,11 @@ def _properties(body: bytes, value: BackendProperties) -> int:
     characters = max(0, length - explained) * _width(body)
     objects = measured * (_NDUV + 3 * _TEXT) + len(value.gates) * _GATE + 2 * numbers * each  # 2: the index
     return max(objects + indexed + lists + characters, len(body))  # it may be one text of blanks
+
+
+def _number(largest: int) -> int:
+    """Return the bytes that an element of an array of integers takes, given the largest one."""
+    return 8 if largest < _INTERNED else _NUMBER
 
 
 def _width(body: bytes) -> int:
@@ -83,16 +91,25 @@ def _configuration(body: bytes, value: BackendConfiguration) -> int:
     rest = written - _ARRAY_JSON * arrays
     large = max(0.0, 1 - _INTERNED / max(1, value.n_qubits))  # the part of the qubits' numbers
     decoded = arrays * (_ARRAY + 2 * 28 * large) + max(_REST * rest, _VALUE * (commas - 2 * arrays), 0)
-    return max(len(kept) + int(decoded), len(body))  # it may be one text of blanks
+    return max(len(kept) + int(decoded), len(body)) + _wide(body)  # it may be one text of blanks
 
 
 def _list(body: bytes, value: BackendsResponse) -> int:
     least, most = (each * len(value.devices) for each in _DEVICE)
-    return max(least + len(body), min(most, int(2.3 * len(body))))
+    metrics = [device.performance_metrics for device in value.devices]
+    best = [one.two_q_error_best for one in metrics if one is not None]
+    numbers = sum([len(one.qubits) for one in best if one is not None and len(one.qubits) > 2])
+    return max(least + len(body), min(most, int(2.3 * len(body)))) + _NUMBER * numbers + _wide(body)
 
 
 def _status(body: bytes, value: BackendStatus) -> int:
-    return _STATUS + len(body)
+    return _STATUS + len(body) + _wide(body)
+
+
+def _wide(body: bytes) -> int:
+    """Return the bytes that texts take beyond those of ASCII, if one of them may hold other characters."""
+    width = _width(body)
+    return (width - 1) * len(body) + body.count(b'"') // 2 * _WIDE_TEXT if width > 1 else 0
 
 
 def _defaults(body: bytes, value: BackendDefaults) -> int:

@@ -18,6 +18,8 @@ from qrbackends.emulator import SnapshotFleet
 from qrbackends.emulator.fleets import DocumentKind
 from qrbackends.protocol.answers import parse
 
+from ..models.shapes import REQUESTS, dense, repeated
+
 pytest.importorskip("qiskit_ibm_runtime")
 NAMES = SnapshotFleet().names
 SOME = NAMES[::14]
@@ -215,3 +217,19 @@ def test_not_even_the_densest_bodies_take_much_more_than_is_accounted(name: str)
     separator = b"" if document.count(b'"%s"') else b","
     resource = next(one for start, one in STARTS.items() if document.startswith(start))
     assert ratio(resource, document.replace(b"%s", separator.join([element] * 3000))) >= 0.7
+
+
+@pytest.mark.parametrize("resource", sorted(REQUESTS))
+def test_no_array_of_any_answer_takes_much_more_than_is_accounted(resource: str) -> None:
+    for name, place, head, element, tail in dense():
+        if name == resource:
+            body = repeated(head, element, tail, 12_000)
+            request = REQUESTS[resource]
+
+            def decoded(request: Request = request, body: bytes = body) -> Any:
+                value = parse(request, 200, {}, body)
+                look_up(value)
+                return value
+
+            real, value = taken(decoded)
+            assert retained_size(body, value) >= 0.6 * real, (place, element)
