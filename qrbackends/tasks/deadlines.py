@@ -108,16 +108,17 @@ class Calls(LoopBound):
 
 
 @contextmanager
-def answer_timeout(seconds: float) -> Iterator[None]:
+def answer_timeout(seconds: float) -> Iterator[Callable[[], float]]:
     """Raise a TimeoutError when another process has not answered for `seconds` in which this one was on time.
 
     A busy event loop, or a process that gets no CPU, reads late what was answered in time. So the time is
-    counted in turns of the loop; the later a turn ends, the less it counts, down to an eighth.
+    counted in turns of the loop; the later a turn ends, the less it counts, down to an eighth. It yields a
+    function that returns the seconds until now, without those for which a turn has ended late.
     """
     with anyio.CancelScope() as scope:
         alarm = _TurnAlarm(scope.cancel, seconds / _TURNS)
         try:
-            yield
+            yield alarm.on_time
         finally:
             alarm.cancel()
     if scope.cancelled_caught:
@@ -132,10 +133,16 @@ class _TurnAlarm:
         self._step = step
         self._left = float(_TURNS)
         self._loop = get_running_loop()
+        self._began = self._loop.time()
+        self._late = 0.0  # seconds
         self._begin()
 
     def cancel(self) -> None:
         self._handle.cancel()
+
+    def on_time(self) -> float:
+        now = self._loop.time()
+        return now - self._began - self._late - max(0.0, now - self._due)
 
     def _begin(self) -> None:
         self._due = self._loop.time() + self._step
@@ -143,6 +150,7 @@ class _TurnAlarm:
 
     def _end(self) -> None:
         late = self._loop.time() - self._due
+        self._late += late
         self._left -= max(_PER_LATE_TURN, self._step / (self._step + _LAG * late))
         if self._left > 0.5:
             self._begin()

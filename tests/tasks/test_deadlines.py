@@ -45,3 +45,12 @@ async def test_no_timer_is_left_and_a_cancellation_from_outside_is_no_timeout() 
     assert outer.cancelled_caught
     with pytest.raises(KeyError), answer_timeout(60):
         raise KeyError
+
+
+async def test_what_took_long_because_the_loop_was_late_is_known() -> None:
+    with answer_timeout(5 * SECONDS) as on_time:
+        await late(5, 4 * SECONDS)
+        assert on_time() <= 10 * SECONDS
+    with answer_timeout(60) as on_time:
+        await anyio.sleep(SECONDS)
+        assert SECONDS <= on_time() < 60

@@ -185,12 +185,12 @@ class RedisStore(LoopBound):
         """Return the result of an operation, within `timeout`; errors of redis-py are translated."""
         self._check()
         try:
-            with answer_timeout(self.timeout):
+            with answer_timeout(self.timeout) as on_time:
                 async with self._limiter:
                     self._check()  # it may have been closed while this operation waited
-                    began = anyio.current_time()
+                    began = on_time()
                     result = await self._twice(operation)
-            took = anyio.current_time() - began
+                    took = on_time() - began
             self._latency = max(took, self._latency + (took - self._latency) / 8)
             return result
         except Exception as error:  # of redis-py, whose parser raises any for an answer that is none

@@ -189,14 +189,15 @@ async def test_no_wrong_byte_lets_an_owner_wait_for_its_own_lease(proxied: Proxy
 # --- a busy worker, and a Redis that hangs
 
 
+async def busy() -> None:
+    """Make the event loop late again and again."""
+    while True:
+        time.sleep(0.015)  # noqa: ASYNC251
+        await anyio.lowlevel.checkpoint()
+
+
 async def test_a_worker_that_is_busy_does_not_take_redis_for_dead(server: RedisServer, redis: Redis) -> None:
     async with RedisStore(server.url, timeout=0.02) as store, asyncio.TaskGroup() as group:
-
-        async def busy() -> None:
-            while True:
-                time.sleep(0.015)  # noqa: ASYNC251
-                await anyio.lowlevel.checkpoint()
-
         task = group.create_task(busy())
         shared = Shared(store, 2**20)
         lease = await shared.lead(MINE, NAME)
@@ -210,12 +211,23 @@ async def test_a_worker_that_is_busy_does_not_take_redis_for_dead(server: RedisS
         task.cancel()
 
 
+async def test_a_worker_that_is_busy_does_not_take_redis_for_slow(server: RedisServer, redis: Redis) -> None:
+    async with RedisStore(server.url, timeout=0.02) as store, asyncio.TaskGroup() as group:
+        task = group.create_task(busy())
+        for _ in range(10):
+            await store.get(SCOPE, NAME)
+        assert store.timeout < 0.1
+        task.cancel()
+
+
 async def test_a_slow_redis_gets_more_time_and_a_quick_one_no_more(proxied: Proxy, redis: Redis) -> None:
     async with RedisStore(proxied.url, timeout=0.1) as store:
         assert await store.get(SCOPE, NAME) is None
         proxied.delay = 0.08
-        await store.get(SCOPE, NAME)
-        assert 0.32 <= store.timeout <= 5
+        with anyio.fail_after(PATIENT):
+            while store.timeout < 0.32:  # for which this process has to be on time once
+                await store.get(SCOPE, NAME)
+        assert store.timeout <= 5
         proxied.delay = 0.15  # late for the timeout that was asked for
         assert await store.acquire(SCOPE, NAME, "a", LONG)
         proxied.delay = 0.0
