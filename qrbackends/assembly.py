@@ -12,7 +12,6 @@ from .cache.memory import Memory
 from .cache.policy import CachePolicy
 from .cache.stores.base import Store
 from .cache.stores.sealed import Shared
-from .errors import QRBackendsError
 from .fleet.directory import Directory
 from .protocol.requests import Request
 from .service.discovery import Discovery
@@ -87,14 +86,13 @@ class Parts:
     async def invalidate(self, matches: Callable[[Request], bool]) -> int:
         """Remove the answers to matching requests from memory and store; return how many memory had.
 
+        Instances are looked up only if none are known, and others may have put answers of theirs there.
+
         Raises:
-            QRBackendsError: the instances, and so the names of their answers, were never known.
+            QRBackendsError: this look-up failed.
         """
-        try:
+        if self._shares and not self.directory.scopes:
             await self.directory.instances()
-        except QRBackendsError:  # without a look-up, answers of the known instances are removed
-            if self._shares and not self.directory.scopes:
-                raise
         return await self.cache.invalidate(matches)
 
     async def aclose(self) -> None:

@@ -216,7 +216,7 @@ class Client:
         """Remove cached answers of this account from memory and the store; return how many memory had.
 
         `backend` is a name, `resource` is such as `properties`; an argument that is None matches anything.
-        Matching answers that are being fetched now are not kept. It works without a look-up of instances.
+        Matching answers that are being fetched are not kept. Instances are looked up only for what is shared.
         """
 
         def matches(request: Request) -> bool:

@@ -378,8 +378,10 @@ async def test_what_is_cached_can_be_removed_when_nothing_can_be_looked_up(
         await client.instances()
         emulator.fault(Status(403), resource="search", times=None)
         monkeypatch.setattr(parts(client).discovery, "_known", ())  # as after a look-up that was refused
+        asked = emulator.count("search")
         assert await client.invalidate(backend=name) == 1
         assert await unknowing.invalidate(backend=name) == 0, "it has nothing"
+        assert emulator.count("search") == asked, "in an outage it would wait"
     async with client_of(emulator, memory=Memory()) as sharing:
         with pytest.raises(Forbidden):
             await sharing.invalidate(backend=name)
