@@ -7,7 +7,6 @@ Tests compare the estimates with tracemalloc: on real snapshots in many shapes, 
 """
 
 from collections.abc import Callable
-from sys import getsizeof
 from typing import Any, Final
 
 from ..models import (
@@ -38,6 +37,8 @@ _VALUE = 60  # a value that is no number of a qubit
 _REST = 2.7  # bytes in memory per byte of the rest of a configuration
 _OPEN_OBJECT, _OPEN_ARRAY, _OPEN_VALUE = 340, 64, 72  # in an object that the contract leaves open
 _BLANKS = b" \t\r\n"
+_LATIN_1 = bytes(range(0xC4))  # the bytes in UTF-8 of characters that take one in memory
+_UP_TO_THREE_BYTES = bytes(range(0xF0))
 _INTERNED = 257  # CPython keeps one object for each integer below
 
 
@@ -58,7 +59,8 @@ def _properties(body: bytes, value: BackendProperties) -> int:
     numbers = sum([len(gate.qubits) for gate in value.gates])
     each = 8 if len(value.qubits) < _INTERNED and numbers <= 4 * len(value.gates) else 24
     named = [one.qubits for one in value.general_qlists or ()]
-    lists = len(named) * _QUBIT_LIST + sum([len(one) * _number(max(one, default=0)) for one in named])
+    large = max(map(max, filter(None, named)), default=0) >= _INTERNED
+    lists = len(named) * _QUBIT_LIST + sum(map(len, named)) * (_NUMBER if large else 8)
     explained = measured * _NDUV_JSON + len(value.gates) * _GATE_JSON
     length = len(body)
     if length > explained + measured * _USUAL_TEXTS + 512:
@@ -68,19 +70,15 @@ def _properties(body: bytes, value: BackendProperties) -> int:
     return max(objects + indexed + lists + characters, len(body))  # it may be one text of blanks
 
 
-def _number(largest: int) -> int:
-    """Return the bytes that an element of an array of integers takes, given the largest one."""
-    return 8 if largest < _INTERNED else _NUMBER
-
-
 def _width(body: bytes) -> int:
     """Return the most bytes that a character of a text takes in memory."""
     if b"\\" in body and body.count(b"\\u") != body.count(b"\\u00"):
         return 4  # an escape, perhaps of the widest character
     if body.isascii():
         return 1
-    text = body.decode()
-    return getsizeof(text) // len(text)
+    if body.translate(None, _UP_TO_THREE_BYTES):
+        return 4
+    return 2 if body.translate(None, _LATIN_1) else 1
 
 
 def _configuration(body: bytes, value: BackendConfiguration) -> int:
