@@ -340,9 +340,9 @@ _held: list[FileStore] = []
 
 def _before_fork() -> None:
     _forking.acquire()
-    _held.extend(_stores)
-    for store in _held:
+    for store in tuple(_stores):
         store.hold()
+        _held.append(store)
 
 
 def _after_fork(*, child: bool = False) -> None:
