@@ -9,7 +9,7 @@ from typing import NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 from ..errors import AccountError
-from .secret import BearerProvider, Secret
+from .secret import LEAST_SEARCHED, BearerProvider, Secret
 from .urls import CATALOG_URL, CLOUD_URL, SEARCH_URL, checked_proxy, checked_url
 
 _STAGING_CLOUD = "test.cloud.ibm.com"
@@ -23,7 +23,8 @@ class Instance:
     """A service instance: it decides which backends an account may use.
 
     Args:
-        crn: its Cloud Resource Name, `crn:v1:bluemix:public:quantum-computing:REGION:a/ACCOUNT:GUID::`.
+        crn: its Cloud Resource Name, `crn:v1:bluemix:public:quantum-computing:REGION:a/ACCOUNT:GUID::`. Other
+            services' emulators leave out the last field, which is empty.
         url: the base address of its API, such as `http://127.0.0.1:8101/api/v1`; left out, it is derived
             from `cloud_url` and the region.
         private_endpoint: whether to use the region's private endpoint.
@@ -40,7 +41,7 @@ class Instance:
 
     def __post_init__(self) -> None:
         parts = self.crn.split(":") if isinstance(self.crn, str) else []
-        well_formed = len(parts) == 10 and parts[0] == "crn" and _CRN_TEXT.fullmatch(self.crn)
+        well_formed = len(parts) in (9, 10) and parts[0] == "crn" and _CRN_TEXT.fullmatch(self.crn)
         if not well_formed or not _LABEL.fullmatch(parts[5]):
             raise AccountError(
                 f"{self.crn!r:.80} is not the CRN of an instance; it looks like "
@@ -82,7 +83,7 @@ class InstanceSearch:
     """Which instances are used for an account that names none: all that match every condition given here.
 
     Args:
-        name: the instance's name.
+        name: the instance's name or CRN. If no instance has this name, it is a glob, such as `lab-*`.
         regions: the regions in which it may be, such as `us-east`.
         plans: the plans that it may have, such as `open` or `premium`, in order of preference; case does
             not matter. Left out, free and trial instances come first, then paid ones.
@@ -187,6 +188,8 @@ class Account:
                 object.__setattr__(self, name, Secret(value))
             elif not (value is None or isinstance(value, Secret) or (name == "token" and callable(value))):
                 raise AccountError(f"{name} cannot be a {type(value).__name__}")
+        if isinstance(self.api_key, Secret) and len(self.api_key.reveal()) < LEAST_SEARCHED:
+            raise AccountError(f"an API key has {LEAST_SEARCHED} characters or more; this one is shorter")
         if self.identity is not None and not callable(self.token):
             raise AccountError("identity goes with a token from a callable; keys and tokens have one")
 

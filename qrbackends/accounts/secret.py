@@ -6,6 +6,9 @@ from typing import NoReturn, TypeAlias
 
 from ..errors import AccountError
 
+LEAST_SEARCHED = 8
+"""The length from which on a secret is searched for in texts: shorter ones occur in words by chance."""
+
 
 class Secret:
     """A text that its repr does not show and that cannot be pickled; only `reveal()` returns it.

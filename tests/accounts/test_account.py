@@ -61,6 +61,13 @@ def test_staging_is_the_third_field() -> None:
     assert not Instance(CRN).staging
 
 
+def test_a_crn_of_nine_fields_is_taken_as_other_services_emulators_write_it() -> None:
+    short = Instance(CRN.removesuffix(":").replace("us-east", "eu-de"))
+    assert short.region == "eu-de"
+    assert short.base_url == "https://eu-de.quantum.cloud.ibm.com/api/v1"
+    assert short.crn.count(":") == 8
+
+
 @pytest.mark.parametrize(
     "crn",
     [
@@ -70,7 +77,8 @@ def test_staging_is_the_third_field() -> None:
         None,
         7,
         b"crn:v1:bluemix:public:quantum-computing:us-east:a/A:G::",
-        CRN.removesuffix(":"),
+        CRN.removesuffix("::"),
+        "crn:v1:bluemix:public:quantum-computing::a/A:guid-1:",
         f"{CRN}:",
         CRN.replace("crn:", "CRN:"),
         CRN.replace("us-east", ""),

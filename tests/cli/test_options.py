@@ -136,7 +136,12 @@ def test_an_instance_of_the_account_is_asked_alone(run: Run, service: Emulator) 
 def test_an_instance_beyond_the_account_is_in_the_same_cloud(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved = {"token": "k", "instance": "name", "private_endpoint": True, "url": "https://test.cloud.ibm.com"}
+    saved = {
+        "token": "key-number-1",
+        "instance": "name",
+        "private_endpoint": True,
+        "url": "https://test.cloud.ibm.com",
+    }
     file = tmp_path / "accounts.json"
     file.write_text(json.dumps({"mine": saved}))
     source = options.Source(account="mine", account_file=str(file), instance=Instance(CRN))
@@ -154,7 +159,7 @@ def test_the_emulator_has_no_other_instances(run: Run) -> None:
 def test_unverified_certificates_are_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = use(Account(api_key="k", instances=[Instance(CRN)], verify=False), monkeypatch)
+    source = use(Account(api_key="key-number-1", instances=[Instance(CRN)], verify=False), monkeypatch)
     asyncio.run(open_and_close(source))
     assert capsys.readouterr().err == "Warning: TLS certificates are not verified for this account\n"
 
@@ -164,7 +169,7 @@ def test_an_unusable_account_is_told_as_the_core_does(monkeypatch: pytest.Monkey
         raise AccountError("unusable")
 
     monkeypatch.setattr(options, "Client", refuse)
-    source = use(Account(api_key="k", instances=[Instance(CRN)]), monkeypatch)
+    source = use(Account(api_key="key-number-1", instances=[Instance(CRN)]), monkeypatch)
     with pytest.raises(AccountError, match="unusable"):
         asyncio.run(open_and_close(source))
 
