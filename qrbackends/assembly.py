@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 from .accounts.account import Account
+from .accounts.saved import Narrowing
 from .accounts.scope import Scopes
 from .cache.cache import Cache
 from .cache.loader import Loader
@@ -40,6 +41,19 @@ class ClientOptions(OptionsBesideStore, total=False):
     """The arguments of `Client` without `account`."""
 
     store: Store | None
+
+
+class LoadOptions(ClientOptions, Narrowing, total=False):
+    """The arguments of `Client.from_account` beside the account's name and file."""
+
+
+def split(options: LoadOptions) -> tuple[Narrowing, ClientOptions]:
+    """Return what narrows the account, and the arguments of `Client`."""
+    narrowing: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, value in options.items():
+        (narrowing if name in Narrowing.__annotations__ else others)[name] = value
+    return cast("Narrowing", narrowing), cast("ClientOptions", others)
 
 
 class Parts:

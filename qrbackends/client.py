@@ -1,17 +1,17 @@
 """`Client`, the object that programs use."""
 
-import os
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
+from os import PathLike
 from typing import Any, Self, Unpack
 
 from msgspec.structs import asdict
 
 from .accounts.account import Account, AnInstance
 from .accounts.saved import load_account
-from .assembly import ClientOptions, Parts
+from .assembly import LoadOptions, Parts, split
 from .cache.entry import Fetched
 from .cache.memory import Memory
 from .cache.policy import CachePolicy
@@ -103,21 +103,21 @@ class Client:
 
     @classmethod
     def from_account(
-        cls,
-        name: str | None = None,
-        path: str | os.PathLike[str] | None = None,
-        **options: Unpack[ClientOptions],
+        cls, name: str | None = None, path: str | PathLike[str] | None = None, **options: Unpack[LoadOptions]
     ) -> Self:
         """Return a client for a saved account, or for the account in the environment.
 
         `name` is the name of a saved account; `path` is the file of saved accounts, by default that of the
         official client. Without both, the account is that of `QISKIT_IBM_TOKEN` and `QISKIT_IBM_INSTANCE`;
-        if they are not set, it is the default account of the file. The options are those of `Client`.
+        if they are not set, it is the default account of the file. `instance` (a CRN, a name or a glob such
+        as `lab-*`), `region`, `plans` and `tags` take the place of what the account says of its instances;
+        the other options are those of `Client`.
 
         Raises:
             AccountError: there is no such account, or it is incomplete.
         """
-        return cls(load_account(name, path), **options)
+        narrowing, others = split(options)
+        return cls(load_account(name, path, **narrowing), **others)
 
     async def backends(
         self,

@@ -432,6 +432,19 @@ async def test_a_client_from_a_saved_account(
     assert authorization.reveal().startswith("Bearer ")
 
 
+async def test_what_is_saved_is_narrowed_in_code(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = tmp_path / "accounts.json"
+    saved.write_text(json.dumps({"mine": {"token": emulator.api_keys[0], "region": "us-east"}}))
+    monkeypatch.setenv("IAM_URL", emulator.iam_url)
+    monkeypatch.setenv("GLOBAL_SEARCH_URL", emulator.account().search_url)
+    monkeypatch.setenv("GLOBAL_CATALOG_URL", emulator.account().catalog_url)
+    options: dict[str, Any] = {"plans": ["Open"], "tags": ["emulated"], "limits": Limits(total=10)}
+    async with Client.from_account(path=saved, instance="*-1", region="eu-de", **options) as client:
+        assert [(one.instance.region, one.plan) for one in await client.instances()] == [("eu-de", "open")]
+
+
 async def test_unverified_tls_is_warned_of(emulator: Emulator) -> None:
     with pytest.warns(UserWarning, match="TLS certificates are not verified"):
         client = Client(replace(emulator.account(), verify=False))

@@ -1,8 +1,10 @@
 """Accounts from the environment, and from the file in which the official client saves them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as narrowed
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +27,7 @@ class _Proxies(Struct, frozen=True):
 
 class _Heading(Struct, frozen=True):
     channel: str | None = None
-    is_default_account: bool | None = None
+    is_default_account: object = None  # the official client asks only whether it is true
 
 
 class _Saved(Struct, frozen=True):
@@ -44,11 +46,23 @@ class _Saved(Struct, frozen=True):
         return "<a saved account>"  # debuggers and crash reports show it: no token here
 
 
+class Narrowing(TypedDict, total=False):
+    """What may be asked for in code in place of what an account says of its instances."""
+
+    instance: str | None
+    region: str | None
+    plans: Sequence[str]
+    tags: Sequence[str]
+
+
 def load_account(
     name: str | None = None,
     path: str | os.PathLike[str] | None = None,
     *,
     instance: str | None = None,
+    region: str | None = None,
+    plans: Sequence[str] = (),
+    tags: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> Account:
     """Return the account given by the arguments, by the environment, or by the saved accounts, in this order.
@@ -57,7 +71,11 @@ def load_account(
         name: the name of a saved account. Left out, the environment is used if it has a token (unless
             `path` is given), and otherwise the default account of the file.
         path: the file of saved accounts; left out, `~/.qiskit/qiskit-ibm.json`.
-        instance: the CRN or name of an instance, in place of the one that the account names.
+        instance: the CRN or name of an instance, in place of the one that the account names; a name may be
+            a glob, such as `lab-*`.
+        region: the region, in place of the account's; an instance that the account names has to be in it.
+        plans: the plans that an instance may have, in order of preference, in place of the account's.
+        tags: the tags of which an instance has all, in place of the account's.
         environ: the variables, of which `QISKIT_IBM_TOKEN`, `QISKIT_IBM_INSTANCE`, `QISKIT_IBM_URL`,
             `QISKIT_IBM_CHANNEL`, `IAM_URL`, `GLOBAL_SEARCH_URL` and `GLOBAL_CATALOG_URL` are read; left
             out, those of the process.
@@ -70,7 +88,10 @@ def load_account(
     if name is not None or path is not None or saved.token is None:
         file = Path(path if path is not None else DEFAULT_PATH)
         saved = _pick(_read(file), name, saved.channel, file)
-    return _account(saved if instance is None else replace(saved, instance=instance), environment)
+    if not isinstance(instance, str | None):
+        raise AccountError("instance has to be the CRN or name of an instance")
+    account = _account(saved if instance is None else replace(saved, instance=instance), environment)
+    return _narrowed(account, (region,) if region else (), plans, tags)
 
 
 class _Environment(Struct, frozen=True):
@@ -126,25 +147,25 @@ def _pick(saved: dict[str, msgspec.Raw], name: str | None, channel: str | None, 
             names = ", ".join(key for key, entry in saved.items() if _heading(entry))
             raise AccountError(f"{file} has no account {name!r}; it has: {names or 'none'}")
         return _decoded(saved[name], name, file)
-    wanted = (channel,) if channel else (*_CHANNELS, None)
-    headings = {key: _heading(entry) for key, entry in saved.items()}
-    usable = [key for key, heading in headings.items() if heading and heading.channel in wanted]
-    if not usable:
+    headings = {key: heading for key, entry in saved.items() if (heading := _heading(entry))}
+    usable = {key: one.channel for key, one in headings.items() if one.channel in (*_CHANNELS, None)}
+    own = channel or _CHANNELS[0]
+    same = [key for key, one in usable.items() if one == own]
+    order = [  # the official client's: a marked account of any channel comes before the environment's channel
+        *(key for key in usable if headings[key].is_default_account),
+        *(key for key in same if key == default_name(own)),
+        *same[-1:],
+        *(name for name in map(default_name, _CHANNELS) if name in usable),
+        *(() if channel else tuple(usable)[-1:]),  # where the official client finds none
+    ]
+    if not order:
         raise AccountError(f"{file} has no account for {channel or 'the IBM Quantum Platform'}")
+    return _decoded(saved[order[0]], order[0], file)
 
-    def rank(key: str) -> tuple[bool, bool, bool, int]:
-        """Return a sort key that orders accounts as the official client does."""
-        heading = headings[key] or _Heading()
-        own = heading.channel or _CHANNELS[0]
-        return (
-            not heading.is_default_account,
-            own != _CHANNELS[0],
-            key != f"default-{own.replace('_', '-')}",
-            -usable.index(key),
-        )
 
-    chosen = min(usable, key=rank)
-    return _decoded(saved[chosen], chosen, file)
+def default_name(channel: str) -> str:
+    """Return the name under which the official client saves a channel's account if it is given none."""
+    return f"default-{channel.replace('_', '-')}"
 
 
 def _heading(entry: msgspec.Raw) -> _Heading | None:
@@ -169,7 +190,10 @@ def _account(saved: _Saved, environment: _Environment) -> Account:
     if not saved.token:
         raise AccountError("the account has no token; save it anew with an IBM Cloud API key")
     if saved.proxies and (saved.proxies.username_ntlm or saved.proxies.password_ntlm):
-        raise AccountError("the account asks for NTLM proxy authentication, which is not supported")
+        raise AccountError(
+            "the account asks for NTLM proxy authentication, which is not supported: run a local proxy that "
+            "does it, such as cntlm or px, and save the account anew with that proxy and without NTLM"
+        )
     root = checked_url(saved.url or CLOUD_URL)
     cloud = root.partition("://")[2]
     return Account(
@@ -203,3 +227,15 @@ def _search(saved: _Saved, root: str) -> InstanceSearch:
         cloud_url=root,
         private_endpoint=private,
     )
+
+
+def _narrowed(account: Account, regions: Sequence[str], plans: Sequence[str], tags: Sequence[str]) -> Account:
+    """Return the account with what was asked for in code in place of what it says itself."""
+    instances = () if plans or tags else account.instances  # only a look-up tells an instance's plan and tags
+    if regions and any(one.region not in regions for one in instances):
+        raise AccountError(f"the account's instance is in {instances[0].region}, not in {regions[0]}")
+    search = account.search
+    search = narrowed(
+        search, regions=regions or search.regions, plans=plans or search.plans, tags=tags or search.tags
+    )
+    return narrowed(account, instances=instances, search=search)

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
@@ -351,7 +352,7 @@ def _chosen(search: InstanceSearch, known: Sequence[ServiceInstance]) -> tuple[S
     Raises:
         AccountError: no instance matches.
     """
-    matching = [one for one in known if _matches(search, one)]
+    matching = [one for one in _of_name(search.name, known) if _matches(search, one)]
     plans = [plan.lower() for plan in search.plans]
     if plans:
         chosen = sorted((one for one in matching if one.plan in plans), key=lambda one: plans.index(one.plan))
@@ -365,10 +366,15 @@ def _chosen(search: InstanceSearch, known: Sequence[ServiceInstance]) -> tuple[S
     raise AccountError(f"the account can see no instance with {asked}; it can see: {seen}")
 
 
+def _of_name(name: str | None, known: Sequence[ServiceInstance]) -> Sequence[ServiceInstance]:
+    """Return the instances with this name or CRN; if there is none, those with a name that matches it."""
+    if name is None:
+        return known
+    exact = [one for one in known if name in (one.name, one.instance.crn)]
+    return exact or [one for one in known if fnmatchcase(one.name, name)]
+
+
 def _matches(search: InstanceSearch, one: ServiceInstance) -> bool:
     tags = {tag.lower() for tag in one.tags}
-    return (
-        search.name in (None, one.name)
-        and (not search.regions or one.instance.region in search.regions)
-        and tags.issuperset(tag.lower() for tag in search.tags)
-    )
+    in_region = not search.regions or one.instance.region in search.regions
+    return in_region and tags.issuperset(tag.lower() for tag in search.tags)

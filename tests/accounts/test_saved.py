@@ -2,6 +2,7 @@
 
 import json
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qrbackends.accounts import saved
-from qrbackends.accounts.account import Account, InstanceSearch
+from qrbackends.accounts.account import Account, Instance, InstanceSearch
 from qrbackends.accounts.saved import load_account
 from qrbackends.accounts.secret import Secret
 from qrbackends.errors import AccountError
@@ -24,7 +25,7 @@ PLATFORM, CLOUD, LEGACY = "ibm_quantum_platform", "ibm_cloud", "ibm_quantum"
 def key_of(account: Account) -> str:
     """Return the API key of an account."""
     assert isinstance(account.api_key, Secret)
-    return account.api_key.reveal()
+    return account.api_key.reveal().rstrip(".")
 
 
 def write(file: Path, content: object) -> Path:
@@ -34,8 +35,8 @@ def write(file: Path, content: object) -> Path:
 
 
 def entry(token: str = KEY, channel: str | None = PLATFORM, **more: Any) -> dict[str, object]:
-    """Return one saved account."""
-    return {"token": token, **({"channel": channel} if channel else {}), **more}
+    """Return one saved account; short keys are made as long as keys have to be."""
+    return {"token": token.ljust(8, "."), **({"channel": channel} if channel else {}), **more}
 
 
 @pytest.fixture
@@ -173,17 +174,25 @@ def test_the_default_account(file: Path, accounts: dict[str, object], chosen: st
 
 
 def test_a_channel_in_the_environment_chooses_among_the_saved_accounts(file: Path) -> None:
-    accounts = {
-        "a": entry("a", PLATFORM, is_default_account=True),
-        "b": entry("b", CLOUD),
-        "default-ibm-cloud": entry("c", CLOUD),
-    }
+    accounts = {"a": entry("a", PLATFORM), "b": entry("b", CLOUD), "c": entry("c", CLOUD)}
     write(file, accounts)
     for channel, chosen in ((PLATFORM, "a"), (CLOUD, "c")):
         assert key_of(load_account(path=file, environ={"QISKIT_IBM_CHANNEL": channel})) == chosen
+    write(file, {"default-ibm-cloud": entry("d", CLOUD), **accounts})
+    assert key_of(load_account(path=file, environ={"QISKIT_IBM_CHANNEL": CLOUD})) == "d"
     assert key_of(load_account("b", file, environ={"QISKIT_IBM_CHANNEL": PLATFORM})) == "b"
+    write(file, accounts)
     with pytest.raises(AccountError, match="no_such"):
         load_account(path=file, environ={"QISKIT_IBM_CHANNEL": "no_such"})
+
+
+def test_a_default_account_of_the_other_channel_comes_before_the_environments_channel(file: Path) -> None:
+    accounts = {"a": entry("a", PLATFORM, is_default_account=True), "b": entry("b", CLOUD)}
+    for channel in (PLATFORM, CLOUD):
+        write(file, accounts)
+        assert key_of(load_account(path=file, environ={"QISKIT_IBM_CHANNEL": channel})) == "a"
+    write(file, {"default-ibm-quantum-platform": entry("d")})
+    assert key_of(load_account(path=file, environ={"QISKIT_IBM_CHANNEL": CLOUD})) == "d"
 
 
 @pytest.mark.parametrize("accounts", [{}, {"old": entry(channel=LEGACY)}])
@@ -249,7 +258,7 @@ def test_proxies_and_their_passwords(file: Path) -> None:
 @pytest.mark.parametrize("field", ["username_ntlm", "password_ntlm"])
 def test_ntlm_is_refused(file: Path, field: str) -> None:
     write(file, {"a": entry(proxies={"urls": {"https": "http://proxy:1"}, field: "hunter2"})})
-    with pytest.raises(AccountError, match="NTLM") as caught:
+    with pytest.raises(AccountError, match=r"NTLM.*run a local proxy.*save the account anew") as caught:
         load_account(path=file, environ={})
     assert "hunter2" not in str(caught.value)
 
@@ -296,6 +305,51 @@ def test_what_is_beyond_this_package_is_no_trouble(file: Path) -> None:
         "future": {"deep": [1]},
     }
     assert key_of(load_account(path=write(file, {"a": entry(**more)}), environ={})) == KEY
+
+
+@pytest.mark.parametrize("key", ["k", "1234567"])
+def test_a_key_that_is_too_short_to_be_one_is_refused(file: Path, key: str) -> None:
+    write(file, {"a": {"token": key}})
+    for load in (
+        partial(load_account, path=file, environ={}),
+        partial(load_account, environ={"QISKIT_IBM_TOKEN": key}),
+        partial(Account, api_key=key),
+    ):
+        with pytest.raises(AccountError, match="an API key has 8 characters or more") as caught:
+            load()
+        assert "1234567" not in str(caught.value)
+    assert Account(api_key="12345678")
+    assert Account(token="t"), "a token is somebody else's to choose"
+
+
+# --- narrowed in code
+
+
+def test_what_is_asked_for_in_code_takes_the_place_of_what_is_saved(file: Path) -> None:
+    write(file, {"a": entry(instance="prod", region="us-east", plans_preference=["open"], tags=["x"])})
+    load = partial(load_account, path=file, environ={})
+    assert load().search == InstanceSearch("prod")
+    assert load(region="eu-de").search == InstanceSearch("prod", regions=["eu-de"])
+    assert load(instance="lab-*", tags=["y"]).search == InstanceSearch("lab-*", tags=["y"])
+    assert load(instance=EU).instances == (Instance(EU),)
+    assert load(instance=EU, region="eu-de").instances == (Instance(EU),)
+    everywhere = load(instance="auto", plans=["premium"])
+    assert everywhere.search == InstanceSearch(regions=["us-east"], plans=["premium"], tags=["x"])
+    with pytest.raises(AccountError, match="is in eu-de, not in us-east"):
+        load(instance=EU, region="us-east")
+
+
+def test_the_plan_of_an_instance_that_is_named_by_its_crn_is_looked_up(file: Path) -> None:
+    write(file, {"a": entry(instance=EU)})
+    account = load_account(path=file, plans=["open"], environ={})
+    assert account.instances == ()
+    assert account.search == InstanceSearch(EU, plans=["open"])
+
+
+@pytest.mark.parametrize("wrong", [{"instance": 7}, {"region": 7}, {"plans": "open"}, {"tags": [1]}])
+def test_what_is_asked_for_in_code_has_to_be_texts(wrong: dict[str, Any]) -> None:
+    with pytest.raises(AccountError, match=next(iter(wrong))):
+        load_account(environ={"QISKIT_IBM_TOKEN": KEY}, **wrong)
 
 
 # --- damage
@@ -364,13 +418,13 @@ FIELDS = [
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(FIELDS), SOME_JSON))
 def test_fields_of_any_type_are_an_account_or_an_account_error(file: Path, fields: dict[str, object]) -> None:
-    write(file, {"a": {"token": "k", **fields}})
+    write(file, {"a": {"token": "key-of-a", **fields}})
     try:
         account = load_account(path=file, environ={})
     except AccountError as error:
         assert str(error)  # noqa: PT017
     else:
-        assert key_of(account) == fields.get("token", "k")
+        assert key_of(account) == fields.get("token", "key-of-a")
 
 
 def test_a_missing_file_says_what_to_do(file: Path) -> None:
@@ -473,17 +527,22 @@ def test_of_several_accounts_the_official_client_takes_the_same(
     marked = data.draw(st.sampled_from([None, *accounts]))
     for name, channel in accounts.items():
         official.save(
-            token=name,
+            token=f"key-of-{name}",
             name=name,
             channel=STANDARD.get(name, channel),
             filename=str(file),
             set_as_default=name == marked or None,
         )
-    try:
-        theirs = official.get(filename=str(file))
-    except AccountNotFoundError:
-        return
-    assert key_of(load_account(path=file, environ={})) == theirs.token
+    chosen = data.draw(st.sampled_from([None, PLATFORM, CLOUD]))
+    environ = {"QISKIT_IBM_CHANNEL": chosen} if chosen else {}
+    with pytest.MonkeyPatch.context() as patched:
+        for variable, value in environ.items():
+            patched.setenv(variable, value)
+        try:
+            theirs = official.get(filename=str(file))
+        except AccountNotFoundError:
+            return
+    assert key_of(load_account(path=file, environ=environ)) == theirs.token
 
 
 def test_one_odd_entry_hides_no_other(file: Path) -> None:

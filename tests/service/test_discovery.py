@@ -104,6 +104,8 @@ async def test_they_are_those_of_the_official_client_in_its_order(monkeypatch: p
     ("search", "names"),
     [
         (InstanceSearch("emulated-eu-de-2"), ["emulated-eu-de-2"]),
+        (InstanceSearch("emulated-eu-de-[23]"), ["emulated-eu-de-2", "emulated-eu-de-3"]),
+        (InstanceSearch("*-1", regions=["us-east"]), ["emulated-us-east-1"]),
         (
             InstanceSearch(regions=["eu-de"]),
             [f"emulated-eu-de-{number}" for number in (1, 2, 4, 3, 5)],  # free, paygo, paid, subscription, ?
@@ -131,6 +133,8 @@ async def test_what_is_wanted_is_chosen(emulator: Emulator, search: InstanceSear
     "search",
     [
         InstanceSearch("nobody's"),
+        InstanceSearch("*-1", regions=["mars"]),
+        InstanceSearch("EMULATED-*"),
         InstanceSearch(regions=["mars"]),
         InstanceSearch(plans=["gold"]),
         InstanceSearch(tags=["emulated", "other"]),
@@ -143,6 +147,21 @@ async def test_where_nothing_matches_it_says_what_there_is(
         for ask in (client.backends, client.instances):
             with pytest.raises(AccountError, match=r"it can see: emulated-us-east-1 \(us-east, open\), "):
                 await ask()
+
+
+async def test_an_instance_that_is_named_by_its_crn_can_be_searched_for(emulator: Emulator) -> None:
+    wanted = next(one for one in emulator.instances if one.name == "emulated-eu-de-2")
+    async with client_of(emulator, InstanceSearch(wanted.crn)) as client:
+        assert [one.name for one in await client.instances()] == ["emulated-eu-de-2"]
+
+
+def test_a_name_that_is_there_is_no_glob() -> None:
+    crn = "crn:v1:bluemix:public:quantum-computing:us-east:a/A:"
+    known = [
+        module.ServiceInstance(Instance(f"{crn}{name[-1]}::"), name) for name in ("alpha", "[a]*", "[a]*b")
+    ]
+    for name, chosen in (("[a]*", ["[a]*"]), ("[ab]*", ["alpha"]), ("[[]a]*", ["[a]*", "[a]*b"])):
+        assert [one.name for one in module._chosen(InstanceSearch(name), known)] == chosen
 
 
 async def test_questions_find_their_instances(emulator: Emulator) -> None:
@@ -534,11 +553,11 @@ def test_where_instances_and_iam_are() -> None:
     assert InstanceSearch().instance(crn) == Instance(crn)
     private = InstanceSearch(cloud_url="https://c.test", private_endpoint=True)
     assert private.instance(crn).base_url == "https://private.eu-de.quantum.c.test/api/v1"
-    assert Account(api_key="k", search=private).iam == "https://private.iam.c.test"
+    assert Account(api_key="key-number-1", search=private).iam == "https://private.iam.c.test"
     own = InstanceSearch(endpoints={"eu-de": "http://127.0.0.1:7/api/v1/"})
     assert own.instance(crn).base_url == "http://127.0.0.1:7/api/v1"
     with pytest.raises(AccountError, match="search has to be an InstanceSearch"):
-        Account(api_key="k", search="auto")  # type: ignore[arg-type]
+        Account(api_key="key-number-1", search="auto")  # type: ignore[arg-type]
 
 
 async def test_unavailable_is_what_it_is_called(emulator: Emulator) -> None:
