@@ -12,11 +12,13 @@ from msgspec.structs import replace
 
 from ..errors import AccountError
 from .account import Account, Instance, InstanceSearch
+from .account_file import read
 from .urls import CLOUD_URL, checked_url
 
 DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
 
-_CHANNELS = ("ibm_quantum_platform", "ibm_cloud")  # two names of one service
+CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
+"""Two names of one service, the newer one first."""
 
 
 class _Proxies(Struct, frozen=True):
@@ -30,7 +32,9 @@ class _Heading(Struct, frozen=True):
     is_default_account: object = None  # the official client asks only whether it is true
 
 
-class _Saved(Struct, frozen=True):
+class SavedFields(Struct, frozen=True):
+    """The fields of a saved account that are used."""
+
     token: str | None = None
     channel: str | None = None
     instance: str | None = None
@@ -87,20 +91,27 @@ def load_account(
     saved = environment.account
     if name is not None or path is not None or saved.token is None:
         file = Path(path if path is not None else DEFAULT_PATH)
-        saved = _pick(_read(file), name, saved.channel, file)
+        entries = read(file)
+        if entries is None:
+            raise AccountError(
+                f"no account: set QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, save one in {file} with "
+                "`qrbackends accounts save` or the official client, or pass "
+                "Account(api_key=…, instances=[Instance(crn=…)])"
+            )
+        saved = _pick(entries, name, saved.channel, file)
     if not isinstance(instance, str | None):
         raise AccountError("instance has to be the CRN or name of an instance")
-    account = _account(saved if instance is None else replace(saved, instance=instance), environment)
+    account = account_of(saved if instance is None else replace(saved, instance=instance), environment)
     return _narrowed(account, (region,) if region else (), plans, tags)
 
 
 class _Environment(Struct, frozen=True):
     """The variables that are used; no others are kept."""
 
-    account: _Saved
-    iam_url: str | None
-    search_url: str | None
-    catalog_url: str | None
+    account: SavedFields = SavedFields()
+    iam_url: str | None = None
+    search_url: str | None = None
+    catalog_url: str | None = None
 
 
 def _environment(environ: Mapping[str, str]) -> _Environment:
@@ -108,7 +119,7 @@ def _environment(environ: Mapping[str, str]) -> _Environment:
         return environ.get(name) or None
 
     return _Environment(
-        _Saved(
+        SavedFields(
             token=value("QISKIT_IBM_TOKEN"),
             channel=value("QISKIT_IBM_CHANNEL"),
             instance=value("QISKIT_IBM_INSTANCE"),
@@ -120,47 +131,44 @@ def _environment(environ: Mapping[str, str]) -> _Environment:
     )
 
 
-def _read(file: Path) -> dict[str, msgspec.Raw]:
-    try:
-        content = file.expanduser().read_bytes()
-    except FileNotFoundError:
-        problem = (
-            f"no account: set QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, save one in {file} with the "
-            "official client, or pass Account(api_key=…, instances=[Instance(crn=…)])"
-        )
-    except OSError as error:
-        problem = f"{file} cannot be read: {error.strerror}"
-    except (ValueError, RuntimeError):  # a NUL character in it; ~ of a user that does not exist
-        problem = f"{str(file)!r} is not the path of a file"
-    else:
-        try:
-            return msgspec.json.decode(content.decode(), type=dict[str, msgspec.Raw])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            # The parser's message is left out: it may quote the file, and with it a key.
-            problem = f"{file} is not a JSON object of saved accounts"
-    raise AccountError(problem)
+def _pick(saved: Mapping[str, msgspec.Raw], name: str | None, channel: str | None, file: Path) -> SavedFields:
+    chosen = name_of_default(saved, channel) if name is None else name
+    if chosen is None:
+        raise AccountError(f"{file} has no account for {channel or 'the IBM Quantum Platform'}")
+    return decoded(entry_of(saved, chosen, file), chosen, file)
 
 
-def _pick(saved: dict[str, msgspec.Raw], name: str | None, channel: str | None, file: Path) -> _Saved:
-    if name is not None:
-        if name not in saved:
-            names = ", ".join(key for key, entry in saved.items() if _heading(entry))
-            raise AccountError(f"{file} has no account {name!r}; it has: {names or 'none'}")
-        return _decoded(saved[name], name, file)
+def entry_of(saved: Mapping[str, msgspec.Raw], name: str, file: Path) -> msgspec.Raw:
+    """Return the entry of an account.
+
+    Raises:
+        AccountError: there is none with this name; the message tells the names that there are.
+    """
+    if name not in saved:
+        names = ", ".join(key for key, entry in saved.items() if _heading(entry))
+        raise AccountError(f"{file} has no account {name!r}; it has: {names or 'none'}")
+    return saved[name]
+
+
+def name_of_default(saved: Mapping[str, msgspec.Raw], channel: str | None) -> str | None:
+    """Return the name of the account that is used where none is named, or None if there is none.
+
+    Args:
+        saved: the entries of the file.
+        channel: the channel that the environment names.
+    """
     headings = {key: heading for key, entry in saved.items() if (heading := _heading(entry))}
-    usable = {key: one.channel for key, one in headings.items() if one.channel in (*_CHANNELS, None)}
-    own = channel or _CHANNELS[0]
+    usable = {key: one.channel for key, one in headings.items() if one.channel in (*CHANNELS, None)}
+    own = channel or CHANNELS[0]
     same = [key for key, one in usable.items() if one == own]
     order = [  # the official client's: a marked account of any channel comes before the environment's channel
         *(key for key in usable if headings[key].is_default_account),
         *(key for key in same if key == default_name(own)),
         *same[-1:],
-        *(name for name in map(default_name, _CHANNELS) if name in usable),
+        *(name for name in map(default_name, CHANNELS) if name in usable),
         *(() if channel else tuple(usable)[-1:]),  # where the official client finds none
     ]
-    if not order:
-        raise AccountError(f"{file} has no account for {channel or 'the IBM Quantum Platform'}")
-    return _decoded(saved[order[0]], order[0], file)
+    return order[0] if order else None
 
 
 def default_name(channel: str) -> str:
@@ -176,17 +184,27 @@ def _heading(entry: msgspec.Raw) -> _Heading | None:
         return None
 
 
-def _decoded(entry: msgspec.Raw, name: str, file: Path) -> _Saved:
+def decoded(entry: msgspec.Raw, name: str, file: Path) -> SavedFields:
+    """Return the fields of an entry.
+
+    Raises:
+        AccountError: they are not as the official client writes them.
+    """
     try:
-        return msgspec.json.decode(entry, type=_Saved)
+        return msgspec.json.decode(entry, type=SavedFields)
     except msgspec.ValidationError:
         problem = f"the account {name!r} in {file} is not as the official client writes them"
     raise AccountError(problem)
 
 
-def _account(saved: _Saved, environment: _Environment) -> Account:
-    if saved.channel not in (*_CHANNELS, None):
-        raise AccountError(f"the channel {saved.channel!r} is not one of {', '.join(_CHANNELS)}")
+def account_of(saved: SavedFields, environment: _Environment | None = None) -> Account:
+    """Return the account that is saved in these fields; the environment may give addresses of its own.
+
+    Raises:
+        AccountError: it is incomplete, or is not supported.
+    """
+    if saved.channel not in (*CHANNELS, None):
+        raise AccountError(f"the channel {saved.channel!r} is not one of {', '.join(CHANNELS)}")
     if not saved.token:
         raise AccountError("the account has no token; save it anew with an IBM Cloud API key")
     if saved.proxies and (saved.proxies.username_ntlm or saved.proxies.password_ntlm):
@@ -194,28 +212,29 @@ def _account(saved: _Saved, environment: _Environment) -> Account:
             "the account asks for NTLM proxy authentication, which is not supported: run a local proxy that "
             "does it, such as cntlm or px, and save the account anew with that proxy and without NTLM"
         )
+    own = environment or _Environment()
     root = checked_url(saved.url or CLOUD_URL)
     cloud = root.partition("://")[2]
     return Account(
         api_key=saved.token,
         instances=_instances(saved, root),
         search=_search(saved, root),
-        iam_url=environment.iam_url,
-        search_url=environment.search_url or f"https://api.global-search-tagging.{cloud}",
-        catalog_url=environment.catalog_url or f"https://globalcatalog.{cloud}/api/v1",
+        iam_url=own.iam_url,
+        search_url=own.search_url or f"https://api.global-search-tagging.{cloud}",
+        catalog_url=own.catalog_url or f"https://globalcatalog.{cloud}/api/v1",
         proxies=(saved.proxies.urls if saved.proxies else None) or {},
         verify=saved.verify is not False,
     )
 
 
-def _instances(saved: _Saved, root: str) -> tuple[Instance, ...]:
+def _instances(saved: SavedFields, root: str) -> tuple[Instance, ...]:
     """Return the instance if it is given by its CRN; otherwise none, and it is looked up."""
     if not saved.instance or not saved.instance.startswith("crn:"):
         return ()
     return (Instance(crn=saved.instance, cloud_url=root, private_endpoint=saved.private_endpoint is True),)
 
 
-def _search(saved: _Saved, root: str) -> InstanceSearch:
+def _search(saved: SavedFields, root: str) -> InstanceSearch:
     """Return which instances to look up; as in the official client, a name overrides all other conditions."""
     private = saved.private_endpoint is True
     if saved.instance not in (None, "", "auto"):

@@ -40,6 +40,7 @@ _COMMANDS = {  # name: module, which is imported only for its command, as rich t
     "exporter": "exporter",
     "emulate": "emulate",
     "cache": "cache",
+    "accounts": "accounts",
 }
 
 
@@ -66,8 +67,8 @@ class _Commands(click.Group):
 def cli() -> None:
     """Read the backends of IBM Quantum: their state, queues and calibrations.
 
-    The account is the one in QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, or the one that the official client
-    saved. Without any, --emulator lets every command run against an embedded emulator.
+    The account is the one in QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, or a saved one (`accounts`), as the
+    official client saves them. Without any, --emulator lets every command run against an embedded emulator.
     """
 
 

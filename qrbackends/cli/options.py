@@ -81,8 +81,8 @@ class Source:
         if (saved or not os.environ.get("QISKIT_IBM_TOKEN")) and not file.exists():
             raise AccountError(
                 "no account found: set QISKIT_IBM_TOKEN to an API key (and QISKIT_IBM_INSTANCE to a CRN or "
-                f"name, for one instance only), or save an account in {file} with the official client; or "
-                "try --emulator, which needs none"
+                f"name, for one instance only), or save an account in {file} with "
+                "`qrbackends accounts save`; or try --emulator, which needs none"
             )
         named = self.instance.crn if isinstance(self.instance, Instance) else self.instance
         return load_account(self.account, self.account_file, instance=named)

@@ -4,6 +4,7 @@ The commands are those of click's tree: a new one fails here until `ARGUMENTS` s
 """
 
 import ast
+import io
 import json
 import os
 import pty
@@ -33,6 +34,7 @@ EVIL = (
     "evil\x1b]0;title\x07\x1b[7mreverse\x1b[2Jcleared\x08\r\n\t\x00\x7f\x85\x9b2J\xad\u200b\u200d\u200e\u200f\u061c"
     "\u202a\u202b\u202c\u202d\u202e\u2028\u2029\u2066\u2067\u2068\u2069\ufeff\U000e0001[red]end"
 )
+EVIL_ACCOUNT = EVIL.replace("\0", "")  # no argument holds a NUL
 LONG = EVIL + "x" * 50_000 + "the end of a long text"
 _RICHS_OWN = re.compile(r"\x1b\[(?:[0-3]|3\d|38;5;\d+)(?:;[0-3])?m|\x1b\[\?25[lh]|\x1b\[\d*[AKG]|\r")
 _READ_BY_US = {"name", "unit", "backend_name", "date", "type"}  # of these our own tables depend
@@ -95,10 +97,25 @@ def _evil(evil_service: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(Client, "watch", first_changes)
     monkeypatch.setattr(qrbackends.web, "serve", announced, raising=False)
     monkeypatch.setattr(emulate, "_until_signal", told)
+    save_evil_accounts(tmp_path / ".qiskit")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a-key-on-standard-input")))
     status = {"state": True, "status": EVIL, "message": LONG, "length_queue": 3, "backend_version": EVIL}
     evil_service.fault(Status(200, body=status), resource="status", times=None)
     yield
     evil_service.clear_faults()
+
+
+def save_evil_accounts(folder: Path) -> None:
+    evil = {
+        "token": f"{LONG}",
+        "instance": EVIL,
+        "region": EVIL,
+        "tags": [EVIL, LONG],
+        "plans_preference": [EVIL],
+    }
+    saved = {EVIL_ACCOUNT: {**evil, "token": "a-good-key"}, LONG: evil, NAME: {**evil, "channel": EVIL}}
+    folder.mkdir()
+    (folder / "qiskit-ibm.json").write_text(json.dumps(saved))
 
 
 _watch = Client.watch
@@ -149,6 +166,10 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "emulate": ("--fleet", "synthetic"),
     "cache info": (),
     "cache clear": (),
+    "accounts list": (),
+    "accounts save": (f"{NAME} again", "--instance", EVIL.replace("\0", "")),
+    "accounts delete": (EVIL_ACCOUNT,),
+    "accounts use": (EVIL_ACCOUNT,),
 }
 SLOW = ("plot", "archive")  # matplotlib and pyarrow take long
 SLOWEST = ("plot map", "plot history")
@@ -246,7 +267,8 @@ ERRORS = {
     "html": Status(403, body=f"<html><head><title>{EVIL}</title></head><body>{LONG}</body></html>"),
     "iam": Status(400, body={"errorCode": EVIL, "errorMessage": LONG}),
 }
-ASKING = set(ARGUMENTS) - {"emulate", "board", "exporter", "cache info", "cache clear"}
+LOCAL = ("emulate", "board", "exporter", "cache", "accounts")
+ASKING = {one for one in ARGUMENTS if not one.startswith(LOCAL)}
 
 
 @pytest.mark.parametrize(
@@ -323,6 +345,10 @@ def test_json_holds_the_same_texts_escaped(
         ("emulate", "--fleet", EVIL),
         ("plot", "fleet", "-o", EVIL),
         ("archive", "info", EVIL),
+        ("accounts", "use", EVIL),
+        ("accounts", "delete", LONG),
+        ("accounts", "save", EVIL),
+        ("accounts", "list", "--account-file", EVIL),
     ],
     ids=lambda arguments: " ".join(arguments)[:12],
 )

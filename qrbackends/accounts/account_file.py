@@ -1,0 +1,171 @@
+"""The file of saved accounts: read as a whole, and replaced as a whole by one with changed entries."""
+
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from ..errors import AccountError
+
+_INDENT = 4  # spaces, as the official client writes them
+_PATIENCE = 5.0  # seconds to wait for another program that changes the file
+_PAUSE = 0.02  # seconds between two looks
+_NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+
+Entries = dict[str, msgspec.Raw]
+"""The JSON of each account by its name, in the file's order."""
+
+
+def read(file: Path) -> Entries | None:
+    """Return the accounts of a file, or None if there is no such file.
+
+    Raises:
+        AccountError: it cannot be read, or is no JSON object; the message contains nothing of the file.
+    """
+    try:
+        return _entries(_expanded(file).read_bytes(), file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise AccountError(f"{file} cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def changed(file: Path) -> Iterator[Entries]:
+    """Yield the accounts of a file, and replace the file by one with these accounts after the block.
+
+    Entries that the block leaves alone keep their bytes and their order. A file with the name of this one and
+    `.lock` at its end is created, which is both the lock and the new file: no second program can create it,
+    and it takes the place of the old one by being renamed. The official client knows no lock. A new file can
+    be read and written by this user only; an old one's owner and permissions are kept.
+
+    Raises:
+        AccountError: the file cannot be read, is no JSON object, is a symbolic link or cannot be replaced; or
+            another program has been changing it for 5 s.
+    """
+    path = _expanded(file)
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        path.parent.mkdir(0o700, parents=True, exist_ok=True)
+        with _locked(path, lock) as new:
+            status = _own_status(path)
+            content = b"{}" if status is None else _content(path)
+            entries = _entries(content, file)
+            yield entries
+            if status is not None:
+                _keep_owner_and_mode(new, status)
+            new.write(formatted(entries))
+            new.flush()
+            os.fsync(new.fileno())
+            new.close()  # Windows does not rename an open file
+            lock.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise AccountError(f"{file} cannot be changed: {error.strerror or error}") from None
+
+
+def fields_of(entry: msgspec.Raw) -> Entries | None:
+    """Return the JSON of each field of an entry, or None if it is no object."""
+    try:
+        return msgspec.json.decode(entry, type=Entries)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def formatted(fields: Mapping[str, msgspec.Raw], depth: int = 0) -> bytes:
+    """Return a JSON object laid out as the official client does; the values' bytes are as they are."""
+    if not fields:
+        return b"{}"
+    inner = " " * _INDENT * (depth + 1)
+    lines = (f"{inner}{json.dumps(name)}: ".encode() + bytes(value) for name, value in fields.items())
+    return b"{\n" + b",\n".join(lines) + b"\n" + b" " * _INDENT * depth + b"}"
+
+
+def _expanded(file: Path) -> Path:
+    try:
+        path = file.expanduser()
+        path.lstat()
+    except (ValueError, RuntimeError):  # a NUL character in it; ~ of a user that does not exist
+        raise AccountError(f"{str(file)!r} is not the path of a file") from None
+    except OSError:  # whoever uses it gets it again
+        pass
+    return path
+
+
+def _entries(content: bytes, file: Path) -> Entries:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(content.decode(), type=Entries)
+    # The parser's message is left out, and is no context: it may quote the file, and with it a key.
+    raise AccountError(f"{file} is not a JSON object of saved accounts")
+
+
+@contextmanager
+def _locked(path: Path, lock: Path) -> Iterator[BinaryIO]:
+    """Create the lock and yield it; remove it unless it was renamed, which closes it."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+            break
+        except FileExistsError:
+            if time.monotonic() >= until:
+                raise AccountError(
+                    f"another program is changing {path}; if there is none, remove {lock.name} beside it"
+                ) from None
+            time.sleep(_PAUSE)
+    with os.fdopen(descriptor, "wb") as new:
+        try:
+            yield new
+        except BaseException:
+            lock.unlink(missing_ok=True)  # it was not renamed, so it is ours
+            raise
+
+
+def _own_status(path: Path) -> os.stat_result | None:
+    """Return the status of a regular file that may be written, or None if there is no file.
+
+    Raises:
+        AccountError: it is something else, or is read-only.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        raise AccountError(
+            f"{path} is a symbolic link, which is not followed: name the file that it leads to"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise AccountError(f"{path} is not a file")
+    if not os.access(path, os.W_OK):
+        raise AccountError(f"{path} is read-only")
+    return status
+
+
+def _content(path: Path) -> bytes:
+    with os.fdopen(os.open(path, os.O_RDONLY | _NO_LINK), "rb") as old:
+        return old.read()
+
+
+def _keep_owner_and_mode(new: BinaryIO, status: os.stat_result) -> None:
+    if hasattr(os, "fchown"):  # not on Windows
+        own = os.fstat(new.fileno())
+        if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
+            os.fchown(new.fileno(), status.st_uid, status.st_gid)
+        os.fchmod(new.fileno(), stat.S_IMODE(status.st_mode))
+
+
+def _sync_directory(directory: Path) -> None:
+    """Let the renaming outlive a loss of power, where the system can."""
+    with suppress(OSError):  # Windows opens no directory
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
