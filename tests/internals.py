@@ -1,6 +1,7 @@
 """Looks inside the package, for what has no public sign: each private name is used here, and nowhere else."""
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qrbackends import Client, FileStore, Memory, Monitor, SessionPool
@@ -138,9 +139,19 @@ def log_bytes(hub: Hub) -> int:
 # --- the wire
 
 
-def pool_regions(pool: SessionPool) -> Mapping[tuple[str, str], Any]:
-    """Return the `session` and the `queue` of each region and origin."""
+def pool_regions(pool: SessionPool) -> Mapping[tuple[str, str, str | None], Any]:
+    """Return the `session` and the `queue` of each region, origin and SOCKS proxy."""
     return pool._regions
+
+
+def connected_sockets(pool: SessionPool) -> int:
+    """Return how many of a pool's connections have a socket that is connected."""
+    found = 0
+    for region in pool._regions.values():
+        for guard in region.connector._guards:
+            with suppress(OSError):
+                found += bool(guard.socket and guard.socket.getpeername())
+    return found
 
 
 class QueueState(NamedTuple):

@@ -412,7 +412,7 @@ async def test_many_clients_of_one_pool_open_one_session_for_each_region(
     asked = [one.status(names[n % 2], instance=instances[n % 2]) for n, one in enumerate(clients)]
     answers = await asyncio.gather(*asked)
     assert len(answers) == count
-    assert sorted(name for name, _ in pool_regions(pool)) == ["eu-de", "iam", "us-east"]
+    assert sorted(name for name, *_ in pool_regions(pool)) == ["eu-de", "iam", "us-east"]
     sessions = [region.session for region in pool_regions(pool).values()]
     assert len(set(map(id, sessions))) == 3
     assert (emulator.count("token"), emulator.count("status")) == (count, count)

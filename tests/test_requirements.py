@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 RELIED_ON = {
     "aiohttp": "`ClientSession._retry_connection`, and what `TCPConnector` calls of a subclass (`__del__`)",
+    "aiohttp-socks": "that `ProxyConnector` calls the next class of a subclass, and passes its options on",
     "cachetools": "which methods of `TLRUCache` call one another, so that a subclass knows what has left",
     "redis": "the lists of a `ConnectionPool`, and a connection's `_writer`",
     "uvicorn": "`Server.capture_signals` and `Server.startup`, which a subclass replaces",

@@ -65,15 +65,23 @@ def checked_proxy(key: str, url: str) -> str:
         url: the address, which may contain user and password.
 
     Raises:
-        AccountError: it is not an http or https address; the message does not contain it.
+        AccountError: it is not an http, https or SOCKS address; the message does not contain it.
     """
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+        known = parts.scheme in ("http", "https") or is_socks(url)
+        if known and parts.hostname and parts.port != 0:
             return parts.geturl()
     except (TypeError, ValueError, AttributeError):
         pass  # the error below does not contain the address, which may contain a password
-    raise AccountError(f"the proxy for {key!r:.80} has to be an address such as http://HOST:PORT")
+    raise AccountError(
+        f"the proxy for {key!r:.80} has to be an address such as http://HOST:PORT or socks5h://HOST:PORT"
+    )
+
+
+def is_socks(proxy: str) -> bool:
+    """Return whether a proxy is a SOCKS proxy: by `socks4a` and `socks5h` it looks host names up itself."""
+    return proxy.partition("://")[0].lower() in ("socks4", "socks4a", "socks5", "socks5h")
 
 
 def _host(url: str) -> str | None:

@@ -37,6 +37,7 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         self._own_sockets: WeakSet[socket.socket] = WeakSet()
+        self._guards: WeakSet[_Guard] = WeakSet()
         super().__init__(**options, socket_factory=self._make_socket)
 
     def __del__(self, *arguments: Any) -> None:
@@ -47,6 +48,8 @@ class Connector(aiohttp.TCPConnector):
         """Let go of the connections, in a child process."""
         self.inherited = True
         let_go(self._own_sockets)
+        made_by_others = (guard.socket for guard in self._guards)  # by the library of a proxy
+        let_go([sock for sock in made_by_others if sock is not None])
 
     def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
         made = socket.socket(*address[:3])
@@ -74,6 +77,7 @@ class Connector(aiohttp.TCPConnector):
                     connection.close()
                     raise TransportError("the server sent something before it was asked")
                 guard = _Guard(transport, handler, self.generation)
+                self._guards.add(guard)
                 transport.set_protocol(guard)
             elif guard.generation != self.generation or not guard.is_clean():
                 connection.close()
@@ -97,6 +101,12 @@ class _Guard(asyncio.Protocol):
         self.generation = generation
         self.idle = False
         self._start = b""  # of the answer, as far as it has come
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The connection's socket; None at its end, when its number may be another file's."""
+        transport = self._transport
+        return None if transport.is_closing() else transport.get_extra_info("socket")
 
     def take(self) -> None:
         """Note that a request is about to be sent."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import aiohttp
@@ -17,7 +17,7 @@ from yarl import URL
 
 from ..accounts.account import Account
 from ..accounts.secret import Secret
-from ..accounts.urls import is_plain_http
+from ..accounts.urls import checked_proxy, is_plain_http, is_socks
 from ..errors import (
     AccountError,
     BodyTooLarge,
@@ -135,8 +135,8 @@ class SessionPool(LoopBound):
         self._allow_http = allow_http
         self._trust_env = trust_env
         self._header_timeout = self._limits.connect + self._limits.read  # seconds
-        self._regions: dict[tuple[str, str], _Region] = {}  # by region and origin
-        self._queues: list[RequestQueue] = []  # of all regions; their counts are kept after the closing
+        self._regions: dict[tuple[str, str, str | None], _Region] = {}  # by region, origin and SOCKS proxy
+        self._queues: dict[tuple[str, str], RequestQueue] = {}  # by region and origin; kept after the closing
         # The sessions are kept until the callback has run, or aiohttp would warn of each of them.
         weakref.finalize(self, _abandon, self._regions).atexit = False
         self.closed = False
@@ -182,9 +182,10 @@ class SessionPool(LoopBound):
         """
         self.check()
         target = URL(url, encoded=True)
-        session, _, queue = self._region_of(region, target)
-        about = target.raw_path_qs if method == "GET" else None
         proxy = None if target.scheme == "http" else self._proxy(account, target)
+        socks = proxy if proxy is not None and is_socks(proxy) else None
+        session, _, queue = self._region_of(region, target, socks)
+        about = target.raw_path_qs if method == "GET" else None
         async with Slot(queue, tenant, call.deadline, about, call.sent > 0) as slot:
             if self.closed:  # it was closed while this request waited for its slot
                 raise ClientClosed("the client is closed")
@@ -200,7 +201,7 @@ class SessionPool(LoopBound):
                         headers=headers,
                         data=None if data is None else data.reveal().encode(),
                         allow_redirects=False,
-                        proxy=proxy,
+                        proxy=None if socks else proxy,
                         ssl=account.verify,
                     ) as response,
                 ):
@@ -246,15 +247,17 @@ class SessionPool(LoopBound):
 
     def retire_connections(self, region: str, url: str) -> None:
         """Use no open connection of a region again: one brought what is no answer to its request."""
-        if not self.closed:
-            self._region_of(region, URL(url, encoded=True)).connector.retire()
+        origin = _origin(URL(url, encoded=True))
+        for key, opened in self._regions.items():
+            if key[:2] == (region, origin):
+                opened.connector.retire()
 
     def stats(self) -> tuple[RegionStats, ...]:
         """Return the counts of the requests to each region, in the order of the first requests.
 
         Any thread may call it, and it can be called after the closing.
         """
-        return tuple(queue.stats() for queue in self._queues.copy())
+        return tuple(queue.stats() for queue in self._queues.copy().values())
 
     async def aclose(self) -> None:
         """Close every connection; calls that are in flight end with `ClientClosed`.
@@ -266,8 +269,8 @@ class SessionPool(LoopBound):
         self.closed = True
         regions = list(self._regions.values())
         self._regions.clear()
-        for region in regions:
-            region.queue.close()
+        for queue in self._queues.values():
+            queue.close()
         # One task for each session, so that all are closed even if this task is cancelled.
         closing = [asyncio.create_task(region.session.close()) for region in regions]
         if closing:
@@ -296,22 +299,28 @@ class SessionPool(LoopBound):
             region.connector.leave_to_parent()
             region.session.detach()
 
-    def _region_of(self, name: str, url: URL) -> _Region:
-        """Return the region's session and queue for the origin of an address; open them at the first use."""
-        origin = f"{url.scheme}://{url.raw_authority}"
-        region = self._regions.get((name, origin))
+    def _region_of(self, name: str, url: URL, socks: str | None) -> _Region:
+        """Return the session for the origin of an address and a SOCKS proxy, and the origin's queue.
+
+        They are opened at the first use.
+
+        Raises:
+            AccountError: the address is plain http to another machine, or the extra `socks` is missing.
+        """
+        origin = _origin(url)
+        region = self._regions.get((name, origin, socks))
         if region is None:
             if not self._allow_http and is_plain_http(origin):
                 raise AccountError(
                     f"{origin} is plain http to another machine, where credentials would be sent in the "
                     "clear; use https, or say allow_http=True"
                 )
-            region = self._regions[name, origin] = self._open(name)
-            self._queues.append(region.queue)
+            region = self._regions[name, origin, socks] = self._open(name, origin, socks)
         return region
 
-    def _open(self, name: str) -> _Region:
-        connector = Connector(limit=0, keepalive_timeout=_KEEPALIVE)
+    def _open(self, name: str, origin: str, socks: str | None) -> _Region:
+        options = {"limit": 0, "keepalive_timeout": _KEEPALIVE}
+        connector = Connector(**options) if socks is None else _through_socks(socks, options)
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),  # tenants share the session, but no cookies
@@ -325,13 +334,19 @@ class SessionPool(LoopBound):
         # `RetryState` decides and counts what is sent again, so aiohttp must not retry by itself. There is no
         # public name for this switch; aiohttp's own test client sets it, too.
         session._retry_connection = False
-        circuit = CircuitBreaker(name, self._limits.failures, self._limits.rest)
-        return _Region(session, connector, RequestQueue(name, self._limits.per_region, circuit))
+        queue = self._queues.get((name, origin))
+        if queue is None:
+            circuit = CircuitBreaker(name, self._limits.failures, self._limits.rest)
+            queue = self._queues[name, origin] = RequestQueue(name, self._limits.per_region, circuit)
+        return _Region(session, connector, queue)
 
     def _proxy(self, account: Account, url: URL) -> str | None:
         """Return the proxy for an https address, or None. The rules are those of the library `requests`.
 
         The account's proxies come first, then those of the environment. Plain http never uses a proxy.
+
+        Raises:
+            AccountError: the environment's proxy is of no known kind.
         """
         proxies: Mapping[str, str] = account.proxies
         if not proxies and self._trust_env:
@@ -339,7 +354,7 @@ class SessionPool(LoopBound):
             if proxy_bypass_environment(url.host or "", proxies):
                 return None
         candidates = (f"https://{url.host}", "https", f"all://{url.host}", "all")
-        return next((proxies[key] for key in candidates if key in proxies), None)
+        return next((checked_proxy(key, proxies[key]) for key in candidates if key in proxies), None)
 
     def _failure(self, error: Exception, url: URL, proxy: str | None) -> QRBackendsError:
         """Return our error for one of aiohttp's."""
@@ -349,7 +364,21 @@ class SessionPool(LoopBound):
         return translated(error, tls=url.scheme == "https", proxy=proxy, connect=connect, read=read)
 
 
-def _abandon(regions: dict[tuple[str, str], _Region]) -> None:
+def _origin(url: URL) -> str:
+    return f"{url.scheme}://{url.raw_authority}"
+
+
+def _through_socks(proxy: str, options: Mapping[str, Any]) -> Connector:
+    try:
+        from .socks import SocksConnector  # imported here, as few accounts need the extra
+    except ImportError:
+        raise AccountError(
+            "the account's proxy is a SOCKS proxy, which needs an extra: pip install 'qrbackends[socks]'"
+        ) from None
+    return SocksConnector(proxy, **options)
+
+
+def _abandon(regions: dict[tuple[str, str, str | None], _Region]) -> None:
     """Warn of a pool that was collected unclosed, and close its connections without waiting for their end."""
     sessions = [region.session for region in regions.values() if not region.session.closed]
     if not sessions:

@@ -502,7 +502,19 @@ def test_a_proxy_may_leave_out_its_scheme(given: str, kept: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "proxy", ["//x", "", "socks5://pw@proxy:1080", "http://", "http://x:pw", "http://[", 7]
+    "proxy",
+    [
+        "//x",
+        "",
+        "socks://pw@proxy:1080",
+        "socks6://pw@proxy",
+        "socks5://pw@",
+        "ftp://pw@x",
+        "http://",
+        "http://x:pw",
+        "http://[",
+        7,
+    ],
 )
 def test_a_proxy_that_cannot_be_one_is_refused_without_its_password(proxy: Any) -> None:
     with pytest.raises(AccountError, match="the proxy for 'https' has to be an address") as caught:

@@ -7,12 +7,15 @@ import socket
 import ssl
 import sys
 import threading
+from importlib.util import find_spec
 from typing import Any
 
 from qrbackends import Account, CachePolicy, Client, Instance, Memory, Monitor
 from qrbackends.emulator import SyntheticFleet, ThreadedEmulator
 
 from ..forking import in_child
+from ..internals import connected_sockets, parts
+from ..socks_server import SocksServer
 from ..waiting import until
 
 CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/0123456789abcdef:11111111-2222-3333::"
@@ -60,9 +63,26 @@ class Server(threading.Thread):
             self.ended.append(repr(error))
 
 
-def account_at(server: Server, context: ssl.SSLContext | None) -> Account:
+def account_at(server: Server, context: ssl.SSLContext | None, socks: str | None) -> Account:
     verify = True if context is None else context
-    return Account(token="a-marked-token", instances=[Instance(CRN, url=server.url)], verify=verify)
+    proxies = {"https": socks} if socks is not None else {}
+    instances = [Instance(CRN, url=server.url)]
+    return Account(token="a-marked-token", instances=instances, verify=verify, proxies=proxies)
+
+
+def socks_proxy() -> str:
+    """Run a SOCKS proxy in a thread, and return its address."""
+    ready = threading.Event()
+    proxy = SocksServer()
+
+    async def run() -> None:
+        async with proxy.running():
+            ready.set()
+            await asyncio.Event().wait()
+
+    threading.Thread(target=lambda: asyncio.run(run()), daemon=True).start()
+    assert ready.wait(60)
+    return proxy.url()
 
 
 def clients() -> dict[str, str]:
@@ -108,7 +128,7 @@ def clients() -> dict[str, str]:
     return found
 
 
-def connections(certificate: str | None) -> dict[str, str]:
+def connections(certificate: str | None, socks: str | None = None) -> dict[str, str]:
     """A parent's connection, while it is idle and in use, and a child that throws its client away."""
     found: dict[str, str] = {}
     serving = trusting = None
@@ -118,12 +138,17 @@ def connections(certificate: str | None) -> dict[str, str]:
         trusting = ssl.create_default_context(cafile=certificate)
     server = Server(serving)
     loop = asyncio.new_event_loop()
-    kept: dict[str, Any] = {"client": Client(account_at(server, trusting), cache=CachePolicy(backends=0))}
+    kept: dict[str, Any] = {
+        "client": Client(account_at(server, trusting, socks), cache=CachePolicy(backends=0))
+    }
 
     def throw_away() -> str:
         kept.clear()
         gc.collect()
         return "thrown away"
+
+    def connected() -> int:
+        return connected_sockets(parts(kept["client"]).pool)
 
     async def begin() -> None:
         server.may_answer.clear()
@@ -133,6 +158,7 @@ def connections(certificate: str | None) -> dict[str, str]:
         await until(server.reached.is_set)
 
     loop.run_until_complete(kept["client"].backends())
+    found["sockets"] = f"{connected()}, {in_child(connected)} in a child"
     found["idle"] = in_child(throw_away, leave=True)
     loop.run_until_complete(kept["client"].backends())
     loop.run_until_complete(begin())
@@ -147,6 +173,7 @@ def connections(certificate: str | None) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    json.dump(
-        {"clients": clients(), "http": connections(None), "https": connections(sys.argv[1])}, sys.stdout
-    )
+    found = {"clients": clients(), "http": connections(None), "https": connections(sys.argv[1])}
+    if find_spec("aiohttp_socks"):
+        found["socks"] = connections(sys.argv[1], socks_proxy())
+    json.dump(found, sys.stdout)

@@ -76,12 +76,15 @@ def test_the_emulator_cannot_be_controlled_from_a_child_which_leaves_it_alone(fo
     assert (found["parent"], found["the parent's emulator"]) == ("alpha", "5")
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("scheme", ["http", "https", "socks"])
 def test_a_child_that_throws_a_client_away_ends_no_connection_of_its_parent(
     script: dict[str, Any], scheme: str
 ) -> None:
     """Neither an idle one nor one in use: it is the same at the end, and nothing was written to it."""
+    if scheme == "socks":
+        pytest.importorskip("aiohttp_socks", reason="the extra `socks` is not installed")
     found = script[scheme]
+    assert found["sockets"] == "1, 0 in a child", "the child has sockets of its own in their place"
     assert (found["idle"], found["in use"]) == ("thrown away", "thrown away")
     assert (found["answer"], found["connections"], found["ended"]) == ("0", "1", "[]")
     assert "Unclosed" not in script["stderr"]

@@ -1,0 +1,59 @@
+"""Connections through SOCKS proxies, guarded as all others are. It needs the extra `socks`."""
+
+import ssl
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError, ProxyType
+
+from ..errors import ConnectError, ConnectTimeout, TransportError
+from .connector import Connector
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+
+_PORT = 1080  # of a proxy whose address has none, as in `requests`
+
+
+class SocksConnector(Connector, ProxyConnector):  # type: ignore[misc]  # no types without the extra
+    """Opens all connections through one SOCKS proxy; TLS is spoken with the server, not with the proxy.
+
+    Args:
+        proxy: its address: `socks5h` and `socks4a` let the proxy look up host names, `socks5` and `socks4` do
+            not, as in `requests` and curl. It may contain user and password.
+        options: those of aiohttp's connectors.
+    """
+
+    def __init__(self, proxy: str, **options: Any) -> None:
+        parts = urlsplit(proxy)
+        super().__init__(
+            host=parts.hostname,
+            port=parts.port or _PORT,
+            proxy_type=ProxyType.SOCKS5 if parts.scheme.startswith("socks5") else ProxyType.SOCKS4,
+            username=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            rdns=parts.scheme in ("socks4a", "socks5h"),
+            **options,
+        )
+
+    async def connect(self, *args: Any, **kwargs: Any) -> "Connection":
+        """Return a connection for one request.
+
+        Raises:
+            ConnectError: the proxy cannot be reached, or refused; the texts of its library are left out.
+            TransportError: the server sent something on a new connection before it was asked.
+        """
+        try:
+            return await super().connect(*args, **kwargs)
+        except ProxyTimeoutError:
+            failure: ConnectError | ConnectTimeout = ConnectTimeout("no connection through the proxy in time")
+        except ProxyConnectionError:
+            failure = ConnectError("no connection to the SOCKS proxy")
+        except ProxyError:
+            failure = ConnectError("the SOCKS proxy refused the connection")
+        except (TransportError, aiohttp.ClientError, ssl.SSLError):  # as those of all other connections
+            raise
+        except (OSError, EOFError):  # in the handshake, or in the look-up of a name
+            failure = ConnectError("no connection through the SOCKS proxy")
+        raise failure
