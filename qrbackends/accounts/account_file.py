@@ -50,7 +50,7 @@ def changed(file: Path) -> Iterator[Entries]:
             another program has been changing it for 5 s.
     """
     path = _expanded(file)
-    lock = path.with_name(f"{path.name}.lock")
+    lock = path.parent / f"{path.name}.lock"
     try:
         path.parent.mkdir(0o700, parents=True, exist_ok=True)
         with _locked(path, lock) as new:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ def save_account(
         stays = before is not None and _is_marked(fields_of(before) or {})
         mark = {_MARK: True} if default or stays else {}
         entries[name] = _entry({**given, **mark, "token": key.reveal()})
+        decoded(entries[name], name, file)  # JSON cannot hold every text
         if mark:
             _mark(entries, name)
     return name
@@ -166,11 +168,14 @@ def use_account(name: str, path: str | os.PathLike[str] | None = None) -> None:
         _mark(entries, name)
 
 
-def _existing(name: str, path: str | os.PathLike[str] | None) -> Any:
-    """Return `changed` for the file, which has an account of this name."""
+@contextmanager
+def _existing(name: str, path: str | os.PathLike[str] | None) -> Iterator[Entries]:
+    """Do as `changed` does, for a file that has an account of this name."""
     file = _file(path)
     entry_of(read(file) or {}, name, file)  # no file is created for what is not there
-    return changed(file)
+    with changed(file) as entries:
+        entry_of(entries, name, file)  # another program may have deleted it meanwhile
+        yield entries
 
 
 def _file(path: str | os.PathLike[str] | None) -> Path:

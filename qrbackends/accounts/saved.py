@@ -180,7 +180,7 @@ def _heading(entry: msgspec.Raw) -> _Heading | None:
     """Return the fields by which an account is chosen; None for an entry that is not well-formed."""
     try:
         return msgspec.json.decode(entry, type=_Heading)
-    except msgspec.ValidationError:
+    except msgspec.DecodeError:
         return None
 
 
@@ -192,7 +192,7 @@ def decoded(entry: msgspec.Raw, name: str, file: Path) -> SavedFields:
     """
     try:
         return msgspec.json.decode(entry, type=SavedFields)
-    except msgspec.ValidationError:
+    except msgspec.DecodeError:
         problem = f"the account {name!r} in {file} is not as the official client writes them"
     raise AccountError(problem)
 

@@ -274,6 +274,8 @@ def test_an_account_that_cannot_be_used_does_not_become_the_default(file: Path) 
         {"name": KEY},
         {"instance": "crn:of nothing"},
         {"instance": 7},
+        {"instance": "\ud800"},
+        {"tags": ["\udfff"]},
         {"region": 7},
         {"plans": "open"},
         {"tags": [7]},
@@ -375,6 +377,9 @@ def test_what_is_no_file_is_refused(file: Path) -> None:
         save_account(KEY, path=file / "below")
     with pytest.raises(AccountError, match="is not the path of a file"):
         save_account(KEY, path="a\0b")
+    for path in ("", "/", ".."):
+        with pytest.raises(AccountError, match="is not a file"):
+            save_account(KEY, path=path)
 
 
 def test_a_read_only_file_is_left_alone(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,6 +406,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     monkeypatch.undo()
     assert file.read_bytes() == content
     assert names_in(file.parent) == [file.name]
+
+
+def test_an_account_that_another_program_deletes_meanwhile_is_told(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file, {"a": entry(), "b": entry()})
+    stale = account_file.read(file)
+    delete_account("a", file)
+    content = file.read_bytes()
+    monkeypatch.setattr("qrbackends.accounts.management.read", lambda _: stale)
+    for change in (delete_account, use_account):
+        with pytest.raises(AccountError, match="no account 'a'; it has: b"):
+            change("a", file)
+    assert file.read_bytes() == content
 
 
 def test_a_lock_that_stays_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
