@@ -16,7 +16,7 @@ from ..errors import AccountError
 _INDENT = 4  # spaces, as the official client writes them
 _PATIENCE = 5.0  # seconds to wait for another program that changes the file
 _PAUSE = 0.02  # seconds between two looks
-_NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+_FLAGS: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)  # of POSIX, and of Windows
 
 Entries = dict[str, msgspec.Raw]
 """The JSON of each account by its name, in the file's order."""
@@ -111,7 +111,7 @@ def _locked(path: Path, lock: Path) -> Iterator[BinaryIO]:
     until = time.monotonic() + _PATIENCE
     while True:
         try:
-            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
             break
         except FileExistsError:
             if time.monotonic() >= until:
@@ -149,7 +149,7 @@ def _own_status(path: Path) -> os.stat_result | None:
 
 
 def _content(path: Path) -> bytes:
-    with os.fdopen(os.open(path, os.O_RDONLY | _NO_LINK), "rb") as old:
+    with os.fdopen(os.open(path, os.O_RDONLY | _FLAGS), "rb") as old:
         return old.read()
 
 

@@ -1,4 +1,8 @@
-"""Lists, saves and deletes accounts in the official client's file, and says which one is the default."""
+"""Lists, saves and deletes accounts in the official client's file, and says which one is the default.
+
+The functions read and write files, and wait for up to 5 s for another program that changes the same one:
+async programs call them in a thread.
+"""
 
 import json
 import os

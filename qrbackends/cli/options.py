@@ -200,7 +200,12 @@ _OPTIONS = (
         metavar="PATH",
         help="The file of saved accounts, instead of the official client's.",
     ),
-    click.option("--instance", type=instance_of, metavar="CRN|NAME", help="Ask this instance only."),
+    click.option(
+        "--instance",
+        type=instance_of,
+        metavar="CRN|NAME",
+        help="Ask this instance only; its name may be a glob.",
+    ),
     click.option(
         "--region", "regions", multiple=True, metavar="REGION", help="Ask this region only; repeatable."
     ),

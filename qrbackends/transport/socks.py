@@ -19,6 +19,9 @@ _PORT = 1080  # of a proxy whose address has none, as in `requests`
 class SocksConnector(Connector, ProxyConnector):  # type: ignore[misc]  # no types without the extra
     """Opens all connections through one SOCKS proxy; TLS is spoken with the server, not with the proxy.
 
+    While a connection is being made, its socket is known to the proxy's library only: a child that is forked
+    in that moment shares it with its parent.
+
     Args:
         proxy: its address: `socks5h` and `socks4a` let the proxy look up host names, `socks5` and `socks4` do
             not, as in `requests` and curl. It may contain user and password.

@@ -336,11 +336,20 @@ def test_a_new_file_is_this_users_only_and_an_old_one_keeps_its_mode(file: Path)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
-def test_the_owner_of_a_file_stays_its_owner(file: Path) -> None:
+def test_the_owner_of_a_file_stays_its_owner(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(file, {})
     os.chown(file, 12345, 23456)
     save_account(KEY, path=file)
     assert (file.stat().st_uid, file.stat().st_gid) == (12345, 23456)
+    content = file.read_bytes()
+
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.fchown", refused)  # as for everybody else
+    with pytest.raises(AccountError, match="cannot be changed: Operation not permitted"):
+        save_account(OTHER_KEY, overwrite=True, path=file)
+    assert file.read_bytes() == content
 
 
 def test_no_symbolic_link_is_followed(file: Path) -> None:
