@@ -1,4 +1,4 @@
-"""The positions of qubits and the errors of their pairs, for drawing a chip.
+"""The positions and the couplings of qubits, for drawing a chip.
 
 If the service sends no positions, they are computed; this needs rustworkx
 (`pip install "qrbackends[graph]"`).
@@ -11,7 +11,8 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..errors import InvalidRequest
-from ..models import BackendConfiguration, BackendProperties
+from ..models import BackendConfiguration
+from ..models.usable import Pair
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 Coordinate: TypeAlias = tuple[float, float]
 """Column and row, in units of the distance between neighbours; rows are counted downward."""
-
-Pair: TypeAlias = tuple[int, int]
-"""Two coupled qubits, the lower number first."""
 
 MOST_QUBITS: Final = 10_000
 MOST_COUPLINGS: Final = 100_000
@@ -72,36 +70,7 @@ def couplings(configuration: BackendConfiguration) -> set[Pair]:
 
     They are those of the coupling map, or of the gates where there is none.
     """
-    known = configuration.coupling_map or [
-        pair for gate in configuration.gates for pair in gate.coupling_map or () if len(pair) == 2
-    ]
-    pairs = ((min(pair), max(pair)) for pair in known if len(pair) == 2)
-    return {pair for pair in pairs if 0 <= pair[0] < pair[1] < configuration.n_qubits}
-
-
-def pair_errors(properties: BackendProperties) -> tuple[dict[Pair, float], set[Pair]]:
-    """Return the error of the native two-qubit gate on each pair, and the pairs on which it does not work.
-
-    If a gate is given for both directions of a pair, the smaller error counts. An error of 1 or more marks
-    a gate that does not work.
-
-    Returns:
-        The errors, which are probabilities, and the pairs without a direction that works.
-
-    Raises:
-        DecodeError: a unit is not known, or a gate's qubit is not a number.
-    """
-    errors: dict[Pair, float] = {}
-    broken: set[Pair] = set()
-    for gate in properties.gates:
-        if gate.gate == properties.native_entangler and len(gate.on) == 2:
-            pair = (min(gate.on), max(gate.on))
-            found = gate.parameter("gate_error")
-            if gate.operational and found is not None and found.si < 1:
-                errors[pair] = min(found.si, errors.get(pair, 1.0))
-            else:
-                broken.add(pair)
-    return errors, broken - errors.keys()
+    return {(min(pair), max(pair)) for pair in configuration.directed_couplings()}
 
 
 def _are_places(coords: Sequence[Sequence[int]]) -> bool:

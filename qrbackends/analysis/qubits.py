@@ -17,8 +17,11 @@ which follows for amplitude and phase damping from M. A. Nielsen's formula (Phys
 Noise-aware compilers choose qubits by the product of such success probabilities, the "estimated success
 probability" (P. Murali et al., ASPLOS 2019; P. D. Nation and M. Treinish, PRX Quantum 4, 010327, 2023).
 
-Qubits and gates that are faulty, or have an error of 1 or more, are not used. A value that was not measured
-counts as the worst value of the device.
+One qubit alone runs no such gate and waits for none: the expected error is that of its readout, also where the
+device has no couplings.
+
+Qubits and gates that are faulty, or have an error of 1 or more, are not used. A value that was not measured, or
+is one that no device can have, counts as the worst value of the device.
 """
 
 import math
@@ -36,7 +39,7 @@ except ImportError as error:
     ) from error
 
 from ..errors import InvalidRequest
-from ..models import BackendConfiguration, BackendProperties
+from ..models import BackendConfiguration, BackendProperties, is_out_of_order, usable
 
 _MOST_QUBITS = 10_000  # a set of them is a number with a bit for each
 _EXACT = 16  # qubits of a device up to which the search is complete
@@ -119,7 +122,7 @@ class _Device:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidRequest("n has to be a whole number, 1 or more")
         gate = properties.native_entangler
-        if gate is None:
+        if gate is None and n > 1:
             raise InvalidRequest("the device reports no native two-qubit gate: cz, ecr or cx").about(
                 backend=configuration.backend_name
             )
@@ -127,12 +130,12 @@ class _Device:
             raise InvalidRequest(f"the best of more than {_MOST_QUBITS} qubits are not searched for").about(
                 backend=configuration.backend_name
             )
-        self.qubits = _qubit_costs(properties, properties.median_gate_length(gate) or 0.0)
+        wait = properties.median_gate_length(gate) if gate is not None and n > 1 else None
+        self.qubits = _qubit_costs(properties, wait or 0.0)
         self.couplings: Couplings = {qubit: {} for qubit in self.qubits}
-        for (a, b), cost in _coupling_costs(configuration, properties, gate).items():
+        for (a, b), cost in _coupling_costs(configuration, properties).items():
             if a in self.qubits and b in self.qubits:
-                self.couplings[a][b] = min(cost, self.couplings[a].get(b, math.inf))
-                self.couplings[b][a] = self.couplings[a][b]
+                self.couplings[a][b] = self.couplings[b][a] = cost
         self._all = sum(1 << one for one in self.qubits)
         self._neighbours = {one: sum(1 << b for b in near) for one, near in self.couplings.items()}
 
@@ -193,42 +196,33 @@ class _Device:
 
 
 def _qubit_costs(properties: BackendProperties, wait: float) -> Costs:
-    working = [one for one in range(len(properties.qubits)) if properties.is_qubit_operational(one)]
-    readout = _filled({one: properties.readout_error(one) for one in working}, max, 0.0)
-    t1 = _filled({one: _positive(properties.t1(one)) for one in working}, min, math.inf)
-    t2 = _filled({one: _positive(properties.t2(one)) for one in working}, min, math.inf)
-    return {
-        one: _cost(readout[one]) - math.log(_idling(wait, t1[one], t2[one]))
-        for one in working
-        if readout[one] < 1
-    }
+    working = [
+        one for one in properties.working_qubits() if not is_out_of_order(properties.readout_error(one))
+    ]
+    errors = {one: usable("readout_error", properties.readout_error(one)) for one in working}
+    readout = _filled(errors, max, 0.0)
+    t1 = _filled({one: usable("T1", properties.t1(one)) for one in working}, min, math.inf)
+    t2 = _filled({one: usable("T2", properties.t2(one)) for one in working}, min, math.inf)
+    return {one: _cost(readout[one]) - math.log(_idling(wait, t1[one], t2[one])) for one in working}
 
 
 def _coupling_costs(
-    configuration: BackendConfiguration, properties: BackendProperties, gate: str
+    configuration: BackendConfiguration, properties: BackendProperties
 ) -> dict[tuple[int, int], float]:
+    gate = properties.native_entangler
     known = next((one.coupling_map for one in configuration.gates if one.name == gate), None)
     pairs = {frozenset(pair) for pair in known or configuration.coupling_map or ()}
-    measured: dict[tuple[int, ...], float | None] = {}
-    for one in properties.gates:
-        if one.gate == gate and one.operational and len(one.on) == 2 and (not pairs or set(one.on) in pairs):
-            error = one.parameter("gate_error")
-            measured[one.on] = None if error is None else error.si
-    errors = _filled(measured, max, 0.0)
-    return {(on[0], on[1]): _cost(error) for on, error in errors.items() if error < 1}
+    measured = properties.coupling_errors()
+    used = {pair: error for pair, error in measured.items() if not pairs or frozenset(pair) in pairs}
+    return {pair: _cost(error) for pair, error in _filled(used, max, 0.0).items()}
 
 
 def _cost(error: float) -> float:
-    return -math.log1p(-max(0.0, error))
+    return -math.log1p(-error)
 
 
 def _idling(wait: float, t1: float, t2: float) -> float:
     return 1 / 2 + math.exp(-wait / t1) / 6 + math.exp(-wait / t2) / 3
-
-
-def _positive(time: float | None) -> float | None:
-    """Return a time in seconds; None if it is not positive, as the service reports failed fits."""
-    return time if time is not None and time > 0 else None
 
 
 def _filled(

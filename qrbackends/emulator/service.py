@@ -20,7 +20,7 @@ _LONGEST_ID = 500
 _LONGEST_PARAMETER = 100
 _VERSION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CRN = re.compile(r"crn:v1:[a-z0-9-]+:[a-z]+:quantum-computing:[a-z0-9-]+:a/[0-9a-f]{32}:[0-9a-f-]{36}::")
-_STATES = {"online": (True, "active"), "paused": (False, "internal"), "offline": (False, "maintenance")}
+_STATES = {"online": (True, "active"), "paused": (True, "internal"), "offline": (False, "maintenance")}
 
 
 @dataclass(frozen=True, slots=True)

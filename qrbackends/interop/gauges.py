@@ -63,6 +63,11 @@ _VALUES: tuple[tuple[str, str, Callable[[MonitoredBackend], float | None]], ...]
     ("faulty_qubits", "Number of qubits that do not work.", _figure(lambda one: len(one.faulty_qubits))),
     ("faulty_gates", "Number of gates that do not work.", _figure(lambda one: len(one.faulty_gates))),
     (
+        "broken_couplings",
+        "Number of coupled pairs of qubits that cannot be used.",
+        _figure(lambda one: len(one.broken_couplings)),
+    ),
+    (
         "calibration_timestamp_seconds",
         "Time of the last calibration, in Unix seconds.",
         _figure(_calibrated),

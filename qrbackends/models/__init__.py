@@ -30,7 +30,9 @@ from .defaults import BackendDefaults
 from .json_object import JSONObject
 from .properties import BackendProperties, GateProperties, Nduv, QubitList
 from .status import BackendStatus
-from .summary import BackendSummary, FaultyGate, GateSummary, Spread, median_of, summary
+from .summary import BackendSummary, FaultyGate, GateSummary, MissingFigure, Spread, median_of, summary
+from .topology import Topology
+from .usable import Measurements, is_out_of_order, usable
 
 __all__ = [
     "Backend",
@@ -51,16 +53,21 @@ __all__ = [
     "Hamiltonian",
     "InstructionSignature",
     "JSONObject",
+    "Measurements",
     "Metric",
+    "MissingFigure",
     "Nduv",
     "PerformanceMetrics",
     "ProcessorType",
     "QubitList",
     "Spread",
     "TimingConstraints",
+    "Topology",
     "TwoQubitMetric",
     "UChannelLO",
     "WaitTime",
+    "is_out_of_order",
     "median_of",
     "summary",
+    "usable",
 ]

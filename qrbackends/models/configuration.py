@@ -12,6 +12,8 @@ from .backend import Clops, ProcessorType
 from .integers import Integer
 from .json_object import JSONObject, object_or_null, read_only
 from .times import aware
+from .topology import Topology, topology_of
+from .usable import Pair
 
 _MOST_QUBITS = 10_000  # of a device whose document names none of them, such as a simulator of 5,000
 
@@ -216,6 +218,21 @@ class BackendConfiguration(Struct, frozen=True, dict=True, weakref=True, omit_de
             path="$.n_qubits",
             text=str(self.n_qubits),
         ).about(backend=self.backend_name)
+
+    def directed_couplings(self) -> set[Pair]:
+        """Return the couplings between two qubits of the device, each direction as a pair of its own.
+
+        They are those of the coupling map, or of the gates where there is none.
+        """
+        known = self.coupling_map or (pair for gate in self.gates for pair in gate.coupling_map or ())
+        own = range(self.n_qubits)
+        pairs = ((pair[0], pair[1]) for pair in known if len(pair) == 2 and pair[0] != pair[1])
+        return {(one, other) for one, other in pairs if one in own and other in own}
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The couplings at a glance: the number of pairs, whether both directions are there, the lattice."""
+        return topology_of(self.directed_couplings())
 
     @property
     def channels(self) -> JSONObject | None:

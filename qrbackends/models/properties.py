@@ -1,10 +1,10 @@
 """Calibrated properties: the values measured for each qubit and gate, with their dates and units."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
-from statistics import median
+from types import MappingProxyType
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -13,6 +13,8 @@ from msgspec.structs import force_setattr
 from ..errors import DecodeError, UnknownGate, UnknownQubit
 from .integers import Integer
 from .times import aware
+from .units import UNITS
+from .usable import Measurements, Pair, by_pair, measurements
 
 Qubits: TypeAlias = int | Iterable[int]
 
@@ -23,25 +25,6 @@ A device's two-qubit error is that of the first of them that it has, also where 
 `ecr` and `cx`."""
 
 _MOST_QUBITS = 2**31  # as in the contract
-
-# Dividing by a power of ten keeps the last digit right where multiplying by its inverse does not.
-_PREFIXES = {
-    "f": (1.0, 1e15),
-    "p": (1.0, 1e12),
-    "n": (1.0, 1e9),
-    "u": (1.0, 1e6),
-    "\N{MICRO SIGN}": (1.0, 1e6),
-    "\N{GREEK SMALL LETTER MU}": (1.0, 1e6),
-    "m": (1.0, 1e3),
-    "": (1.0, 1.0),
-    "k": (1e3, 1.0),
-    "M": (1e6, 1.0),
-    "G": (1e9, 1.0),
-    "T": (1e12, 1.0),
-}
-_UNITS = {
-    f"{prefix}{base}": (*scale, base) for prefix, scale in _PREFIXES.items() for base in ("s", "Hz")
-} | {"": (1.0, 1.0, "")}
 
 
 class Nduv(Struct, frozen=True, gc=False):
@@ -86,7 +69,7 @@ class Nduv(Struct, frozen=True, gc=False):
 
     @property
     def _scale(self) -> tuple[float, float, str]:
-        scale = _UNITS.get(self.unit)
+        scale = UNITS.get(self.unit)
         if scale is None:
             raise DecodeError(f"the unit of {self.name!r:.80} is not known", text=self.unit[:200])
         return scale
@@ -175,6 +158,27 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
                 index.setdefault(gate.gate, {})[gate.on] = gate
         return index
 
+    @cached_property
+    def _faulty(self) -> frozenset[int]:
+        return frozenset(qubit for qubit in self._qubits if not self.is_qubit_operational(qubit))
+
+    @cached_property
+    def _working(self) -> Mapping[str, Mapping[tuple[int, ...], GateProperties]]:
+        index: dict[str, Mapping[tuple[int, ...], GateProperties]] = {}
+        for name, gates in self._gates.items():
+            works = {on: one for on, one in gates.items() if one.operational and self._faulty.isdisjoint(on)}
+            index[name] = works if len(works) < len(gates) else gates  # most often one dict serves for both
+        return index
+
+    @cached_property
+    def _couplings(self) -> tuple[Mapping[Pair, float | None], tuple[Pair, ...]]:
+        native = self.native_entangler or ""
+        working = self._working.get(native, {})
+        return by_pair(
+            (on, _si(gate.parameter("gate_error")), on in working)
+            for on, gate in self._gates.get(native, {}).items()
+        )
+
     def qubit_property(self, qubit: int, name: str) -> Nduv | None:
         """Return the measured value `name` of `qubit`, such as `T1`, or None if it was not measured.
 
@@ -256,11 +260,11 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
 
     def faulty_qubits(self) -> tuple[int, ...]:
         """Return the numbers of the qubits that do not work."""
-        return tuple(qubit for qubit in self._qubits if not self.is_qubit_operational(qubit))
+        return tuple(sorted(self._faulty))
 
     def working_qubits(self) -> tuple[int, ...]:
         """Return the numbers of the qubits that work."""
-        return tuple(qubit for qubit in self._qubits if self.is_qubit_operational(qubit))
+        return tuple(qubit for qubit in self._qubits if qubit not in self._faulty)
 
     def faulty_gates(self) -> tuple[GateProperties, ...]:
         """Return the gates whose own flag says that they do not work; a faulty qubit alone adds no gate."""
@@ -272,12 +276,24 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         Raises:
             UnknownGate: the device has no such gate.
         """
-        faulty = set(self.faulty_qubits())
-        return tuple(
-            properties
-            for on, properties in self._by_qubits(gate).items()
-            if properties.operational and faulty.isdisjoint(on)
-        )
+        self._by_qubits(gate)
+        return tuple(self._working[gate].values())
+
+    def broken_couplings(self) -> tuple[tuple[int, int], ...]:
+        """Return the pairs of qubits that cannot be used, the lower number first, in ascending order.
+
+        In every direction in which the native two-qubit gate is reported on a pair, its own flag or a
+        qubit's says that it does not work, or its error is 1 or more.
+        """
+        return self._couplings[1]
+
+    def coupling_errors(self) -> Mapping[tuple[int, int], float | None]:
+        """Return the native two-qubit gate's error on each pair of qubits that can be used.
+
+        The lower number is first in each pair. Of two directions, the smaller error counts; the error is None
+        where it was not measured, or is one that no gate can have.
+        """
+        return MappingProxyType(self._couplings[0])
 
     @property
     def gate_names(self) -> tuple[str, ...]:
@@ -289,29 +305,47 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         """The device's native two-qubit gate: the first of cz, ecr and cx that it has, or None."""
         return next((gate for gate in NATIVE_ENTANGLERS if gate in self._gates), None)
 
+    def qubit_measurements(self, name: str) -> Measurements:
+        """Return the values of `name`, such as `T1`, of the working qubits, without those that do not count.
+
+        Errors from 0 to less than 1 count, and times and frequencies above 0, as in all medians.
+        """
+        values = (((qubit,), _si(self._qubits[qubit].get(name))) for qubit in self.working_qubits())
+        return measurements(name, values)
+
+    def gate_measurements(self, gate: str, name: str) -> Measurements:
+        """Return the same for the entries of `gate` that work; `name` is such as `gate_error`.
+
+        Raises:
+            UnknownGate: the device has no such gate.
+        """
+        self._by_qubits(gate)
+        values = ((on, _si(properties.parameter(name))) for on, properties in self._working[gate].items())
+        return measurements(name, values, gate)
+
     def median_t1(self) -> float | None:
         """Return the median T1 in seconds over the working qubits that report it."""
-        return self._qubit_median(self.t1)
+        return self.qubit_measurements("T1").median
 
     def median_t2(self) -> float | None:
         """Return the median T2 in seconds over the working qubits that report it."""
-        return self._qubit_median(self.t2)
+        return self.qubit_measurements("T2").median
 
     def median_frequency(self) -> float | None:
         """Return the median frequency in hertz over the working qubits that report it."""
-        return self._qubit_median(self.frequency)
+        return self.qubit_measurements("frequency").median
 
     def median_anharmonicity(self) -> float | None:
         """Return the median anharmonicity in hertz over the working qubits that report it."""
-        return self._qubit_median(self.anharmonicity)
+        return self.qubit_measurements("anharmonicity").median
 
     def median_readout_error(self) -> float | None:
         """Return the median readout error over the working qubits; values of 1 and more are left out."""
-        return self._qubit_median(self.readout_error, below=1.0)
+        return self.qubit_measurements("readout_error").median
 
     def median_readout_length(self) -> float | None:
         """Return the median duration of a readout in seconds over the working qubits."""
-        return self._qubit_median(self.readout_length)
+        return self.qubit_measurements("readout_length").median
 
     def median_gate_error(self, gate: str) -> float | None:
         """Return the median error of `gate` over the device.
@@ -321,7 +355,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         Raises:
             UnknownGate: the device has no such gate.
         """
-        return _median((_si(g.parameter("gate_error")) for g in self.working_gates(gate)), below=1.0)
+        return self.gate_measurements(gate, "gate_error").median
 
     def median_gate_length(self, gate: str) -> float | None:
         """Return the median duration of `gate` in seconds over the device, faulty elements left out.
@@ -329,12 +363,13 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         Raises:
             UnknownGate: the device has no such gate.
         """
-        return _median(_si(g.parameter("gate_length")) for g in self.working_gates(gate))
+        return self.gate_measurements(gate, "gate_length").median
 
     def median_two_qubit_error(self) -> float | None:
         """Return the median error of the native two-qubit gate, or None if the device has none.
 
-        Faulty gates, gates on faulty qubits and errors of 1 and more are left out.
+        Faulty gates, gates on faulty qubits and errors of 1 and more are left out; if none is left, it is
+        None, too, and `gate_measurements(native_entangler, "gate_error").why_none` says so.
         """
         gate = self.native_entangler
         return None if gate is None else self.median_gate_error(gate)
@@ -357,16 +392,6 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
     def _qubit_value(self, qubit: int, name: str) -> float | None:
         return _si(self._qubit(qubit).get(name))
 
-    def _qubit_median(
-        self, accessor: Callable[[int], float | None], below: float = float("inf")
-    ) -> float | None:
-        return _median(map(accessor, self.working_qubits()), below)
-
 
 def _si(nduv: Nduv | None) -> float | None:
     return None if nduv is None else nduv.si
-
-
-def _median(values: Iterable[float | None], below: float = float("inf")) -> float | None:
-    known = [value for value in values if value is not None and value < below]
-    return median(known) if known else None

@@ -10,8 +10,8 @@ class BackendStatus(Struct, frozen=True, gc=False, omit_defaults=True):
 
     Attributes:
         queue_length: the number of waiting jobs; `length_queue` on the wire.
-        state: whether the backend is operational.
-        status: the state's name, such as `active`.
+        state: whether the backend takes jobs.
+        status: the state's name, such as `active`; `internal` if it takes jobs and runs none.
         message: a description of the state.
     """
 
@@ -22,6 +22,11 @@ class BackendStatus(Struct, frozen=True, gc=False, omit_defaults=True):
     backend_version: str | None = None
 
     @property
+    def paused(self) -> bool:
+        """Whether the backend takes jobs, and runs none for now."""
+        return self.state is True and self.status == "internal"
+
+    @property
     def operational(self) -> bool:
-        """Whether the backend is operational; false where no state was sent."""
-        return bool(self.state)
+        """Whether the backend takes and runs jobs; false where no state was sent."""
+        return self.state is True and not self.paused

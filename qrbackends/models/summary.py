@@ -1,9 +1,7 @@
 """The summary of one backend: its size, its state, and the figures of its newest calibration."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from math import inf
-from statistics import median
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -11,8 +9,10 @@ from msgspec import Struct
 from ..errors import InvalidRequest
 from .backend import Backend, Clops
 from .configuration import BackendConfiguration
-from .properties import BackendProperties, GateProperties, Nduv
+from .properties import BackendProperties
 from .status import BackendStatus
+from .topology import Lattice
+from .usable import Measurements, Pair
 
 Best: TypeAlias = Callable[..., Any]
 """`min` or `max`: the function that returns the better one of two values."""
@@ -27,6 +27,7 @@ class Spread(Struct, frozen=True, gc=False):
         best_on: the qubit or qubits that have the best value.
         worst: the worst value, in the figure's unit.
         worst_on: the qubit or qubits that have the worst value.
+        left_out: the number of values that do not count: errors of 1 and more, and values no device can have.
     """
 
     median: float
@@ -34,6 +35,7 @@ class Spread(Struct, frozen=True, gc=False):
     best_on: tuple[int, ...]
     worst: float
     worst_on: tuple[int, ...]
+    left_out: int = 0
 
 
 class FaultyGate(Struct, frozen=True, gc=False):
@@ -41,6 +43,22 @@ class FaultyGate(Struct, frozen=True, gc=False):
 
     gate: str
     qubits: tuple[int, ...]
+
+
+class MissingFigure(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A figure that does not exist, and why.
+
+    Attributes:
+        figure: `t1`, `t2`, `readout_error` or `gate_error`.
+        reason: why there is none, as a sentence's end.
+        gate: the gate's name; None for a figure of the qubits.
+        left_out: the number of values that do not count.
+    """
+
+    figure: str
+    reason: str
+    gate: str | None = None
+    left_out: int = 0
 
 
 class GateSummary(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -84,6 +102,12 @@ class BackendSummary(Struct, frozen=True, gc=False, omit_defaults=True):
         region: the region that lists the backend.
         instance: the CRN of the instance that lists the backend.
         clops: circuit layer operations per second; the service also sends them as text.
+        broken_couplings: the pairs of qubits that cannot be used: flagged, or with an error of 1 or more.
+        missing: why figures of the qubits or of the native two-qubit gate are None, or those of another gate
+            of which no value counts.
+        couplings: the number of coupled pairs of qubits; the two directions of a pair count once.
+        bidirectional: whether every pair is coupled in both directions.
+        lattice: `heavy-hex`, `square` or `other`, by the shape of the couplings' graph.
     """
 
     backend_name: str
@@ -108,11 +132,25 @@ class BackendSummary(Struct, frozen=True, gc=False, omit_defaults=True):
     region: str | None = None
     instance: str | None = None
     clops: int | str | None = None
+    broken_couplings: tuple[Pair, ...] = ()
+    missing: tuple[MissingFigure, ...] = ()
+    couplings: int | None = None
+    bidirectional: bool | None = None
+    lattice: Lattice | None = None
 
     @property
     def two_qubit_error(self) -> Spread | None:
         """The error of the native two-qubit gate, a probability, or None where there is none."""
         return next((gate.error for gate in self.gates if gate.gate == self.two_qubit_gate), None)
+
+    @property
+    def why_no_two_qubit_error(self) -> str | None:
+        """Why the native two-qubit gate has no error; None where it has one, or nothing is calibrated."""
+        if self.calibrated_at is None or self.two_qubit_error is not None:
+            return None
+        if self.two_qubit_gate is None:
+            return "it has no native two-qubit gate"
+        return next((one.reason for one in self.missing if one.gate == self.two_qubit_gate), None)
 
 
 def median_of(spread: Spread | None) -> float | None:
@@ -169,6 +207,7 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
 
 def _of_configuration(configuration: BackendConfiguration) -> dict[str, Any]:
     clops = configuration.clops
+    topology = configuration.topology
     return {
         "backend_name": configuration.backend_name,
         "backend_version": configuration.backend_version,
@@ -176,6 +215,7 @@ def _of_configuration(configuration: BackendConfiguration) -> dict[str, Any]:
         "qubits": configuration.n_qubits,
         "basis_gates": configuration.basis_gates,
         "clops": clops.value if isinstance(clops, Clops) else clops,
+        **topology._asdict(),
     }
 
 
@@ -207,11 +247,14 @@ def _of_status(status: BackendStatus) -> dict[str, Any]:
 
 
 def _calibrated(properties: BackendProperties, now: datetime) -> dict[str, Any]:
-    working = properties.working_qubits()
-
-    def of_qubits(accessor: Callable[[int], float | None], best: Best, below: float = inf) -> Spread | None:
-        return _spread((((qubit,), accessor(qubit)) for qubit in working), best, below)
-
+    qubits = {name: properties.qubit_measurements(name) for name in ("T1", "T2", "readout_error")}
+    native = properties.native_entangler
+    names = (() if native is None else (native,)) + tuple(g for g in properties.gate_names if g != native)
+    errors = {name: properties.gate_measurements(name, "gate_error") for name in names}
+    missing = [_missing(name.lower(), found) for name, found in qubits.items() if not found.values]
+    for name, found in errors.items():
+        if not found.values and (name == native or found.left_out):
+            missing.append(_missing("gate_error", found, name))
     return {
         "backend_name": properties.backend_name,
         "backend_version": properties.backend_version,
@@ -220,38 +263,33 @@ def _calibrated(properties: BackendProperties, now: datetime) -> dict[str, Any]:
         "calibration_age": max(0.0, (now - properties.last_update_date).total_seconds()),
         "faulty_qubits": properties.faulty_qubits(),
         "faulty_gates": tuple(FaultyGate(gate.gate, gate.on) for gate in properties.faulty_gates()),
-        "t1": of_qubits(properties.t1, max),
-        "t2": of_qubits(properties.t2, max),
-        "readout_error": of_qubits(properties.readout_error, min, 1.0),
-        "gates": tuple(_gates(properties)),
-        "two_qubit_gate": properties.native_entangler,
+        "t1": _spread(qubits["T1"], max),
+        "t2": _spread(qubits["T2"], max),
+        "readout_error": _spread(qubits["readout_error"], min),
+        "gates": tuple(_gates(properties, errors)),
+        "two_qubit_gate": native,
+        "broken_couplings": properties.broken_couplings(),
+        "missing": tuple(missing),
     }
 
 
-def _gates(properties: BackendProperties) -> Iterator[GateSummary]:
+def _gates(properties: BackendProperties, errors: Mapping[str, Measurements]) -> Iterator[GateSummary]:
     """Yield the gates that work somewhere: the native two-qubit gate first, then by number of qubits."""
-    working = {name: gates for name in properties.gate_names if (gates := properties.working_gates(name))}
     native = properties.native_entangler
+    working = {name: gates for name in errors if (gates := properties.working_gates(name))}
     for name in sorted(working, key=lambda name: (name != native, -len(working[name][0].qubits))):
-        yield _gate(name, working[name])
+        length = properties.median_gate_length(name)
+        yield GateSummary(name, len(working[name]), _spread(errors[name], min), length)
 
 
-def _gate(name: str, gates: Sequence[GateProperties]) -> GateSummary:
-    errors = ((gate.on, _si(gate.parameter("gate_error"))) for gate in gates)
-    lengths = [length for gate in gates if (length := _si(gate.parameter("gate_length"))) is not None]
-    return GateSummary(name, len(gates), _spread(errors, min, 1.0), median(lengths) if lengths else None)
+def _missing(figure: str, found: Measurements, gate: str | None = None) -> MissingFigure:
+    return MissingFigure(figure, found.why_none or "", gate, found.left_out)
 
 
-def _si(value: Nduv | None) -> float | None:
-    return None if value is None else value.si
-
-
-def _spread(
-    values: Iterable[tuple[tuple[int, ...], float | None]], best: Best, below: float = inf
-) -> Spread | None:
-    known = [(value, on) for on, value in values if value is not None and value < below]
-    if not known:
+def _spread(found: Measurements, best: Best) -> Spread | None:
+    middle = found.median
+    if middle is None:
         return None
-    least, most = min(known), max(known)
+    least, most = min(found.values), max(found.values)
     top, bottom = (most, least) if best is max else (least, most)
-    return Spread(median(value for value, _ in known), top[0], top[1], bottom[0], bottom[1])
+    return Spread(middle, top[0], top[1], bottom[0], bottom[1], found.left_out)
