@@ -75,9 +75,9 @@ def _rows(properties: BackendProperties) -> Iterator[_Row]:
     for number, measured in enumerate(properties.qubits):
         for value in measured:
             yield "qubit", None, (number,), value
-    for gate in properties.gates:
+    for on, gate in properties.readable_gates():
         for value in gate.parameters:
-            yield "gate", gate.gate, gate.on, value
+            yield "gate", gate.gate, on, value
     for general in properties.general:
         if not isinstance(general, str):
             yield "general", None, (), general

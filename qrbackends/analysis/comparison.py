@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import Struct
 
 from ..errors import InvalidRequest
-from ..models import BackendProperties
-from ..models.properties import GateProperties, Nduv
+from ..models import BackendProperties, GateProperties, Nduv, is_out_of_order, usable
 
 if TYPE_CHECKING:
     from .archive import Archive
@@ -71,10 +70,11 @@ class Comparison(Struct, frozen=True):
 def compare(before: BackendProperties, after: BackendProperties) -> Comparison:
     """Return what changed from one calibration to another.
 
-    The relative change of a quantity `x` is `(x_after - x_before) / x_before`. It is not given if `x` was
-    not measured or not positive, or if an error is 1 or more, which marks what does not work. A qubit or
-    gate works unless its own flag says otherwise, or its error is 1 or more. A gate on a faulty qubit is
-    not listed for that reason alone.
+    The relative change of a quantity `x` is `(x_after - x_before) / x_before`. It is not given if one of the
+    two was not measured, or does not count: an error of 1 or more, which marks what does not work, or a value
+    that no device can have. A qubit or gate works unless its own flag says otherwise, or its error is 1 or
+    more. A gate on a faulty qubit is not listed for that reason alone. A gate whose qubits cannot be read is
+    left out.
 
     Args:
         before: the earlier calibration.
@@ -113,16 +113,16 @@ def _elements(properties: BackendProperties) -> dict[Element, _State]:
     found = {}
     for qubit, measured in enumerate(properties.qubits):
         values = _values(measured, _QUBIT_QUANTITIES)
-        works = properties.is_qubit_operational(qubit) and values.get("readout_error", 0.0) < 1
+        works = properties.is_qubit_operational(qubit) and not is_out_of_order(values.get("readout_error"))
         found[Element(None, (qubit,))] = _State(values, works)
-    for gate in properties.gates:
-        found[Element(gate.gate, gate.on)] = _gate_state(gate)
+    for on, gate in properties.readable_gates():
+        found[Element(gate.gate, on)] = _gate_state(gate)
     return found
 
 
 def _gate_state(gate: GateProperties) -> _State:
     values = _values(gate.parameters, _GATE_QUANTITIES)
-    return _State(values, gate.operational and values.get("gate_error", 0.0) < 1)
+    return _State(values, gate.operational and not is_out_of_order(values.get("gate_error")))
 
 
 def _values(measured: Iterable[Nduv], names: tuple[str, ...]) -> dict[str, float]:
@@ -133,7 +133,8 @@ def _differences(element: Element, before: dict[str, float], after: dict[str, fl
     for name, old in before.items():
         new = after.get(name)
         greater_is_better = name in _GREATER_IS_BETTER
-        if new is None or old <= 0 or old == new or (not greater_is_better and max(old, new) >= 1):
+        # An error of 0 is one that counts, and nothing can be related to it.
+        if not usable(name, old) or usable(name, new) is None or new is None or old == new:
             continue
         yield Difference(*element, name, old, new, (new - old) / old, (new < old) == greater_is_better)
 
@@ -168,6 +169,8 @@ def stability(
     (NIST/SEMATECH e-Handbook of Statistical Methods, section 1.3.5.6). Quartiles are by definition 6 of
     R. Hyndman and Y. Fan (The American Statistician 50(4), 1996), the default of `statistics.quantiles`.
 
+    Values that do not count in medians, such as a time of 0 or less, are left out.
+
     Args:
         archive: contains the calibrations; those of named variants are left out.
         backend_id: the backend's name.
@@ -191,7 +194,7 @@ def stability(
     for batch in rows.to_batches(columns=["qubits", "name", "value", "calibration_id"]):
         columns = (batch.column(name).to_pylist() for name in ("qubits", "name", "value", "calibration_id"))
         for qubits, name, value, variant in zip(*columns, strict=True):
-            if not variant:
+            if not variant and usable(name, value) is not None:
                 measured.setdefault((qubits[0], name), []).append(value)
     found = [_stability(qubit, name, values) for (qubit, name), values in measured.items()]
     return tuple(sorted(found, key=lambda one: (-one.relative_iqr, one.qubit, one.name)))

@@ -7,14 +7,14 @@ C. Anderton and R. Renslow, PLoS ONE 13(7), 2018) and the palette of M. Okabe an
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from math import inf, nan, pi, sqrt
+from math import nan, pi, sqrt
 from statistics import quantiles
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
 from ..fleet.history import Gap
-from ..models import Backend, BackendConfiguration, BackendProperties
-from .layout import Coordinate, coordinates, couplings, pair_errors
+from ..models import Backend, BackendConfiguration, BackendProperties, usable
+from .layout import Coordinate, coordinates, couplings
 from .plot_labels import POINTS_PER_INCH, LabelledPoint, label
 
 try:
@@ -158,7 +158,7 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
         for backend in backends
         if backend.performance_metrics
         and backend.performance_metrics.two_q_error_median
-        and 0 < backend.performance_metrics.two_q_error_median.value < inf  # 0 has no logarithm
+        and usable("gate_error", backend.performance_metrics.two_q_error_median.value)  # 0 has no logarithm
     ]
     if not known:
         raise InvalidRequest("there is nothing to plot: the list contains no two-qubit errors")
@@ -196,13 +196,10 @@ def _draw_qubits(
 ) -> Any:
     """Draw the qubits; return the scale of their colours, or None if no error is known."""
     faulty = set(properties.faulty_qubits())
-    measured = range(min(len(positions), len(properties.qubits)))
     errors = {
         qubit: value
-        for qubit in measured
-        if (value := properties.readout_error(qubit)) is not None
-        and _SMALLEST < value < 1
-        and qubit not in faulty
+        for value, (qubit,) in properties.qubit_measurements("readout_error").values
+        if value > _SMALLEST and qubit < len(positions)
     }
     scale = _log_scale(errors.values())
     colors: list[Any] = [to_rgba(_UNKNOWN)] * len(positions)
@@ -236,10 +233,10 @@ def _draw_couplings(
     properties: BackendProperties,
 ) -> Any:
     """Draw the couplings; return the scale of their colours, or None if no error is known."""
-    errors, broken = pair_errors(properties)
-    measured = {pair for pair in errors.keys() | broken if 0 <= pair[0] < pair[1] < len(positions)}
+    found, broken = properties.coupling_errors(), frozenset(properties.broken_couplings())
+    measured = {pair for pair in found.keys() | broken if pair[1] < len(positions)}
     pairs = sorted(couplings(configuration) | measured)
-    errors = {pair: error for pair, error in errors.items() if error > _SMALLEST}
+    errors = {pair: error for pair, error in found.items() if error is not None and error > _SMALLEST}
     scale = _log_scale(errors.values())
     known = dict(zip(errors, map(tuple, scale.to_rgba(list(errors.values()))), strict=True))
     colors = [known.get(pair, to_rgba(_FAULTY if pair in broken else _UNKNOWN)) for pair in pairs]
@@ -276,7 +273,7 @@ def _moment(one: BackendProperties | Gap, name: Quantity, qubits: Sequence[int],
     if isinstance(one, Gap):
         return _Moment(one.since, None, (nan, nan, nan), [nan] * len(qubits))
     values = [scale * value for value in _values(one, name)]
-    single = [getattr(one, name)(qubit) for qubit in qubits]
+    single = [usable(_quantity(name), getattr(one, name)(qubit)) for qubit in qubits]
     drawn = [nan if value is None else scale * value for value in single]
     return _Moment(one.last_update_date, one.backend_name, _quartiles(values), drawn)
 
@@ -284,12 +281,13 @@ def _moment(one: BackendProperties | Gap, name: Quantity, qubits: Sequence[int],
 def _values(properties: BackendProperties, name: Quantity) -> list[float]:
     """Return the quantity's value, in SI units, for every qubit or pair that works."""
     if name == "two_qubit_error":
-        return list(pair_errors(properties)[0].values())
-    accessor = getattr(properties, name)
-    faulty = set(properties.faulty_qubits())
-    limit = 1.0 if name == "readout_error" else inf  # an error of 1 marks what does not work
-    values = (accessor(qubit) for qubit in range(len(properties.qubits)) if qubit not in faulty)
-    return [value for value in values if value is not None and value < limit]
+        return [error for error in properties.coupling_errors().values() if error is not None]
+    return [value for value, _ in properties.qubit_measurements(_quantity(name)).values]
+
+
+def _quantity(name: Quantity) -> str:
+    """Return the name on the wire of a quantity of qubits."""
+    return name if name == "readout_error" else name.upper()
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:

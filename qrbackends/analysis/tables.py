@@ -57,22 +57,22 @@ def qubit_rows(properties: Calibrations) -> Iterator[dict[str, Any]]:
 
 
 def gate_rows(properties: Calibrations) -> Iterator[dict[str, Any]]:
-    """Yield a row for each gate on each set of qubits.
+    """Yield a row for each gate on each set of qubits; a gate whose qubits cannot be read is left out.
 
     Its keys are `backend`, `calibrated_at` (a datetime), `gate`, `qubits` (a list of numbers),
     `operational`, `error` (a probability) and `length` in seconds. A value that was not measured is None.
 
     Raises:
-        DecodeError: a unit is not known, or a qubit is not a number.
+        DecodeError: a unit is not known.
     """
     for calibration in _each(properties):
-        for gate in calibration.gates:
+        for on, gate in calibration.readable_gates():
             by_name = {value.name: value for value in gate.parameters}
             yield {
                 "backend": calibration.backend_name,
                 "calibrated_at": calibration.last_update_date,
                 "gate": gate.gate,
-                "qubits": list(gate.on),
+                "qubits": list(on),
                 "operational": gate.operational,
                 **{
                     column: by_name[name].si if name in by_name else None

@@ -152,7 +152,7 @@ def configuration(document: BackendConfiguration) -> list[Fact]:
 def properties(document: BackendProperties, now: datetime) -> list[Fact]:
     """Return the facts of a calibration: the device's medians, and its faulty qubits and gates."""
     when = document.last_update_date
-    faulty_gates = [_on(gate.gate, gate.on) for gate in document.faulty_gates()]
+    faulty_gates = [_on(gate.gate, gate.qubits) for gate in document.faulty_gates()]
     frequency, anharmonicity = document.median_frequency(), document.median_anharmonicity()
     entangler = document.native_entangler
     return [
@@ -268,7 +268,7 @@ def _up(found: BackendSummary) -> Text | None:
     return word.append(f" ({clean(found.status)})", "") if found.status else word
 
 
-def _on(gate: str, qubits: Iterable[int]) -> str:
+def _on(gate: str, qubits: Iterable[object]) -> str:
     return f"{gate}({', '.join(map(str, qubits))})"
 
 

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from ..cache.entry import Fetch
 from ..errors import InstanceUnavailable, InvalidRequest, NotFound
-from ..models import Backend, BackendList, Metric, TwoQubitMetric
+from ..models import Backend, BackendList, Metric, TwoQubitMetric, usable
 from ..protocol.requests import Request
 from ..tasks.fanout import answers, awaited
 
@@ -24,7 +24,7 @@ _AT_ONCE = 32  # calls of the caller's own async functions that may run at a tim
 
 
 def _error(metric: Metric | TwoQubitMetric | None) -> Value:
-    return None if metric is None else metric.value
+    return None if metric is None else usable("gate_error", metric.value)  # or a readout error: one rule
 
 
 def _clops(backend: Backend) -> Value:
@@ -48,7 +48,7 @@ KEYS: Final[Mapping[str, Callable[[Backend], Value]]] = {
     "readout_error": _two_qubit("readout_error_median"),
     "qubits": lambda one: None if one.qubits is None else -one.qubits,
 }
-"""The keys by which backends are ranked; the smallest value is the best."""
+"""The keys by which backends are ranked; the smallest value is the best. An error of 1 or more is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

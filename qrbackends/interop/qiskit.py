@@ -39,11 +39,10 @@ except (ImportError, AttributeError) as error:
 from ..accounts.account import Instance
 from ..client import Client
 from ..errors import DecodeError, NotFound, QRBackendsError
-from ..models import BackendConfiguration, BackendProperties, GateConfig
-from ..models.properties import Nduv
+from ..models import BackendConfiguration, BackendProperties, Nduv
 from ..tasks.fanout import together
+from .fitting import Fitting, Qubits
 
-Qubits: TypeAlias = tuple[int, ...]
 Places: TypeAlias = dict[Qubits, InstructionProperties | None] | None  # None: on all qubits
 
 _NON_UNITARY = ("measure", "reset", "delay")
@@ -71,6 +70,10 @@ def to_target(
     Durations are in seconds, errors are probabilities. The angle of `rzz` is bounded (0 to π/2); the wrapper
     that folds other angles into this range is registered with Qiskit, unless Qiskit has one already.
 
+    Entries of a gate on qubits that do not fit it, such as a `cx` on one qubit, or that the device does not
+    have, are left out, and logged. If the configuration names no others, the gate is on all qubits of a
+    simulator, and on none of another device.
+
     Args:
         configuration: gives the instructions, the couplings and the timing.
         properties: give errors and durations; without them the target has none, and nothing is faulty.
@@ -84,8 +87,7 @@ def to_target(
         RuntimeWarning: Qiskit does not know a basis gate, and the target lacks it.
 
     Raises:
-        DecodeError: a unit or a gate's qubit cannot be read, the documents contradict each other, or a number
-            is out of range.
+        DecodeError: a unit cannot be read, the documents contradict each other, or a number is out of range.
     """
     known = get_standard_gate_name_mapping() | dict(custom_name_mapping or {})
     if not include_fractional_gates:
@@ -102,9 +104,10 @@ def to_target(
     except (QiskitError, OverflowError) as error:  # for example a negative number of qubits
         raise _misfit(configuration, error) from None
     gates = {gate.name: gate for gate in reversed(configuration.gates)}
-    places = {name: _coupled(gates.get(name)) for name in operations}
+    fitting = Fitting(operations, configuration)
+    places = {name: fitting.coupled(gates.get(name)) for name in operations}
     if properties is not None:
-        _calibrate(places, properties, faulty, filter_faulty)
+        _calibrate(places, properties, faulty, filter_faulty, fitting)
         if "measure" in places:
             places["measure"] = _readouts(configuration, properties, faulty)
     for name in set(_NON_UNITARY).intersection(_supported(configuration)):
@@ -112,6 +115,7 @@ def to_target(
             places[name] = {(qubit,): None for qubit in configuration.qubit_numbers if qubit not in faulty}
     if "rzz" in operations:
         _register_rzz()
+    fitting.log()
     try:
         return _filled(target, operations, places)
     except QiskitError as error:  # for example a two-qubit gate on three qubits
@@ -126,11 +130,7 @@ def _misfit(configuration: BackendConfiguration, error: Exception) -> DecodeErro
 
 
 def _filled(target: Target, operations: Mapping[str, Any], places: Mapping[str, Places]) -> Target:
-    numbers = range(target.num_qubits)
     for name, operation in operations.items():
-        if any(qubit not in numbers for on in places[name] or () for qubit in on):
-            # Qiskit would enlarge the target.
-            raise QiskitError(f"{name!r:.80} is on a qubit that does not exist")
         if name in _CONTROL_FLOW:
             target.add_instruction(operation, name=name)
         else:
@@ -187,16 +187,15 @@ def _signatures(configuration: BackendConfiguration) -> dict[str, Instruction]:
     }
 
 
-def _coupled(gate: GateConfig | None) -> Places:
-    return dict.fromkeys(gate.coupling_map) if gate is not None and gate.coupling_map else None
-
-
 def _calibrate(
-    places: dict[str, Places], properties: BackendProperties, faulty: set[int], filter_faulty: bool
+    places: dict[str, Places],
+    properties: BackendProperties,
+    faulty: set[int],
+    filter_faulty: bool,
+    fitting: Fitting,
 ) -> None:
     """Add the gates' errors and durations to `places`, and remove faulty gates."""
-    rows = {(gate.gate, gate.on): gate for gate in properties.gates if gate.gate in places}
-    for (name, on), gate in rows.items():
+    for (name, on), gate in fitting.calibrated(properties).items():
         found = places[name]
         if found is None:  # the properties name its qubits, so that it is not on all of them
             found = places[name] = {}

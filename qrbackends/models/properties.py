@@ -1,6 +1,6 @@
 """Calibrated properties: the values measured for each qubit and gate, with their dates and units."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
@@ -153,9 +153,8 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
     @cached_property
     def _gates(self) -> Mapping[str, Mapping[tuple[int, ...], GateProperties]]:
         index: dict[str, dict[tuple[int, ...], GateProperties]] = {}
-        for gate in self.gates:
-            with suppress(DecodeError):  # no caller can name such a gate; the others stay usable
-                index.setdefault(gate.gate, {})[gate.on] = gate
+        for on, gate in self.readable_gates():
+            index.setdefault(gate.gate, {})[on] = gate
         return index
 
     @cached_property
@@ -294,6 +293,12 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         where it was not measured, or is one that no gate can have.
         """
         return MappingProxyType(self._couplings[0])
+
+    def readable_gates(self) -> Iterator[tuple[tuple[int, ...], GateProperties]]:
+        """Yield the qubits and the entry of each gate, without entries whose qubits cannot be read."""
+        for gate in self.gates:
+            with suppress(DecodeError):  # no caller can name such a gate; the others stay usable
+                yield gate.on, gate
 
     @property
     def gate_names(self) -> tuple[str, ...]:

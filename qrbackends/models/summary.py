@@ -180,7 +180,7 @@ def summary(
         now: the time from which the calibration's age is counted; the current time where it is left out.
 
     Raises:
-        DecodeError: a unit, or a qubit of a faulty gate, cannot be read.
+        DecodeError: a unit cannot be read.
         InvalidRequest: no document gives the backend's name, or `now` has no time zone.
     """
     if now is not None and now.utcoffset() is None:
@@ -262,7 +262,9 @@ def _calibrated(properties: BackendProperties, now: datetime) -> dict[str, Any]:
         "calibrated_at": properties.last_update_date,
         "calibration_age": max(0.0, (now - properties.last_update_date).total_seconds()),
         "faulty_qubits": properties.faulty_qubits(),
-        "faulty_gates": tuple(FaultyGate(gate.gate, gate.on) for gate in properties.faulty_gates()),
+        "faulty_gates": tuple(
+            FaultyGate(gate.gate, on) for on, gate in properties.readable_gates() if not gate.operational
+        ),
         "t1": _spread(qubits["T1"], max),
         "t2": _spread(qubits["T2"], max),
         "readout_error": _spread(qubits["readout_error"], min),

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from math import inf
 from statistics import median
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
 from ..analysis.formatting import probability, scaled
-from ..analysis.layout import Pair, coordinates, couplings, pair_errors
-from ..models import BackendConfiguration, BackendProperties
+from ..analysis.layout import coordinates, couplings
+from ..models import BackendConfiguration, BackendProperties, usable
+from ..models.usable import Pair
 
 By: TypeAlias = Literal["readout", "t1", "t2"]
 
@@ -86,6 +86,7 @@ class DeviceMap(NamedTuple):
 class _Figure(NamedTuple):
     """A figure by which qubits can be coloured."""
 
+    name: str
     title: str
     of: Callable[[BackendProperties, int], float | None]
     show: Callable[[float], str]
@@ -93,9 +94,9 @@ class _Figure(NamedTuple):
 
 
 FIGURES: Final[Mapping[By, _Figure]] = {
-    "readout": _Figure("Readout error", BackendProperties.readout_error, probability, False),
-    "t1": _Figure("T1, µs", BackendProperties.t1, partial(scaled, scale=1e6), True),
-    "t2": _Figure("T2, µs", BackendProperties.t2, partial(scaled, scale=1e6), True),
+    "readout": _Figure("readout_error", "Readout error", BackendProperties.readout_error, probability, False),
+    "t1": _Figure("T1", "T1, µs", BackendProperties.t1, partial(scaled, scale=1e6), True),
+    "t2": _Figure("T2", "T2, µs", BackendProperties.t2, partial(scaled, scale=1e6), True),
 }
 """The figures by which qubits can be coloured."""
 
@@ -120,8 +121,11 @@ def device_map(configuration: BackendConfiguration, properties: BackendPropertie
     faulty = set(properties.faulty_qubits())
     measured = range(min(len(places), len(properties.qubits)))
     values = {qubit: value for qubit in measured if (value := figure.of(properties, qubit)) is not None}
-    most = 1.0 if by == "readout" else inf  # an error of 1 marks a qubit that does not work
-    good = {qubit: value for qubit, value in values.items() if qubit not in faulty and value < most}
+    good = {
+        qubit: value
+        for qubit, value in values.items()
+        if qubit not in faulty and usable(figure.name, value) is not None
+    }
     scale, color = _scaled(list(good.values()), figure.title, figure.show, high_is_good=figure.high_is_good)
     qubits = tuple(
         Qubit(
@@ -146,8 +150,9 @@ def _couplings(
     configuration: BackendConfiguration, properties: BackendProperties, places: Sequence[tuple[float, float]]
 ) -> tuple[tuple[Coupling, ...], Scale | None]:
     """Return each coupled pair once, with the lower error of its two directions."""
-    errors, broken = pair_errors(properties)
-    measured = {pair for pair in errors.keys() | broken if 0 <= pair[0] < pair[1] < len(places)}
+    errors = {pair: error for pair, error in properties.coupling_errors().items() if error is not None}
+    broken = frozenset(properties.broken_couplings())
+    measured = {pair for pair in properties.coupling_errors().keys() | broken if pair[1] < len(places)}
     title = f"Two-qubit error ({properties.native_entangler})"
     scale, color = _scaled(list(errors.values()), title, probability, high_is_good=False)
     drawn = tuple(

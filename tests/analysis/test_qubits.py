@@ -1,7 +1,7 @@
 """The best qubits: as brute force says where it can, whole and valid where it cannot."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
@@ -31,10 +31,10 @@ class Chances:
     couplings: dict[tuple[int, int], float]
 
     @classmethod
-    def of(cls, properties: BackendProperties) -> "Chances":
+    def of(cls, properties: BackendProperties, n: int) -> "Chances":
         gate = properties.native_entangler
         assert gate is not None
-        wait = properties.median_gate_length(gate)
+        wait = properties.median_gate_length(gate) if n > 1 else 0.0  # one qubit waits for no gate
         assert wait is not None
         qubits = {}
         for qubit in set(range(len(properties.qubits))) - set(properties.faulty_qubits()):
@@ -93,8 +93,8 @@ def assert_valid(found: Choice, n: int, chances: Chances) -> None:
 @pytest.mark.parametrize("name", ENTANGLED)
 def test_brute_force_agrees_on_lines(name: str) -> None:
     configuration, properties = real(name)
-    chances = Chances.of(properties)
     for n in range(1, configuration.n_qubits + 1):
+        chances = Chances.of(properties, n)
         errors = [chances.error(line, tuple(pairwise(line))) for line in chances.lines(n)]
         if not errors:
             with pytest.raises(InvalidRequest, match=f"a line of {n} working qubits was not found"):
@@ -109,9 +109,9 @@ def test_brute_force_agrees_on_lines(name: str) -> None:
 @pytest.mark.parametrize("name", ENTANGLED)
 def test_brute_force_agrees_on_sets(name: str) -> None:
     configuration, properties = real(name)
-    chances = Chances.of(properties)
-    sizes = range(1, configuration.n_qubits + 1) if configuration.n_qubits < 10 else (2, 4, 7, 14)
+    sizes = range(1, configuration.n_qubits + 1) if configuration.n_qubits < 10 else (1, 2, 4, 7, 14)
     for n in sizes:
+        chances = Chances.of(properties, n)
         trees = [(one, chances.tree(one)) for one in combinations(chances.qubits, n)]
         errors = [chances.error(one, tree) for one, tree in trees if tree is not None]
         if not errors:
@@ -133,7 +133,7 @@ def test_the_small_devices_are_many() -> None:
 @pytest.mark.parametrize("n", [1, 10, 20, pytest.param(50, marks=pytest.mark.long)])
 def test_what_is_found_on_a_large_device_is_whole_and_a_set_no_worse_than_a_line(name: str, n: int) -> None:
     configuration, properties = real(name)
-    chances = Chances.of(properties)
+    chances = Chances.of(properties, n)
     free, line = best_qubits(configuration, properties, n), best_chain(configuration, properties, min(n, 40))
     assert_valid(free, n, chances)
     assert_valid(line, min(n, 40), chances)
@@ -148,7 +148,7 @@ def test_what_is_found_on_a_large_device_is_whole_and_a_set_no_worse_than_a_line
 def test_lines_through_most_of_a_device_are_found(name: str) -> None:
     configuration, properties = real(name)
     found = best_chain(configuration, properties, 100)
-    assert_valid(found, 100, Chances.of(properties))
+    assert_valid(found, 100, Chances.of(properties, 100))
 
 
 # --- what devices do not report, or report wrongly
@@ -164,21 +164,53 @@ def changed(properties: BackendProperties, qubit: int, **values: float | None) -
 
 
 @pytest.mark.parametrize(
-    "values",
-    [{"operational": 0.0}, {"readout_error": 1.0}, {"readout_error": 0.9}, {"T1": 1e-12, "T2": 1e-12}],
+    ("n", "values"),
+    [
+        (1, {"operational": 0.0}),
+        (1, {"readout_error": 1.0}),
+        (1, {"readout_error": 0.9}),
+        (2, {"T1": 1e-12, "T2": 1e-12}),
+    ],
 )
-def test_what_is_bad_is_not_chosen(values: dict[str, float | None]) -> None:
+def test_what_is_bad_is_not_chosen(n: int, values: dict[str, float | None]) -> None:
     configuration, properties = real("boston")
-    best = best_qubits(configuration, properties, 1).qubits[0]
-    assert best_qubits(configuration, changed(properties, best, **values), 1).qubits[0] != best
+    best = best_qubits(configuration, properties, n).qubits[0]
+    assert best not in best_qubits(configuration, changed(properties, best, **values), n).qubits
     assert best not in best_chain(configuration, changed(properties, best, **values), 5).qubits
 
 
-@pytest.mark.parametrize("values", [{"readout_error": None}, {"T1": None}, {"T2": -3.0}])
-def test_what_was_not_measured_counts_as_the_worst(values: dict[str, float | None]) -> None:
+@pytest.mark.parametrize(
+    ("n", "values"),
+    [
+        (1, {"readout_error": None}),
+        (1, {"readout_error": -0.2}),
+        (2, {"T1": None}),
+        (2, {"T1": 0.0}),
+        (2, {"T2": -3.0}),
+    ],
+)
+def test_what_was_not_measured_counts_as_the_worst(n: int, values: dict[str, float | None]) -> None:
     configuration, properties = real("boston")
-    best = best_qubits(configuration, properties, 1).qubits[0]
-    assert best_qubits(configuration, changed(properties, best, **values), 1).qubits[0] != best
+    best = best_qubits(configuration, properties, n).qubits[0]
+    assert best not in best_qubits(configuration, changed(properties, best, **values), n).qubits
+
+
+@pytest.mark.parametrize("name", ["armonk", "kyoto", "boston", "lima"])
+@pytest.mark.parametrize("choose", [best_qubits, best_chain])
+def test_one_qubit_is_the_best_by_readout(choose: Callable[..., Choice], name: str) -> None:
+    """A device of one qubit has no native two-qubit gate, and one of ibm_kyoto's calibrations none that works."""
+    configuration, properties = real(name)
+    found = choose(configuration, properties, 1)
+    errors = {one: properties.readout_error(one) or 0.0 for one in range(len(properties.qubits))}
+    assert (found.couplings, len(found.qubits)) == ((), 1)
+    assert errors[found.qubits[0]] == min(errors.values())
+    assert found.expected_error == pytest.approx(min(errors.values()), rel=1e-9)
+
+
+def test_where_no_coupling_works_two_qubits_are_not_found() -> None:
+    for choose in (best_qubits, best_chain):
+        with pytest.raises(InvalidRequest, match="not found"):
+            choose(*real("kyoto"), 2)
 
 
 def test_where_nothing_was_measured_anything_will_do() -> None:
@@ -232,7 +264,7 @@ def test_too_many_are_refused_and_so_is_a_device_without_couplings() -> None:
             choose(*real("lima"), 6)
         assert caught.value.backend == "ibmq_lima"
         with pytest.raises(InvalidRequest, match="no native two-qubit gate"):
-            choose(*real("armonk"), 1)
+            choose(*real("armonk"), 2)
 
 
 def test_a_device_of_a_thousand_qubits_is_searched_as_well() -> None:

@@ -22,6 +22,7 @@ from qiskit.circuit.library import QFTGate, RZZGate
 from qiskit.circuit.random import random_circuit
 from qiskit.converters import dag_to_circuit
 from qiskit.dagcircuit import DAGCircuit
+from qiskit.exceptions import QiskitError
 from qiskit.providers import BackendV2
 from qiskit.quantum_info import Operator
 from qiskit.transpiler import Target, WrapAngleRegistry
@@ -202,10 +203,69 @@ def test_documents_that_do_not_fit_each_other_are_told() -> None:
     text = tuple(replace(gate, qubits=tuple(map(str, gate.qubits))) for gate in properties.gates)
     same = interop.to_target(configuration, replace(properties, gates=text))
     assert entries(same) == entries(interop.to_target(configuration, properties)), "as the contract has it"
-    for on in ((0, 1, 2), ("x", 1)):
-        gates = tuple(replace(g, qubits=on) if g.gate == "cx" else g for g in properties.gates)
-        with pytest.raises(DecodeError):
-            interop.to_target(configuration, replace(properties, gates=gates))
+    with pytest.raises(DecodeError, match="-1 qubits"):
+        interop.to_target(replace(configuration, n_qubits=-1), properties)
+
+
+@pytest.mark.parametrize(
+    "on", [(0, 1, 2), (0,), (1, 1), ("x", 1), (0, 5), (0, -1), (0, 10**12), ("9" * 5000, 1)]
+)
+def test_an_odd_gate_is_left_out_of_the_target_and_logged(on: Any, caplog: pytest.LogCaptureFixture) -> None:
+    configuration, properties = real("lima")
+    odd = replace(next(gate for gate in properties.gates if gate.gate == "cx"), qubits=on)
+    with caplog.at_level("WARNING", "qrbackends.qiskit"):
+        target = interop.to_target(configuration, replace(properties, gates=(odd, *properties.gates)))
+    assert entries(target) == entries(interop.to_target(configuration, properties))
+    (line,) = caplog.messages
+    assert line.startswith(
+        "the target of 'ibmq_lima' lacks 'cx' on 1 sets of qubits that do not fit it, such"
+    )
+    assert len(line) < 200
+
+
+@pytest.mark.parametrize("pair", [(0,), (0, 0), (0, 5), (0, 1, 2)])
+@pytest.mark.parametrize("is_calibrated", [True, False])
+def test_a_configuration_whose_gates_do_not_fit_gives_a_target(
+    pair: tuple[int, ...], is_calibrated: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    configuration, properties = real("lima")
+    gates = tuple(
+        replace(gate, coupling_map=(*(gate.coupling_map or ()), pair)) if gate.name == "cx" else gate
+        for gate in configuration.gates
+    )
+    known = properties if is_calibrated else None
+    with caplog.at_level("WARNING", "qrbackends.qiskit"):
+        target = interop.to_target(replace(configuration, gates=gates), known)
+    assert entries(target) == entries(interop.to_target(configuration, known))
+    assert "lacks 'cx' on 1 sets of qubits" in caplog.text
+
+
+@pytest.mark.parametrize("pair", [(0,), (0, 9)])
+def test_a_retired_simulators_gate_is_on_all_its_qubits_and_another_devices_on_none(
+    pair: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    gates = (GateConfig("cx", (), "", (pair,)), GateConfig("x", (), "", ((0,), (1,), (2,))))
+    simulator = BackendConfiguration("old", "1", 3, ("cx", "x"), gates, simulator=True)
+    target = interop.to_target(simulator)
+    assert target.num_qubits == 3
+    assert target.instruction_supported("cx", (2, 0))
+    circuit = QuantumCircuit(3)
+    circuit.cx(2, 0)
+    assert transpile(circuit, target=target, optimization_level=0) == circuit
+    assert not interop.to_target(replace(simulator, simulator=None)).instruction_supported("cx", (2, 0))
+    assert "lacks 'cx'" in caplog.text
+    theirs = OfficialConfiguration.from_dict(
+        {
+            **msgspec.to_builtins(simulator),
+            **{"local": False, "conditional": True, "open_pulse": False, "memory": True, "max_shots": 1},
+            "coupling_map": None,
+        }
+    )
+    if pair == (0,):
+        with pytest.raises(QiskitError, match="does not match the number of qubits"):
+            convert_to_target(theirs)  # so that nothing is compared here
+    else:
+        assert convert_to_target(theirs).num_qubits == 10, "the official target grows beyond the device"
 
 
 # --- angles
