@@ -17,11 +17,11 @@ which follows for amplitude and phase damping from M. A. Nielsen's formula (Phys
 Noise-aware compilers choose qubits by the product of such success probabilities, the "estimated success
 probability" (P. Murali et al., ASPLOS 2019; P. D. Nation and M. Treinish, PRX Quantum 4, 010327, 2023).
 
-One qubit alone runs no such gate and waits for none: the expected error is that of its readout, also where the
-device has no couplings.
+One qubit alone runs no such gate and waits for none: the expected error is that of its readout, also where
+the device has no couplings.
 
-Qubits and gates that are faulty, or have an error of 1 or more, are not used. A value that was not measured, or
-is one that no device can have, counts as the worst value of the device.
+Qubits and gates that are faulty, or have an error of 1 or more, are not used. A value that was not measured,
+or is one that no device can have, counts as the worst value of the device.
 """
 
 import math

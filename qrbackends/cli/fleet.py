@@ -32,7 +32,7 @@ _COLUMNS = (
     Column("2q gate", rank=5),
     Column("age", right=True, rank=2),
     Column("bad qubits", right=True, rank=7),
-    Column("bad gates", right=True, rank=8),
+    Column("bad couplings", right=True, rank=8),
     Column("reason", rank=9),
 )
 
@@ -62,8 +62,10 @@ def fleet(
     """Show all backends of all regions, with their errors.
 
     T1 and T2 are medians over the working qubits; readout and 2q err are medians of error probabilities, the
-    latter of the native two-qubit gate; age is the age of the calibration. A dash stands for an unknown
-    value.
+    latter of the native two-qubit gate; age is the age of the calibration. Bad couplings are pairs of qubits
+    that cannot be used: flagged, or with an error of 1 or more. A dash stands for an unknown value; where no
+    coupling has an error that counts, it says so. Values that no device can have are left out; --json counts
+    them.
 
     Each instance or calibration that cannot be read gets one line on stderr; the exit code is 1 only when no
     instance could be listed. A backend that several instances share is shown once.
@@ -117,7 +119,8 @@ async def _read(client: Client, backends: Iterable[Backend], bar: Bar) -> tuple[
 
 def _cells(row: Row) -> list[Cell]:
     found = row.found
-    faulty = found.faulty_qubits, found.faulty_gates
+    error = median_of(found.two_qubit_error)
+    bad = found.faulty_qubits, found.broken_couplings
     return [
         found.backend_name,
         found.region or DASH,
@@ -129,10 +132,10 @@ def _cells(row: Row) -> list[Cell]:
         scaled(median_of(found.t1), 1e6),
         scaled(median_of(found.t2), 1e6),
         probability(median_of(found.readout_error)),
-        probability(median_of(found.two_qubit_error)),
+        "none works" if found.left_out["two_qubit_error"] and error is None else probability(error),
         found.two_qubit_gate or DASH,
         age(found.calibration_age),
-        *(whole(None if found.calibrated_at is None else len(parts)) for parts in faulty),
+        *(whole(None if found.calibrated_at is None else len(parts)) for parts in bad),
         found.reason or DASH,
     ]
 

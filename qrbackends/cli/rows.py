@@ -22,7 +22,10 @@ class Row(Struct, frozen=True):
 
 
 def json_of(row: Row) -> dict[str, Any]:
-    """Return a row as `fleet --json` writes it: seconds and probabilities, null for an unknown value."""
+    """Return a row as `fleet --json` writes it: seconds and probabilities, null for an unknown value.
+
+    `left_out` counts the values that no median has; `two_qubit_error_missing` says why that median is null.
+    """
     found = row.found
     is_calibrated = found.calibrated_at is not None
     return {
@@ -42,6 +45,9 @@ def json_of(row: Row) -> dict[str, Any]:
         "two_qubit_gate": found.two_qubit_gate,
         "faulty_qubits": found.faulty_qubits if is_calibrated else None,
         "faulty_gates": found.faulty_gates if is_calibrated else None,
+        "broken_couplings": found.broken_couplings if is_calibrated else None,
+        "left_out": found.left_out if is_calibrated else None,
+        "two_qubit_error_missing": found.why_no_two_qubit_error,
         "calibrated_at": found.calibrated_at,
         "calibration_age_s": found.calibration_age,
         "error": row.error,

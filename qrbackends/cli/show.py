@@ -22,7 +22,8 @@ def show(source: Source, as_json: bool, backend_id: str) -> None:
     """Show the summary of a backend.
 
     Its processor, status and calibration; the median, best and worst value of T1, T2, readout and gate
-    errors, with their qubits; and the faulty qubits and gates.
+    errors, with their qubits; the faulty qubits and gates, and the couplings that cannot be used. Values that
+    do not count are left out, and counted: errors of 1 and more, and values that no device can have.
     """
     found = asyncio.run(_summary(source, backend_id))
     if as_json:

@@ -1,7 +1,7 @@
 """The documents as lists of facts and as tables for the terminal."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..models import (
     BackendProperties,
     BackendStatus,
     BackendSummary,
+    Measurements,
     Spread,
 )
 from ..service.discovery import ServiceInstance
@@ -131,7 +132,7 @@ def configuration(document: BackendConfiguration) -> list[Fact]:
         "processor": str(document.processor_type or ""),
         "online since": document.online_date and document.online_date.date().isoformat(),
         "qubits": whole(document.n_qubits),
-        "couplings": document.coupling_map and whole(len(document.coupling_map)),
+        "couplings": _couplings(*document.topology),
         "basis gates": ", ".join(document.basis_gates),
         "gates": ", ".join(gate.name for gate in document.gates),
         "instructions": ", ".join(document.supported_instructions or ()),
@@ -150,11 +151,11 @@ def configuration(document: BackendConfiguration) -> list[Fact]:
 
 
 def properties(document: BackendProperties, now: datetime) -> list[Fact]:
-    """Return the facts of a calibration: the device's medians, and its faulty qubits and gates."""
+    """Return the facts of a calibration: the device's medians, and what is faulty or cannot be used."""
     when = document.last_update_date
     faulty_gates = [_on(gate.gate, gate.qubits) for gate in document.faulty_gates()]
-    frequency, anharmonicity = document.median_frequency(), document.median_anharmonicity()
-    entangler = document.native_entangler
+    of, entangler = document.qubit_measurements, document.native_entangler
+    errors = None if entangler is None else document.gate_measurements(entangler, "gate_error")
     return [
         ("backend", document.backend_name),
         ("version", document.backend_version),
@@ -162,13 +163,14 @@ def properties(document: BackendProperties, now: datetime) -> list[Fact]:
         ("qubits", whole(len(document.qubits))),
         ("faulty qubits", _some(document.faulty_qubits())),
         ("faulty gates", _some(faulty_gates)),
-        ("median T1", _with_unit(scaled(document.median_t1(), 1e6), "µs")),
-        ("median T2", _with_unit(scaled(document.median_t2(), 1e6), "µs")),
-        ("median frequency", _with_unit(scaled(frequency, 1e-9, 3), "GHz")),
-        ("median anharmonicity", _with_unit(scaled(anharmonicity, 1e-6), "MHz")),
-        ("median readout error", probability(document.median_readout_error())),
-        ("median readout length", _with_unit(scaled(document.median_readout_length(), 1e9), "ns")),
-        ("median two-qubit error", probability(document.median_two_qubit_error())),
+        ("bad couplings", _some(document.broken_couplings())),
+        ("median T1", _median(of("T1"), lambda t1: _with_unit(scaled(t1, 1e6), "µs"))),
+        ("median T2", _median(of("T2"), lambda t2: _with_unit(scaled(t2, 1e6), "µs"))),
+        ("median frequency", _median(of("frequency"), lambda at: _with_unit(scaled(at, 1e-9, 3), "GHz"))),
+        ("median anharmonicity", _with_unit(scaled(document.median_anharmonicity(), 1e-6), "MHz")),
+        ("median readout error", _median(of("readout_error"), probability)),
+        ("median readout length", _median(of("readout_length"), lambda t: _with_unit(scaled(t, 1e9), "ns"))),
+        ("median two-qubit error", DASH if errors is None else _median(errors, probability)),
         ("two-qubit gate", entangler or DASH),
     ]
 
@@ -182,7 +184,7 @@ def gates(document: BackendProperties) -> list[Sequence[Cell]]:
             gate,
             whole(places[gate]),
             whole(faulty[gate]),
-            probability(document.median_gate_error(gate)),
+            _median(document.gate_measurements(gate, "gate_error"), probability, short=True),
             scaled(document.median_gate_length(gate), 1e9),
         )
         for gate in places
@@ -228,13 +230,51 @@ def summary(found: BackendSummary) -> list[Fact]:
         "status": _up(found),
         "queue": None if found.queue_length is None else whole(found.queue_length),
         "qubits": whole(found.qubits),
+        "couplings": _couplings(found.couplings, found.bidirectional, found.lattice),
         "basis gates": ", ".join(found.basis_gates),
         "calibrated": None if when is None else _dated(when, found.calibration_age or 0.0),
         "faulty qubits": _some(found.faulty_qubits) if when else None,
         "faulty gates": _some(_on(gate.gate, gate.qubits) for gate in found.faulty_gates) if when else None,
+        "bad couplings": _some(found.broken_couplings) if when else None,
+        "left out": ", ".join(_left_out(found)),
+        "no median": "; ".join(
+            f"{_figure_name(one.figure, one.gate)}: {one.reason}" for one in found.missing
+        ),
         "layered error": None if layered is None else probability(layered),
     }
     return [(name, value) for name, value in facts.items() if value]
+
+
+def _left_out(found: BackendSummary) -> Iterator[str]:
+    """Yield how many values of each figure do not count."""
+    spreads: dict[tuple[str, str | None], Spread | None]
+    spreads = {("t1", None): found.t1, ("t2", None): found.t2, ("readout_error", None): found.readout_error}
+    spreads |= {("gate_error", gate.gate): gate.error for gate in found.gates}
+    missing = {(one.figure, one.gate): one.left_out for one in found.missing}
+    for key, spread in spreads.items():
+        count = missing.get(key, 0) if spread is None else spread.left_out
+        if count:
+            yield f"{count:,} of {_figure_name(*key)}"
+
+
+def _figure_name(figure: str, gate: str | None) -> str:
+    if gate is not None:
+        return f"{gate} error"
+    return "readout error" if figure == "readout_error" else figure.upper()
+
+
+def _couplings(couplings: int | None, bidirectional: bool | None, lattice: str | None) -> str | None:
+    if not couplings:
+        return None
+    return f"{couplings:,}, {'' if bidirectional else 'not '}all in both directions, lattice: {lattice}"
+
+
+def _median(found: Measurements, shown: Callable[[float | None], str], short: bool = False) -> str:
+    """Return a median as text, with the number of values that it leaves out, or the reason why it is none."""
+    text = shown(found.median)
+    if not found.left_out:
+        return text
+    return f"{text} ({found.why_none if found.why_none and not short else f'{found.left_out:,} left out'})"
 
 
 def figures(found: BackendSummary) -> list[Sequence[Cell]]:

@@ -144,6 +144,17 @@ class BackendSummary(Struct, frozen=True, gc=False, omit_defaults=True):
         return next((gate.error for gate in self.gates if gate.gate == self.two_qubit_gate), None)
 
     @property
+    def left_out(self) -> dict[str, int]:
+        """How many values of T1, T2, readout error and two-qubit error do not count, by figure."""
+        spreads = {"t1": self.t1, "t2": self.t2, "readout_error": self.readout_error}
+        spreads["two_qubit_error"] = self.two_qubit_error
+        found = {name: 0 if spread is None else spread.left_out for name, spread in spreads.items()}
+        for one in self.missing:
+            if one.gate in (None, self.two_qubit_gate):
+                found[one.figure if one.gate is None else "two_qubit_error"] = one.left_out
+        return found
+
+    @property
     def why_no_two_qubit_error(self) -> str | None:
         """Why the native two-qubit gate has no error; None where it has one, or nothing is calibrated."""
         if self.calibrated_at is None or self.two_qubit_error is not None:

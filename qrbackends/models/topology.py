@@ -38,7 +38,7 @@ def lattice_of(pairs: Iterable[Pair]) -> Lattice:
     """Return the lattice of which the coupled pairs are a piece, by the shape of their graph alone.
 
     The graph has to be bipartite, as both lattices are. Of its independent cycles (couplings - qubits +
-    connected parts), at least half have to be cells of the lattice, and one at least: a line or a tree, such
+    connected parts), more than half have to be cells of the lattice, so that there is one: a line or a tree, such
     as a Falcon of 5 or 7 qubits, is a piece of either lattice, and counts as `other`.
 
     - `square`: no qubit has more than 4 neighbours, no two qubits have more than 2 in common, and a cell is a
@@ -115,7 +115,7 @@ def _is_tiled(graph: Neighbours, corners: int, cycles: int) -> bool:
         return False
     paths = in_common if corners == _SQUARE else _ends(graph, corners // 2)
     cells = sum(count * (count - 1) // 2 for count in paths.values()) // (corners // 2)
-    return 0 < cells <= cycles <= 2 * cells  # more cells than independent cycles do not lie in a plane
+    return cells <= cycles < 2 * cells  # more cells than independent cycles lie in no plane
 
 
 def _ends(graph: Neighbours, steps: int) -> Counter[Pair]:

@@ -337,7 +337,8 @@ def _shown(known: MonitoredBackend) -> Shown:
     if calibration is not None:
         native = tuple(gate for gate in calibration.gates if gate.gate == calibration.two_qubit_gate)
         # The list's entry beside it has the rest.
-        calibration = replace(calibration, gates=native, qubits=None, basis_gates=())
+        missing = tuple(one for one in calibration.missing if one.gate in (None, calibration.two_qubit_gate))
+        calibration = replace(calibration, gates=native, missing=missing, qubits=None, basis_gates=())
     return Shown(listed(known.backend), calibration)
 
 

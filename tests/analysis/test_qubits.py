@@ -198,7 +198,7 @@ def test_what_was_not_measured_counts_as_the_worst(n: int, values: dict[str, flo
 @pytest.mark.parametrize("name", ["armonk", "kyoto", "boston", "lima"])
 @pytest.mark.parametrize("choose", [best_qubits, best_chain])
 def test_one_qubit_is_the_best_by_readout(choose: Callable[..., Choice], name: str) -> None:
-    """A device of one qubit has no native two-qubit gate, and one of ibm_kyoto's calibrations none that works."""
+    """The device of one qubit has no native two-qubit gate, and ibm_kyoto none that works."""
     configuration, properties = real(name)
     found = choose(configuration, properties, 1)
     errors = {one: properties.readout_error(one) or 0.0 for one in range(len(properties.qubits))}

@@ -39,6 +39,7 @@ KEYS = {
     *SORTED_BY.values(),
     *("region", "instance", "status", "reason", "processor", "clops"),
     *("two_qubit_gate", "faulty_qubits", "faulty_gates", "calibrated_at", "error"),
+    *("broken_couplings", "left_out", "two_qubit_error_missing"),
 }
 
 

@@ -169,7 +169,8 @@ def test_it_understands_the_synthetic_fleet(monkeypatch: pytest.MonkeyPatch) -> 
         backends = {backend.name: backend for backend in service.backends()}
         assert sorted(backends) == list(synthetic.backends())
         paused, large = backends["synthetic_falcon_27"], backends["synthetic_heron_156_a"]
-        assert not paused.status().operational
+        assert paused.status().operational, "it takes jobs"
+        assert paused.status().status_msg == "internal", "and runs none"
         assert service.least_busy().status().operational
         assert large.properties().t1(0) > 0
         assert large.target.num_qubits == 156

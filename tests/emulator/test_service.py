@@ -199,7 +199,7 @@ async def test_list_and_status_share_a_queue_that_moves_at_every_poll(ask: Asker
 
 
 async def test_status_says_what_the_list_says(served: Asker) -> None:
-    states = {"online": (True, "active"), "paused": (False, "internal"), "offline": (False, "maintenance")}
+    states = {"online": (True, "active"), "paused": (True, "internal"), "offline": (False, "maintenance")}
     found = set()
     for region in served.emulator.regions:
         for device in (await served.get("/backends", region)).json()["devices"]:

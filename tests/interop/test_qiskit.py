@@ -257,7 +257,8 @@ def test_a_retired_simulators_gate_is_on_all_its_qubits_and_another_devices_on_n
     theirs = OfficialConfiguration.from_dict(
         {
             **msgspec.to_builtins(simulator),
-            **{"local": False, "conditional": True, "open_pulse": False, "memory": True, "max_shots": 1},
+            **dict.fromkeys(("local", "conditional", "open_pulse", "memory"), False),
+            "max_shots": 1,
             "coupling_map": None,
         }
     )

@@ -39,6 +39,7 @@ const COLUMNS = {
   t2: { label: "T2 µs", value: (r) => r.calibration?.t2?.median, text: micro, number: true },
   readout: { label: "Readout error", value: (r) => r.calibration?.readout_error?.median, text: probability, number: true },
   two: { label: "2q error", value: (r) => r.calibration?.gates?.[0]?.error?.median, text: probability, number: true },
+  broken: { label: "Bad couplings", value: (r) => (r.calibration ? r.calibration.broken_couplings?.length ?? 0 : null), number: true },
   age: {
     label: "Calibrated",
     value: (r) => (r.calibration ? -Date.parse(r.calibration.calibrated_at) : null),
