@@ -34,13 +34,18 @@ def _clops(backend: Backend) -> Value:
         return None
 
 
+def _wait(backend: Backend) -> Value:
+    waits = backend.wait_time_seconds
+    return None if waits is None or waits.p50 < 0 else waits.p50
+
+
 def _two_qubit(name: str) -> Callable[[Backend], Value]:
     return lambda one: _error(getattr(one.performance_metrics, name, None))
 
 
 KEYS: Final[Mapping[str, Callable[[Backend], Value]]] = {
     "queue": lambda one: one.queue_length,
-    "wait_time": lambda one: None if one.wait_time_seconds is None else one.wait_time_seconds.p50,
+    "wait_time": _wait,
     "clops": _clops,
     "two_qubit_error": _two_qubit("two_q_error_median"),
     "two_qubit_error_best": _two_qubit("two_q_error_best"),

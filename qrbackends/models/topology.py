@@ -38,8 +38,8 @@ def lattice_of(pairs: Iterable[Pair]) -> Lattice:
     """Return the lattice of which the coupled pairs are a piece, by the shape of their graph alone.
 
     The graph has to be bipartite, as both lattices are. Of its independent cycles (couplings - qubits +
-    connected parts), more than half have to be cells of the lattice, so that there is one: a line or a tree, such
-    as a Falcon of 5 or 7 qubits, is a piece of either lattice, and counts as `other`.
+    connected parts), more than half have to be cells of the lattice, so that there is one: a line or a tree,
+    such as a Falcon of 5 or 7 qubits, is a piece of either lattice, and counts as `other`.
 
     - `square`: no qubit has more than 4 neighbours, no two qubits have more than 2 in common, and a cell is a
       cycle of 4 qubits.

@@ -7,10 +7,12 @@ from statistics import median, quantiles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from qrbackends import BackendProperties, InvalidRequest
 from qrbackends.analysis.archive import Archive
 from qrbackends.analysis.comparison import Element, compare, stability
+from qrbackends.analysis.tables import gate_rows
 from qrbackends.models import Nduv
 from qrbackends.models.properties import GateProperties
 
@@ -65,6 +67,23 @@ def test_what_breaks_and_is_repaired_is_told() -> None:
     assert (back.broken, back.repaired, back.gone) == (found.repaired, found.broken, found.appeared)
 
 
+@pytest.mark.parametrize("time", [0.0, -1.6e6])
+@pytest.mark.parametrize("error", [-0.5, 1.0, 3.0])
+def test_values_that_no_device_can_have_are_not_compared(time: float, error: float) -> None:
+    good, odd = device({0: 100.0, 1: 9.0}, {(0, 1): 0.5}), device({0: time, 1: 10.0}, {(0, 1): error})
+    for before, after in ((good, odd), (odd, good)):
+        assert [(one.qubits, one.name) for one in compare(before, after).differences] == [((1,), "T1")]
+    assert bool(compare(good, odd).broken) is (error >= 1), "a negative error is not out of order"
+
+
+def test_a_gate_whose_qubits_cannot_be_read_hides_no_other() -> None:
+    before, after = device({0: 1.0, 1: 1.0}, {(0, 1): 0.5}), device({0: 1.0, 1: 1.0}, {(0, 1): 0.25})
+    for qubits in (("q", 1), (0, 2**40), (-1, 0)):
+        odd = replace(after, gates=(GateProperties("cz", qubits, ()), *after.gates))
+        assert compare(before, odd).differences == compare(before, after).differences
+        assert list(gate_rows(odd)) == list(gate_rows(after))
+
+
 def test_two_devices_cannot_be_compared() -> None:
     with pytest.raises(InvalidRequest, match="one device"):
         compare(device({}, {}), device({}, {}, name="other"))
@@ -98,6 +117,8 @@ def test_stability_is_median_and_quartiles_of_each_qubit(tmp_path: Path) -> None
     lower, _, upper = quantiles(series[1], n=4)
     assert first.relative_iqr == pytest.approx((upper - lower) / median(series[1]))
     assert (first.lowest, first.highest) == pytest.approx((50e-6, 150e-6))
+    archive.add(device({0: -1.6, 1: 0.0}, {}, at=NOW - timedelta(days=1, hours=1)))
+    assert stability(archive, "device", timedelta(days=2)) == (first, second), "no device has such a time"
     everything = stability(archive, "device", timedelta(days=30))
     assert {one.calibrations for one in everything} == {6}
     earlier = stability(archive, "device", timedelta(days=30), until=NOW)

@@ -125,6 +125,20 @@ async def test_a_history_has_a_line_for_each_qubit_and_gaps_stay_open(client: Cl
         history_plot(moments, qubits=[27])
 
 
+def test_values_that_no_device_can_have_are_in_no_picture() -> None:
+    configuration, properties = real("lima")
+    t1, error = Nduv("", "T1", "s", -1.6), Nduv("", "readout_error", "", -0.5)
+    odd = replace(properties, qubits=((t1, error), *properties.qubits[1:]))
+    lines: list[Any] = [one.get_ydata() for one in history_plot([odd], "t1", qubits=[0, 1]).axes[0].lines]
+    assert lines[0][0] == pytest.approx(1e6 * (odd.median_t1() or 0))
+    assert lines[1][0] != lines[1][0], "a gap"
+    assert lines[2][0] == pytest.approx(1e6 * (properties.t1(1) or 0))
+    for picture in (history_plot([odd], "readout_error"), error_map(configuration, odd)):
+        rendered(picture)
+    fleet = fleet_plot([listed("good", 0.01), listed("off", 1.0), listed("odd", -0.01)])
+    assert [text.get_text() for text in fleet.axes[0].texts] == ["good"]
+
+
 def test_nothing_is_drawn_of_nothing() -> None:
     draws: tuple[Callable[[], object], ...] = (
         lambda: history_plot([]),

@@ -130,6 +130,18 @@ def test_what_does_not_work_is_named() -> None:
     assert [str(row[-1]) for row in views.qubits(document)[-2:]] == ["faulty", "works"]
 
 
+def test_medians_say_what_they_leave_out_and_why_there_is_none(run: Run) -> None:
+    shown = facts(run("properties", "--emulator", "ibm_kyoto", "--summary").out)
+    assert shown["median two-qubit error"].startswith("– (all 144 values are out of order (1 or more)")
+    assert shown["bad couplings"].endswith("(144 in all)")
+    shown = facts(run("properties", "--emulator", "ibm_boston", "--summary").out)
+    assert shown["median two-qubit error"] == "1.27e-3 (2 left out)"
+    assert shown["bad couplings"] == "(84, 85)"
+    assert shown["median T1"].endswith(" µs")
+    out = run("configuration", "--emulator", "ibm_boston").out
+    assert "176, all in both directions, lattice: heavy-hex" in out
+
+
 def test_status(run: Run, service: Emulator) -> None:
     code, out, err = run("status", "synthetic_nighthawk_120_b")
     assert (code, err) == (0, "")

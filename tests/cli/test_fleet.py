@@ -96,6 +96,25 @@ def test_what_is_not_known_is_last(reverse: bool) -> None:
     assert names == (["b", "a"] if reverse else ["a", "b"]) + ["c", "d"]
 
 
+def test_couplings_that_cannot_be_used_are_counted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    names = ("fleet", "--emulator", "snapshots", "--name", "ibm_[bk]*o*")
+    _, header, _, *lines, _ = run(*names).out.splitlines()
+    assert "bad couplings" in header
+    assert "bad gates" not in header
+    shown = {line.split()[0]: line.split() for line in lines}
+    assert shown["ibm_boston"][-2:] == ["1", "emulated"]
+    assert shown["ibm_kyoto"][-2:] == ["144", "emulated"]
+    assert "none works" in " ".join(shown["ibm_kyoto"])
+    rows = {row["name"]: row for row in json.loads(run(*names, "--json").out)}
+    boston, kyoto = rows["ibm_boston"], rows["ibm_kyoto"]
+    assert (boston["broken_couplings"], boston["two_qubit_error_missing"]) == ([[84, 85]], None)
+    assert boston["left_out"] == {"t1": 0, "t2": 0, "readout_error": 0, "two_qubit_error": 2}
+    assert len(kyoto["broken_couplings"]) == kyoto["left_out"]["two_qubit_error"] == 144
+    assert kyoto["two_qubit_error_median"] is None
+    assert kyoto["two_qubit_error_missing"].startswith("all 144 values are out of order")
+
+
 def test_filters_spare_the_requests(run: Run, service: Emulator) -> None:
     code, out, _ = run("fleet", "--json", "--online", "--min-qubits", "130", "--name", "*_heron_*_?")
     names = [row["name"] for row in json.loads(out)]

@@ -1,6 +1,7 @@
 """`qrbackends show`."""
 
 import json
+import re
 
 import msgspec
 
@@ -25,6 +26,18 @@ def test_the_screen(run: Run, service: Emulator) -> None:
     figures = lines[lines.index("Figures") + 3 :]
     assert [line.split()[0] for line in figures][:4] == ["T1", "T2", "readout", "cz"]
     assert all(len(line) <= 80 for line in figures)
+
+
+def test_what_cannot_be_used_and_what_is_left_out_is_told(run: Run) -> None:
+    out = run("show", "ibm_kyoto", "--emulator", "snapshots").out
+    assert "(144 in all)" in out
+    assert re.search(r"left out +144 of ecr error", out)
+    assert re.search(r"no median +ecr error: all 144 values are out of order", out)
+    assert re.search(r"couplings +144, not all in both directions, lattice: heavy-hex", out)
+    found = json.loads(run("show", "ibm_boston", "--emulator", "snapshots", "--json").out)
+    assert found["broken_couplings"] == [[84, 85]]
+    assert (found["couplings"], found["bidirectional"], found["lattice"]) == (176, True, "heavy-hex")
+    assert found["gates"][0]["error"]["left_out"] == 2
 
 
 def test_everything_is_asked_once_and_at_once(run: Run, service: Emulator) -> None:

@@ -444,7 +444,7 @@ async def test_a_backend_is_as_a_test_says_until_it_says_otherwise() -> None:
             assert now["a"]["status"] == {"name": "paused", "reason": "by hand"}
             assert now["a"]["queue_length"] == 77
         status = (await ask.get("/backends/a/status", "r")).json()
-        assert (status["state"], status["length_queue"]) == (False, 77)
+        assert (status["state"], status["status"], status["length_queue"]) == (True, "internal", 77)
         assert (await ask.get("/backends/b/status", "r")).status == 404
         assert emulator.backends() == ("a", "b", "c"), "all that it could serve"
         for name in "ab":

@@ -81,6 +81,7 @@ async def test_it_knows_every_backend_and_the_figures_of_its_calibration(
             assert known.calibration is not None
             assert median_of(known.calibration.t1) == properties.median_t1()
             assert median_of(known.calibration.two_qubit_error) == properties.median_two_qubit_error()
+            assert known.calibration.broken_couplings == properties.broken_couplings()
             assert known.calibration == replace(summary(properties=properties), calibration_age=None)
             assert known.calibration.calibrated_at == properties.last_update_date
         name = emulator.backends()[0]

@@ -108,10 +108,11 @@ def with_value(name: str, key: str, value: float) -> Backend:
         return backend(name, clops=Clops("hardware", str(1000 - int(value))))
     if key == "wait_time":
         return backend(name, wait_time_seconds=WaitTime(0, int(value), 0))
+    error = value / 10  # a probability
     if key == "two_qubit_error_best":
-        best = TwoQubitMetric(value, "cz", (0, 1))
+        best = TwoQubitMetric(error, "cz", (0, 1))
         return backend(name, performance_metrics=PerformanceMetrics(two_q_error_best=best))
-    metrics = PerformanceMetrics(**{METRICS[key]: Metric(value)})  # type: ignore[arg-type]
+    metrics = PerformanceMetrics(**{METRICS[key]: Metric(error)})  # type: ignore[arg-type]
     return backend(name, performance_metrics=metrics)
 
 
@@ -125,6 +126,21 @@ async def test_every_key_puts_the_best_first_and_the_unknown_last(key: str) -> N
     assert names == ["best", "mid", "worst", *last]
     names = [one.name for one in await rank(ask, key, Wanted(), reverse=True)]
     assert names == ["worst", "mid", "best", *last]
+
+
+@pytest.mark.parametrize("key", METRICS)
+async def test_an_error_that_no_device_can_have_is_unknown(key: str) -> None:
+    known = [with_value(name, key, value) for name, value in (("mid", 5.0), ("best", 0.0), ("worst", 9.9))]
+    odd = [with_value(name, key, value) for name, value in (("b", -3.0), ("a", 10.0), ("c", 1e300))]
+    for reverse in (False, True):
+        names = [one.name for one in await rank(asking(*odd, *known), key, Wanted(), reverse=reverse)]
+        assert names == [*(["worst", "mid", "best"] if reverse else ["best", "mid", "worst"]), "a", "b", "c"]
+
+
+async def test_a_negative_waiting_time_is_unknown() -> None:
+    waits = [("negative", -5), ("none", 0), ("long", 9)]
+    ask = asking(*(with_value(name, "wait_time", value) for name, value in waits))
+    assert [one.name for one in await rank(ask, "wait_time", Wanted())] == ["none", "long", "negative"]
 
 
 async def test_waiting_times_are_asked_for(emulator: Emulator, client: Client) -> None:

@@ -38,7 +38,20 @@ from ..web.serving import served
 
 pytestmark = pytest.mark.anyio
 
-UNITS = ("seconds", "bytes", "ratio", "jobs", "qubits", "gates", "total", "state", "up", "entries", "info")
+UNITS = (
+    "seconds",
+    "bytes",
+    "ratio",
+    "jobs",
+    "qubits",
+    "gates",
+    "couplings",
+    "total",
+    "state",
+    "up",
+    "entries",
+    "info",
+)
 
 
 _parsed: Any = text_string_to_metric_families  # neither is typed
@@ -87,6 +100,9 @@ async def test_the_page_tells_fleet_and_client(emulator: Emulator, client: Clien
     assert (
         value(families, "qrbackends_backend_two_qubit_error_ratio", **where)
         == properties.median_two_qubit_error()
+    )
+    assert value(families, "qrbackends_backend_broken_couplings", **where) == len(
+        properties.broken_couplings()
     )
     assert value(families, "qrbackends_backend_calibration_age_seconds", **where) == 3 * 3600
     assert value(families, "qrbackends_region_up", region="eu-de") == 1

@@ -26,10 +26,12 @@ from qrbackends.models.properties import GateProperties, Nduv
 from qrbackends.web import Pace, ServerLimits, board, board_app, devicepart, lifespan
 from qrbackends.web.connections import Connections
 from qrbackends.web.devicemap import FIGURES, By, DeviceMap, device_map
+from qrbackends.web.devicepart import device_part
 from qrbackends.web.pages import rendered
 from qrbackends.web.renderings import Renderings
 
 from ..internals import next_second, told_of_a_change
+from ..snapshots import real
 from ..waiting import until
 from .serving import served
 from .test_events import the_hub
@@ -113,6 +115,9 @@ async def test_a_backends_page_has_its_device_map(
         properties = await client.properties(name)
         assert f"T1{scaled(properties.median_t1(), 1e6)} µs" in page.text
         assert f"Two-qubit error{probability(properties.median_two_qubit_error())}" in page.text
+        assert f"Bad couplings{len(properties.broken_couplings())}" in page.text
+        rows = await get(web, f"{url}/")
+        assert "Bad couplings" in rows.text
 
 
 async def test_what_is_not_there_is_404_and_costs_nothing(
@@ -198,6 +203,35 @@ async def test_a_map_marks_what_is_out_of_order(client: Client, emulator: Emulat
     assert shown.qubits[worst].color == shown.qubit_scale.colors[0]
     assert shown.qubits[best].ink == "#000000"
     assert shown.qubits[worst].ink == "#ffffff"
+
+
+def test_a_device_of_which_no_coupling_works_says_why_it_has_no_error() -> None:
+    configuration, properties = real("kyoto")
+    text = str(device_part(configuration, properties, "readout"))
+    assert "<dd>144 <small>No two-qubit error: all 144 values are out of order" in text
+    assert text.count('class="faulty"') == 144
+    assert "<dt>Left out of the medians</dt><dd>144 values</dd>" in text
+    assert "Left out" not in str(device_part(*real("lima"), "readout"))
+
+
+@pytest.mark.parametrize("qubit", ["q", 2**31, 10**12, -1, 9_000])
+def test_a_gate_with_an_odd_qubit_spoils_no_map(qubit: int | str) -> None:
+    configuration, properties = real("lima")
+    odd = GateProperties("cx", (0, qubit), (Nduv("", "operational", "", 0.0),))
+    shown = device_map(configuration, replace(properties, gates=(odd, *properties.gates)), "t1")
+    assert shown == device_map(configuration, properties, "t1")
+
+
+@pytest.mark.parametrize("by", list(FIGURES))
+def test_a_value_that_no_device_can_have_colours_nothing(by: By) -> None:
+    configuration, properties = real("lima")
+    qubit = tuple(Nduv("", figure.name, "", -1.6) for figure in FIGURES.values())
+    bare = replace(properties, qubits=((), *properties.qubits[1:]))
+    odd = replace(properties, qubits=(qubit, *properties.qubits[1:]))
+    shown, without = device_map(configuration, odd, by), device_map(configuration, bare, by)
+    assert shown.qubit_scale == without.qubit_scale
+    assert [one.color for one in shown.qubits] == [one.color for one in without.qubits]
+    assert shown.qubits[0].text != "not known", "what was sent is shown"
 
 
 async def test_a_device_of_which_nothing_was_measured_is_grey(client: Client, emulator: Emulator) -> None:
