@@ -67,14 +67,16 @@ async def screen(browser: Browser) -> AsyncIterator[Screen]:
 
 
 async def test_it_loads_and_changes_appear_by_themselves(
-    url: str, emulator: Emulator, screen: Screen
+    url: str, client: Client, emulator: Emulator, screen: Screen
 ) -> None:
     await screen.page.goto(url)
     name = emulator.backends()[0]
     await expect(screen.page.locator("tbody tr")).to_have_count(len(emulator.backends()))
     await expect(screen.page.get_by_role("note")).to_contain_text("Emulated data")
     await expect(screen.page.locator("#stale")).to_be_hidden()
-    await expect(screen.row(name).locator("td").nth(9)).to_have_text(re.compile("ago$"))
+    bad = str(len((await client.properties(name)).broken_couplings()))
+    await expect(screen.row(name).locator("td").nth(9)).to_have_text(bad)
+    await expect(screen.row(name).locator("td").nth(10)).to_have_text(re.compile("ago$"))
     emulator.set_backend(name, status="paused", reason="lunch", queue_length=4321)
     await expect(screen.row(name)).to_contain_text("lunch")
     await expect(screen.row(name)).to_contain_text("4321")
