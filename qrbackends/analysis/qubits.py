@@ -70,10 +70,11 @@ def best_qubits(configuration: BackendConfiguration, properties: BackendProperti
     """Return the connected set of `n` qubits with the least expected error.
 
     On devices of up to 16 qubits, all connected sets are compared, and the result is exact. On larger ones,
-    a beam search adds one qubit at a time to the best sets of each size.
+    a beam search adds one qubit at a time to the best sets of each size. One qubit is the best by readout.
 
     Raises:
-        InvalidRequest: there is no such set, or the device reports no native two-qubit gate.
+        InvalidRequest: there is no such set, or more than one qubit is wanted and the device reports no
+            native two-qubit gate.
     """
     device = _Device(configuration, properties, n)
     # A line is a connected set, too; the search for lines sometimes finds a better one.
@@ -92,10 +93,12 @@ def best_chain(configuration: BackendConfiguration, properties: BackendPropertie
 
     On devices of up to 16 qubits, the result is exact. On larger ones, it comes from a beam search, as for
     `best_qubits`. If no line of the beam can be continued, as happens with long lines, the search is repeated
-    and prefers the lines from whose end the most unused qubits can be reached.
+    and prefers the lines from whose end the most unused qubits can be reached. One qubit is the best by
+    readout.
 
     Raises:
-        InvalidRequest: there is no such line, or the device reports no native two-qubit gate.
+        InvalidRequest: there is no such line, or more than one qubit is wanted and the device reports no
+            native two-qubit gate.
     """
     device = _Device(configuration, properties, n)
     lines = _chains(device, n, _LINES) or _chains(device, n, _FAR_SIGHTED_LINES, device.stranded)

@@ -213,12 +213,18 @@ def qubits(document: BackendProperties) -> list[Sequence[Cell]]:
 def status(document: BackendStatus) -> list[Fact]:
     """Return the facts of a status."""
     return [
-        ("operational", Text("yes", "green") if document.operational else Text("no", "red")),
+        ("operational", _operational(document)),
         ("status", document.status or DASH),
         ("message", document.message or DASH),
         ("queue", whole(document.queue_length)),
         ("version", document.backend_version or DASH),
     ]
+
+
+def _operational(document: BackendStatus) -> Text:
+    if document.operational:
+        return Text("yes", "green")
+    return Text("no: paused, it takes jobs and runs none" if document.paused else "no", "red")
 
 
 def summary(found: BackendSummary) -> list[Fact]:

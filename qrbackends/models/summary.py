@@ -87,7 +87,7 @@ class BackendSummary(Struct, frozen=True, gc=False, omit_defaults=True):
         backend_version: the version of the device's hardware and firmware.
         processor: the processor's family and revision, such as `Heron r3`.
         qubits: the number of qubits, faulty ones included.
-        operational: whether the backend takes jobs now.
+        operational: whether the backend takes and runs jobs now.
         status: the state's name: in the status document such as `active`, `internal` or `maintenance`, in
             the list `online`, `paused` or `offline`.
         queue_length: the number of waiting jobs.

@@ -147,6 +147,7 @@ def test_status(run: Run, service: Emulator) -> None:
     assert (code, err) == (0, "")
     assert facts(out)["operational"] == "no"
     assert facts(run("status", "synthetic_eagle_127").out)["operational"] == "yes"
+    assert facts(run("status", FALCON).out)["operational"] == "no: paused, it takes jobs and runs none"
 
 
 def test_a_bare_status() -> None:
