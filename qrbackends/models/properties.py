@@ -1,7 +1,6 @@
 """Calibrated properties: the values measured for each qubit and gate, with their dates and units."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -275,8 +274,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         Raises:
             UnknownGate: the device has no such gate.
         """
-        self._by_qubits(gate)
-        return tuple(self._working[gate].values())
+        return tuple(self._by_qubits(gate, working=True).values())
 
     def broken_couplings(self) -> tuple[tuple[int, int], ...]:
         """Return the pairs of qubits that cannot be used, the lower number first, in ascending order.
@@ -297,8 +295,11 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
     def readable_gates(self) -> Iterator[tuple[tuple[int, ...], GateProperties]]:
         """Yield the qubits and the entry of each gate, without entries whose qubits cannot be read."""
         for gate in self.gates:
-            with suppress(DecodeError):  # no caller can name such a gate; the others stay usable
-                yield gate.on, gate
+            try:
+                on = gate.on
+            except DecodeError:  # no caller can name such a gate; the others stay usable
+                continue
+            yield on, gate
 
     @property
     def gate_names(self) -> tuple[str, ...]:
@@ -324,9 +325,8 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         Raises:
             UnknownGate: the device has no such gate.
         """
-        self._by_qubits(gate)
-        values = ((on, _si(properties.parameter(name))) for on, properties in self._working[gate].items())
-        return measurements(name, values, gate)
+        working = self._by_qubits(gate, working=True)
+        return measurements(name, ((on, _si(one.parameter(name))) for on, one in working.items()), gate)
 
     def median_t1(self) -> float | None:
         """Return the median T1 in seconds over the working qubits that report it."""
@@ -387,9 +387,9 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
             problem = f"no qubit {qubit!r:.80}; it has {has}"
         raise UnknownQubit(problem).about(backend=self.backend_name)
 
-    def _by_qubits(self, gate: str) -> Mapping[tuple[int, ...], GateProperties]:
+    def _by_qubits(self, gate: str, working: bool = False) -> Mapping[tuple[int, ...], GateProperties]:
         try:
-            return self._gates[gate]
+            return (self._working if working else self._gates)[gate]
         except (KeyError, TypeError):
             problem = f"no gate {gate!r:.80}; it has {', '.join(self._gates)}"
         raise UnknownGate(problem).about(backend=self.backend_name)
