@@ -73,7 +73,7 @@ class Archive:
             calibration_id: the variant of the backend, or None.
 
         Raises:
-            DecodeError: a unit is not known, or a qubit is not a number.
+            DecodeError: a unit is not known.
             OSError: it cannot be written.
         """
         return self._files.add(properties, origin, calibration_id)

@@ -75,7 +75,7 @@ class ArchiveFiles:
         """Write a calibration, unless its file exists; return whether it was written.
 
         Raises:
-            DecodeError: a unit is not known, or a qubit is not a number.
+            DecodeError: a unit is not known.
             OSError: it cannot be written.
         """
         at = properties.last_update_date.astimezone(UTC)

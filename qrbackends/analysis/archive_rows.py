@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from ..errors import DecodeError
 from ..models import BackendProperties
-from ..models.properties import Nduv
+from ..models.properties import Nduv, readable
 from .arrow import pa
 
 SCHEMA: Final = pa.schema(
@@ -37,7 +37,7 @@ def table_of(properties: BackendProperties, origin: str, calibration_id: str) ->
         calibration_id: the variant of the backend; empty for none.
 
     Raises:
-        DecodeError: a unit is not known, or a qubit is not a number.
+        DecodeError: a unit is not known.
     """
     rows = list(_rows(properties))
     count = len(rows)
@@ -75,7 +75,7 @@ def _rows(properties: BackendProperties) -> Iterator[_Row]:
     for number, measured in enumerate(properties.qubits):
         for value in measured:
             yield "qubit", None, (number,), value
-    for on, gate in properties.readable_gates():
+    for on, gate in readable(properties.gates):
         for value in gate.parameters:
             yield "gate", gate.gate, on, value
     for general in properties.general:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ..errors import InvalidRequest
 from ..models import BackendProperties, GateProperties, Nduv, is_out_of_order, usable
+from ..models.properties import readable
 
 if TYPE_CHECKING:
     from .archive import Archive
@@ -115,7 +116,7 @@ def _elements(properties: BackendProperties) -> dict[Element, _State]:
         values = _values(measured, _QUBIT_QUANTITIES)
         works = properties.is_qubit_operational(qubit) and not is_out_of_order(values.get("readout_error"))
         found[Element(None, (qubit,))] = _State(values, works)
-    for on, gate in properties.readable_gates():
+    for on, gate in readable(properties.gates):
         found[Element(gate.gate, on)] = _gate_state(gate)
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..models import BackendProperties
+from ..models.properties import readable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +67,7 @@ def gate_rows(properties: Calibrations) -> Iterator[dict[str, Any]]:
         DecodeError: a unit is not known.
     """
     for calibration in _each(properties):
-        for on, gate in calibration.readable_gates():
+        for on, gate in readable(calibration.gates):
             by_name = {value.name: value for value in gate.parameters}
             yield {
                 "backend": calibration.backend_name,

@@ -152,7 +152,7 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
     @cached_property
     def _gates(self) -> Mapping[str, Mapping[tuple[int, ...], GateProperties]]:
         index: dict[str, dict[tuple[int, ...], GateProperties]] = {}
-        for on, gate in self.readable_gates():
+        for on, gate in readable(self.gates):
             index.setdefault(gate.gate, {})[on] = gate
         return index
 
@@ -292,15 +292,6 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
         """
         return MappingProxyType(self._couplings[0])
 
-    def readable_gates(self) -> Iterator[tuple[tuple[int, ...], GateProperties]]:
-        """Yield the qubits and the entry of each gate, without entries whose qubits cannot be read."""
-        for gate in self.gates:
-            try:
-                on = gate.on
-            except DecodeError:  # no caller can name such a gate; the others stay usable
-                continue
-            yield on, gate
-
     @property
     def gate_names(self) -> tuple[str, ...]:
         """The names of the gates, in the document's order."""
@@ -396,6 +387,16 @@ class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defau
 
     def _qubit_value(self, qubit: int, name: str) -> float | None:
         return _si(self._qubit(qubit).get(name))
+
+
+def readable(gates: Iterable[GateProperties]) -> Iterator[tuple[tuple[int, ...], GateProperties]]:
+    """Yield the qubits and the entry of each gate, without entries whose qubits cannot be read."""
+    for gate in gates:
+        try:
+            on = gate.on
+        except DecodeError:  # no caller can name such a gate; the others stay usable
+            continue
+        yield on, gate
 
 
 def _si(nduv: Nduv | None) -> float | None:

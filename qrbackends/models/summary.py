@@ -9,7 +9,7 @@ from msgspec import Struct
 from ..errors import InvalidRequest
 from .backend import Backend, Clops
 from .configuration import BackendConfiguration
-from .properties import BackendProperties
+from .properties import BackendProperties, readable
 from .status import BackendStatus
 from .topology import Lattice
 from .usable import Measurements, Pair
@@ -273,9 +273,7 @@ def _calibrated(properties: BackendProperties, now: datetime) -> dict[str, Any]:
         "calibrated_at": properties.last_update_date,
         "calibration_age": max(0.0, (now - properties.last_update_date).total_seconds()),
         "faulty_qubits": properties.faulty_qubits(),
-        "faulty_gates": tuple(
-            FaultyGate(gate.gate, on) for on, gate in properties.readable_gates() if not gate.operational
-        ),
+        "faulty_gates": tuple(FaultyGate(gate.gate, on) for on, gate in readable(properties.faulty_gates())),
         "t1": _spread(qubits["T1"], max),
         "t2": _spread(qubits["T2"], max),
         "readout_error": _spread(qubits["readout_error"], min),

@@ -18,7 +18,7 @@ from ..cache.entry import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError, Timeout
 from ..fleet.monitored import FleetView, MonitoredBackend
-from ..models import Backend, BackendConfiguration, BackendList, BackendProperties, summary
+from ..models import Backend, BackendConfiguration, BackendList, BackendProperties
 from .api import api_routes
 from .devicemap import FIGURES, By
 from .devicepart import device_part
@@ -119,13 +119,13 @@ class _Board:
                 )
             except Timeout:
                 drawn = b"<p>The map is still being drawn; load the page again in a moment.</p>"
-        basics = summary(configuration, listed=found)
+        processor = (configuration and configuration.processor_type) or found.processor_type
         return page(
             "backend.html",
             request,
             backend=found,
-            qubits=basics.qubits,
-            processor=basics.processor,
+            qubits=found.qubits if configuration is None else configuration.n_qubits,
+            processor=str(processor or ""),
             part=drawn,
             age=age,
             problem=problem,

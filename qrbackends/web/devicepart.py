@@ -16,7 +16,7 @@ def device_part(configuration: BackendConfiguration, properties: BackendProperti
     drawing: DeviceMap | None = None
     missing = ""
     try:
-        found = summary(properties=properties)
+        found = summary(configuration, properties)
         drawing = device_map(configuration, properties, by)
     except ImportError as error:
         missing = error.msg
