@@ -1,5 +1,6 @@
 """Fleets, from which an emulator takes its backends: the protocol, and recorded calibrations."""
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -34,6 +35,8 @@ class Device:
         status: `online`, `paused` or `offline`.
         reason: the reason of the status; it also says that the backend is emulated.
         message: the message of the status endpoint.
+        physical_qubits: the number of qubits on the chip, those of tunable couplers included; None to leave
+            it out, as the published contract does.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Device:
     status: str = "online"
     reason: str = "emulated"
     message: str = "emulated"
+    physical_qubits: int | None = None
 
 
 class Fleet(Protocol):
@@ -108,6 +112,7 @@ class _Updated(msgspec.Struct):
     last_update_date: str
 
 
+_PHYSICAL_QUBITS = re.compile(r"^\s*_physical_qubits = (\d+)$", re.MULTILINE)
 _CONFIGURATION = msgspec.json.Decoder(_Configuration)
 _UPDATED = msgspec.json.Decoder(_Updated)
 
@@ -156,7 +161,7 @@ class SnapshotFleet:
     def _add(self, path: Path) -> None:
         configuration = _CONFIGURATION.decode(path.read_bytes())
         name = configuration.backend_name
-        self._devices[name] = _device(configuration)
+        self._devices[name] = _device(configuration, _physical_qubits(path) or configuration.n_qubits)
         self._configurations[name] = path
         stem = path.stem.replace("conf_", "props_", 1)
         for found in sorted(path.parent.glob(f"{stem}*.json")):
@@ -210,7 +215,14 @@ def _has_configuration(properties: Path) -> bool:
     return properties.with_name(properties.name.replace("props_", "conf_", 1)).exists()
 
 
-def _device(configuration: _Configuration) -> Device:
+def _physical_qubits(configuration: Path) -> int | None:
+    """Return the number of qubits on the chip, which the wheel has in the source of its fake device."""
+    source = configuration.with_name(f"{configuration.stem.replace('conf_', 'fake_', 1)}.py")
+    found = _PHYSICAL_QUBITS.search(source.read_text("utf-8")) if source.exists() else None
+    return int(found[1]) if found else None
+
+
+def _device(configuration: _Configuration, physical_qubits: int) -> Device:
     processor = configuration.processor_type
     return Device(
         name=configuration.backend_name,
@@ -218,6 +230,7 @@ def _device(configuration: _Configuration) -> Device:
         qubits=configuration.n_qubits,
         clops=_clops(configuration),
         processor=(processor.family, str(processor.revision), processor.segment) if processor else None,
+        physical_qubits=physical_qubits,
     )
 
 

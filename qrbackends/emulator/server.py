@@ -223,8 +223,8 @@ class Emulator:
         Args:
             action: what happens: `Status`, `Hold`, `Delay`, `Reset`, `Truncate`, `Garbage`, `Bomb`,
                 `Redirect`, `Drip`, `Endless` or `RateLimit`.
-            resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `token`, `search` or
-                `catalog`; left out, any.
+            resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `versions`, `token`,
+                `search` or `catalog`; left out, any.
             backend: its name; left out, any.
             region: its name, or `cloud`; left out, any.
             times: the number of requests that it affects; None for all.
@@ -239,6 +239,7 @@ class Emulator:
         reason: str = "",
         queue_length: int | None = None,
         hidden: bool = False,
+        retired: bool = False,
     ) -> None:
         """Set how a backend is from now on; what is left out is as it was when the emulator started.
 
@@ -248,6 +249,7 @@ class Emulator:
             reason: the reason of the status, if `status` is given.
             queue_length: the number of waiting jobs, which then stays the same.
             hidden: whether the list leaves it out, and its documents are answered with 404.
+            retired: whether the list leaves it out, but its documents are answered.
 
         Raises:
             ValueError: there is no such backend, or `queue_length` is negative.
@@ -256,7 +258,7 @@ class Emulator:
             raise ValueError("queue_length has to be 0 or more")
         for service in self._services:
             if name in self._names[service.region]:
-                service.set_backend(name, Setting(status, reason, queue_length, hidden))
+                service.set_backend(name, Setting(status, reason, queue_length, hidden, retired))
                 return
         raise ValueError(f"the emulator has no backend {name!r:.100}")
 

@@ -12,15 +12,27 @@ from .fleets import Device, DocumentKind, Fleet
 from .library import Library
 from .queues import Queue
 from .tokens import Issuer
-from .wire import Answer, Call, Errors, json_answer
+from .wire import Answer, Call, Document, Errors, json_answer
 
 _ROOT = "/api/v1/backends"
+_VERSIONS_PATH = "/api/v1/versions"
 _RESOURCES = (*get_args(DocumentKind), "status")
 _LONGEST_ID = 500
 _LONGEST_PARAMETER = 100
 _VERSION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CRN = re.compile(r"crn:v1:[a-z0-9-]+:[a-z]+:quantum-computing:[a-z0-9-]+:a/[0-9a-f]{32}:[0-9a-f-]{36}::")
 _STATES = {"online": (True, "active"), "paused": (True, "internal"), "offline": (False, "maintenance")}
+
+# As the service listed them in 2026.
+VERSIONS = [
+    {"version": "2024-01-01", "sunset_date": "2027-01-01", "status": "deprecated"},
+    {"version": "2025-01-01", "sunset_date": "2027-01-01", "status": "deprecated"},
+    {"version": "2025-05-01", "sunset_date": "2027-01-01", "status": "deprecated"},
+    {"version": "2026-02-01", "sunset_date": "2027-02-01", "status": "deprecated"},
+    {"version": "2026-02-15", "sunset_date": "2027-02-15", "status": "deprecated"},
+    {"version": "2026-03-15", "sunset_date": "2027-03-15", "status": "deprecated"},
+    {"version": "2026-04-15", "status": "live"},
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,7 @@ class Setting:
     reason: str = ""
     queue_length: int | None = None
     hidden: bool = False
+    retired: bool = False
 
 
 _UNCHANGED = Setting()
@@ -66,6 +79,8 @@ class BackendsService:
     ) -> None:
         self.region = region
         self._names = dict.fromkeys(names)
+        # The service names a device's mock so: `mock_` instead of the first part of its name.
+        self._mocks = {re.sub("^[^_]+", "mock", name): name for name in reversed(names) if "_" in name}
         self._set: dict[str, Setting] = {}
         self._fleet = fleet
         self._library = library
@@ -77,8 +92,12 @@ class BackendsService:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of its backends that are not hidden."""
-        return tuple(name for name in self._names if not self._setting(name).hidden)
+        """The names of the backends that it lists, without mocks."""
+        return tuple(name for name in self._names if self._is_listed(name))
+
+    def _is_listed(self, name: str) -> bool:
+        setting = self._setting(name)
+        return not setting.hidden and not setting.retired
 
     def set_backend(self, name: str, setting: Setting) -> None:
         """Set how a backend is from now on; it replaces an earlier setting."""
@@ -110,6 +129,8 @@ class BackendsService:
         """
         if path == _ROOT:
             return "backends", None
+        if path == _VERSIONS_PATH:
+            return "versions", None
         segments = path.removeprefix(f"{_ROOT}/").split("/")
         if not path.startswith(f"{_ROOT}/") or len(segments) != 2 or segments[1] not in _RESOURCES:
             return None, None
@@ -126,6 +147,8 @@ class BackendsService:
             raise self._errors.refuse(404, "The requested resource does not exist.")
         if call.method != "GET":
             raise self._errors.refuse(405, f"{call.method} is not allowed here.", headers={"Allow": "GET"})
+        if resource == "versions":  # it needs no credential
+            return json_answer({"versions": VERSIONS})
         self._authenticate(call)
         self._check_headers(call)
         parameters = self._parameters(call)
@@ -133,7 +156,8 @@ class BackendsService:
             return await self._list(parameters)
         if len(name) > _LONGEST_ID:
             raise self._errors.refuse(400, "The backend's id is too long.")
-        if name not in self._names or self._setting(name).hidden:
+        real = self._mocks.get(name, name)
+        if real not in self._names or self._setting(real).hidden:
             raise self._unknown(name)
         if resource == "status":
             return self._status(name)
@@ -174,7 +198,7 @@ class BackendsService:
         except ValueError:
             raise self._errors.refuse(400, "The query is not well-formed.") from None
         checked = {}
-        for name in ("fields", "calibration_id", "updated_before"):
+        for name in ("fields", "calibration_id", "updated_before", "include_mocks"):
             values = given.get(name, [])
             if len(values) > 1:
                 raise self._errors.refuse(400, f"{name} is given more than once.")
@@ -188,6 +212,7 @@ class BackendsService:
             raise self._errors.refuse(400, "fields can only be wait_time_seconds.")
         now = self._clock()
         devices = []
+        mocks = parameters.get("include_mocks", "").lower() == "true"
         for name in self.names:
             key = self._fleet.find("properties", name, None, None, now)
             entry = _entry(self._device(name), self._poll(name))
@@ -195,16 +220,18 @@ class BackendsService:
             if fields:
                 entry["wait_time_seconds"] = self._queues[name].wait_times()
             devices.append(entry)
+        if mocks:
+            devices += [_mock(mock, self._device(n)) for mock, n in self._mocks.items() if self._is_listed(n)]
         return json_answer({"devices": devices})
 
     def _status(self, name: str) -> Answer:
-        device = self._device(name)
+        device = self._device(self._mocks.get(name, name))
         state, status = _STATES[device.status]
         body = {
             "state": state,
             "status": status,
             "message": device.message,
-            "length_queue": self._poll(name),
+            "length_queue": 0 if name in self._mocks else self._poll(name),
             "backend_version": device.version,
         }
         return json_answer(body)
@@ -215,10 +242,14 @@ class BackendsService:
             variant = self._calibration_id(parameters)
         if resource == "properties":
             before = self._updated_before(parameters)
-        key = self._fleet.find(_kind(resource), name, variant, before, self._clock())
+        real = self._mocks.get(name, name)
+        key = self._fleet.find(_kind(resource), real, variant, before, self._clock())
         if key is None:
             raise self._missing(resource, name)
-        return Answer(200, await self._library.document(key, packed=call.takes_gzip))
+        document = await self._library.document(key, packed=call.takes_gzip)
+        if name != real:  # a mock's documents are those of its device, under its own name
+            document = Document(document.body.replace(f'"{real}"'.encode(), f'"{name}"'.encode()))
+        return Answer(200, document)
 
     def _calibration_id(self, parameters: dict[str, str]) -> str | None:
         value = parameters.get("calibration_id")
@@ -257,6 +288,7 @@ def _entry(device: Device, queue_length: int) -> dict[str, Any]:
         processor = {"family": family, "revision": revision}
         if segment:
             processor["segment"] = segment
+    chip = {} if device.physical_qubits is None else {"physical_qubits": device.physical_qubits}
     return {
         "name": device.name,
         "status": {"name": device.status, "reason": device.reason},
@@ -265,7 +297,13 @@ def _entry(device: Device, queue_length: int) -> dict[str, Any]:
         "clops": clops,
         "processor_type": processor,
         "queue_length": queue_length,
+        **chip,
     }
+
+
+def _mock(name: str, device: Device) -> dict[str, Any]:
+    """Return the list's entry of a device's mock."""
+    return _entry(replace(device, name=name), 0) | {"class": "mock", "performance_metrics": {}}
 
 
 def _kind(resource: str) -> DocumentKind:

@@ -12,7 +12,7 @@ from .calibration import HOUR, DocumentShape, properties_document
 from .chip import EXTRA_GATES, Chip, make_chip
 from .fleets import Device, DocumentKind
 from .generations import HERON_2, Generation, generation_for
-from .lattice import SMALLEST, Shape
+from .lattice import SMALLEST, Shape, lattice
 
 # 2024-01-01. It is fixed, so that the answer for an instant of the past is always the same.
 _EPOCH = 1_704_067_200
@@ -141,6 +141,7 @@ class SyntheticFleet:
             version=f"1.{random.randrange(4)}.{random.randrange(100)}",
             qubits=qubits,
             clops=("hardware", generation.clops),
+            physical_qubits=None if self._shape == "contract" else _physical_qubits(generation, qubits),
             processor=(generation.family, str(generation.revision), None),
             status=status,
             reason="emulated" if status == "online" else f"emulated: {_REASONS[status]}",
@@ -148,6 +149,12 @@ class SyntheticFleet:
         )
         online = _EPOCH + random.randrange(_LAUNCH_WINDOW_DAYS) * 24 * HOUR
         return _Backend(device, generation, float(online), float(random.randrange(HOUR)))
+
+
+@lru_cache(64)
+def _physical_qubits(generation: Generation, qubits: int) -> int:
+    """Return the number of qubits on the chip: where couplings are listed, each has a coupler of its own."""
+    return qubits + (len(lattice(generation.shape, qubits).edges) if generation.couplings else 0)
 
 
 _SIZES = {

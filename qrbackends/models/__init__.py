@@ -16,6 +16,7 @@ from .backend import (
     ProcessorType,
     TwoQubitMetric,
     WaitTime,
+    unique,
 )
 from .configuration import (
     BackendConfiguration,
@@ -69,5 +70,6 @@ __all__ = [
     "is_out_of_order",
     "median_of",
     "summary",
+    "unique",
     "usable",
 ]

@@ -73,7 +73,9 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
 
     Attributes:
         queue_length: the number of waiting jobs.
-        qubits: the number of qubits.
+        qubits: the number of qubits that circuits can use.
+        physical_qubits: the number of qubits on the chip, those of tunable couplers included.
+        device_class: `mock` for a device that only imitates a quantum computer; the wire's `class`.
         wait_time_seconds: the jobs' waiting times; sent only for `fields=["wait_time_seconds"]`.
         region: the region that lists it; filled in by the client.
         instance: the CRN of the instance that lists it; filled in by the client.
@@ -88,6 +90,8 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
     processor_type: ProcessorType | None = None
     performance_metrics: PerformanceMetrics | None = None
     wait_time_seconds: WaitTime | None = None
+    physical_qubits: Integer | None = None
+    device_class: str | None = field(name="class", default=None)
     # A name of our own on the wire: a field that the service may add later must not be read as these.
     region: str | None = field(name="qrbackends_region", default=None)
     instance: str | None = field(name="qrbackends_instance", default=None)
@@ -96,6 +100,11 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
     def online(self) -> bool:
         """Whether the backend takes and runs jobs now."""
         return self.status.name == "online"
+
+    @property
+    def is_mock(self) -> bool:
+        """Whether it only imitates a quantum computer; lists have mocks only with `include_mocks=True`."""
+        return self.device_class == "mock"
 
 
 class BackendsResponse(Struct, frozen=True):
@@ -107,6 +116,8 @@ class BackendsResponse(Struct, frozen=True):
 class BackendList(Sequence[Backend]):
     """The backends of one or more instances, in order of the instances; immutable.
 
+    A backend is in it once for each instance that lists it; `unique` leaves out all but the first.
+
     Attributes:
         errors: one error for each instance that could not be listed; empty when the list is complete.
     """
@@ -116,6 +127,15 @@ class BackendList(Sequence[Backend]):
     def __init__(self, backends: Iterable[Backend], errors: Iterable[QRBackendsError] = ()) -> None:
         self._backends = tuple(backends)
         self.errors = tuple(errors)
+
+    def unique(self) -> "BackendList":
+        """Return the list with each backend once: the entry of the first instance that lists it."""
+        return BackendList(unique(self), self.errors)
+
+    def instances_of(self, name: str) -> tuple[str, ...]:
+        """Return the CRNs of the instances that list a backend, in order of the instances."""
+        crns = (one.instance for one in self._backends if one.name == name)
+        return tuple(dict.fromkeys(crn for crn in crns if crn is not None))
 
     @overload
     def __getitem__(self, index: int) -> Backend: ...
@@ -133,3 +153,11 @@ class BackendList(Sequence[Backend]):
     def __repr__(self) -> str:
         names = ", ".join(backend.name for backend in self._backends)
         return f"<BackendList of {len(self)}, {len(self.errors)} errors: {names}>"
+
+
+def unique(backends: Iterable[Backend]) -> tuple[Backend, ...]:
+    """Return each backend once: the first one of those with equal region and name."""
+    found: dict[tuple[str | None, str], Backend] = {}
+    for one in backends:
+        found.setdefault((one.region, one.name), one)
+    return tuple(found.values())

@@ -12,6 +12,7 @@ ERROR_BYTES: Final = 64 * 2**10
 MOST_BYTES: Final[dict[str, int]] = {
     "backends": 16 * 2**20,  # 1.2 kB for a backend, and so more than 10,000 of them
     "status": 2**20,  # 200 bytes and a message
+    "versions": 2**20,  # 80 bytes for each
     "token": 256 * 2**10,  # two tokens of 2 kB each; what is longer fits in no header
     "search": 4 * 2**20,  # a page of 100 instances of some kB each
     "catalog": 4 * 2**20,  # a plan with its prices in every country

@@ -7,7 +7,7 @@ a part of a cache key.
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, TypeAlias, cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -47,10 +47,10 @@ ANSWER_TYPES: Final[dict[str, type[Any]]] = {
 
 _UNUSED: Final[dict[str, tuple[str, ...]]] = {
     "backends": ("backend_id", "calibration_id", "updated_before"),
-    "configuration": ("fields", "updated_before"),
-    "properties": ("fields",),
-    "status": ("fields", "calibration_id", "updated_before"),
-    "defaults": ("fields", "calibration_id", "updated_before"),
+    "configuration": ("fields", "include_mocks", "updated_before"),
+    "properties": ("fields", "include_mocks"),
+    "status": ("fields", "include_mocks", "calibration_id", "updated_before"),
+    "defaults": ("fields", "include_mocks", "calibration_id", "updated_before"),
 }
 """The fields of a `Request` that a resource does not take."""
 
@@ -67,6 +67,7 @@ class Request(Struct, frozen=True, dict=True):
         updated_before: an instant: ask for the newest calibration before it; for `properties`.
         fields: the optional fields that the answer shall contain, such as `wait_time_seconds`; for
             `backends`.
+        include_mocks: whether to list mock devices, too, which imitate a quantum computer; for `backends`.
 
     Raises:
         InvalidRequest: an argument is malformed, or the resource does not take it.
@@ -77,6 +78,7 @@ class Request(Struct, frozen=True, dict=True):
     calibration_id: str | None = None
     updated_before: datetime | None = None
     fields: Sequence[str] = ()
+    include_mocks: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.resource, str) or self.resource not in ANSWER_TYPES:
@@ -84,8 +86,10 @@ class Request(Struct, frozen=True, dict=True):
         if self.fields != ():
             force_setattr(self, "fields", _field_names(self.fields))
         for name in _UNUSED[self.resource]:
-            if getattr(self, name) not in (None, ()):
+            if getattr(self, name) not in (None, (), False):
                 raise InvalidRequest(f"{self.resource} takes no {name}")
+        if not isinstance(self.include_mocks, bool):  # any other value would be a second key of one answer
+            raise InvalidRequest("include_mocks has to be True or False")
         if self.resource != "backends":
             _check_text("a backend's name", self.backend_id, _MAX_ID)
             if self.backend_id in (".", ".."):  # URL parsers read even %2e%2e as the parent
@@ -111,6 +115,8 @@ class Request(Struct, frozen=True, dict=True):
         query = {}
         if self.fields:
             query["fields"] = ",".join(self.fields)
+        if self.include_mocks:
+            query["include_mocks"] = "True"  # as the official client spells it
         if self.calibration_id is not None:
             query["calibration_id"] = self.calibration_id
         if self.updated_before is not None:
@@ -123,6 +129,20 @@ class Request(Struct, frozen=True, dict=True):
         return ANSWER_TYPES[self.resource]
 
 
+_cached = lru_cache(4096, typed=True)(Request)
+
+
+def cached_request(*arguments: Any) -> Request:
+    """Return the `Request` with these arguments, which may be an earlier one.
+
+    To check a name takes as long as a hit in the cache of answers.
+    """
+    try:
+        return _cached(*arguments)
+    except TypeError:  # an argument cannot be hashed; `Request` raises the right error
+        return Request(*arguments)
+
+
 def request_of(target: str) -> Request | None:
     """Return the request that has this `target`, or None if there is none."""
     path, _, query = target.partition("?")
@@ -131,6 +151,7 @@ def request_of(target: str) -> Request | None:
         fields = parameters.pop("fields", "")
         before = parameters.pop("updated_before", None)
         calibration_id = parameters.pop("calibration_id", None)
+        mocks = parameters.pop("include_mocks", "")
         _, _, *backend = path.split("/")
         request = Request(
             cast("Resource", backend[1] if backend else "backends"),
@@ -138,6 +159,7 @@ def request_of(target: str) -> Request | None:
             calibration_id,
             None if before is None else datetime.fromisoformat(before),
             fields.split(",") if fields else (),
+            mocks == "True",
         )
     except (ValueError, IndexError):
         return None
