@@ -140,7 +140,7 @@ def fleet(source: Source, as_json: bool, output: Path, dpi: int) -> None:
         listed = await client.backends()
         for error in listed.errors:
             warn(str(error))
-        return fleet_plot(listed)
+        return fleet_plot(listed.unique())
 
     _draw(source, output, dpi, draw, as_json)
 

@@ -139,7 +139,7 @@ class Board:
 
     def take(self, change: Change) -> None:
         """Update the rows with a change."""
-        key = change.instance, change.backend
+        key = change.region, change.backend
         if change.kind == "failed":
             self._failing[change.instance] = change.error
         elif change.kind == "recovered":

@@ -15,6 +15,9 @@ Kind: TypeAlias = Literal[
 ListedName: TypeAlias = tuple[str | None, str]
 """The CRN of an instance, and the name of a backend that it lists."""
 
+RegionalName: TypeAlias = tuple[str | None, str]
+"""A region and a backend's name: they identify a backend, whichever instance lists it."""
+
 
 class Change(Struct, frozen=True):
     """A change of one backend, or of whether an instance can be listed.
@@ -27,7 +30,8 @@ class Change(Struct, frozen=True):
         at: when this client saw the change.
         backend: the backend's name; None for `failed` and `recovered`.
         region: the region.
-        instance: the instance's CRN; None where not even the instances could be looked up.
+        instance: the instance's CRN, for a backend that of the one whose list is used; None where not even
+            the instances could be looked up.
         before: the list's entry that was reported last, or None.
         after: the list's entry as it is now, or None.
         calibrated_at: the date of the new calibration, for `recalibrated`.
@@ -46,19 +50,33 @@ class Change(Struct, frozen=True):
 
 
 class FleetState:
-    """The backends, errors and calibration dates that are known, or that were reported to one consumer."""
+    """The backends, errors and calibration dates that are known, or that were reported to one consumer.
+
+    Attributes:
+        at: when the last lists came.
+        instances: the CRNs of the instances whose lists have come.
+        backends: the entries of all lists.
+        unique: each backend once: the entry of the first instance in the account's order that does not fail,
+            or else of the first one.
+        failing: the errors of the instances that fail, by CRN.
+        calibrated: the dates of the newest calibrations.
+    """
 
     def __init__(self) -> None:
         self.at = datetime.min
-        self.instances: frozenset[str] = frozenset()  # whose lists have come
+        self.instances: frozenset[str] = frozenset()
         self.backends: dict[ListedName, Backend] = {}
-        self.failing: dict[str | None, QRBackendsError] = {}  # by the instance's CRN
-        self.calibrated: dict[ListedName, datetime] = {}
+        self.unique: dict[RegionalName, Backend] = {}
+        self.failing: dict[str | None, QRBackendsError] = {}
+        self.calibrated: dict[RegionalName, datetime] = {}
 
     def listed(
         self, answers: dict[str, BackendList | QRBackendsError], instances: Collection[str], at: datetime
     ) -> None:
-        """Store new lists; the backends of an instance whose list is missing stay as they were."""
+        """Store new lists; the backends of an instance whose list is missing stay as they were.
+
+        `instances` are the CRNs of all instances, in the account's order.
+        """
         good = {crn: answer for crn, answer in answers.items() if isinstance(answer, BackendList)}
         self.instances = (self.instances & frozenset(instances)) | good.keys()
         bad = {crn: answer for crn, answer in answers.items() if isinstance(answer, QRBackendsError)}
@@ -67,7 +85,23 @@ class FleetState:
         self.failing.update(bad)
         kept = {k: one for k, one in self.backends.items() if k[0] in instances and k[0] not in good}
         self.backends = kept | {(crn, one.name): one for crn, listed in good.items() for one in listed}
+        self.unique = self._each_once(instances)
         self.at = at
+
+    def _each_once(self, instances: Collection[str]) -> dict[RegionalName, Backend]:
+        order: dict[str | None, tuple[bool, int]] = {
+            crn: (crn in self.failing, place) for place, crn in enumerate(instances)
+        }
+        best: dict[RegionalName, tuple[tuple[bool, int], Backend]] = {}
+        for (crn, name), one in self.backends.items():
+            known = best.get((one.region, name))
+            if known is None or order[crn] < known[0]:
+                best[one.region, name] = order[crn], one
+        return {key: one for key, (_, one) in best.items()}
+
+    def entries(self, per_instance: bool) -> dict[tuple[str | None, str], Backend]:
+        """Return the entries of all lists, or each backend once."""
+        return self.backends if per_instance else self.unique
 
     def unlisted(self, error: QRBackendsError, at: datetime) -> None:
         """Store that the instances could not be looked up: every known instance fails with `error`."""
@@ -81,6 +115,7 @@ def differences(
     wants: Callable[[str], bool],
     threshold: int,
     detail: bool,
+    per_instance: bool = False,
 ) -> Iterator[Change]:
     """Yield the changes from `reported` to `state`, and add each to `reported` as it is yielded.
 
@@ -90,38 +125,40 @@ def differences(
         wants: returns whether the consumer watches the backend of a name.
         threshold: the number of jobs by which a queue has to change.
         detail: whether the consumer wants new calibrations.
+        per_instance: whether a backend is reported for each instance that lists it, and not only once.
     """
+
     instances = state.instances  # while changes are handled, more lists may come
     for instance in {**reported.failing, **state.failing}:
         yield from _of_instance(reported, state, instance)
-    for key in {**reported.backends, **state.backends}:
-        if wants(key[1]):
-            yield from _of_backend(reported, state, key, threshold)
-            if detail:
-                yield from _of_calibration(reported, state, key)
+    told = reported.entries(per_instance)
+    for key in {**told, **state.entries(per_instance)}:
+        if not wants(key[1]):
+            continue
+        before, after = told.get(key), state.entries(per_instance).get(key)
+        one = after or before
+        first = one is not None and one.instance not in reported.instances  # its list may have come late
+        kind = kind_of(before, after, threshold, first)
+        if kind is not None and one is not None:
+            if after is None:
+                del told[key]
+            else:
+                told[key] = after
+            yield Change(kind, state.at, one.name, one.region, one.instance, before, after)
+        if detail:
+            yield from _of_calibration(reported, state, key, state.entries(per_instance).get(key))
     reported.instances = instances
 
 
-def _of_backend(reported: FleetState, state: FleetState, key: ListedName, threshold: int) -> Iterator[Change]:
-    first = key[0] not in reported.instances  # there may be backends in a list that comes late
-    before, after = reported.backends.get(key), state.backends.get(key)
-    one = after or before
-    kind = kind_of(before, after, threshold, first)
-    if kind is None or one is None:
-        return
-    if after is None:
-        del reported.backends[key]
-    else:
-        reported.backends[key] = after
-    yield Change(kind, state.at, one.name, one.region, one.instance, before, after)
-
-
-def _of_calibration(reported: FleetState, state: FleetState, key: ListedName) -> Iterator[Change]:
-    now, known, one = state.calibrated.get(key), reported.calibrated.get(key), state.backends.get(key)
-    if now is None or (known is not None and now <= known):
+def _of_calibration(
+    reported: FleetState, state: FleetState, key: tuple[str | None, str], one: Backend | None
+) -> Iterator[Change]:
+    now = None if one is None else state.calibrated.get((one.region, one.name))
+    known = reported.calibrated.get(key)
+    if one is None or now is None or (known is not None and now <= known):
         return
     reported.calibrated[key] = now
-    if known is not None and one is not None:
+    if known is not None:
         yield Change(
             "recalibrated", state.at, one.name, one.region, one.instance, after=one, calibrated_at=now
         )

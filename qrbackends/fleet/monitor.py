@@ -22,8 +22,8 @@ from ..protocol.requests import Request
 from ..tasks.fanout import answers
 from ..tasks.flight import stopped
 from ..tasks.loops import LoopBound
-from .changes import Change, kind_of
-from .monitored import FleetView, InstanceFailure, MonitoredBackend, MonitorEvent, RegionalName
+from .changes import Change, RegionalName, kind_of
+from .monitored import FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
 from .watch import Watch
 
 _CLOSED = (ClientClosed, WrongEventLoop)  # after which nothing more will come
@@ -93,7 +93,7 @@ class Monitor(LoopBound):
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._client = client
-        self._watch = client.watch(interval)
+        self._watch = client.watch(interval).of_each_instance()  # where one fails, another is used
         self._sleep = sleep
         self._now = now
         self._clock = clock

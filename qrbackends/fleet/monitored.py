@@ -1,16 +1,13 @@
 """What a monitor knows and reports: immutable values, which any thread may read."""
 
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from ..errors import QRBackendsError
 from ..models import Backend, BackendSummary
 from .changes import Kind
-
-RegionalName: TypeAlias = tuple[str | None, str]
-"""A region and a backend's name: they identify a backend, whichever instance lists it."""
 
 
 class MonitoredBackend(Struct, frozen=True, gc=False):

@@ -1,13 +1,13 @@
 """Choosing a backend: the least busy one, or all of them in order of a key."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isnan, nan
 from typing import Final, TypeAlias
 
 from ..cache.entry import Fetch
 from ..errors import InstanceUnavailable, InvalidRequest, NotFound
-from ..models import Backend, BackendList, Metric, TwoQubitMetric, usable
+from ..models import Backend, BackendList, Metric, TwoQubitMetric, unique, usable
 from ..protocol.requests import Request
 from ..tasks.fanout import answers, awaited
 
@@ -65,12 +65,18 @@ class Wanted:
         operational: True for backends that are online, False for the others, None for all.
         simulator: True for simulators, False for the others, None for all.
         where: the caller's own test, plain or async; it is called only if all other conditions are met.
+        include_mocks: whether mock devices may be chosen.
     """
 
     min_qubits: int | None = None
     operational: bool | None = True
     simulator: bool | None = False
     where: BackendTest | None = None
+    include_mocks: bool = False
+
+    def request(self, fields: Sequence[str] = ()) -> Request:
+        """Return the request for the list that has every backend that is wanted."""
+        return Request("backends", fields=fields, include_mocks=self.include_mocks)
 
     def fits(self, backend: Backend) -> bool:
         """Return whether a backend meets all conditions except `where`."""
@@ -92,7 +98,7 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
         NotFound: no backend meets the conditions.
         InstanceUnavailable: no listed backend meets them, and some instances could not be listed.
     """
-    listed: BackendList = (await fetch(Request("backends"), timeout=timeout)).value
+    listed: BackendList = (await fetch(wanted.request(), timeout=timeout)).value
     for backend in sorted(filter(wanted.fits, listed), key=lambda one: (one.queue_length, one.name)):
         if await wanted.accepts(backend):
             return backend
@@ -102,13 +108,15 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
             + "; ".join(map(str, listed.errors)),
             listed.errors,
         )
-    raise NotFound(f"none of the account's {len(listed)} backends is what is wanted", 404)
+    raise NotFound(f"none of the account's {len(listed.unique())} backends is what is wanted", 404)
 
 
 async def rank(
     fetch: Fetch, by: str | RankKey, wanted: Wanted, *, reverse: bool = False, timeout: float | None = None
 ) -> tuple[Backend, ...]:
     """Return the backends that meet the conditions, best first; unknown values come last, in order of names.
+
+    A backend that several instances list is in the result once, with the first of its entries that is wanted.
 
     Args:
         fetch: answers requests, as `Client.fetch` does.
@@ -124,10 +132,10 @@ async def rank(
     if key is None:
         raise InvalidRequest(f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables")
     fields = ("wait_time_seconds",) if by == "wait_time" else ()
-    listed: BackendList = (await fetch(Request("backends", fields=fields), timeout=timeout)).value
+    listed: BackendList = (await fetch(wanted.request(fields), timeout=timeout)).value
     fitting = [one for one in listed if wanted.fits(one)]
     accepted = await answers(fitting, wanted.accepts, _AT_ONCE)
-    chosen = [one for one, is_accepted in zip(fitting, accepted, strict=True) if is_accepted]
+    chosen = unique(one for one, is_accepted in zip(fitting, accepted, strict=True) if is_accepted)
 
     async def value(backend: Backend) -> Value:
         given: Value = await awaited(key(backend))

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ..cache.entry import Fetch
 from ..errors import InvalidRequest, QRBackendsError
-from ..models import Backend, BackendList
+from ..models import Backend, BackendList, unique
 from ..protocol.requests import Request, Resource
 from ..tasks.fanout import as_answered, awaited
 from .ranking import BackendTest
@@ -40,8 +40,9 @@ class SnapshotItem(Struct, frozen=True):
 class Snapshot:
     """Documents of every backend, from all regions concurrently; an async iterable of `SnapshotItem`.
 
-    A request that fails gives an item with its error. In each region, at most `width` requests are in flight
-    or have an answer that was not yielded yet, so that memory does not grow with the number of backends. The
+    A backend that several instances list is asked for once, in the first of them that `where` takes. A
+    request that fails gives an item with its error. In each region, at most `width` requests are in flight or
+    have an answer that was not yielded yet, so that memory does not grow with the number of backends. The
     deadline of a request begins when it is asked, not with the iteration. A second iteration asks again.
 
     Attributes:
@@ -52,6 +53,7 @@ class Snapshot:
         resources: the kinds of documents.
         where: a test of the list's entries, plain or async; None for all backends.
         progress: called after each item.
+        include_mocks: whether documents of mock devices are wanted, too.
         width: how many requests of one region are asked at a time.
 
     Raises:
@@ -65,6 +67,7 @@ class Snapshot:
         where: BackendTest | None = None,
         progress: Progress | None = None,
         *,
+        include_mocks: bool = False,
         width: int = 32,
     ) -> None:
         names = (resources,) if isinstance(resources, str) else tuple(dict.fromkeys(resources))
@@ -75,6 +78,7 @@ class Snapshot:
         self._resources = cast("tuple[Resource, ...]", names)
         self._where = where
         self._progress = progress
+        self._list = Request("backends", include_mocks=include_mocks)
         self._width = width
 
     def __aiter__(self) -> AsyncGenerator[SnapshotItem, None]:
@@ -88,7 +92,7 @@ class Snapshot:
         return dict(found)
 
     async def _items(self) -> AsyncGenerator[SnapshotItem, None]:
-        listed: BackendList = (await self._fetch(Request("backends"))).value
+        listed: BackendList = (await self._fetch(self._list)).value
         self.errors = listed.errors
         regions = await self._by_region(listed)
         total = sum(map(len, regions)) * len(self._resources)
@@ -102,10 +106,9 @@ class Snapshot:
                 yield item
 
     async def _by_region(self, listed: Iterable[Backend]) -> list[list[Backend]]:
-        regions: dict[str | None, list[Backend]] = defaultdict(list)
-        for backend in listed:
-            if self._where is None or await awaited(self._where(backend)):
-                regions[backend.region].append(backend)
+        where, regions = self._where, defaultdict[str | None, list[Backend]](list)
+        for backend in unique([one for one in listed if where is None or await awaited(where(one))]):
+            regions[backend.region].append(backend)
         return list(regions.values())
 
     async def _item(self, question: tuple[Backend, Resource]) -> SnapshotItem:

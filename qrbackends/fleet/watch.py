@@ -284,8 +284,9 @@ class Watcher:
             if self._calibrating is None or self._calibrating.done():
                 wanted = [
                     one
-                    for (crn, name), one in self._state.backends.items()
-                    if crn in arrived and any(s.detail and s.wants(name) for s in self._subscriptions)
+                    for (_, name), one in self._state.unique.items()
+                    if one.instance in arrived
+                    and any(s.detail and s.wants(name) for s in self._subscriptions)
                 ]
                 if wanted:
                     self._calibrating = asyncio.ensure_future(self._calibrate(wanted))
@@ -354,7 +355,7 @@ class Watcher:
             if error.final:
                 raise
             return  # the next poll asks again
-        state.calibrated[backend.instance, backend.name] = properties.last_update_date
+        state.calibrated[backend.region, backend.name] = properties.last_update_date
 
 
 class Watch:
@@ -362,17 +363,30 @@ class Watch:
 
     Changes are not queued: at each report the newest state is compared with the one that was reported last.
     A slow consumer misses only changes that were undone in the meantime. Each iteration starts from nothing.
+
+    A backend that several instances list is reported once, as the first one in the account's order that does
+    not fail lists it.
     """
 
     def __init__(
-        self, watcher: Watcher, interval: float, names: frozenset[str] | None, threshold: int, detail: bool
+        self,
+        watcher: Watcher,
+        interval: float,
+        names: frozenset[str] | None,
+        threshold: int,
+        detail: bool,
+        per_instance: bool = False,
     ) -> None:
         self._watcher = watcher
         self._interval = interval
         self._names = names
-        self._threshold = threshold
-        self._detail = detail
+        self._told = threshold, detail, per_instance  # what `differences` takes
         self._open: list[AsyncGenerator[Change, None]] = []
+
+    def of_each_instance(self) -> "Watch":
+        """Return a watch of the same backends that reports each one for every instance that lists it."""
+        threshold, detail, _ = self._told
+        return Watch(self._watcher, self._interval, self._names, threshold, detail, True)
 
     def __aiter__(self) -> AsyncGenerator[Change, None]:
         return self._iterate()
@@ -388,11 +402,11 @@ class Watch:
 
     async def _iterate(self) -> AsyncGenerator[Change, None]:
         reported = FleetState()
-        wanted = _Subscription(self._interval, self._names, self._detail)
+        wanted = _Subscription(self._interval, self._names, self._told[1])
         async with self._watcher.subscribed(wanted) as subscription:
             while True:
                 state = await self._watcher.look(subscription)
-                for change in differences(reported, state, subscription.wants, self._threshold, self._detail):
+                for change in differences(reported, state, subscription.wants, *self._told):
                     yield change
 
 

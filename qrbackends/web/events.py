@@ -23,8 +23,9 @@ from msgspec.structs import replace
 
 from ..client import Client
 from ..errors import ClientClosed
+from ..fleet.changes import RegionalName
 from ..fleet.monitor import Monitor
-from ..fleet.monitored import FleetView, MonitoredBackend, MonitorEvent, RegionalName
+from ..fleet.monitored import FleetView, MonitoredBackend, MonitorEvent
 from ..models import BackendSummary
 from .encoding import Listed, listed
 from .problems import problem_of

@@ -107,7 +107,7 @@ class VisitorCache:
             known[request, instance] = _Answer(error.again(), now, now + _PAUSE)
             raise
         if isinstance(found.value, BackendList):
-            found = replace(found, value=_unique(found.value))
+            found = replace(found, value=found.value.unique())
         now, lasting = self._clock(), _lasting(found)
         if lasting:
             known[request, instance] = _Answer(found, now, now + lasting)
@@ -127,9 +127,3 @@ def _lasting(found: Fetched[Any]) -> float:
     if isinstance(found.value, BackendList):  # the client merges the lists anew at each call
         return min(found.fresh_for, _PAUSE) if found.value.errors else found.fresh_for
     return 0.0
-
-
-def _unique(backends: BackendList) -> BackendList:
-    """Return the list with each backend once, also where several instances list it."""
-    found = {(one.region, one.name): one for one in reversed(backends)}
-    return BackendList(reversed(found.values()), backends.errors)

@@ -809,8 +809,9 @@ async def test_ten_instances_cost_ten_requests_a_tick(emulator: Emulator) -> Non
         world.poll_for(client)
         consumers = [aiter(client.watch(interval=30.0)) for _ in range(3)]
         for consumer in consumers:
-            seen = [await anext(consumer) for _ in range(5 * 8)]
+            seen = [await anext(consumer) for _ in range(8)]
             assert {change.kind for change in seen} == {"present"}
+            assert {change.backend for change in seen} == set(emulator.backends()), "each once"
         assert emulator.count("backends") == 10
         waiting = [asyncio.create_task(anext(consumer)) for consumer in consumers]
         await settle()
@@ -869,7 +870,7 @@ async def test_a_new_calibration_is_waited_for() -> None:
 async def test_closing_the_client_ends_the_watching(emulator: Emulator) -> None:
     client = Client(emulator.account())
     changes = aiter(client.watch())
-    for _ in range(40):
+    for _ in emulator.backends():
         await anext(changes)
     waiting = asyncio.create_task(anext(changes))
     await settle()
@@ -906,6 +907,8 @@ class Replay:
         self.emulator = emulator
         self.now = dict.fromkeys(emulator.backends(), ("online", 0))
         self.seen: dict[tuple[str, str], tuple[str, int]] = {}
+        instances = reversed(emulator.instances)
+        self.first = {instance.region: instance.crn for instance in instances}  # whose lists are used
         self.failing: set[str] = set()
         self.told_failing: set[str] = set()
         self.regions = {name: region for region in emulator.regions for name in emulator.backends(region)}
@@ -934,7 +937,7 @@ class Replay:
             if (crn in self.told_failing) != (region in self.failing):
                 reported["failed" if region in self.failing else "recovered", crn, None, None, None] += 1
                 self.told_failing ^= {crn}
-            if region in self.failing:
+            if region in self.failing or crn != self.first[region]:
                 continue
             for name in self.emulator.backends(region):
                 before, after = self.seen.get((crn, name)), self.now.get(name)
@@ -1105,3 +1108,37 @@ def test_an_instance_that_comes_back_begins_anew() -> None:
     assert list(lists.changes()) == [("disappeared", "a")]
     lists.come(THERE, "a")
     assert list(lists.changes()) == [("present", "a")]
+
+
+def listed(crn: str, queue: int) -> BackendList:
+    return BackendList([Backend("a", DeviceStatus("online"), queue, region="us-east", instance=crn)])
+
+
+@pytest.mark.parametrize("per_instance", [False, True])
+def test_one_device_of_several_instances_is_told_once(per_instance: bool) -> None:
+    reported, state = FleetState(), FleetState()
+    first, second = CRNS[:2]
+
+    def told(**answers: Any) -> list[tuple[Any, ...]]:
+        state.listed({CRNS[int(key[1:])]: answer for key, answer in answers.items()}, [first, second], WHEN)
+        found = differences(reported, state, lambda _: True, 1, False, per_instance)
+        return [(one.kind, one.instance, one.after and one.after.queue_length) for one in found]
+
+    if per_instance:
+        assert told(i1=listed(second, 5), i0=listed(first, 4)) == [
+            ("present", second, 5),
+            ("present", first, 4),
+        ]
+        return
+    assert told(i1=listed(second, 5)) == [("present", second, 5)]
+    assert told(i0=listed(first, 5)) == [], "the same, of the instance that comes first"
+    assert told(i0=listed(first, 7), i1=listed(second, 8)) == [("queue", first, 7)]
+    assert told(i0=ServerError("broken", 500), i1=listed(second, 9)) == [
+        ("failed", first, None),
+        ("queue", second, 9),
+    ]
+    assert told(i1=BackendList([])) == [("queue", first, 7)], "what the failing one had is not gone"
+    assert told(i0=BackendList([]), i1=BackendList([])) == [
+        ("recovered", first, None),
+        ("disappeared", first, None),
+    ]
