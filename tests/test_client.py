@@ -317,7 +317,7 @@ async def test_a_right_that_is_missing_is_forbidden(emulator: Emulator) -> None:
 
 
 async def test_the_api_version_is_sent(emulator: Emulator) -> None:
-    async with Client(emulator.account(), api_version="1999-01-01") as client:
+    async with Client(emulator.account(), api_version="2025-02-03") as client:
         assert len(await client.backends()) > 0
     for wrong in ("yesterday", "2026--0415", "２０２６-04-15", None):
         with pytest.raises(InvalidRequest, match="api_version has to be a date"):
@@ -326,12 +326,13 @@ async def test_the_api_version_is_sent(emulator: Emulator) -> None:
 
 async def test_the_deadline_covers_the_lists_and_the_token(emulator: Emulator, name: str) -> None:
     for resource in ("token", "backends"):
-        held = emulator.fault(Hold(), resource=resource, times=None)
+        held = [emulator.fault(Hold(), resource=one, times=None) for one in (resource, "status")]
         async with Client(emulator.account(), limits=Limits(total=0.05)) as client:
             with pytest.raises((Timeout, InstanceUnavailable)) as caught:
                 await client.status(name)
             assert caught.value.backend == name
-        held.cancel()
+        for one in held:
+            one.cancel()
 
 
 async def test_the_deadline_covers_the_answer(emulator: Emulator, name: str) -> None:

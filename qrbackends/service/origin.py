@@ -19,6 +19,7 @@ from ..transport.pool import Response
 from .sender import Message, Sender
 from .tokens import Tokens
 
+_OLDEST = "2025-01-01"  # with older versions the list is one of bare names
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -39,12 +40,16 @@ class Origin:
         api_version: the `IBM-API-Version` to ask for, a date.
 
     Raises:
-        InvalidRequest: `api_version` is not a date.
+        InvalidRequest: `api_version` is not a date, or is before 2025-01-01.
     """
 
     def __init__(self, sender: Sender, tokens: Tokens, api_version: str = API_VERSION) -> None:
         if not isinstance(api_version, str) or not _DATE.fullmatch(api_version):
             raise InvalidRequest(f"api_version has to be a date such as {API_VERSION}")
+        if api_version < _OLDEST:
+            raise InvalidRequest(
+                f"api_version has to be {_OLDEST} or later, as older lists have nothing but names"
+            )
         self._sender = sender
         self._tokens = tokens
         self._api_version = api_version
