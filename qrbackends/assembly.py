@@ -1,6 +1,5 @@
 """The parts of one client: how they are built, which of them the client owns, and how they are closed."""
 
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any, TypedDict, cast
 
@@ -14,7 +13,7 @@ from .cache.policy import CachePolicy
 from .cache.stores.base import Store
 from .cache.stores.sealed import Shared
 from .fleet.directory import Directory
-from .protocol.requests import Request
+from .protocol.requests import Request, Resource
 from .service.discovery import Discovery
 from .service.origin import Origin
 from .service.sender import Sender
@@ -97,14 +96,22 @@ class Parts:
         self.directory = Directory(account, scopes, self.cache.fetch, self.discovery)
         self._own_pool = own_pool
 
-    async def invalidate(self, matches: Callable[[Request], bool]) -> int:
+    async def invalidate(
+        self, backend: str | None, calibration_id: str | None, resource: Resource | None
+    ) -> int:
         """Remove the answers to matching requests from memory and store; return how many memory had.
 
-        Instances are looked up only if none are known, and others may have put answers of theirs there.
+        An argument that is None matches anything. Instances are looked up only if none are known, and others
+        may have put answers of theirs there.
 
         Raises:
             QRBackendsError: this look-up failed.
         """
+
+        def matches(request: Request) -> bool:
+            named = backend in (None, request.backend_id) and calibration_id in (None, request.calibration_id)
+            return named and resource in (None, request.resource)
+
         if self._shares and not self.directory.scopes:
             await self.directory.instances()
         return await self.cache.invalidate(matches)

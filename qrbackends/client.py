@@ -3,9 +3,9 @@
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from os import PathLike
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from msgspec.structs import asdict
 
@@ -30,13 +30,13 @@ from .models import (
     BackendProperties,
     BackendStatus,
 )
-from .protocol.requests import API_VERSION, Request, Resource
+from .protocol.requests import API_VERSION, Request, Resource, cached_request
 from .service.discovery import ServiceInstance
 from .tasks.deadlines import Seconds
 from .transport.pool import Limits, SessionPool
 from .transport.retry import RetryPolicy
 
-_request = lru_cache(4096, typed=True)(Request)  # checking a name takes as long as a cache hit
+T = TypeVar("T")
 
 
 class Client:
@@ -56,6 +56,7 @@ class Client:
         min_qubits: the smallest number of qubits.
         operational, simulator: whether a backend is online, and whether it is a simulator; None for either.
         where: a test of a backend's entry in the list, plain or async; called after all other tests.
+        include_mocks: whether to list mock devices, too, which only imitate a quantum computer.
         interval: seconds between two polls of the lists.
 
     Args:
@@ -64,13 +65,14 @@ class Client:
         retry: which failed requests are sent again, and when.
         allow_http: whether credentials may go over plain http to hosts other than this machine.
         trust_env: whether to use the environment's proxies if the account names none.
-        api_version: the `IBM-API-Version` to ask for, a date.
+        api_version: the `IBM-API-Version` to ask for, a date from 2025-01-01 on.
         cache: how long answers may be used.
         pool: a pool that is shared with other clients, instead of `limits`, `allow_http` and `trust_env`.
         memory: a memory that is shared with other clients.
         store: a store that is shared with other processes, such as `RedisStore`; close it yourself.
 
     Raises:
+        InvalidRequest: `api_version` is not such a date.
         ValueError: `pool` is given together with `limits`, `allow_http` or `trust_env`.
     """
 
@@ -123,17 +125,19 @@ class Client:
         self,
         *,
         fields: Sequence[str] = (),
+        include_mocks: bool = False,
         instance: AnInstance = None,
         refresh: bool = False,
         timeout: Seconds = None,
     ) -> BackendList:
         """Return every backend of every instance; the instances are asked concurrently.
 
-        If an instance cannot be listed, its error is in `.errors` of the result; an error is raised only if
-        no instance can be listed. `fields` are the optional fields that the answer shall contain; the service
-        knows `wait_time_seconds`.
+        A backend is there once for each instance that lists it: `.unique()` of the result has each once, and
+        `.instances_of(name)` has the CRNs of its instances. If an instance cannot be listed, its error is in
+        `.errors`; an error is raised only if no instance can be listed. `fields` are the optional fields that
+        the answer shall contain; the service knows `wait_time_seconds`.
         """
-        request = Request("backends", fields=fields)
+        request = Request("backends", fields=fields, include_mocks=include_mocks)
         backends: BackendList = (await self._fetch(request, instance, timeout, refresh=refresh)).value
         return backends
 
@@ -147,10 +151,8 @@ class Client:
         timeout: Seconds = None,
     ) -> BackendConfiguration:
         """Return a backend's configuration: gates, coupling map, limits and timing."""
-        configuration: BackendConfiguration = await self._document(
-            instance, refresh, timeout, "configuration", backend_id, calibration_id
-        )
-        return configuration
+        asked = ("configuration", backend_id, calibration_id)
+        return await self._document(BackendConfiguration, asked, instance, refresh, timeout)
 
     async def properties(
         self,
@@ -163,24 +165,20 @@ class Client:
         timeout: Seconds = None,
     ) -> BackendProperties:
         """Return a backend's newest calibrated properties, or the newest before `updated_before`."""
-        properties: BackendProperties = await self._document(
-            instance, refresh, timeout, "properties", backend_id, calibration_id, updated_before
-        )
-        return properties
+        asked = ("properties", backend_id, calibration_id, updated_before)
+        return await self._document(BackendProperties, asked, instance, refresh, timeout)
 
     async def status(
         self, backend_id: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
     ) -> BackendStatus:
         """Return whether a backend is operational now, and how many jobs wait for it."""
-        status: BackendStatus = await self._document(instance, refresh, timeout, "status", backend_id)
-        return status
+        return await self._document(BackendStatus, ("status", backend_id), instance, refresh, timeout)
 
     async def defaults(
         self, backend_id: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
     ) -> BackendDefaults:
         """Return a backend's pulse-level defaults; most backends have none now (`NotFound`)."""
-        defaults: BackendDefaults = await self._document(instance, refresh, timeout, "defaults", backend_id)
-        return defaults
+        return await self._document(BackendDefaults, ("defaults", backend_id), instance, refresh, timeout)
 
     async def fetch(
         self,
@@ -218,12 +216,7 @@ class Client:
         `backend` is a name, `resource` is such as `properties`; an argument that is None matches anything.
         Matching answers that are being fetched are not kept. Instances are looked up only for what is shared.
         """
-
-        def matches(request: Request) -> bool:
-            named = backend in (None, request.backend_id) and calibration_id in (None, request.calibration_id)
-            return named and resource in (None, request.resource)
-
-        return await self._parts.invalidate(matches)
+        return await self._parts.invalidate(backend, calibration_id, resource)
 
     async def instances(self, *, timeout: Seconds = None) -> tuple[ServiceInstance, ...]:
         """Return the account's instances with their names, plans and tags, in order of preference.
@@ -247,6 +240,7 @@ class Client:
         operational: bool | None = True,
         simulator: bool | None = False,
         where: BackendTest | None = None,
+        include_mocks: bool = False,
         timeout: Seconds = None,
     ) -> Backend:
         """Return the backend with the shortest queue, from the list alone; of two, the first by name.
@@ -255,7 +249,7 @@ class Client:
             NotFound: no backend meets the conditions.
             InstanceUnavailable: no listed backend meets them, and some instances could not be listed.
         """
-        wanted = Wanted(min_qubits, operational, simulator, where)
+        wanted = Wanted(min_qubits, operational, simulator, where, include_mocks)
         return await least_busy(self.fetch, wanted, timeout)
 
     async def rank(
@@ -267,6 +261,7 @@ class Client:
         operational: bool | None = True,
         simulator: bool | None = False,
         where: BackendTest | None = None,
+        include_mocks: bool = False,
         timeout: Seconds = None,
     ) -> tuple[Backend, ...]:
         """Return the backends that meet the conditions, best first, from the list alone; unknown values last.
@@ -278,7 +273,7 @@ class Client:
         Raises:
             InvalidRequest: there is no such key.
         """
-        wanted = Wanted(min_qubits, operational, simulator, where)
+        wanted = Wanted(min_qubits, operational, simulator, where, include_mocks)
         return await rank(self.fetch, by, wanted, reverse=reverse, timeout=timeout)
 
     def snapshot(
@@ -287,6 +282,7 @@ class Client:
         *,
         where: BackendTest | None = None,
         progress: Progress | None = None,
+        include_mocks: bool = False,
     ) -> Snapshot:
         """Return a snapshot: documents of every backend, fetched from all regions concurrently.
 
@@ -298,7 +294,8 @@ class Client:
         Raises:
             InvalidRequest: `resources` is empty, or names something that is not a document of a backend.
         """
-        return Snapshot(self.fetch, resources, where, progress, width=self._parts.pool.limits.per_region)
+        width = self._parts.pool.limits.per_region
+        return Snapshot(self.fetch, resources, where, progress, include_mocks=include_mocks, width=width)
 
     def watch(
         self,
@@ -369,36 +366,29 @@ class Client:
         """Return the counts of cache and pool, and the size of memory; any thread may call it."""
         return ClientStats(**asdict(self._cache.stats()), regions=self._parts.pool.stats())
 
-    async def _document(self, instance: AnInstance, refresh: bool, timeout: Seconds, *asked: Any) -> Any:
-        """Return the document for the arguments of a `Request`; a cache hit awaits nothing."""
+    async def _document(
+        self, kind: type[T], asked: tuple[Any, ...], instance: AnInstance, refresh: bool, timeout: Seconds
+    ) -> T:
+        """Return the document, a `kind`, for the arguments of a `Request`; a cache hit awaits nothing."""
         self._calls.check()
-        try:
-            request = _request(*asked)
-        except TypeError:  # an argument cannot be hashed; `Request` raises the right error
-            request = Request(*asked)
+        request = cached_request(*asked)
         deadline = None if timeout is None else self._calls.deadline(timeout)
         scope = self._directory.route(request, instance)
-        if scope is None:  # the search counts against the call's deadline
+        found: Any = None if scope is None else self._cache.look(request, scope, refresh)
+        if found is None:
             deadline = deadline or self._calls.deadline()
-            scope = await self._directory.find(request, instance, deadline)
-        entry = self._cache.look(request, scope, refresh)
-        if entry is None:
-            entry = (await self._cache.ask(request, scope, deadline, refresh=refresh)).entry
-        return entry.value
+            found = await self._directory.fetch(request, instance, deadline, refresh=refresh)
+        document: T = found.value
+        return document
 
     async def _fetch(
         self, request: Request, instance: AnInstance, timeout: Seconds = None, **how: Any
     ) -> Fetched[Any]:
         """Return the answer to any request with its age and source."""
         self._calls.check()
-        deadline = None if timeout is None else self._calls.deadline(timeout)
-        if request.backend_id is None:  # the look-up of instances counts against the call's deadline
-            return await self._directory.list(request, instance, deadline or self._calls.deadline(), **how)
-        scope = self._directory.route(request, instance)
-        if scope is None:  # the search counts against the call's deadline
-            deadline = deadline or self._calls.deadline()
-            scope = await self._directory.find(request, instance, deadline)
-        return await self._cache.fetch(request, scope, deadline, **how)
+        deadline = self._calls.deadline(timeout)  # it includes look-ups of instances and lists
+        ask = self._directory.list if request.backend_id is None else self._directory.fetch
+        return await ask(request, instance, deadline, **how)
 
     async def aclose(self) -> None:
         """Close the client's connections; calls that are in flight end with `ClientClosed`.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qrbackends import Client, FileStore, Memory, Monitor, SessionPool
@@ -40,6 +41,17 @@ def watcher(client: Client) -> Watcher:
 def set_watcher(client: Client, watcher: Watcher) -> None:
     """Let another watcher, such as one with a clock of a test, poll for a client's watches."""
     client._watcher = watcher
+
+
+def let_ask(client: Client, fetch: Callable[..., Any]) -> None:
+    """Let a client's directory ask instances in another way."""
+    parts(client).directory._fetch = fetch
+
+
+def set_calendar(client: Client, sleep: Callable[[float], Any], now: Callable[[], datetime]) -> None:
+    """Let another calendar say when a client looks for the API's versions, and what day it is."""
+    versions = parts(client).versions
+    versions._sleep, versions._now = sleep, now
 
 
 def flights(part: Cache | Directory | Discovery | Tokens) -> Flights[Any]:

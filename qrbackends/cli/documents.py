@@ -10,7 +10,7 @@ import click
 from ..client import Client
 from ..models import BackendsResponse
 from . import views
-from .options import Source, SourceCommand, instant_of, source_options
+from .options import Source, SourceCommand, include_mocks_option, instant_of, source_options
 from .screen import print_facts, print_table
 from .text import echo, echo_json, warn
 
@@ -31,14 +31,15 @@ def _fetched(source: Source, fetch: Callable[[Client], Awaitable[T]]) -> T:
 @click.command(cls=SourceCommand)
 @source_options
 @click.option("--wait-times", is_flag=True, help="Ask for the jobs' waiting times, too.")
-def backends(source: Source, as_json: bool, wait_times: bool) -> None:
+@include_mocks_option
+def backends(source: Source, as_json: bool, wait_times: bool, include_mocks: bool) -> None:
     """List the backends of all instances.
 
     The errors are those of the list itself; `fleet` reads the calibrations. Each instance that cannot be
     listed gets one line on stderr; the exit code is 1 only when no instance could be listed.
     """
     fields = ("wait_time_seconds",) if wait_times else ()
-    listed = _fetched(source, lambda client: client.backends(fields=fields))
+    listed = _fetched(source, lambda client: client.backends(fields=fields, include_mocks=include_mocks))
     if as_json:
         source.announce()
         echo_json(BackendsResponse(tuple(listed)))

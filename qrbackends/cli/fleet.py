@@ -9,10 +9,10 @@ import click
 from ..analysis.formatting import DASH, probability, scaled
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
-from ..models import Backend, median_of, summary
+from ..models import Backend, median_of, summary, unique
 from ..tasks.fanout import as_answered
 from ..transport.pool import Limits
-from .options import Source, SourceCommand, source_options
+from .options import Source, SourceCommand, include_mocks_option, source_options
 from .rows import SORTS, Row, Wanted, in_order, json_of
 from .screen import Bar, Cell, Column, print_table, progress_bar, status_cell
 from .text import age, echo_json, warn, whole
@@ -49,6 +49,7 @@ _COLUMNS = (
 @click.option("--reverse", is_flag=True, help="In descending order; unknown values are still last.")
 @click.option("--min-qubits", type=click.IntRange(min=0), metavar="N", help="At least so many qubits.")
 @click.option("--online", is_flag=True, help="Only backends that take and run jobs now.")
+@include_mocks_option
 @click.option("--name", metavar="GLOB", help="Only backends whose name matches, such as 'ibm_b*'.")
 def fleet(
     source: Source,
@@ -58,6 +59,7 @@ def fleet(
     min_qubits: int | None,
     online: bool,
     name: str | None,
+    include_mocks: bool,
 ) -> None:
     """Show all backends of all regions, with their errors.
 
@@ -70,7 +72,7 @@ def fleet(
     Each instance or calibration that cannot be read gets one line on stderr; the exit code is 1 only when no
     instance could be listed. A backend that several instances share is shown once.
     """
-    rows, problems = asyncio.run(_load(source, Wanted(name, min_qubits, online)))
+    rows, problems = asyncio.run(_load(source, Wanted(name, min_qubits, online), mocks=include_mocks))
     rows = in_order(rows, sort, reverse)
     if as_json:
         source.announce()
@@ -81,14 +83,14 @@ def fleet(
         warn(problem)
 
 
-async def _load(source: Source, wanted: Wanted) -> tuple[list[Row], list[str]]:
+async def _load(source: Source, wanted: Wanted, *, mocks: bool) -> tuple[list[Row], list[str]]:
     """Return the rows, and one line for each list or calibration that could not be read."""
     with progress_bar("Listing backends") as bar:
         async with source.client() as client:
-            listed = await client.backends()
-            found = {(b.region, b.name): b for b in reversed(listed) if b in wanted}
+            listed = await client.backends(include_mocks=mocks)
+            found = unique(backend for backend in listed if backend in wanted)
             bar.begin("Reading calibrations", len(found))
-            rows, problems = await _read(client, found.values(), bar)
+            rows, problems = await _read(client, found, bar)
     return rows, [str(error) for error in listed.errors] + problems
 
 

@@ -164,6 +164,11 @@ def instant_of(text: str) -> datetime:
     raise click.BadParameter(f"{text!r} is a day: give an instant of it, such as {text}T00:00:00Z")
 
 
+include_mocks_option = click.option(
+    "--include-mocks", is_flag=True, help="Mock devices, too, which only imitate a quantum computer."
+)
+
+
 class SourceCommand(click.Command):
     """A command whose option `--emulator` needs no value, even before the name of a backend."""
 

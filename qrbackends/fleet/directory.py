@@ -1,12 +1,13 @@
 """The backend directory: which instance lists which backend."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, takewhile
 from typing import Any, TypeAlias
 
 import anyio
+from cachetools import LRUCache
 
 from ..accounts.account import Account, AnInstance, Instance
 from ..accounts.scope import Scope, Scopes
@@ -24,20 +25,22 @@ from ..service.discovery import Discovery, ServiceInstance
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
 
-FetchList: TypeAlias = Callable[..., Awaitable[Fetched[BackendsResponse]]]
-"""Asks one instance: takes a request and a scope, and `deadline=`, `refresh=` and `max_age=`."""
+Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
+"""Asks one instance: takes a request, a scope and a deadline, and the options of `Cache.fetch`."""
 
 _List: TypeAlias = Fetched[BackendsResponse]
 _Lists: TypeAlias = Flights[_List]
 
 _LIST = Request("backends")
-_AT_ONCE = 256  # instances that are asked for their lists at a time
+_AT_ONCE = 256  # instances that are asked at a time
+_UNLISTED = 1024  # backends without a list whose instance is known
 
 
 class Directory:
     """The names of the backends in each instance's last list, and the fetches of new lists.
 
-    The names of a list are used however old it is; a backend that no list has makes the directory ask anew.
+    The names of a list are used however old it is; a backend that no list has makes the directory ask anew,
+    first for the lists, then each instance for the backend itself.
 
     Args:
         account: the account; its instances are in order of preference.
@@ -47,14 +50,16 @@ class Directory:
     """
 
     def __init__(
-        self, account: Account, scopes: Scopes, fetch: FetchList, discovery: Discovery | None = None
+        self, account: Account, scopes: Scopes, fetch: Ask, discovery: Discovery | None = None
     ) -> None:
         self._scopes = scopes
         self._fetch = fetch
         self._discovery = None if account.instances else discovery
         self._discovered: Sequence[ServiceInstance] = ()
         self._known = {instance.crn: scopes.of(instance) for instance in account.instances}
-        self._names: dict[str, frozenset[str]] = {}  # of backends, by the CRN of the instance
+        # The names of the backends, by the CRN of the instance; empty if its list was asked for in vain.
+        self._names: dict[str, frozenset[str]] = {}
+        self._unlisted: LRUCache[str, Scope] = LRUCache(_UNLISTED)  # who answered, by the backend's name
         self._routes: dict[str | None, Scope] | None = None  # by the backend's name; None after a change
         self._only: Scope | None = None  # the account's only instance
         self._flights: _Lists = Flights()
@@ -79,7 +84,8 @@ class Directory:
         """Return the scope of the instance to ask for a backend; None if lists have to be fetched first.
 
         It is `instance`, if given; otherwise the first instance in the account's order whose last list has
-        the backend. An account's only instance is returned whether it lists the backend or not.
+        the backend, once the lists of the earlier ones in its region were asked for, too. An account's only
+        instance is returned whether it lists the backend or not.
 
         Raises:
             AccountError: `instance` is not one of the account's.
@@ -111,12 +117,47 @@ class Directory:
         try:
             await self.instances(until)
             # Lists get at most half of the time; the rest is for the request itself.
-            now = anyio.current_time()
-            half = now + (until - now) / 2
-            return self.route(request, instance) or await self._listing(request.backend_id or "", half)
+            return self.route(request, instance) or await self._listing(
+                request.backend_id or "", _half(until)
+            )
         except QRBackendsError as error:
             error.about(backend=request.backend_id)
             raise
+
+    async def fetch(self, request: Request, instance: AnInstance, until: float, **how: Any) -> Fetched[Any]:
+        """Return the answer about a backend; look up instances and lists if necessary.
+
+        A backend that no list has, such as a retired one, is asked for itself: in the instance that answered
+        last; without an answer, in every instance in the account's order.
+
+        Args:
+            request: names the backend.
+            instance: the instance to ask, or None.
+            until: the caller's deadline, in the event loop's time.
+            how: the options of `Cache.fetch`.
+
+        Raises:
+            NotFound: no instance lists it, and none has an answer about it.
+            InstanceUnavailable: no instance has an answer, and some could not be asked.
+        """
+        scope = self.route(request, instance)
+        if scope is not None:
+            return await self._fetch(request, scope, until, **how)
+        tried: dict[Scope, QRBackendsError] = {}
+        last = self._unlisted.get(request.backend_id or "")
+        if last is not None and last in self.scopes and instance is None:
+            found = await self._first_answer(request, (last,), _half(until), tried, how)
+            if found is not None:
+                return found
+        try:
+            scope = await self.find(request, instance, until)
+        except (NotFound, InstanceUnavailable) as absence:
+            others = [scope for scope in self.scopes if scope not in tried]
+            found = await self._first_answer(request, others, until, tried, how)
+            if found is None:
+                raise _unanswered(absence, tried) from None
+            return found
+        return await self._fetch(request, scope, until, **how)
 
     async def list(
         self,
@@ -129,7 +170,7 @@ class Directory:
     ) -> Fetched[BackendList]:
         """Ask all instances, or the one given, concurrently, and return their backends.
 
-        Age, source and freshness are those of the oldest list.
+        Age, source and freshness are those of the oldest list. Mocks are left out unless they are asked for.
 
         Raises:
             QRBackendsError: no instance could be listed.
@@ -143,7 +184,7 @@ class Directory:
             except QRBackendsError as error:
                 return error
 
-        return _merged(await answers(asked, ask, _AT_ONCE))
+        return _merged(await answers(asked, ask, _AT_ONCE), mocks=request.include_mocks)
 
     async def aclose(self) -> None:
         """Cancel the fetches of lists."""
@@ -170,8 +211,51 @@ class Directory:
 
     def _new_routes(self) -> dict[str | None, Scope]:
         """Return the first instance in the account's order that lists a backend, by the backend's name."""
-        scopes = reversed(self.scopes)
-        return {name: scope for scope in scopes for name in self._names.get(scope.crn, ())}
+        routes: dict[str | None, Scope] = {}
+        unread: set[str] = set()  # regions of lists that were never asked for: they may come first
+        for scope in self.scopes:
+            names = self._names.get(scope.crn)
+            if names is None:
+                unread.add(scope.region)
+            elif scope.region not in unread:
+                for name in names:
+                    routes.setdefault(name, scope)
+        return routes
+
+    async def _first_answer(
+        self,
+        request: Request,
+        scopes: Sequence[Scope],
+        until: float,
+        tried: dict[Scope, QRBackendsError],
+        how: Mapping[str, Any],
+    ) -> Fetched[Any] | None:
+        """Return the answer of the first instance that has one; add the errors of the others to `tried`.
+
+        The first instance is asked alone, as most often it has the answer; then 2, 4, 8, … at a time, each
+        with at most half of the time that is left unless they are the last ones: one that hangs does not hide
+        another's answer.
+        """
+        width = 1
+        while scopes:
+            asked, scopes = scopes[:width], scopes[width:]
+            width = min(2 * width, _AT_ONCE)
+            deadline = _half(until) if scopes else until
+
+            async def ask(scope: Scope, deadline: float = deadline) -> Fetched[Any] | QRBackendsError:
+                try:
+                    return await self._fetch(request, scope, deadline, **how)
+                except QRBackendsError as error:
+                    if error.final:
+                        raise
+                    return error
+
+            for scope, answer in zip(asked, await answers(asked, ask, _AT_ONCE), strict=True):
+                if not isinstance(answer, QRBackendsError):
+                    self._unlisted[request.backend_id or ""] = scope
+                    return answer
+                tried[scope] = answer
+        return None
 
     async def _listing(self, backend_id: str, until: float) -> Scope:
         """Ask all instances for their lists, and return the first, in the account's order, with the backend.
@@ -191,6 +275,8 @@ class Directory:
                         tasks[one.crn].done() for one in before
                     ):
                         return scope
+        for scope in scopes:
+            self._note(scope, self._names.get(scope.crn, frozenset()))  # so that nobody waits for it again
         listing = [scope for scope in scopes if _lists(self._flights, tasks[scope.crn], backend_id)]
         if listing:
             return listing[0]
@@ -215,12 +301,25 @@ class Directory:
         return await self._ask(_LIST, scope)
 
     async def _ask(self, request: Request, scope: Scope, **how: Any) -> Fetched[BackendsResponse]:
-        listed = await self._fetch(request, scope, **how)
-        names = frozenset(device.name for device in listed.value.devices)
+        try:
+            listed: Fetched[BackendsResponse] = await self._fetch(request, scope, **how)
+        except QRBackendsError:
+            self._note(scope, self._names.get(scope.crn, frozenset()))
+            raise
+        # Not every list has the mocks: where one is known from must not depend on which was read last.
+        self._note(scope, frozenset(one.name for one in listed.value.devices if not one.is_mock))
+        return listed
+
+    def _note(self, scope: Scope, names: frozenset[str]) -> None:
         if names != self._names.get(scope.crn):
             self._names[scope.crn] = names
             self._routes = None
-        return listed
+
+
+def _half(until: float) -> float:
+    """Return the instant at which half of the time until a deadline has passed."""
+    now = anyio.current_time()
+    return now + (until - now) / 2
 
 
 def _before(scopes: Sequence[Scope], scope: Scope) -> Iterator[Scope]:
@@ -268,13 +367,30 @@ def _absence(
     ).about(backend=backend_id)
 
 
-def _merged(listings: Sequence[Fetched[BackendsResponse] | QRBackendsError]) -> Fetched[BackendList]:
+def _unanswered(absence: QRBackendsError, tried: Mapping[Scope, QRBackendsError]) -> QRBackendsError:
+    """Return the error for a backend that no list has, and about which no instance has an answer."""
+    odd = [error for error in tried.values() if not isinstance(error, NotFound)]
+    if not odd or not isinstance(absence, NotFound):
+        return absence
+    if len(odd) == len(tried) and len({type(error) for error in odd}) == 1:
+        return odd[0]
+    return InstanceUnavailable(
+        "no list has this backend, and whether an instance has an answer about it is not known: "
+        + "; ".join(map(str, odd)),
+        odd,
+    ).about(backend=absence.backend)
+
+
+def _merged(
+    listings: Sequence[Fetched[BackendsResponse] | QRBackendsError], *, mocks: bool
+) -> Fetched[BackendList]:
     errors = [one for one in listings if isinstance(one, QRBackendsError)]
     listed = [one for one in listings if not isinstance(one, QRBackendsError)]
     if not listed:
         raise _common(errors)
     oldest = max(listed, key=lambda one: one.age)
-    backends = chain.from_iterable(one.value.devices for one in listed)
+    devices = chain.from_iterable(one.value.devices for one in listed)
+    backends = (one for one in devices if mocks or not one.is_mock)
     return Fetched(BackendList(backends, errors), oldest.age, oldest.source, oldest.fresh_for)
 
 

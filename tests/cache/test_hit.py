@@ -102,11 +102,15 @@ async def test_a_backend_that_moves_is_asked_for_where_it_is(emulator: Emulator,
     here = await client.properties("alpha")
     emulator.set_backend("alpha", hidden=True)
     await client.backends(refresh=True)
-    with pytest.raises(NotFound):
-        await client.properties("alpha")
+    assert await client.properties("alpha") is here, "a fresh answer counts, whether a list has it or not"
     emulator.set_backend("alpha", hidden=False)
     await client.backends(refresh=True)
     assert await client.properties("alpha") is here, "still kept for the instance that has it"
+    emulator.set_backend("alpha", hidden=True)
+    await client.backends(refresh=True)
+    for refresh in (True, False):  # every instance is asked, and the old answer is gone
+        with pytest.raises(NotFound):
+            await client.properties("alpha", refresh=refresh)
 
 
 async def test_a_hit_takes_no_turn_of_the_event_loop(client: Client) -> None:

@@ -1,5 +1,6 @@
 """The official client against the emulator, over sockets, with nothing of it replaced."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,8 +11,10 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from qrbackends import BackendList, Client
 from qrbackends.emulator import EmulatedInstance, Emulator
 from qrbackends.emulator.fleets import wheel_directory
+from qrbackends.emulator.synthetic import SyntheticFleet
 
 from .background import in_background
 
@@ -177,3 +180,44 @@ def test_it_understands_the_synthetic_fleet(monkeypatch: pytest.MonkeyPatch) -> 
         extra = service.backend(large.name, calibration_id="extra_gates", use_fractional_gates=True)
         assert "rzz" in extra.configuration().basis_gates
         assert_every_call_carried_a_bearer(synthetic)
+
+
+def ours(emulator: Emulator, **options: Any) -> BackendList:
+    """The list as this package reads it."""
+
+    async def read() -> BackendList:
+        async with Client(emulator.account()) as client:
+            return await client.backends(**options)
+
+    return asyncio.run(read())
+
+
+def test_both_see_the_same_mocks_and_chips(service: Any, emulator: Emulator) -> None:
+    theirs = {
+        name: is_mock
+        for instance in emulator.instances
+        for name, is_mock in service._discover_backends_from_instance(instance.crn)
+    }
+    found = ours(emulator, include_mocks=True)
+    assert {one.name: one.is_mock for one in found} == theirs
+    assert True in theirs.values()
+    asked = [request.path_qs for request in emulator.requests if request.resource == "backends"]
+    assert set(asked) == {"/api/v1/backends?include_mocks=True"}
+    chips = {one.name: one.physical_qubits for one in found}
+    assert (chips["ibm_boston"], chips["ibm_berlin"], chips["ibmq_lima"]) == (332, 338, 5)
+    for name in SOME:
+        assert service.backend(name).physical_qubits == chips[name]
+
+
+def test_a_mock_is_left_out_or_taken_as_the_official_client_does(service: Any, emulator: Emulator) -> None:
+    for options in ({}, {"include_mocks": True}):
+        theirs = [one.name for one in service.backends("mock_boston", **options)]
+        assert theirs == [one.name for one in ours(emulator, **options) if one.name == "mock_boston"]
+
+
+def test_a_device_of_several_instances_is_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = SyntheticFleet({"alpha_5": 5, "beta_7": 7})
+    with in_background(Emulator(fleet, regions=("us-east",), instances=2)) as shared:
+        point_at(shared, monkeypatch)
+        theirs = [backend.name for backend in make(shared, "auto").backends()]
+        assert sorted(theirs) == sorted(one.name for one in ours(shared).unique())

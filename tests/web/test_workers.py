@@ -63,7 +63,7 @@ async def loaded(
             load = serve.read_wrk(await output(*wrk(f"{url}/properties/{name}", connections, 1)))
             assert load.errors == 0
             total += load.requests
-    assert emulator.count("properties") == 1, "one request per key and freshness period"
+    assert emulator.count("properties", name) == 1, "one request per key and freshness period"
     assert emulator.count("backends") <= len(emulator.instances) * 2
 
 
@@ -96,10 +96,10 @@ async def test_a_worker_that_is_killed_leaves_nothing_behind(
     running = serve.workers("starlette", 2, service_of(emulator), server.url)
     url, (supervisor,) = await asyncio.to_thread(running.__enter__)
     try:
-        held = emulator.fault(Hold(), resource="properties")
+        held = emulator.fault(Hold(), resource="properties", backend=name)
         async with aiohttp.ClientSession() as web:
             asking = asyncio.ensure_future(web.get(f"{url}/properties/{name}"))
-            await until(lambda: emulator.count("properties") == 1)
+            await until(lambda: emulator.count("properties", name) == 1)
             for pid in children(supervisor):  # one of them leads, and holds the lease
                 os.kill(pid, signal.SIGKILL)
             held.release()
@@ -109,7 +109,7 @@ async def test_a_worker_that_is_killed_leaves_nothing_behind(
                 (answer,) = await asyncio.gather(web.get(f"{url}/properties/{name}"), return_exceptions=True)
             assert answer.status == 200
             answer.close()
-        assert emulator.count("properties") == 2
+        assert emulator.count("properties", name) == 2
         left = [key.decode() if isinstance(key, bytes) else key for key in await redis.keys("*")]
         assert not [key for key in left if ":l:" in key]
         assert all([await redis.ttl(key) > 0 for key in left]), "whatever is left ends by itself"
