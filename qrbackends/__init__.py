@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     )
     from .protocol.requests import Request
     from .service.discovery import ServiceInstance
+    from .service.versions import ApiVersion
     from .transport.pool import Limits, SessionPool
     from .transport.retry import RetryPolicy
     from .transport.traffic import RegionStats
@@ -99,7 +100,15 @@ else:
             "cache.stores.sealed",
             "cache.stats",
         ),
-        *("cache.entry", "fleet.changes", "service.discovery", "fleet.snapshot", "fleet.history", "client"),
+        *(
+            "cache.entry",
+            "fleet.changes",
+            "service.discovery",
+            "service.versions",
+            "fleet.snapshot",
+            "fleet.history",
+            "client",
+        ),
         *("fleet.monitored", "fleet.monitor", "cache.stores.file", "cache.stores.redis"),
     )
 
@@ -121,6 +130,7 @@ else:
 __all__ = [
     "Account",
     "AccountError",
+    "ApiVersion",
     "Attempt",
     "AuthenticationFailed",
     "Backend",

@@ -18,6 +18,7 @@ from .service.discovery import Discovery
 from .service.origin import Origin
 from .service.sender import Sender
 from .service.tokens import Tokens
+from .service.versions import Versions
 from .tasks.deadlines import Calls
 from .transport.pool import Limits, SessionPool
 from .transport.retry import RetryPolicy
@@ -34,6 +35,7 @@ class OptionsBesideStore(TypedDict, total=False):
     cache: CachePolicy | None
     pool: SessionPool | None
     memory: Memory | None
+    check_version: bool
 
 
 class ClientOptions(OptionsBesideStore, total=False):
@@ -94,6 +96,7 @@ class Parts:
         self.cache = Cache(self.calls, policy, memory, loader, shared)
         self.discovery = Discovery(account, sender, self.tokens, self.calls, scopes.credential)
         self.directory = Directory(account, scopes, self.cache.fetch, self.discovery)
+        self.versions = Versions(account, pool, self.calls, self.directory.instances, api_version)
         self._own_pool = own_pool
 
     async def invalidate(
@@ -121,6 +124,6 @@ class Parts:
         async with AsyncExitStack() as stack:  # it closes the last one first
             if self._own_pool:
                 stack.push_async_callback(self.pool.aclose)
-            for part in (self.tokens, self.cache, self.directory, self.discovery):
+            for part in (self.tokens, self.cache, self.directory, self.discovery, self.versions):
                 stack.push_async_callback(part.aclose)
             self.calls.end()

@@ -32,6 +32,7 @@ from .models import (
 )
 from .protocol.requests import API_VERSION, Request, Resource, cached_request
 from .service.discovery import ServiceInstance
+from .service.versions import ApiVersion
 from .tasks.deadlines import Seconds
 from .transport.pool import Limits, SessionPool
 from .transport.retry import RetryPolicy
@@ -70,6 +71,8 @@ class Client:
         pool: a pool that is shared with other clients, instead of `limits`, `allow_http` and `trust_env`.
         memory: a memory that is shared with other clients.
         store: a store that is shared with other processes, such as `RedisStore`; close it yourself.
+        check_version: whether to look in the background, once a day while the client is open, if the service
+            still supports `api_version`; a warning is logged, and nothing fails.
 
     Raises:
         InvalidRequest: `api_version` is not such a date.
@@ -89,6 +92,7 @@ class Client:
         pool: SessionPool | None = None,
         memory: Memory | None = None,
         store: Store | None = None,
+        check_version: bool = False,
     ) -> None:
         if not account.verified:
             warnings.warn("TLS certificates are not verified for this account", stacklevel=2)
@@ -97,7 +101,7 @@ class Client:
         own_pool, policy = pool is None, cache or CachePolicy()
         pool = pool or SessionPool(limits, allow_http=allow_http, trust_env=trust_env)
         parts = Parts(account, pool, own_pool, policy, retry or RetryPolicy(), api_version, memory, store)
-        self._parts = parts
+        self._parts, self._check_version = parts, check_version
         self._calls, self._cache, self._directory = parts.calls, parts.cache, parts.directory
         self._watcher = Watcher(
             self.fetch, parts.directory.instances, check=parts.calls.check, shared=store is not None
@@ -232,6 +236,10 @@ class Client:
     async def addresses(self) -> dict[str, str]:
         """Return the base address of each instance's API, by its CRN; named instances are not looked up."""
         return {one.crn: one.base_url for one in await self._directory.instances()}
+
+    async def versions(self, *, timeout: Seconds = None) -> tuple[ApiVersion, ...]:
+        """Return the versions of the API that the service supports; they are not cached."""
+        return await self._parts.versions.read(self._calls.deadline(timeout))
 
     async def least_busy(
         self,
@@ -404,6 +412,8 @@ class Client:
 
     async def __aenter__(self) -> Self:
         self._calls.check()
+        if self._check_version:
+            self._parts.versions.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:

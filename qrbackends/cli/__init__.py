@@ -29,6 +29,7 @@ _COMMANDS = {  # name: module, which is imported only for its command, as rich t
     "watch": "watch",
     "least-busy": "least_busy",
     "instances": "instances",
+    "versions": "versions",
     "backends": "documents",
     "configuration": "documents",
     "properties": "documents",
