@@ -14,10 +14,9 @@ from .accounts.saved import load_account
 from .assembly import LoadOptions, Parts, split
 from .cache.entry import Fetched
 from .cache.memory import Memory
-from .cache.policy import CachePolicy
+from .cache.policy import CachePolicy, checked_age
 from .cache.stats import ClientStats
 from .cache.stores.base import Store
-from .errors import InvalidRequest
 from .fleet.history import History
 from .fleet.ranking import BackendTest, RankKey, Wanted, least_busy, rank
 from .fleet.snapshot import Progress, Snapshot
@@ -203,10 +202,8 @@ class Client:
         Raises:
             InvalidRequest: `max_age` is not a number of seconds.
         """
-        if max_age is not None and not (isinstance(max_age, (int, float)) and max_age >= 0):
-            raise InvalidRequest("max_age has to be a number of seconds, 0 or more")
-        max_age = max_age and min(max_age, 1e300)  # an integer may be larger than any float
-        return await self._fetch(request, instance, timeout, refresh=refresh, max_age=max_age)
+        age = checked_age(max_age)
+        return await self._fetch(request, instance, timeout, refresh=refresh, max_age=age)
 
     async def invalidate(
         self,
@@ -312,6 +309,7 @@ class Client:
         *,
         threshold: int = 1,
         detail: bool = False,
+        per_instance: bool = False,
     ) -> Watch:
         """Return the changes in the fleet as they happen; the first ones report the backends that there are.
 
@@ -320,11 +318,12 @@ class Client:
         failure is reported as a change; only a final error, such as a refused key, is raised, and ends the
         iteration. `backends` are the names to watch; None watches all. `threshold` is the number of jobs by
         which a queue has to change to be reported. With `detail`, properties are polled and reported, too.
+        With `per_instance`, a backend is reported for each instance that lists it, and not only once.
 
         Raises:
             InvalidRequest: an argument is not valid.
         """
-        return self._watcher.watch(interval, backends, threshold, detail=detail)
+        return self._watcher.watch(interval, backends, threshold, detail=detail, per_instance=per_instance)
 
     async def wait_for(
         self, backend_id: str, until: BackendTest, *, timeout: Seconds = None, interval: float = 30.0

@@ -5,6 +5,7 @@ from datetime import datetime
 from math import inf
 from typing import Final
 
+from ..errors import InvalidRequest
 from ..protocol.requests import Request
 from .memory import MAX_BYTES
 
@@ -76,6 +77,17 @@ class CachePolicy:
     def grace(self) -> float:
         """The seconds for which a stale answer is kept."""
         return max(self.stale_while_revalidate, self.stale_if_error)
+
+
+def checked_age(max_age: float | None) -> float | None:
+    """Return a caller's `max_age` in seconds.
+
+    Raises:
+        InvalidRequest: it is not a number of seconds.
+    """
+    if max_age is not None and not (isinstance(max_age, (int, float)) and max_age >= 0):
+        raise InvalidRequest("max_age has to be a number of seconds, 0 or more")
+    return max_age and min(max_age, 1e300)  # an integer may be larger than any float
 
 
 def is_settled(request: Request, now: datetime) -> bool:

@@ -60,7 +60,7 @@ class WatchedClient(Protocol):
         """Return the answer to a request."""
         ...
 
-    def watch(self, interval: float) -> Watch:
+    def watch(self, interval: float, *, per_instance: bool) -> Watch:
         """Return an async iterable of the changes in the fleet."""
         ...
 
@@ -93,7 +93,7 @@ class Monitor(LoopBound):
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._client = client
-        self._watch = client.watch(interval).of_each_instance()  # where one fails, another is used
+        self._watch = client.watch(interval, per_instance=True)  # where one fails, another is used
         self._sleep = sleep
         self._now = now
         self._clock = clock

@@ -112,6 +112,7 @@ class Watcher:
         threshold: int = 1,
         *,
         detail: bool = False,
+        per_instance: bool = False,
     ) -> "Watch":
         """Return an async iterable of the changes.
 
@@ -123,7 +124,8 @@ class Watcher:
             raise InvalidRequest("threshold has to be a whole number of jobs, 1 or more")
         if isinstance(backends, str):
             raise InvalidRequest("backends has to be a list of names")
-        return Watch(self, interval, None if backends is None else frozenset(backends), threshold, detail)
+        names = None if backends is None else frozenset(backends)
+        return Watch(self, interval, names, threshold, detail, per_instance)
 
     async def wait_for(
         self, name: str, until: BackendTest, timeout: float | None, interval: float
@@ -364,8 +366,8 @@ class Watch:
     Changes are not queued: at each report the newest state is compared with the one that was reported last.
     A slow consumer misses only changes that were undone in the meantime. Each iteration starts from nothing.
 
-    A backend that several instances list is reported once, as the first one in the account's order that does
-    not fail lists it.
+    Unless `per_instance` is set, a backend that several instances list is reported once: as the first one in
+    the account's order that does not fail lists it.
     """
 
     def __init__(
@@ -375,18 +377,13 @@ class Watch:
         names: frozenset[str] | None,
         threshold: int,
         detail: bool,
-        per_instance: bool = False,
+        per_instance: bool,
     ) -> None:
         self._watcher = watcher
         self._interval = interval
         self._names = names
         self._told = threshold, detail, per_instance  # what `differences` takes
         self._open: list[AsyncGenerator[Change, None]] = []
-
-    def of_each_instance(self) -> "Watch":
-        """Return a watch of the same backends that reports each one for every instance that lists it."""
-        threshold, detail, _ = self._told
-        return Watch(self._watcher, self._interval, self._names, threshold, detail, True)
 
     def __aiter__(self) -> AsyncGenerator[Change, None]:
         return self._iterate()

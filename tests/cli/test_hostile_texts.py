@@ -150,6 +150,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "watch": ("--detail", NAME, EVIL.replace("\0", "")),
     "least-busy": (),
     "instances": (),
+    "versions": (),
     "backends": ("--wait-times",),
     "configuration": (NAME,),
     "properties": (NAME,),
