@@ -21,6 +21,7 @@ _NUMBER = 8 + 28  # a number in an array
 _ENTRY = 900  # the entry, its key, its request, and their slots in the cache's tables
 _TEXT = 49  # a text without its characters
 _WIDE_TEXT = 25  # what a text with characters outside of ASCII takes beyond that
+_TOLD = 1800  # what is told of a part that was left out, and its error in a list
 _NDUV = 8 + 48 + 24  # a measured value without its texts, which are its date, name and unit
 _NDUV_JSON = len('{"date":"","name":"","unit":"","value":0.00000001},')
 _INDEXED_NDUV = 20  # its slot in the index
@@ -49,7 +50,8 @@ def retained_size(body: bytes, value: Any) -> int:
         body: the JSON that it was decoded from.
         value: the decoded answer.
     """
-    return _ENTRY + _SIZES[type(value)](body, value)
+    told = _TOLD * len(getattr(value, "left_out", ()))
+    return _ENTRY + told + _SIZES[type(value)](body, value)
 
 
 def _properties(body: bytes, value: BackendProperties) -> int:

@@ -50,7 +50,9 @@ async def _summary(source: Source, backend_id: str) -> BackendSummary:
 async def _calibrated(client: Client, backend_id: str) -> BackendProperties | None:
     try:
         return await client.properties(backend_id)
-    except NotFound:  # a simulator has none; a backend that does not exist fails for its configuration
+    except (
+        NotFound
+    ):  # a simulator has none, as may any device; a backend that does not exist fails for its configuration
         return None
 
 

@@ -117,7 +117,7 @@ class Board:
         self._title = title
         self._columns = [column for column in _COLUMNS if detail or column.header != "recalibrated"]
         self._rows: dict[tuple[str | None, str | None], _Row] = {}
-        self._failing: dict[str | None, QRBackendsError | None] = {}
+        self._failing: dict[tuple[str | None, str | None], QRBackendsError | None] = {}
         self._dirty = asyncio.Event()
 
     async def show(self, changes: AsyncIterator[Change]) -> None:
@@ -141,9 +141,9 @@ class Board:
         """Update the rows with a change."""
         key = change.region, change.backend
         if change.kind == "failed":
-            self._failing[change.instance] = change.error
+            self._failing[key] = change.error
         elif change.kind == "recovered":
-            self._failing.pop(change.instance, None)
+            self._failing.pop(key, None)
         elif change.after is None:
             self._rows.pop(key, None)
         else:
@@ -221,6 +221,8 @@ def _described(change: Change) -> str:
     match change.kind:
         case "failed":
             return f"fails: {change.error}"
+        case "recovered" if change.backend is not None:
+            return "its entry in the list can be read again"
         case "recovered":
             return "answers again"
         case "recalibrated" if change.calibrated_at is not None:

@@ -8,27 +8,30 @@ from msgspec import Struct
 
 from ..errors import QRBackendsError
 from ..models import Backend, BackendList
+from ..models.backend import is_of_entry
 
 Kind: TypeAlias = Literal[
     "present", "appeared", "disappeared", "status", "queue", "recalibrated", "failed", "recovered"
 ]
 ListedName: TypeAlias = tuple[str | None, str]
-"""The CRN of an instance, and the name of a backend that it lists."""
+"""The CRN of an instance, and the name of a backend that it lists; empty for an entry without a name."""
 
 RegionalName: TypeAlias = tuple[str | None, str]
 """A region and a backend's name: they identify a backend, whichever instance lists it."""
 
 
 class Change(Struct, frozen=True):
-    """A change of one backend, or of whether an instance can be listed.
+    """A change of one backend, or of whether an instance can be listed, or an entry of its list be read.
 
     Attributes:
         kind: `present`: the first list of its instance had the backend; `appeared` and `disappeared`: a later
             list gained or lost it; `status`: its state or the reason for it changed, and perhaps its queue
             as well; `queue`: only the number of waiting jobs changed; `recalibrated`: it has a new
-            calibration; `failed` and `recovered`: the instance cannot be listed, or can be again.
+            calibration; `failed` and `recovered`: the instance cannot be listed, or can be again; with a
+            backend, its entry in the list cannot be read, or can be again.
         at: when this client saw the change.
-        backend: the backend's name; None for `failed` and `recovered`.
+        backend: the backend's name, empty for an entry without one; None for `failed` and `recovered` of an
+            instance.
         region: the region.
         instance: the instance's CRN, for a backend that of the one whose list is used; None where not even
             the instances could be looked up.
@@ -59,6 +62,7 @@ class FleetState:
         unique: each backend once: the entry of the first instance in the account's order that does not fail,
             or else of the first one.
         failing: the errors of the instances that fail, by CRN.
+        odd: the errors of the entries that cannot be read.
         calibrated: the dates of the newest calibrations.
     """
 
@@ -68,12 +72,13 @@ class FleetState:
         self.backends: dict[ListedName, Backend] = {}
         self.unique: dict[RegionalName, Backend] = {}
         self.failing: dict[str | None, QRBackendsError] = {}
+        self.odd: dict[ListedName, QRBackendsError] = {}
         self.calibrated: dict[RegionalName, datetime] = {}
 
     def listed(
         self, answers: dict[str, BackendList | QRBackendsError], instances: Collection[str], at: datetime
     ) -> None:
-        """Store new lists; the backends of an instance whose list is missing stay as they were.
+        """Store new lists; backends whose list is missing, or whose entry is odd, stay as they were.
 
         `instances` are the CRNs of all instances, in the account's order.
         """
@@ -83,7 +88,17 @@ class FleetState:
         late = {crn: error for crn, error in self.failing.items() if crn in instances and crn not in good}
         self.failing = late
         self.failing.update(bad)
-        kept = {k: one for k, one in self.backends.items() if k[0] in instances and k[0] not in good}
+        odd = {
+            (crn, error.backend or ""): error
+            for crn, listed in good.items()
+            for error in listed.errors
+            if is_of_entry(error)
+        }
+        late_odd = {k: one for k, one in self.odd.items() if k[0] in instances and k[0] not in good}
+        self.odd = late_odd | odd
+        kept = {
+            k: one for k, one in self.backends.items() if k[0] in instances and (k[0] not in good or k in odd)
+        }
         self.backends = kept | {(crn, one.name): one for crn, listed in good.items() for one in listed}
         self.unique = self._each_once(instances)
         self.at = at
@@ -131,6 +146,9 @@ def differences(
     instances = state.instances  # while changes are handled, more lists may come
     for instance in {**reported.failing, **state.failing}:
         yield from _of_instance(reported, state, instance)
+    for entry in {**reported.odd, **state.odd}:
+        if wants(entry[1]):
+            yield from _of_entry(reported, state, entry)
     told = reported.entries(per_instance)
     for key in {**told, **state.entries(per_instance)}:
         if not wants(key[1]):
@@ -186,6 +204,16 @@ def _of_instance(reported: FleetState, state: FleetState, crn: str | None) -> It
     elif error is None and before is not None:
         del reported.failing[crn]
         yield Change("recovered", state.at, None, region, crn)
+
+
+def _of_entry(reported: FleetState, state: FleetState, key: ListedName) -> Iterator[Change]:
+    before, error = reported.odd.get(key), state.odd.get(key)
+    if error is not None and before is None:
+        reported.odd[key] = error
+        yield Change("failed", state.at, key[1], _region(key[0]) or error.region, key[0], error=error)
+    elif error is None and before is not None:
+        del reported.odd[key]
+        yield Change("recovered", state.at, key[1], _region(key[0]) or before.region, key[0])
 
 
 def _region(crn: str | None) -> str | None:

@@ -307,7 +307,7 @@ class Directory:
             self._note(scope, self._names.get(scope.crn, frozenset()))
             raise
         # Not every list has the mocks: where one is known from must not depend on which was read last.
-        self._note(scope, frozenset(one.name for one in listed.value.devices if not one.is_mock))
+        self._note(scope, _names(listed.value))
         return listed
 
     def _note(self, scope: Scope, names: frozenset[str]) -> None:
@@ -320,6 +320,12 @@ def _half(until: float) -> float:
     """Return the instant at which half of the time until a deadline has passed."""
     now = anyio.current_time()
     return now + (until - now) / 2
+
+
+def _names(listed: BackendsResponse) -> frozenset[str]:
+    """Return the names of the backends in a list, those with an entry that cannot be read included."""
+    odd = (error.backend for error in listed.errors if error.backend is not None)
+    return frozenset((*(device.name for device in listed.devices if not device.is_mock), *odd))
 
 
 def _before(scopes: Sequence[Scope], scope: Scope) -> Iterator[Scope]:
@@ -337,7 +343,7 @@ def _lists(flights: _Lists, task: asyncio.Task[_List], backend_id: str) -> bool:
     if not task.done():
         return False
     try:
-        return any(device.name == backend_id for device in flights.outcome(task).value.devices)
+        return backend_id in _names(flights.outcome(task).value)
     except QRBackendsError as error:
         if error.final:
             raise
@@ -391,6 +397,7 @@ def _merged(
     oldest = max(listed, key=lambda one: one.age)
     devices = chain.from_iterable(one.value.devices for one in listed)
     backends = (one for one in devices if mocks or not one.is_mock)
+    errors += [error.again() for one in listed for error in one.value.errors]
     return Fetched(BackendList(backends, errors), oldest.age, oldest.source, oldest.fresh_for)
 
 

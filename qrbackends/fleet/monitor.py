@@ -18,12 +18,13 @@ from msgspec.structs import replace
 from ..cache.entry import Fetched
 from ..errors import ClientClosed, DecodeError, InvalidRequest, QRBackendsError, WrongEventLoop
 from ..models import Backend, BackendList, BackendProperties, BackendSummary, summary
+from ..models.backend import is_of_entry
 from ..protocol.requests import Request
 from ..tasks.fanout import answers
 from ..tasks.flight import stopped
 from ..tasks.loops import LoopBound
-from .changes import Change, RegionalName, kind_of
-from .monitored import FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
+from .changes import Change, ListedName, RegionalName, kind_of
+from .monitored import EntryFailure, FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
 from .watch import Watch
 
 _CLOSED = (ClientClosed, WrongEventLoop)  # after which nothing more will come
@@ -113,6 +114,8 @@ class Monitor(LoopBound):
 
         In another thread, read a copy: `monitor.failures.copy()`.
         """
+        self.entry_failures: dict[ListedName, EntryFailure] = {}
+        """The entries of lists that cannot be read, by the instance's CRN and the backend's name."""
         self.listeners: set[Listener] = set()
         """Functions that are called with each event; what they raise is logged."""
         self.ended = asyncio.Event()
@@ -137,7 +140,12 @@ class Monitor(LoopBound):
         if self._is_old:
             self._is_old = False
             is_up = not self.ended.is_set()
-            self._view = FleetView(tuple(self.fleet.values()), tuple(self.failures.values()), is_up)
+            self._view = FleetView(
+                tuple(self.fleet.values()),
+                tuple(self.failures.values()),
+                is_up,
+                tuple(self.entry_failures.values()),
+            )
 
     def queue_history(self, key: RegionalName) -> tuple[tuple[float, int], ...]:
         """Return the length of a backend's queue over time: Unix seconds and jobs at each change.
@@ -227,10 +235,13 @@ class Monitor(LoopBound):
 
     def _all_failed(self, error: QRBackendsError) -> None:
         self.failures.clear()  # the next watch reports them again
+        self.entry_failures.clear()
         self._failed(Change("failed", self._now(), error=error))
 
     def _apply(self, change: Change) -> None:
-        if change.kind == "failed":
+        if change.kind in ("failed", "recovered") and change.backend is not None:
+            self._of_entry(change, change.backend)
+        elif change.kind == "failed":
             self._failed(change)
         elif change.kind == "recovered":
             self.failures.pop(change.instance, None)
@@ -244,6 +255,15 @@ class Monitor(LoopBound):
             key = (change.region, change.backend)
             self._put(change.instance, key, change.after)
             self._update(key, change.at, first=change.kind == "present")
+
+    def _of_entry(self, change: Change, name: str) -> None:
+        key = change.instance or "", name
+        if change.kind == "failed":
+            error = change.error or QRBackendsError("it failed")
+            self.entry_failures[key] = EntryFailure(name, change.region, change.at, error)
+        else:
+            self.entry_failures.pop(key, None)
+        self._notify(MonitorEvent(change.kind, change.at, change.region, name, error=change.error))
 
     def _failed(self, change: Change) -> None:
         error = change.error or QRBackendsError("it failed")
@@ -271,7 +291,8 @@ class Monitor(LoopBound):
             return
         listed: BackendList = fetched.value
         there = {(one.instance, one.region, one.name) for one in listed}
-        silent = {error.instance for error in listed.errors}
+        there |= {(one.instance, one.region, one.backend or "") for one in listed.errors if is_of_entry(one)}
+        silent = {error.instance for error in listed.errors if not is_of_entry(error)}
         for key, listing in tuple(self._entries.items()):
             for instance in tuple(listing):
                 answered = instance == crn if crn is not None else instance not in silent

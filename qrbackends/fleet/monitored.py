@@ -37,6 +37,22 @@ class InstanceFailure(NamedTuple):
     error: QRBackendsError
 
 
+class EntryFailure(NamedTuple):
+    """An entry of an instance's list that cannot be read; the other entries are as ever.
+
+    Attributes:
+        name: the backend's name; empty where the entry has none.
+        region: its region.
+        since: when it was seen first.
+        error: the error, with the JSON path.
+    """
+
+    name: str
+    region: str | None
+    since: datetime
+    error: QRBackendsError
+
+
 class MonitorEvent(Struct, frozen=True):
     """A change of a monitored backend, or of whether an instance can be listed.
 
@@ -44,7 +60,7 @@ class MonitorEvent(Struct, frozen=True):
         kind: as for `Change`, or `calibrated`: the summary of the first or of a new calibration is there.
         at: when the monitor saw it.
         region: the region.
-        name: the backend's name; None for `failed` and `recovered`.
+        name: the backend's name; None for `failed` and `recovered` of an instance.
         before: the data before the change, or None.
         after: the data after the change, or None.
         error: the error, for `failed`.
@@ -66,8 +82,10 @@ class FleetView(Struct, frozen=True, weakref=True):
         backends: the newest data of every backend, each once.
         failures: the failing instances.
         is_up: whether the monitor follows the fleet; if not, all of it is old.
+        entry_failures: the entries of lists that cannot be read; their backends, if known, are old.
     """
 
     backends: tuple[MonitoredBackend, ...] = ()
     failures: tuple[InstanceFailure, ...] = ()
     is_up: bool = False
+    entry_failures: tuple[EntryFailure, ...] = ()

@@ -145,8 +145,9 @@ class Watcher:
                 while True:
                     state = await self.look(subscription)
                     for (crn, known), backend in state.backends.items():
-                        # The entries of an instance that fails are old.
-                        if known == name and crn not in state.failing and await awaited(until(backend)):
+                        # The entries of an instance that fails, and those that cannot be read now, are old.
+                        old = crn in state.failing or (crn, known) in state.odd
+                        if known == name and not old and await awaited(until(backend)):
                             return backend
         raise Timeout(f"what was waited for did not happen within {timeout:g} s").about(backend=name)
 

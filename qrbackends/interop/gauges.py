@@ -87,6 +87,12 @@ def gauges_of(view: FleetView) -> Iterator[Gauge]:
         (((*labels, state), state == _state(one)) for labels, one in known.items() for state in _STATES),
     )
     yield Gauge(
+        "qrbackends_backend_entry_up",
+        "0 if the backend's entry in the list cannot be read, so that its values are old, else 1.",
+        _LABELS,
+        _entries_up(view, known),
+    )
+    yield Gauge(
         "qrbackends_region_up",
         "1 if the region's last list request succeeded, else 0.",
         ("region",),
@@ -146,6 +152,13 @@ def _finite(number: float) -> float:
 def _state(one: MonitoredBackend) -> str:
     name = one.backend.status.name
     return name if name in _STATES else "other"
+
+
+def _entries_up(view: FleetView, known: Iterable[Labels]) -> Iterator[tuple[Labels, float]]:
+    """Yield 0 for each entry that cannot be read, with an empty name where it has none; 1 for the others."""
+    odd = {(label_value(one.name), label_value(one.region or "")) for one in view.entry_failures}
+    for labels in dict.fromkeys((*known, *sorted(odd))):
+        yield labels, float(labels not in odd)
 
 
 def _regions_up(view: FleetView, known: Iterable[Labels]) -> Iterator[tuple[Labels, float]]:

@@ -360,8 +360,8 @@ async def target(
 ) -> Target:
     """Fetch a backend's configuration and properties concurrently, and return its target.
 
-    The target is built in a thread, as that takes some ten milliseconds for a large device. A simulator has
-    no properties; its target has no errors.
+    The target is built in a thread, as that takes some ten milliseconds for a large device. A device
+    without properties, such as a simulator, has a target without errors and durations.
 
     Args:
         client: fetches the documents.
@@ -377,15 +377,12 @@ async def target(
     """
     common: Any = {"calibration_id": calibration_id, "instance": instance, "timeout": timeout}
 
-    async def calibrated() -> BackendProperties | NotFound:
+    async def calibrated() -> BackendProperties | None:
         try:
             return await client.properties(name, updated_before=updated_before, **common)
-        except NotFound as error:
-            return error
+        except NotFound:  # a device that does not exist fails for its configuration
+            return None
 
     configuration, properties = await together(client.configuration(name, **common), calibrated())
-    if isinstance(properties, NotFound) and not configuration.simulator:
-        raise properties
-    known = None if isinstance(properties, NotFound) else properties
-    build = partial(to_target, configuration, known, **options)
+    build = partial(to_target, configuration, properties, **options)
     return await anyio.to_thread.run_sync(build, abandon_on_cancel=True)

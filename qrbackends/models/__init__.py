@@ -29,6 +29,7 @@ from .configuration import (
 )
 from .defaults import BackendDefaults
 from .json_object import JSONObject
+from .left_out import LeftOut
 from .properties import BackendProperties, GateProperties, Nduv, QubitList
 from .status import BackendStatus
 from .summary import BackendSummary, FaultyGate, GateSummary, MissingFigure, Spread, median_of, summary
@@ -54,6 +55,7 @@ __all__ = [
     "Hamiltonian",
     "InstructionSignature",
     "JSONObject",
+    "LeftOut",
     "Measurements",
     "Metric",
     "MissingFigure",

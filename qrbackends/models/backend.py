@@ -1,12 +1,14 @@
 """The list of backends: the body of `GET /backends`."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from typing import ClassVar, overload
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
-from ..errors import QRBackendsError
+from ..errors import DecodeError, QRBackendsError
 from .integers import Integer
+from .left_out import Document
 
 
 class Clops(Struct, frozen=True, gc=False):
@@ -72,7 +74,7 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
     """An entry of the list: a quantum computer or simulator that an instance can use.
 
     Attributes:
-        queue_length: the number of waiting jobs.
+        queue_length: the number of waiting jobs; 0 where the service sends a negative one.
         qubits: the number of qubits that circuits can use.
         physical_qubits: the number of qubits on the chip, those of tunable couplers included.
         device_class: `mock` for a device that only imitates a quantum computer; the wire's `class`.
@@ -96,6 +98,10 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
     region: str | None = field(name="qrbackends_region", default=None)
     instance: str | None = field(name="qrbackends_instance", default=None)
 
+    def __post_init__(self) -> None:
+        if self.queue_length < 0:
+            force_setattr(self, "queue_length", 0)
+
     @property
     def online(self) -> bool:
         """Whether the backend takes and runs jobs now."""
@@ -107,10 +113,15 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
         return self.device_class == "mock"
 
 
-class BackendsResponse(Struct, frozen=True):
-    """The body of `GET /backends`."""
+class BackendsResponse(Document, frozen=True):
+    """The body of `GET /backends`.
+
+    Attributes:
+        errors: one error for each entry that could not be read; filled in by the client, and not encoded.
+    """
 
     devices: tuple[Backend, ...]
+    errors: ClassVar[tuple[DecodeError, ...]] = ()
 
 
 class BackendList(Sequence[Backend]):
@@ -119,7 +130,8 @@ class BackendList(Sequence[Backend]):
     A backend is in it once for each instance that lists it; `unique` leaves out all but the first.
 
     Attributes:
-        errors: one error for each instance that could not be listed; empty when the list is complete.
+        errors: one error for each instance that could not be listed, and a `DecodeError` for each entry that
+            could not be read, whose `path` begins with `$.devices[`; empty when the list is complete.
     """
 
     __slots__ = ("__weakref__", "_backends", "errors")
@@ -161,3 +173,8 @@ def unique(backends: Iterable[Backend]) -> tuple[Backend, ...]:
     for one in backends:
         found.setdefault((one.region, one.name), one)
     return tuple(found.values())
+
+
+def is_of_entry(error: QRBackendsError) -> bool:
+    """Return whether an error of a list is about one entry, and not about a whole instance."""
+    return isinstance(error, DecodeError) and error.path.startswith("$.devices[")

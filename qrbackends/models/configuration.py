@@ -11,6 +11,7 @@ from ..errors import DecodeError, UnknownGate
 from .backend import Clops, ProcessorType
 from .integers import Integer
 from .json_object import JSONObject, object_or_null, read_only
+from .left_out import Document
 from .times import aware
 from .topology import Topology, topology_of
 from .usable import Pair
@@ -102,7 +103,7 @@ class Hamiltonian(Struct, frozen=True, gc=False, omit_defaults=True):
         return read_only(self.qub_json)
 
 
-class BackendConfiguration(Struct, frozen=True, dict=True, weakref=True, omit_defaults=True):
+class BackendConfiguration(Document, frozen=True, dict=True, weakref=True, omit_defaults=True):
     """The body of `GET /backends/{id}/configuration`.
 
     Fields hold the values as sent; where the wire's unit is implicit, the field's name has it (`dt_ns`).

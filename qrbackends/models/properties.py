@@ -11,6 +11,7 @@ from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, UnknownGate, UnknownQubit
 from .integers import Integer
+from .left_out import Document
 from .times import aware
 from .units import UNITS
 from .usable import Measurements, Pair, by_pair, measurements
@@ -126,12 +127,13 @@ class QubitList(Struct, frozen=True, gc=False):
     qubits: tuple[Integer, ...]
 
 
-class BackendProperties(Struct, frozen=True, dict=True, weakref=True, omit_defaults=True):
+class BackendProperties(Document, frozen=True, dict=True, weakref=True, omit_defaults=True):
     """The body of `GET /backends/{id}/properties`: one calibration of one backend.
 
     Accessors take qubit numbers and return SI units, or None where the device does not report the value.
     `qubit_property` and `gate_property` return the value as sent, with the date of its measurement. The
-    first look-up builds an index; all others are O(1).
+    first look-up builds an index; all others are O(1). A value, qubit or gate that is not of the contract's
+    type, such as one with the unit null, is left out; `left_out` tells of it.
     """
 
     backend_name: str

@@ -1,25 +1,32 @@
 """The live status of one backend."""
 
-from msgspec import Struct, field
+from msgspec import field
+from msgspec.structs import force_setattr
 
 from .integers import Integer
+from .left_out import Document
 
 
-class BackendStatus(Struct, frozen=True, gc=False, omit_defaults=True):
+class BackendStatus(Document, frozen=True, omit_defaults=True):
     """The body of `GET /backends/{id}/status`.
 
     Attributes:
-        queue_length: the number of waiting jobs; `length_queue` on the wire.
+        queue_length: the number of waiting jobs; `length_queue` on the wire. 0 where the service sends none,
+            or a negative one.
         state: whether the backend takes jobs.
         status: the state's name, such as `active`; `internal` if it takes jobs and runs none.
         message: a description of the state.
     """
 
-    queue_length: Integer = field(name="length_queue")
+    queue_length: Integer = field(name="length_queue", default_factory=int)  # encoded also where it is 0
     state: bool | None = None
     status: str | None = None
     message: str | None = None
     backend_version: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.queue_length < 0:
+            force_setattr(self, "queue_length", 0)
 
     @property
     def paused(self) -> bool:

@@ -24,6 +24,7 @@ from ..errors import (
     WrongBackend,
 )
 from ..models import BackendDefaults
+from ..models.lenient import decode_leniently
 from ..models.size import check_values, has_long_number
 from .headers import retry_after
 from .lengths import ERROR_BYTES
@@ -47,24 +48,50 @@ def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes
     Raises:
         ResponseError: the status is not 200; its subclass depends on the status.
         RedirectRefused: the status is a redirect.
-        DecodeError: the body is not UTF-8 JSON, or not of the contract's type; the error names the JSON path.
+        NotFound: also if the properties are empty.
+        DecodeError: the body is not UTF-8 JSON, or what is required in it is not of the contract's type; the
+            error names the JSON path. Other odd parts are left out, and `left_out` of the answer has them.
     """
     if status != 200:
         _raise_for(request, status, headers, body)
+    if request.resource == "properties" and _NONE.fullmatch(body):
+        problem = "the backend has no properties: the service's answer is empty"
+        raise NotFound(problem, 404).about(backend=request.backend_id)
+    value, error = _decoded(request, body)
+    if error is not None and error.path != "$" and request.type is not BackendDefaults:
+        value, error = _without_odd_parts(request, body)
+    if error is not None:
+        # Raised outside `except`, so that the error's context does not hold the body.
+        raise error.about(backend=request.backend_id)
+    return value
+
+
+def _decoded(request: Request, body: bytes) -> tuple[Any, DecodeError | None]:
+    """Return the value of a body, or the error for it; only one of the wrong type has a path in it."""
     try:
         if request.resource != "defaults":  # of which nothing is decoded before somebody looks
             check_values(body)
         if not body.isascii():
             _check_utf8(body)  # msgspec does not check it in unknown fields
-        return _DECODERS[request.resource](body)
+        return _DECODERS[request.resource](body), None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        problem = _malformed(body) or _mismatch(str(error), body)
+        return None, _malformed(body) or _mismatch(str(error), body)
     except DecodeError as error:
-        problem = error.again()
+        return None, error.again()
     except RecursionError:
-        problem = DecodeError("the body is nested too deeply", text=_show(body))
-    # Raised outside `except`, so that the error's context does not hold the body.
-    raise problem.about(backend=request.backend_id)
+        return None, _too_deep(body)
+
+
+def _without_odd_parts(request: Request, body: bytes) -> tuple[Any, DecodeError | None]:
+    """Return the value of a body that is well-formed JSON, or the error for a required part that is odd."""
+    try:
+        return decode_leniently(body, request.type), None
+    except DecodeError as error:
+        odd = error.again()
+        odd.text = _at(body, odd.path)
+        return None, odd
+    except RecursionError:
+        return None, _too_deep(body)
 
 
 def check_backend(request: Request, value: Any) -> None:
@@ -84,6 +111,10 @@ def check_backend(request: Request, value: Any) -> None:
     raise WrongBackend(f"the answer is about another backend, {shown!r}").about(backend=asked)
 
 
+def _too_deep(body: bytes) -> DecodeError:
+    return DecodeError("the body is nested too deeply", text=_show(body))
+
+
 def _defaults(body: bytes) -> BackendDefaults:
     _undecoded.decode(body)
     if has_long_number(body):
@@ -95,6 +126,8 @@ class _Undecoded(msgspec.Struct):
     """A JSON object whose fields are not decoded."""
 
 
+# What the official client, too, takes for no properties.
+_NONE = re.compile(rb'\s*(null|false|0|""|\[\s*\]|\{\s*\})\s*')
 _any_object = msgspec.json.Decoder(dict[str, Any])
 _undecoded = msgspec.json.Decoder(_Undecoded)
 
@@ -226,14 +259,9 @@ def printable(text: str) -> str:
 
 
 def is_json(body: bytes) -> bool:
-    """Return whether a body is well-formed JSON; otherwise it was damaged in transfer."""
-    try:
-        msgspec.json.decode(body, type=msgspec.Raw)
-    except ValueError:
-        return False
-    except RecursionError:
-        pass
-    return True
+    """Return whether a body is well-formed JSON, but for NaN; otherwise it was damaged in transfer."""
+    found = _malformed(body)
+    return found is None or not found.malformed
 
 
 def _check_utf8(body: bytes) -> None:
@@ -257,7 +285,20 @@ def _malformed(body: bytes) -> DecodeError | None:
         return None
     else:
         return None
+    if literal := _no_number(problem, body):
+        return DecodeError(f"the body holds {literal}, which is no number in JSON", text=literal)
     return DecodeError(f"the body is damaged: {problem}", text=_show(body), malformed=True)
+
+
+def _no_number(problem: str, body: bytes) -> str | None:
+    """Return `NaN` or `Infinity` if that is what msgspec's message calls an invalid character, or None."""
+    place = _BYTE.search(problem)
+    found = None if place is None else _NO_NUMBER.match(body, int(place[1]))
+    return None if found is None else found[0].decode()
+
+
+_BYTE = re.compile(r"invalid character \(byte (\d+)\)")
+_NO_NUMBER = re.compile(rb"(NaN|Infinity)(?=[\s,\]}]|$)", re.IGNORECASE)
 
 
 def _mismatch(problem: str, body: bytes) -> DecodeError:

@@ -1,14 +1,14 @@
 """Requests to the Backends API, sent with an account's credential."""
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 from msgspec.structs import force_setattr
 
 from ..accounts.scope import Scope
-from ..errors import InvalidRequest
+from ..errors import DecodeError, InvalidRequest
 from ..models import BackendsResponse
 from ..protocol.answers import check_backend, parse
 from ..protocol.headers import headers
@@ -89,4 +89,18 @@ def decoded(request: Request, scope: Scope, response: Response) -> Any:
         for device in value.devices:  # frozen, but no other code holds them yet
             force_setattr(device, "region", scope.region)
             force_setattr(device, "instance", scope.crn)
+        vars(value)["errors"] = tuple(_odd_entries(value, scope))
     return value
+
+
+def _odd_entries(listed: BackendsResponse, scope: Scope) -> Iterator[DecodeError]:
+    """Yield an error for each entry of a list that could not be read, and one for those that are not told."""
+    for one in listed.left_out:
+        if one.path.endswith("]"):  # an optional field that is left out leaves the entry as it is
+            problem = f"its entry in the list cannot be read: {one.reason} at {one.at}"
+            error = DecodeError(problem, path=one.at)
+            yield error.about(region=scope.region, instance=scope.crn, backend=one.name)
+    untold = listed.left_out_count - len(listed.left_out)
+    if untold:
+        problem = f"{untold} more entries in the list, or parts of them, cannot be read"
+        yield DecodeError(problem, path="$.devices[...]").about(region=scope.region, instance=scope.crn)

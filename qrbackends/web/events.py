@@ -25,7 +25,7 @@ from ..client import Client
 from ..errors import ClientClosed
 from ..fleet.changes import RegionalName
 from ..fleet.monitor import Monitor
-from ..fleet.monitored import FleetView, MonitoredBackend, MonitorEvent
+from ..fleet.monitored import EntryFailure, FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
 from ..models import BackendSummary
 from .encoding import Listed, listed
 from .problems import problem_of
@@ -67,11 +67,16 @@ class Shown(Struct, frozen=True, omit_defaults=True):
 
 
 class Trouble(Struct, frozen=True):
-    """A region that cannot be listed: since when, and the error."""
+    """A region that cannot be listed, or an entry that cannot be read: since when, and the error.
+
+    Attributes:
+        name: the backend whose entry it is, empty where it has no name; None for a whole region.
+    """
 
     region: str | None
     since: datetime
     detail: str
+    name: str | None = None
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
@@ -93,7 +98,7 @@ class FullState(Struct, frozen=True):
         at: when the event was made.
         interval: seconds between two polls.
         backends: all backends.
-        troubles: the regions whose data is old, with the errors.
+        troubles: the regions and backends whose data is old, with the errors.
         queues: for each backend its region, its name and the length of its queue over time: Unix seconds and
             jobs at each change.
     """
@@ -298,8 +303,8 @@ class Hub:
                 "interval": self.pace.interval,
                 "backends": [one.shown for one in encoded.values()],
                 "troubles": [
-                    Trouble(one.region, one.since, problem_of(one.error).detail)
-                    for one in monitor.failures.values()
+                    *(_trouble(one, None) for one in monitor.failures.values()),
+                    *(_trouble(one, one.name) for one in monitor.entry_failures.values()),
                 ],
                 "queues": [one.queue for one in encoded.values()],
             }
@@ -331,6 +336,10 @@ class Hub:
     def _send_beat(self) -> None:
         self._beat = _event("beat", {"at": datetime.now(UTC)})
         self._wake_readers()
+
+
+def _trouble(failure: InstanceFailure | EntryFailure, name: str | None) -> Trouble:
+    return Trouble(failure.region, failure.since, problem_of(failure.error).detail, name)
 
 
 def _shown(known: MonitoredBackend) -> Shown:

@@ -12,6 +12,7 @@ from ..cache.entry import Fetched
 from ..client import Client
 from ..errors import InstanceUnavailable, NotFound, QRBackendsError
 from ..models import Backend, BackendList
+from ..models.backend import is_of_entry
 from ..protocol.requests import Request, Resource
 
 _PAUSE = 5.0  # seconds for which an answer without freshness, or an error, is repeated to all visitors
@@ -55,7 +56,8 @@ class VisitorCache:
         """Return a backend's entry in the list.
 
         Raises:
-            NotFound: no list has it; no request is sent for it.
+            DecodeError: its entry in the list cannot be read.
+        NotFound: no list has it; no request is sent for it.
             InstanceUnavailable: no list has it, and some instances could not be listed.
             QRBackendsError: no list is cached, and the service cannot be asked.
         """
@@ -63,10 +65,12 @@ class VisitorCache:
         for backend in fleet.value:
             if backend.name == name:
                 return Fetched(backend, fleet.age, fleet.source, fleet.fresh_for)
-        if fleet.value.errors:
-            raise InstanceUnavailable("not every list came", fleet.value.errors).about(
-                backend=name[:_LONGEST]
-            )
+        silent = [error for error in fleet.value.errors if not is_of_entry(error)]
+        for error in fleet.value.errors:
+            if error.backend == name and error not in silent:
+                raise error.again()
+        if silent:
+            raise InstanceUnavailable("not every list came", silent).about(backend=name[:_LONGEST])
         raise NotFound("no list has this backend", 404).about(backend=name[:_LONGEST])
 
     async def document(

@@ -6,7 +6,7 @@ const stale = document.getElementById("stale");
 const table = document.getElementById("fleet");
 const device = document.querySelector("[data-device]");
 const rows = new Map(); // by key: what is shown of a backend, and the row that shows it
-const troubles = new Map(); // by region: since when, and why
+const troubles = new Map(); // by region, or region and backend: since when, and why
 let skew = 0; // ms by which the server's clock is ahead of ours
 let heard = Date.now();
 let lost = false;
@@ -141,7 +141,7 @@ function fill(known) {
     const value = column.value(known);
     cell.textContent = column.text ? column.text(value, known) : value == null ? DASH : value;
   });
-  known.row.classList.toggle("old", lost || troubles.has(known.backend.region || ""));
+  known.row.classList.toggle("old", lost || isOld(known.backend));
 }
 
 function put(shown, samples) {
@@ -192,16 +192,28 @@ function arrange() {
     `${visible.length} of ${rows.size} backends, ${online} online, ${jobs.toLocaleString("en")} jobs waiting`;
 }
 
+function troubleKey(region, name) { // without a name for the whole region; an entry's name may be empty
+  return name == null ? region || "" : keyOf(region, name);
+}
+
+function isOld(backend) {
+  return troubles.has(backend.region || "") || troubles.has(keyOf(backend.region, backend.name));
+}
+
 function warn() {
-  const lines = [...troubles].map(([region, trouble]) => {
+  const lines = [...troubles.values()].map((trouble) => {
+    const { region, name } = trouble;
     const when = new Date(trouble.since).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    if (name != null) {
+      return `Old data: since ${when} the entry of ${name || "a backend without a name"} in ${region} cannot be read.`;
+    }
     return `Old data: ${region || "the service"} has told nothing new since ${when}. ${trouble.detail}`;
   });
   if (lost) lines.unshift(`Old data: no connection to this board’s server for ${age(new Date(heard + skew))}.`);
   stale.textContent = lines.join("\n");
   stale.hidden = lines.length === 0;
   for (const known of rows.values()) {
-    known.row.classList.toggle("old", lost || troubles.has(known.backend.region || ""));
+    known.row.classList.toggle("old", lost || isOld(known.backend));
   }
 }
 
@@ -224,7 +236,7 @@ function onState(state) {
   const samples = new Map(state.queues.map(([region, name, known]) => [keyOf(region, name), known]));
   const keys = new Set();
   troubles.clear();
-  for (const one of state.troubles) troubles.set(one.region || "", one);
+  for (const one of state.troubles) troubles.set(troubleKey(one.region, one.name), one);
   for (const shown of state.backends) {
     const key = keyOf(shown.backend.region, shown.backend.name);
     keys.add(key);
@@ -238,9 +250,10 @@ function onState(state) {
 function onChange(change) {
   hear();
   if (change.kind === "failed") {
-    troubles.set(change.region || "", { since: change.at, detail: change.detail || "" });
+    const { region, name } = change;
+    troubles.set(troubleKey(region, name), { since: change.at, detail: change.detail || "", region, name });
   } else if (change.kind === "recovered") {
-    troubles.delete(change.region || "");
+    troubles.delete(troubleKey(change.region, change.name));
   } else if (change.kind === "disappeared") {
     rows.delete(keyOf(change.region, change.name));
   } else {

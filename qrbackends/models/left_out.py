@@ -1,0 +1,38 @@
+"""What was left out of a document, because it was not of the contract's type."""
+
+from typing import ClassVar, Final
+
+from msgspec import Struct
+
+MOST_TOLD: Final = 100
+"""The parts of one document that `left_out` tells of; `left_out_count` has them all."""
+
+
+class LeftOut(Struct, frozen=True, gc=False):
+    """A part of a document that was left out.
+
+    Attributes:
+        path: the JSON path of the part, such as `$.qubits[3][0]`.
+        at: the JSON path of the wrong value: of the part itself, or of a value in it.
+        reason: what is wrong with the value.
+        name: the part's own field `name`, such as `T1`, or None.
+    """
+
+    path: str
+    at: str
+    reason: str
+    name: str | None = None
+
+
+class Document(Struct, frozen=True, dict=True):
+    """A document of the service; what is odd in an answer is left out of it, and told here.
+
+    Neither of the two is a field: they are not encoded, and documents that differ in them only are equal.
+
+    Attributes:
+        left_out: the first 100 parts that were left out; empty for nearly every document.
+        left_out_count: the number of parts that were left out.
+    """
+
+    left_out: ClassVar[tuple[LeftOut, ...]] = ()
+    left_out_count: ClassVar[int] = 0
