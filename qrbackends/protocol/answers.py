@@ -126,8 +126,7 @@ class _Undecoded(msgspec.Struct):
     """A JSON object whose fields are not decoded."""
 
 
-# What the official client, too, takes for no properties.
-_NONE = re.compile(rb'\s*(null|false|0|""|\[\s*\]|\{\s*\})\s*')
+_NONE = re.compile(rb"\s*(null|\{\s*\})\s*")  # the properties of a device that has none
 _any_object = msgspec.json.Decoder(dict[str, Any])
 _undecoded = msgspec.json.Decoder(_Undecoded)
 
@@ -298,7 +297,7 @@ def _no_number(problem: str, body: bytes) -> str | None:
 
 
 _BYTE = re.compile(r"invalid character \(byte (\d+)\)")
-_NO_NUMBER = re.compile(rb"(NaN|Infinity)(?=[\s,\]}]|$)", re.IGNORECASE)
+_NO_NUMBER = re.compile(rb"(NaN|Infinity)(?=[\s,\]}]|$)")
 
 
 def _mismatch(problem: str, body: bytes) -> DecodeError:

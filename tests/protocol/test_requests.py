@@ -39,6 +39,8 @@ from qrbackends.protocol.answers import page_title, parse
 from qrbackends.protocol.headers import headers, retry_after
 from qrbackends.protocol.requests import API_VERSION, Request, request_of
 
+from ..odd import odd_places
+
 TYPES = {
     "backends": BackendsResponse,
     "configuration": BackendConfiguration,
@@ -745,9 +747,10 @@ def with_value(resource: str, steps: tuple[str | int, ...], value: object) -> by
 def test_a_wrong_value_is_named_by_its_json_path_and_shown(
     resource: str, steps: tuple[str | int, ...], path: str
 ) -> None:
-    error = undecodable(REQUESTS[resource], with_value(resource, steps, True))
-    assert (error.path, error.text, error.malformed) == (path, "true", False)
-    assert path in str(error)
+    assert odd_places(REQUESTS[resource], with_value(resource, steps, True))[0] == path
+    if steps in (("devices",), ("n_qubits",), ("last_update_date",), ("length_queue",)):  # required
+        error = undecodable(REQUESTS[resource], with_value(resource, steps, True))
+        assert (error.path, error.text, error.malformed) == (path, "true", False)
 
 
 @pytest.mark.parametrize(
@@ -759,8 +762,8 @@ def test_a_body_of_a_wrong_type_is_named_by_its_root(resource: str, body: bytes)
 
 
 def test_a_missing_field_is_named() -> None:
-    error = undecodable(STATUS, b'{"state": true}')
-    assert "length_queue" in str(error)
+    error = undecodable(Request("properties", "ibm_x"), b'{"backend_name": "ibm_x"}')
+    assert "backend_version" in str(error)
     assert not error.malformed
 
 
@@ -783,7 +786,7 @@ def test_no_more_than_200_characters_are_shown() -> None:
         b'{"length_queue": 3',
         b'{"length_queue": 3}}',
         b'{"length_queue": 3} x',
-        b'{"length_queue": NaN}',
+        b'{"length_queue": NaNo}',
         b"{'length_queue': 3}",
         b'{"length_queue": 3, "x": "\xff"}',
         b'{"length_queue": 3, "x": "\xed\xa0\x80"}',
@@ -823,7 +826,10 @@ def test_a_number_without_end_is_an_error(resource: str) -> None:
     body = json.dumps(VALID[resource]).encode()
     wrong = body.replace(b": 3", b": " + b"3" * 5000).replace(b": 10", b": " + b"3" * 5000)
     assert wrong != body
-    undecodable(REQUESTS[resource], wrong)
+    if resource == "backends":
+        assert odd_places(REQUESTS[resource], wrong)
+    else:
+        undecodable(REQUESTS[resource], wrong)
 
 
 def test_every_resource_is_tested_here() -> None:
