@@ -241,7 +241,7 @@ SERVICE: dict[str, tuple[Action, type[QRBackendsError]]] = {
     "half of a document": (Garbage(f'{{"state": "{TOKEN}'.encode()), DecodeError),
     "another shape": (Garbage(f'["{TOKEN}"]'.encode()), DecodeError),
     "a wrong value": (Garbage(f'{{"length_queue": "{TOKEN}", "devices": "{TOKEN}"}}'.encode()), DecodeError),
-    "a wrong key": (Garbage(f'{{"{TOKEN}": 1}}'.encode()), DecodeError),
+    "a wrong key": (Garbage(f'{{"{TOKEN}": 1, "length_queue": null}}'.encode()), DecodeError),
     "bomb": (Bomb(2 << 20), BodyTooLarge),
     "endless": (Endless(), BodyTooLarge),
     "redirect": (Redirect(f"https://elsewhere.invalid/{TOKEN}?token={quote(TOKEN)}"), RedirectRefused),

@@ -78,15 +78,12 @@ def test_a_number_that_is_not_finite_is_told(number: str) -> None:
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "-NaN"])
 def test_a_literal_that_is_no_number_is_told_as_what_it_is(literal: str) -> None:
-    for resource, at, _ in (*NUMBERS, ("backends", ("x",), "")):
-        body = (
-            with_number(resource, at, literal)
-            if at != ("x",)
-            else b'{"devices":[],"x":[%s]}' % literal.encode()
-        )
+    bodies = [(resource, with_number(resource, at, literal)) for resource, at, _ in NUMBERS]
+    bodies.append(("backends", b'{"devices":[],"x":[%s]}' % literal.encode()))
+    for resource, body in bodies:
         with pytest.raises(DecodeError, match=rf"holds {literal.lstrip('-')}, which is no number") as caught:
             parse(REQUESTS[resource], 200, {}, body)
-        assert not (caught.value.malformed or caught.value.retryable or caught.value.outage)
+        assert not any((caught.value.malformed, caught.value.retryable, caught.value.outage))
         with pytest.raises(DecodeError) as caught:
             parse(REQUESTS[resource], 200, {}, body.replace(literal.encode(), literal.encode() + b"s"))
         assert caught.value.malformed
