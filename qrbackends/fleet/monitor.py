@@ -263,7 +263,10 @@ class Monitor(LoopBound):
             self.entry_failures[key] = EntryFailure(name, change.region, change.at, error)
         else:
             self.entry_failures.pop(key, None)
-        self._notify(MonitorEvent(change.kind, change.at, change.region, name, error=change.error))
+        known = self.fleet.get((change.region, name))
+        self._notify(
+            MonitorEvent(change.kind, change.at, change.region, name, known, known, error=change.error)
+        )
 
     def _failed(self, change: Change) -> None:
         error = change.error or QRBackendsError("it failed")

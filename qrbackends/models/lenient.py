@@ -24,7 +24,7 @@ from .configuration import GateConfig
 from .integers import Integer
 from .left_out import MOST_TOLD, Document, LeftOut
 
-D = TypeVar("D", bound=Document)
+S = TypeVar("S", bound=Struct)
 Kind: TypeAlias = Any  # a type as msgspec takes it
 
 _MOST = 10_000  # parts left out of one document; decoding them takes some 0.1 s
@@ -44,24 +44,25 @@ class _Odd(Exception):
         self.reason = reason
 
 
-def decode_leniently(body: bytes, kind: type[D]) -> D:
-    """Return a document without its odd parts.
+def decode_leniently(body: bytes | Raw, kind: type[S]) -> S:
+    """Return an object without its odd parts; a document tells of them.
 
     Args:
         body: well-formed JSON that msgspec does not decode as `kind`.
-        kind: the document's type.
+        kind: the object's type.
 
     Raises:
         DecodeError: a required part is odd, or too many parts are.
     """
     reader = _Reader()
     try:
-        document: D = reader.read(kind, body, "$")
+        found: S = reader.read(kind, body, "$")
     except _Odd as odd:
         problem = DecodeError(f"{odd.reason} at {odd.at}", path=odd.at)
     else:
-        vars(document).update(left_out=tuple(reader.told), left_out_count=reader.count)
-        return document
+        if isinstance(found, Document):
+            vars(found).update(left_out=tuple(reader.told), left_out_count=reader.count)
+        return found
     raise problem
 
 

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..accounts.secret import Secret
 from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsError, ReadTimeout, Timeout
+from ..models.lenient import decode_leniently
 from ..models.size import check_values
 from ..protocol.answers import error_for, is_json, json_object, page_title, printable
 from ..protocol.headers import USER_AGENT, Headers
@@ -292,9 +293,13 @@ def _read(what: str, decoder: Any, answer: Response) -> Any:
 
 
 def _item(raw: msgspec.Raw) -> _Found | None:
-    """Return an item of Global Search's list, or None if it is not of the documented type."""
+    """Return an item of Global Search's list; None if it has no CRN. Other odd fields are left out."""
     try:
         return _ITEMS.decode(raw)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return decode_leniently(raw, _Found)
     except (ValueError, RecursionError):
         logger.warning("Global Search lists what is not as it is documented; it is left out")
         return None

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 from ..accounts.account import Account
 from ..accounts.secret import BearerProvider, Secret
 from ..errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError, Timeout, TransportError
+from ..models.lenient import decode_leniently
 from ..protocol.answers import error_for, is_json, json_object, page_title, printable
 from ..protocol.headers import USER_AGENT
 from ..protocol.lengths import MOST_BYTES
@@ -247,7 +248,7 @@ class _Refused(Struct, frozen=True):
 
 def _refusal(account: Account, answer: Response) -> QRBackendsError:
     try:
-        sent = msgspec.json.decode(answer.body, type=_Refused)
+        sent = decode_leniently(answer.body, _Refused)
     except (ValueError, RecursionError):
         sent = _Refused()
     said = printable(sent.message) if sent.message else page_title(answer.body)

@@ -29,9 +29,8 @@ from .test_models import json_path, takes
 Steps: TypeAlias = tuple[str | int, ...]
 
 REQUESTS = {"conf": Request("configuration", "ibm_x"), "props": Request("properties", "ibm_x")}
-KINDS: dict[type, types.Type] = {
-    one: types.type_info(one) for one in (BackendConfiguration, BackendProperties)
-}
+MODELS = (BackendConfiguration, BackendProperties)
+KINDS: dict[type, types.Type] = {one: types.type_info(one) for one in MODELS}
 NAMES: dict[Kind, list[str]] = {kind: sorted(paths(kind)) for kind in ("conf", "props")}
 _SIZES = {kind: [path.stat().st_size for _, path in sorted(paths(kind).items())] for kind in NAMES}
 # The official client takes a tenth of a second for the largest documents: those are drawn less often.
@@ -45,8 +44,8 @@ EXCEPTIONS: dict[str, str] = {
     r"\$\.backend_name": "required: it shows whose document it is. The official client does not look at it",
     r"\$\.last_update_date": "required; the official client takes null, and a wrong type, for no date",
 }
-# The official client takes whatever follows a prefix for a unit, such as `usus`; ours keeps it as it was sent,
-# and raises `DecodeError` where it shall be converted.
+# The official client takes whatever follows a prefix for a unit, such as `usus`; ours keeps it as it was
+# sent, and raises `DecodeError` where it shall be converted.
 UNITS = {"", "s", "ms", "us", "\N{MICRO SIGN}s", "ns", "Hz", "kHz", "MHz", "GHz"}
 
 
@@ -118,7 +117,8 @@ def null(_: random.Random, document: Any, at: Steps) -> str:
 
 def wrong_type(draw: random.Random, document: Any, at: Steps) -> str | None:
     old = value_at(document, at)
-    values = [other for other in (True, 7, 0.5, "text", [], {}, [None]) if type(other) is not type(old)]
+    others: tuple[Any, ...] = (True, 7, 0.5, "text", [], {}, [None])
+    values = [other for other in others if type(other) is not type(old)]
     return put(document, at, draw.choice(values))
 
 
@@ -202,7 +202,7 @@ def check_same_values(theirs: Any, ours: Any) -> None:
         return
     assert isinstance(ours, BackendProperties)
     for number, qubit in enumerate(ours.qubits):
-        told = [one for one in ours.left_out if one.path.startswith(f"$.qubits[{number}]")]
+        told = any(one.path.startswith(f"$.qubits[{number}]") for one in ours.left_out)
         for nduv in {one.name: one for one in qubit}.values():
             value, _ = theirs.qubit_property(number, nduv.name) if not told else (None, None)
             if value is not None and nduv.unit in UNITS:
