@@ -5,8 +5,8 @@ An element that is an object or a text is left out of its array, and a coupling 
 required is not replaced: an entry without it is left out, and a document without it cannot be read.
 Whole numbers may be written as `3.0`, flags as 0 and 1, and dates in any form of ISO 8601.
 
-Only JSON that msgspec refused comes here. What this takes in memory is bounded as for other JSON: an array's
-elements are replaced one by one, and an array of values that are shorter than an object is not taken apart.
+Only JSON that msgspec refused comes here. It takes at most 24 times its length in memory, or 1 MB: elements
+are replaced one by one, a long array of short values is not taken apart, and few odd parts are told.
 """
 
 from contextlib import suppress
@@ -28,7 +28,10 @@ S = TypeVar("S", bound=Struct)
 Kind: TypeAlias = Any  # a type as msgspec takes it
 
 _MOST = 10_000  # parts left out of one document; decoding them takes some 0.1 s
-_LEAST_LENGTH = 2.5  # bytes of an element and its comma; an undecoded element takes 56 bytes
+FEW: Final = 4000
+"""Elements of an array that may be of any length."""
+LEAST_LENGTH: Final = 3
+"""Bytes of an element and its comma in a longer array, as one takes 64 before it is decoded."""
 _LONGEST = 500  # characters of a part's name
 _SETS: Final = {"coupling_map", "meas_map"}  # of groups of qubits: the place of a group means nothing
 _DEFINING: Final = {(GateConfig, "coupling_map")}  # without it, the gate would be on all qubits
@@ -82,7 +85,7 @@ class _Reader:
         try:
             return _decoder(kind).decode(raw)
         except msgspec.ValidationError as error:
-            odd = _odd(path, error)
+            at, reason = _told(path, error)
         inner = _alternative(kind, raw)
         if _is_struct(inner):
             return self._struct(inner, raw, path)
@@ -95,13 +98,13 @@ class _Reader:
                 return datetime.fromisoformat(_decoder(str).decode(raw))
             if (loose := _loosened(kind)) != kind:
                 return _exact(kind, _decoder(loose).decode(raw))
-        raise odd
+        raise _Odd(at, reason)
 
     def _struct(self, kind: type[Struct], raw: Raw | bytes, path: str) -> Struct:
         try:
             parts = _decoder(_undecoded(kind)).decode(raw)
         except msgspec.ValidationError as error:
-            raise _odd(path, error) from None
+            raise _Odd(*_told(path, error)) from None
         found = {}
         for name, wire, part_kind, is_required, is_optional in _fields(kind):
             part, at = getattr(parts, name), f"{path}.{wire}"
@@ -122,12 +125,12 @@ class _Reader:
     def _array(self, kind: Kind, raw: Raw | bytes, path: str) -> tuple[Any, ...]:
         (item, *_) = get_args(kind)
         body = bytes(raw)
-        if body.count(b",") * _LEAST_LENGTH > len(body):
+        if body.count(b",") > max(FEW, len(body) // LEAST_LENGTH):
             raise _Odd(path, "Expected objects, texts or arrays in the array")
         try:
             values: list[Any] = _decoder(list[Raw]).decode(body)
         except msgspec.ValidationError as error:
-            raise _odd(path, error) from None
+            raise _Odd(*_told(path, error)) from None
         del body
         decode, kept = _decoder(item).decode, 0
         for number, part in enumerate(values):
@@ -169,10 +172,10 @@ def _name_of(part: Raw) -> str | None:
     return None
 
 
-def _odd(path: str, error: msgspec.ValidationError) -> _Odd:
-    """Return what msgspec's message says; it ends with a JSON path in the part."""
+def _told(path: str, error: msgspec.ValidationError) -> tuple[str, str]:
+    """Return the JSON path and the reason in msgspec's message, which ends with a path in the part."""
     reason, _, inner = str(error).partition(" - at ")
-    return _Odd(path + inner.strip("`").removeprefix("$"), reason)
+    return path + inner.strip("`").removeprefix("$"), reason
 
 
 def _in_set(path: str) -> bool:

@@ -9,7 +9,7 @@ UNCOUNTED: Final = 2**20
 
 # The real documents have a comma for 16 bytes and more, except in coupling maps: those of 10,000 qubits have
 # 1 MB. Decoding takes at most 165 bytes for each comma: 12 times a body's length, or 90 MB if that is more. A
-# body that is not counted takes at most 22 times its length, and an open object 65 times.
+# body that is not counted takes at most 22 times its length, 24 in parts (`lenient`), and an open object 65.
 _MOST = UNCOUNTED // 2
 _LENGTH = 12  # bytes
 _NUMBER = 308  # digits; the time to decode an integer grows with their square

@@ -24,7 +24,7 @@ from ..errors import (
     WrongBackend,
 )
 from ..models import BackendDefaults
-from ..models.lenient import decode_leniently
+from ..models.lenient import FEW, LEAST_LENGTH, decode_leniently
 from ..models.size import check_values, has_long_number
 from .headers import retry_after
 from .lengths import ERROR_BYTES
@@ -61,6 +61,8 @@ def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes
     if error is not None and error.path != "$" and request.type is not BackendDefaults:
         value, error = _without_odd_parts(request, body)
     if error is not None:
+        if error.path != "$":
+            error.text = _at(body, error.path)
         # Raised outside `except`, so that the error's context does not hold the body.
         raise error.about(backend=request.backend_id)
     return value
@@ -87,9 +89,7 @@ def _without_odd_parts(request: Request, body: bytes) -> tuple[Any, DecodeError 
     try:
         return decode_leniently(body, request.type), None
     except DecodeError as error:
-        odd = error.again()
-        odd.text = _at(body, odd.path)
-        return None, odd
+        return None, error.again()
     except RecursionError:
         return None, _too_deep(body)
 
@@ -306,7 +306,7 @@ def _mismatch(problem: str, body: bytes) -> DecodeError:
     path = path.strip("`") or "$"
     what, _, field = what.partition(" in ")  # from our own check in `models.json_object`
     path = f"{path}.{field}" if field else path
-    return DecodeError(f"{what} at {path}", path=path, text=_at(body, path))
+    return DecodeError(f"{what} at {path}", path=path, text=_show(body) if path == "$" else "")
 
 
 def _at(body: bytes, path: str) -> str:
@@ -315,6 +315,8 @@ def _at(body: bytes, path: str) -> str:
     try:
         for step in _steps(path):
             if isinstance(step, int):
+                if bytes(value).count(b",") > max(FEW, memoryview(value).nbytes // LEAST_LENGTH):
+                    return ""  # undecoded elements would take too much
                 value = msgspec.json.decode(value, type=list[msgspec.Raw])[step]
             else:
                 value = msgspec.json.decode(value, type=dict[str, msgspec.Raw])[step]
