@@ -136,7 +136,7 @@ class Client:
         """Return every backend of every instance; the instances are asked concurrently.
 
         A backend is there once for each instance that lists it: `.unique()` of the result has each once, and
-        `.instances_of(name)` has the CRNs of its instances. If an instance cannot be listed, its error is in
+        `.instances_of(name)` has the CRNs of its instances. Instances and entries that cannot be read are in
         `.errors`; an error is raised only if no instance can be listed. `fields` are the optional fields that
         the answer shall contain; the service knows `wait_time_seconds`.
         """

@@ -308,7 +308,7 @@ class Forbidden(ResponseError):
 
 
 class NotFound(ResponseError):
-    """404: there is no such backend, or it has no document of this kind.
+    """404: there is no such backend, or it has no document of this kind; also where properties are empty.
 
     It is also raised, with `attempts` 0, for a name that no instance of the account lists.
     """

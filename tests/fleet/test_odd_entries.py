@@ -102,7 +102,7 @@ async def test_an_odd_part_costs_that_part_only(emulator: Emulator, client: Clie
     assert found.errors == ()
     assert (first.queue_length, first.qubits, first.is_simulator) == (4, 127, False)
     assert type(first.queue_length) is type(first.qubits) is int
-    assert first.clops is first.wait_time_seconds is first.processor_type is None
+    assert (first.clops, first.wait_time_seconds, first.processor_type) == (None, None, None)
     assert first.performance_metrics is not None
     assert first.performance_metrics.two_q_error_median is None
     assert first.performance_metrics.readout_error_median is not None

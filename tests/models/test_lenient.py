@@ -203,7 +203,10 @@ async def test_a_stored_document_is_decoded_in_the_same_way(emulator: Emulator, 
     emulator.fault(Status(200, body=json.dumps(body).encode()), resource="properties", times=None)
     found = []
     for _ in range(2):
-        async with Client(emulator.account(), store=FileStore(tmp_path)) as client:
+        async with (
+            FileStore(tmp_path / "answers.sqlite") as store,
+            Client(emulator.account(), store=store) as client,
+        ):
             found.append(await client.fetch(Request("properties", name)))
     assert [one.source for one in found] == ["origin", "shared"]
     assert found[0].value == found[1].value
