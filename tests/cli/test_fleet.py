@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 import qrbackends.emulator
-from qrbackends import BackendProperties, BackendSummary, Change, summary
+from qrbackends import BackendProperties, BackendSummary, Change, DecodeError, summary
 from qrbackends.cli import rows as fleet_rows
 from qrbackends.cli.rows import Row, in_order, json_of
 from qrbackends.cli.screen import make_console
@@ -322,3 +322,34 @@ def test_a_directory_of_broken_files(run: Run, tmp_path: Path) -> None:
     (tmp_path / "conf_x.json").unlink()
     code, out, err = run("emulate", "--fleet", str(tmp_path))
     assert (code, out, err) == (1, "", f"Error: {tmp_path} holds no conf_*.json\n")
+
+
+@pytest.mark.parametrize("command", ["fleet", "backends"])
+def test_an_odd_entry_of_the_list_is_one_line(run: Run, service: Emulator, command: str) -> None:
+    names = service.backends("us-east")
+    entries = [{"name": name, "status": {"name": "online"}, "queue_length": 3} for name in names]
+    body = {"devices": [{"name": "ibm_odd", "status": {"name": "online"}, "queue_length": None}, *entries]}
+    service.fault(Status(200, body=body), resource="backends", region="us-east", times=None)
+    code, out, err = run(command)
+    assert code == 0
+    assert all(name in out for name in service.backends())
+    assert "ibm_odd" not in out
+    (line,) = err.splitlines()
+    assert "ibm_odd [us-east]: its entry in the list cannot be read" in line
+    assert "$.devices[0].queue_length" in line
+
+
+def test_a_watched_board_tells_of_an_odd_entry_until_it_can_be_read() -> None:
+    board = Board(make_console(), "Fleet", detail=False)
+    at = datetime(2026, 5, 4, tzinfo=UTC)
+    entry = Backend("ibm_x", DeviceStatus("online"), 3, region="us-east", instance="crn")
+    error = DecodeError("its entry cannot be read").about(backend="ibm_x", region="us-east")
+    board.take(Change("present", at, "ibm_x", "us-east", "crn", after=entry))
+    board.take(Change("failed", at, "ibm_x", "us-east", "crn", error=error))
+    board.take(Change("failed", at, None, "us-east", "crn", error=DecodeError("no list")))
+    assert "\n".join(board_lines(board)).count("Failing: ") == 2
+    board.take(Change("recovered", at, None, "us-east", "crn"))
+    assert "Failing: ibm_x [us-east]: its entry cannot be read." in "\n".join(board_lines(board))
+    board.take(Change("recovered", at, "ibm_x", "us-east", "crn"))
+    assert "Failing" not in "\n".join(board_lines(board))
+    assert "ibm_x" in "\n".join(board_lines(board))

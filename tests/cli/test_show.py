@@ -4,6 +4,7 @@ import json
 import re
 
 import msgspec
+import pytest
 
 from qrbackends import BackendSummary
 from qrbackends.emulator import Emulator, Garbage, Status
@@ -69,8 +70,11 @@ def test_what_fails_is_one_line(run: Run, service: Emulator) -> None:
     assert "lists this backend" in run("show", "nothing").err
 
 
-def test_a_device_without_calibration_is_shown_without_figures(run: Run, service: Emulator) -> None:
-    service.fault(Status(404), resource="properties", times=None)
+@pytest.mark.parametrize("none", [Status(404), Garbage(b"{}"), Garbage(b" null ")])
+def test_a_device_without_calibration_is_shown_without_figures(
+    run: Run, service: Emulator, none: Status | Garbage
+) -> None:
+    service.fault(none, resource="properties", times=None)
     code, out, err = run("show", HERON)
     assert (code, err) == (0, "")
     assert "processor" in out
