@@ -211,7 +211,8 @@ def check_same_values(theirs: Any, ours: Any) -> None:
         assert len(ours.gates) == len(theirs.gates)
         for own, their in zip(ours.gates, theirs.gates, strict=True):
             assert (own.gate, list(own.qubits)) == (their.gate, their.qubits)
-            assert [one.value for one in own.parameters] == [one.value for one in their.parameters]
+            values = [float(one.value) for one in their.parameters]
+            assert [one.value for one in own.parameters] == values
 
 
 def plain(value: Any) -> Any:
