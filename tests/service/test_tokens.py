@@ -241,6 +241,21 @@ async def test_an_answer_without_a_token_is_an_error_that_shows_none_of_it(
     assert caught.value.text == ""
 
 
+async def test_an_odd_code_does_not_hide_the_reason(tokens: Tokens, emulator: Emulator) -> None:
+    emulator.fault(Status(400, body={"errorCode": 7, "errorMessage": "no such key"}), resource="token")
+    with pytest.raises(AuthenticationFailed, match="no such key") as caught:
+        await tokens.authorization()
+    assert caught.value.code is None
+
+
+@pytest.mark.parametrize("lifetime", [b"3600", b"3600.0", b"3.6e3"])
+async def test_a_lifetime_is_read_however_the_number_is_written(
+    tokens: Tokens, emulator: Emulator, lifetime: bytes
+) -> None:
+    emulator.fault(Garbage(b'{"access_token": "a.b.c", "expires_in": %s}' % lifetime), resource="token")
+    assert (await tokens.authorization()).reveal() == "Bearer a.b.c"
+
+
 @pytest.mark.parametrize(("status", "body"), [(400, "<html>"), (401, "<html>"), (403, {"errorCode": None})])
 async def test_a_refusal_without_reason_is_a_refusal(
     tokens: Tokens, emulator: Emulator, status: int, body: Any
