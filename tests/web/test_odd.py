@@ -73,6 +73,32 @@ async def test_odd_names_spoil_no_events(url: str, emulator: Emulator, web: aioh
                 break
 
 
+async def test_an_odd_entry_is_told_by_name_and_its_region_is_not(
+    url: str, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    entry = {"name": "ibm_odd", "status": {"name": "online"}, "queue_length": None}
+    devices = [{**entry, "queue_length": 2, "name": "ibm_fine"}, entry]
+    emulator.fault(Status(200, body={"devices": devices}), resource="backends", region="us-east", times=None)
+    async with web.get(f"{url}/api/backends") as answer:
+        told = (await answer.json())["errors"]
+    assert [(one["backend"], one["region"]) for one in told] == [("ibm_odd", "us-east")]
+    for name, status in (("ibm_odd", 502), ("ibm_nowhere", 404), ("ibm_fine", 200)):
+        async with web.get(f"{url}/api/backends/{name}") as answer:
+            assert answer.status == status
+    async with web.get(f"{url}/events") as answer:
+        async for sent in events(answer):
+            if sent.event == "change" and sent.data["kind"] == "failed":
+                assert (sent.data["name"], sent.data["region"]) == ("ibm_odd", "us-east")
+                break
+    async with web.get(f"{url}/events") as answer:
+        async for sent in events(answer):
+            if sent.event == "state":
+                assert [(one["name"], one["region"]) for one in sent.data["troubles"]] == [
+                    ("ibm_odd", "us-east")
+                ]
+                break
+
+
 async def documents_of(client: Client, name: str) -> tuple[BackendConfiguration, BackendProperties]:
     return await client.configuration(name), await client.properties(name)
 
