@@ -19,10 +19,13 @@ class SocksServer:
 
     Attributes:
         user: the user and password that it wants; None for anybody.
-        fault: `refuse` says no, `cut` closes after the request, `silent` does not answer it.
+        fault: `refuse` says no, `cut` closes after the request, `silent` does not answer it, `mute` says yes
+            and nothing more.
         port: its port.
         asked: the hosts that it was asked for, as they were written: names or addresses.
         users: the users and passwords that it was told.
+        begun: how many clients have begun TLS at a mute proxy.
+        ended: how many connections without an answer the client has closed.
     """
 
     user: tuple[str, str] | None = None
@@ -30,6 +33,8 @@ class SocksServer:
     port: int = 0
     asked: list[str] = field(default_factory=list)
     users: list[tuple[str, str]] = field(default_factory=list)
+    begun: int = 0
+    ended: int = 0
 
     def url(self, scheme: str = "socks5h", user: str = "") -> str:
         """Return its address."""
@@ -54,8 +59,12 @@ class SocksServer:
                     group.start_soon(_copy, there, writer)
             elif self.fault == "refuse":
                 writer.write(_REFUSED[version])
-            elif self.fault == "silent":
+            elif self.fault in ("silent", "mute"):
+                if self.fault == "mute":
+                    writer.write(_GRANTED[version])
+                    self.begun += len(await reader.readexactly(1))
                 await reader.read()
+                self.ended += 1
         writer.close()
 
     async def _asked_by_5(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int | None:

@@ -1,6 +1,8 @@
 """Connections through SOCKS proxies, guarded as all others are. It needs the extra `socks`."""
 
+import asyncio
 import ssl
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,6 +14,7 @@ from .connector import Connector
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 _PORT = 1080  # of a proxy whose address has none, as in `requests`
 
@@ -40,16 +43,19 @@ class SocksConnector(Connector, ProxyConnector):  # type: ignore[misc]  # no typ
             **options,
         )
 
-    async def connect(self, *args: Any, **kwargs: Any) -> "Connection":
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: "list[Trace]", timeout: aiohttp.ClientTimeout
+    ) -> "Connection":
         """Return a connection for one request.
 
         Raises:
+            ConnectTimeout: it took too long.
             ConnectError: the proxy cannot be reached, or refused; the texts of its library are left out.
             TransportError: the server sent something on a new connection before it was asked.
         """
         try:
-            return await super().connect(*args, **kwargs)
-        except ProxyTimeoutError:
+            return await _made(super().connect(req, traces, timeout), timeout.sock_connect)
+        except (TimeoutError, ProxyTimeoutError):
             failure: ConnectError | ConnectTimeout = ConnectTimeout("no connection through the proxy in time")
         except ProxyConnectionError:
             failure = ConnectError("no connection to the SOCKS proxy")
@@ -57,6 +63,43 @@ class SocksConnector(Connector, ProxyConnector):  # type: ignore[misc]  # no typ
             failure = ConnectError("the SOCKS proxy refused the connection")
         except (TransportError, aiohttp.ClientError, ssl.SSLError):  # as those of all other connections
             raise
-        except (OSError, EOFError):  # in the handshake, or in the look-up of a name
+        except (OSError, EOFError, ValueError):  # in the handshake, or in the look-up of a name; a long name
             failure = ConnectError("no connection through the SOCKS proxy")
         raise failure
+
+
+async def _made(connecting: "Coroutine[Any, Any, Connection]", limit: float | None) -> "Connection":
+    """Return a connection, or end the attempt when this is cancelled or `limit` seconds have passed.
+
+    The attempt is a task of its own, as one cancellation does not end it: within the handshake of TLS, the
+    proxy's library closes the connection and waits for its end, which asyncio does not tell.
+
+    Raises:
+        TimeoutError: there was no connection in time.
+    """
+    making = asyncio.create_task(connecting)
+    try:
+        done, _ = await asyncio.wait([making], timeout=limit)
+    except asyncio.CancelledError:
+        _abandon(making)
+        raise
+    if not done:
+        _abandon(making)
+        raise TimeoutError
+    return making.result()
+
+
+def _abandon(making: "asyncio.Task[Connection]") -> None:
+    """Cancel an attempt until it has ended, and close the connection if it was made all the same."""
+
+    def cancel() -> None:
+        if not making.done():
+            making.cancel()
+            making.get_loop().call_soon(cancel)
+
+    def discard(_: object) -> None:
+        if not making.cancelled() and making.exception() is None:
+            making.result().close()
+
+    making.add_done_callback(discard)
+    cancel()

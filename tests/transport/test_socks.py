@@ -96,6 +96,7 @@ FAULTS = [
     ("refuse", ConnectError, "the SOCKS proxy refused the connection"),
     ("cut", ConnectError, "SOCKS proxy"),
     ("silent", ConnectTimeout, "no connection"),
+    ("mute", ConnectTimeout, "no connection"),
     ("down", ConnectError, "no connection to the SOCKS proxy"),
     ("no name", ConnectError, "no connection"),
 ]
@@ -105,7 +106,7 @@ FAULTS = [
 async def test_what_a_proxy_fails_in_is_told_as_the_proxys_and_is_not_the_regions_fault(
     authority: Authority, fault: str, error: type[TransportError], said: str
 ) -> None:
-    limits = Limits(failures=1, connect=0.2 if fault == "silent" else 5.0)
+    limits = Limits(failures=1, connect=0.2 if fault in ("silent", "mute") else 5.0)
     async with (
         Server().running(server_context(authority)) as server,
         SocksServer(fault=fault).running() as proxy,
@@ -121,6 +122,39 @@ async def test_what_a_proxy_fails_in_is_told_as_the_proxys_and_is_not_the_region
             assert caught.value.retryable
         server.account = Account(token="a-marked-token", verify=server.account.verify)
         assert await told(p, server, "/straight") == b"/straight"
+
+
+async def test_a_request_that_is_cancelled_within_tls_ends_and_is_not_counted_any_more(
+    authority: Authority,
+) -> None:
+    """The proxy's library closes such a connection, and waits for its end, which asyncio does not tell."""
+    async with (
+        Server().running(server_context(authority)) as server,
+        SocksServer(fault="mute").running() as proxy,
+        pool(Limits(per_region=1, connect=100, read=100, total=100)) as p,
+    ):
+        through(server, authority, proxy.url())
+
+        async def cancel(number: int) -> None:
+            request = asyncio.create_task(told(p, server, "/first"))
+            await until(lambda: proxy.begun == number)
+            request.cancel()
+            await asyncio.wait([request], timeout=30)
+            assert request.cancelled()
+            await until(lambda: proxy.ended == number)
+
+        await cancel(1)
+        await cancel(2)
+        server.account = Account(token="a-marked-token", verify=server.account.verify)
+        assert await told(p, server, "/straight") == b"/straight", "the only slot is free"
+
+
+async def test_a_host_name_that_is_too_long_for_socks_is_no_error_of_ours(authority: Authority) -> None:
+    async with SocksServer().running() as proxy, pool() as p:
+        account = Account(token="a-marked-token", proxies={"https": proxy.url()})
+        server = Server(account=account, url=f"https://{'.'.join(['a' * 60] * 5)}")
+        with pytest.raises(ConnectError):
+            await told(p, server, "/first")
 
 
 async def test_tls_is_the_servers_and_is_verified_through_the_proxy(authority: Authority) -> None:
