@@ -5,7 +5,7 @@ The addresses are those in https://quantum.cloud.ibm.com/docs and in the officia
 
 import re
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..errors import AccountError
 
@@ -20,6 +20,8 @@ _ADDRESS = re.compile(
     r"(?:/[a-z0-9._~!$&'()*+,;=:%/-]*)?",
     re.IGNORECASE | re.ASCII,
 )
+
+_SOCKS_TEXT = re.compile(r"[\x20-\x7e]{0,255}")  # the length is one byte; the extra encodes ASCII only
 
 
 def checked_url(url: str) -> str:
@@ -65,18 +67,27 @@ def checked_proxy(key: str, url: str) -> str:
         url: the address, which may contain user and password.
 
     Raises:
-        AccountError: it is not an http, https or SOCKS address; the message does not contain it.
+        AccountError: it is not an http, https or SOCKS address, or has a user or password that SOCKS cannot
+            transport; the message does not contain it.
     """
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         known = parts.scheme in ("http", "https") or is_socks(url)
-        if known and parts.hostname and parts.port != 0:
-            return parts.geturl()
+        well_formed = known and parts.hostname and parts.port != 0
     except (TypeError, ValueError, AttributeError):
-        pass  # the error below does not contain the address, which may contain a password
-    raise AccountError(
-        f"the proxy for {key!r:.80} has to be an address such as http://HOST:PORT or socks5h://HOST:PORT"
-    )
+        well_formed = False
+    # The errors do not contain the address, which may contain a password.
+    if not well_formed:
+        raise AccountError(
+            f"the proxy for {key!r:.80} has to be an address such as http://HOST:PORT or socks5h://HOST:PORT"
+        )
+    credentials = [unquote(text or "") for text in (parts.username, parts.password)]
+    if is_socks(url) and not all(map(_SOCKS_TEXT.fullmatch, credentials)):
+        raise AccountError(
+            f"the SOCKS proxy for {key!r:.80} takes a user and a password of at most 255 printable ASCII "
+            "characters each"
+        )
+    return parts.geturl()
 
 
 def is_socks(proxy: str) -> bool:

@@ -395,6 +395,18 @@ def test_an_account_shows_no_credential(field: str, value: str | Secret) -> None
     assert CRN in repr(account)
 
 
+@pytest.mark.parametrize(
+    "user", ["u" * 256, "u:" + "hunter2" * 40, "%C3%BC:hunter2", "u%00x:hunter2", "u:%0a"]
+)
+def test_a_user_that_socks_cannot_transport_is_refused_and_not_shown(user: str) -> None:
+    for scheme in ("socks5h", "socks4"):
+        with pytest.raises(AccountError, match="at most 255 printable ASCII") as caught:
+            Account(api_key="an API key", proxies={"https": f"{scheme}://{user}@proxy"})
+        assert "hunter2" not in str(caught.value)
+    assert Account(api_key="an API key", proxies={"https": f"http://{user}@proxy"})
+    assert Account(api_key="an API key", proxies={"https": f"socks5://{'u' * 255}:p%20%7E@proxy"})
+
+
 def test_an_account_shows_no_password_of_a_proxy() -> None:
     account = Account(api_key=KEY, proxies={"https": "http://user:hunter2@proxy:3128"})
     assert "hunter2" not in all_texts(account)
