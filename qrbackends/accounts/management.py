@@ -6,7 +6,7 @@ async programs call them in a thread.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import AccountError
-from .account_file import Entries, changed, fields_of, formatted, read
+from .account_file import Entries, changed, fields_of, formatted, is_true, read
 from .saved import (
     CHANNELS,
     DEFAULT_PATH,
@@ -71,7 +71,7 @@ def list_accounts(
     """
     file = _file(path)
     entries = read(file) or {}
-    default = name_of_default(entries, (os.environ if environ is None else environ).get("QISKIT_IBM_CHANNEL"))
+    default = name_of_default(entries, _channel(environ))
     return tuple(_shown(name, entry, file, is_default=name == default) for name, entry in entries.items())
 
 
@@ -83,7 +83,7 @@ def save_account(
     region: str | None = None,
     plans: Sequence[str] = (),
     tags: Sequence[str] = (),
-    channel: str = CHANNELS[0],
+    channel: str | None = None,
     url: str = CLOUD_URL,
     private_endpoint: bool = False,
     verify: bool = True,
@@ -91,8 +91,12 @@ def save_account(
     default: bool = False,
     overwrite: bool = False,
     path: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> str:
     """Save an account, as the official client does, and return its name; it is not tried out.
+
+    The official client takes no glob for `instance`, and both clients use `region`, `plans` and `tags` only
+    where no `instance` is saved, or `auto`.
 
     Args:
         api_key: an IBM Cloud API key.
@@ -101,7 +105,8 @@ def save_account(
         region: the region in which instances are looked up.
         plans: the plans that an instance may have, in order of preference.
         tags: the tags of which an instance has all.
-        channel: `ibm_quantum_platform` or `ibm_cloud`, two names of one service.
+        channel: `ibm_quantum_platform` or `ibm_cloud`, two names of one service; left out,
+            `QISKIT_IBM_CHANNEL`, or else the first.
         url: the root address of the cloud.
         private_endpoint: whether to use the regions' private endpoints.
         verify: whether TLS certificates are verified.
@@ -109,17 +114,19 @@ def save_account(
         default: whether it becomes the account that is used where no account is named.
         overwrite: whether it may take the place of an account with this name.
         path: the file of saved accounts; left out, the official client's. It is created if it is missing.
+        environ: the variables, of which `QISKIT_IBM_CHANNEL` is read; left out, those of the process.
 
     Raises:
         AccountError: an argument is not valid, there is such an account, or the file cannot be changed.
     """
     key = api_key if isinstance(api_key, Secret) else Secret(api_key)
+    channel = channel or _channel(environ) or CHANNELS[0]
     fields: dict[str, Any] = {
         "channel": channel,
         "instance": instance or None,
         "plans_preference": _listed("plans", plans),
         "private_endpoint": private_endpoint,
-        "proxies": {"urls": dict(proxies)} if proxies else None,
+        "proxies": {"urls": proxies} if proxies else None,
         "region": region or None,
         "tags": _listed("tags", tags),
         "url": url,
@@ -127,7 +134,7 @@ def save_account(
     }
     _check(fields, key)
     name = default_name(channel) if name is None else name
-    if not name or not name.isprintable() or key.reveal() in name:
+    if not isinstance(name, str) or not name or not name.isprintable() or key.reveal() in name:
         raise AccountError("an account's name has to be a printable text, and not its key")
     given = {field: value for field, value in fields.items() if value is not None}
     with changed(file := _file(path)) as entries:
@@ -186,8 +193,12 @@ def _file(path: str | os.PathLike[str] | None) -> Path:
     return Path(DEFAULT_PATH if path is None else path)
 
 
+def _channel(environ: Mapping[str, str] | None) -> str | None:
+    return (os.environ if environ is None else environ).get("QISKIT_IBM_CHANNEL")
+
+
 def _listed(name: str, texts: Sequence[str]) -> list[str] | None:
-    if isinstance(texts, str):
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise AccountError(f"{name} has to be a list of texts")
     return list(texts) or None
 
@@ -247,4 +258,4 @@ def _mark(entries: Entries, name: str) -> None:
 
 
 def _is_marked(fields: Entries) -> bool:
-    return bool(msgspec.json.decode(fields.get(_MARK, b"false")))
+    return _MARK in fields and is_true(fields[_MARK])

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ..errors import AccountError
 from .account import Account, Instance, InstanceSearch
-from .account_file import read
+from .account_file import is_true, read
 from .urls import CLOUD_URL, checked_url
 
 DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
@@ -29,7 +29,7 @@ class _Proxies(Struct, frozen=True):
 
 class _Heading(Struct, frozen=True):
     channel: str | None = None
-    is_default_account: object = None  # the official client asks only whether it is true
+    is_default_account: msgspec.Raw = msgspec.Raw(b"false")
 
 
 class SavedFields(Struct, frozen=True):
@@ -101,7 +101,7 @@ def load_account(
         saved = _pick(entries, name, saved.channel, file)
     if not isinstance(instance, str | None):
         raise AccountError("instance has to be the CRN or name of an instance")
-    account = account_of(saved if instance is None else replace(saved, instance=instance), environment)
+    account = account_of(replace(saved, instance=instance) if instance else saved, environment)
     return _narrowed(account, (region,) if region else (), plans, tags)
 
 
@@ -162,7 +162,7 @@ def name_of_default(saved: Mapping[str, msgspec.Raw], channel: str | None) -> st
     own = channel or CHANNELS[0]
     same = [key for key, one in usable.items() if one == own]
     order = [  # the official client's: a marked account of any channel comes before the environment's channel
-        *(key for key in usable if headings[key].is_default_account),
+        *(key for key in usable if is_true(headings[key].is_default_account)),
         *(key for key in same if key == default_name(own)),
         *same[-1:],
         *(name for name in map(default_name, CHANNELS) if name in usable),

@@ -72,7 +72,11 @@ def list_(path: Path, as_json: bool) -> None:
     "--plan", "plans", multiple=True, metavar="PLAN", help="Use instances of this plan; repeatable."
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Use instances with this tag; repeatable.")
-@click.option("--channel", type=click.Choice(CHANNELS), default=CHANNELS[0], help="Two names of one service.")
+@click.option(
+    "--channel",
+    type=click.Choice(CHANNELS),
+    help="Two names of one service; left out, QISKIT_IBM_CHANNEL, or else the first.",
+)
 @click.option("--private-endpoint", is_flag=True, help="Use the regions' private endpoints.")
 @click.option("--default", is_flag=True, help="Let it be used where no account is named.")
 @click.option("--overwrite", is_flag=True, help="Replace the account of this name.")
@@ -80,6 +84,7 @@ def save(name: str | None, **fields: Any) -> None:
     """Save an account; its API key is asked for, or read from standard input.
 
     The key is not tried out. Without NAME, the account gets the name that the official client gives it.
+    Region, plans and tags count where no instance is given. The official client takes no glob.
     """
     saved = save_account(_read_key(), name, **fields)
     echo(f"Saved the account {clean(saved)}.")

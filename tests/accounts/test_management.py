@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,10 @@ def test_an_account_that_cannot_be_used_does_not_become_the_default(file: Path) 
         {"region": 7},
         {"plans": "open"},
         {"tags": [7]},
+        {"tags": 7},
+        {"proxies": 7},
+        {"proxies": "http://proxy"},
+        {"name": 7},
         {"channel": LEGACY},
         {"channel": "local"},
         {"url": f"https://u:{KEY}@x"},
@@ -295,7 +300,7 @@ def test_what_nobody_could_use_is_not_saved(file: Path, wrong: dict[str, Any]) -
     assert names_in(file.parent) == []
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", f'{{"a": {{"token": "{KEY}"', "\ufeff{}", '{"a": NaN}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", f'{{"a": {{"token": "{KEY}"', "\ufeff{}"])
 def test_a_file_that_is_not_understood_is_left_alone(file: Path, content: str) -> None:
     file.write_text(content)
     for change in (lambda: save_account(OTHER_KEY, path=file), lambda: delete_account("a", file)):
@@ -304,6 +309,78 @@ def test_a_file_that_is_not_understood_is_left_alone(file: Path, content: str) -
         assert KEY not in "".join(traceback.format_exception(caught.value))
     assert file.read_text() == content
     assert names_in(file.parent) == [file.name]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["NaN", "-Infinity", '"\\ud800"', '{"\\udfff": 1e400}', '[{"deep": [NaN, "\\ud83d\\ude00\\udc00"]}]'],
+)
+def test_what_only_python_takes_for_json_is_read_and_left_alone(official: Any, file: Path, odd: str) -> None:
+    content = json.dumps({"a": entry("a", future="?"), "b": entry("b", CLOUD, is_default_account=True)})
+    file.write_text(content.replace('"?"', odd))
+    for name in ("a", "b", None):
+        assert key_of(load_account(name, file, environ={})).rstrip(".") == (name or "b")
+        assert official.get(filename=str(file), name=name).token.rstrip(".") == (name or "b")
+    assert [(one.name, one.is_default, one.problem) for one in list_accounts(file, environ={})] == [
+        ("a", False, None),
+        ("b", True, None),
+    ]
+    before = file.read_bytes()
+    for change in (
+        lambda: save_account(OTHER_KEY, path=file),
+        lambda: use_account("a", file),
+        lambda: delete_account("a", file),
+    ):
+        with pytest.raises(AccountError, match="can be read, but not changed"):
+            change()
+    assert file.read_bytes() == before
+    assert names_in(file.parent) == [file.name]
+
+
+def test_half_of_a_character_in_a_key_is_no_part_of_a_key(file: Path) -> None:
+    file.write_text('{"a": {"token": "%s\\ud800"}, "b\\ud800": {"token": "%s"}}' % (KEY, KEY))  # noqa: UP031
+    with pytest.raises(AccountError, match="printable ASCII"):
+        load_account("a", file, environ={})
+    assert key_of(load_account("b\ufffd", file, environ={})) == KEY
+
+
+@pytest.mark.parametrize("mark", ["1e400", "7" * 5000, "[" * 900 + "]" * 900, '"no"', "-0.0", "[]", "null"])
+def test_a_mark_of_any_kind_is_one_if_python_takes_it_for_true(file: Path, mark: str) -> None:
+    marked = mark not in ("-0.0", "[]", "null")
+    file.write_text(
+        json.dumps({"b": entry("b", is_default_account="?"), "z": entry("z")}).replace('"?"', mark)
+    )
+    assert [one.is_default for one in list_accounts(file, environ={})] == [marked, not marked]
+    use_account("z", file)
+    assert [one.is_default for one in list_accounts(file, environ={})] == [False, True]
+    assert (mark in file.read_text()) is not marked, "the mark is gone, and nothing else"
+    save_account(OTHER_KEY, "b", default=True, overwrite=True, path=file)
+    assert [one.is_default for one in list_accounts(file, environ={})] == [True, False]
+
+
+@pytest.mark.parametrize("of_environment", ["ibm_cloud", "ibm_quantum_platform", "", None])
+def test_the_channel_of_the_environment_is_saved_as_the_official_client_does(
+    official: Any, file: Path, monkeypatch: pytest.MonkeyPatch, of_environment: str | None
+) -> None:
+    monkeypatch.delenv("QISKIT_IBM_TOKEN", raising=False)
+    if of_environment is None:
+        monkeypatch.delenv("QISKIT_IBM_CHANNEL", raising=False)
+    else:
+        monkeypatch.setenv("QISKIT_IBM_CHANNEL", of_environment)
+    reference = file.with_name("theirs.json")
+    for name in (None, "work"):
+        save_account(KEY, name, path=file)
+        official.save(token=KEY, name=name, filename=str(reference))
+    assert json.loads(file.read_text()) == json.loads(reference.read_text())
+    assert key_of(load_account("work", file)) == KEY
+    delete_account(next(name for name in json.loads(file.read_text()) if name != "work"), file)
+    assert key_of(load_account(path=file)) == KEY, "it is found again with the same environment"
+
+
+def test_a_channel_of_the_environment_that_is_none_is_not_saved(file: Path) -> None:
+    with pytest.raises(AccountError, match="'local'"):
+        save_account(KEY, path=file, environ={"QISKIT_IBM_CHANNEL": "local"})
+    save_account(KEY, channel=CLOUD, path=file, environ={"QISKIT_IBM_CHANNEL": "local"})
 
 
 def test_a_secret_is_taken_and_no_traceback_holds_it_as_a_text(file: Path) -> None:
@@ -389,6 +466,39 @@ def test_what_is_no_file_is_refused(file: Path) -> None:
     for path in ("", "/", ".."):
         with pytest.raises(AccountError, match="is not a file"):
             save_account(KEY, path=path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_is_read_and_not_waited_for_without_end(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(file)
+    content = json.dumps({"a": entry(future="x" * 200_000)})  # more than a pipe holds
+    writer = threading.Thread(target=file.write_text, args=(content,))
+    writer.start()
+    assert key_of(load_account("a", file)) == KEY
+    writer.join(30)
+    monkeypatch.setattr(account_file, "_PATIENCE", 0.01)
+    for read in (list_accounts, partial(load_account, None), partial(use_account, "a")):
+        with pytest.raises(AccountError, match=r"nothing came from .* for 0\.01 s"):
+            read(file)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no /dev/zero")
+def test_a_file_without_end_is_not_read_to_its_end() -> None:
+    for read in (list_accounts, partial(load_account, None), partial(use_account, "a")):
+        with pytest.raises(AccountError, match="more than 16777216 bytes"):
+            read("/dev/zero")
+
+
+def test_without_a_home_directory_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(
+        "pathlib.Path.expanduser", unknown
+    )  # as for a user without an entry, and without HOME
+    for change in (list_accounts, partial(load_account, environ={}), partial(save_account, KEY)):
+        with pytest.raises(AccountError, match="home directory that is not known: set HOME"):
+            change()
 
 
 def test_a_read_only_file_is_left_alone(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

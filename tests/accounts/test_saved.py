@@ -329,6 +329,9 @@ def test_what_is_asked_for_in_code_takes_the_place_of_what_is_saved(file: Path) 
     write(file, {"a": entry(instance="prod", region="us-east", plans_preference=["open"], tags=["x"])})
     load = partial(load_account, path=file, environ={})
     assert load().search == InstanceSearch("prod")
+    assert load(instance="", region="", plans=[], tags=()).search == InstanceSearch("prod"), (
+        "nothing is asked"
+    )
     assert load(region="eu-de").search == InstanceSearch("prod", regions=["eu-de"])
     assert load(instance="lab-*", tags=["y"]).search == InstanceSearch("lab-*", tags=["y"])
     assert load(instance=EU).instances == (Instance(EU),)
