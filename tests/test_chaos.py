@@ -72,7 +72,6 @@ OUTAGES: tuple[Action, ...] = (
     Garbage(),
     Garbage(b""),
     Garbage(b'{"x": "\xff"}'),
-    Garbage(b'{"length_queue": NaN}'),
     Status(200, {"Content-Encoding": "gzip"}, b"plain"),
     Status(200, {"Content-Encoding": "br"}, b"\x0b\x02\x80"),
     Status(200, {"X-Flood": "x" * 100_000}, b"{}"),
@@ -82,6 +81,7 @@ SLOW: tuple[Action, ...] = (Hold(), Drip(0.05), Drip(0.05, head=True))
 REFUSALS: tuple[Action, ...] = (
     *(Status(code) for code in (400, 401, 403, 404, 409, 418, 423)),
     Garbage(b"[]"),
+    Garbage(b'{"length_queue": NaN}'),
     Garbage(b"[" * 100_000 + b"]" * 100_000),
     # The service, or what is in front of it, has to be mended; an old answer must not hide that.
     Bomb(2 * BODY),
