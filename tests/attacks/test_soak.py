@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import cycle
 from random import Random
+from statistics import median
 from typing import NamedTuple
 
 import aiohttp
@@ -38,7 +39,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 SECONDS = float(os.environ.get("SOAK", "300"))
 ROUND = 10.0  # seconds; faults in the first half
-WARM = 3  # rounds after which nothing may grow any more
+WARM = 3  # rounds that are not compared
 GUARD = 60.0  # seconds after which a call counts as hung
 
 
@@ -153,7 +154,7 @@ async def test_nothing_grows_while_the_surroundings_break_and_heal(
     random = Random(7)
     async with (
         Client(emulator.account(), limits=LIMITS, retry=RETRY, cache=BRIEFLY_FRESH, store=store) as client,
-        served(board_app(client, pace=Pace(interval=0.2))) as url,
+        served(board_app(client, pace=Pace(interval=0.2, log=100))) as url,
         aiohttp.ClientSession() as web,
     ):
         calls: dict[str, Callable[[], Awaitable[object]]] = {
@@ -176,10 +177,11 @@ async def test_nothing_grows_while_the_surroundings_break_and_heal(
     print(f"\n{work.outcomes.total()} calls, the slowest {work.worst:.1f} s: {told}")
     for number, one in enumerate(left):
         print(f"round {number}: {one.descriptors} descriptors, {one.tasks} tasks, {one.blocks} blocks")
-    early, late = left[WARM : WARM + 3], left[-3:]
-    # An idle connection has a descriptor, and in the emulator a task; how many are open differs by round.
-    assert min(one.descriptors for one in late) <= max(one.descriptors for one in early) + 4
-    assert min(one.tasks for one in late) <= max(one.tasks for one in early) + 4
-    assert min(one.blocks for one in late) < 1.02 * max(one.blocks for one in early)
+    third = len(left[WARM:]) // 3
+    early, late = left[WARM:][-2 * third : -third], left[-third:]
+    # Medians: how many connections are idle, and whether a refusal has emptied the cache, differs by round.
+    assert median(one.descriptors for one in late) <= median(one.descriptors for one in early) + 4
+    assert median(one.tasks for one in late) <= median(one.tasks for one in early) + 4
+    assert median(one.blocks for one in late) < 1.03 * median(one.blocks for one in early)
     for name in calls:
         assert work.outcomes[f"{name}: answered"], name
