@@ -13,7 +13,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import ref
 
 import anyio
@@ -29,7 +29,9 @@ from ..fleet.monitored import EntryFailure, FleetView, InstanceFailure, Monitore
 from ..models import BackendSummary
 from .encoding import Listed, listed
 from .problems import problem_of
+from .responses import SLICE
 
+_PIECES: Final = 8  # pieces that are kept for the readers that come to them later
 _AT_ONCE: Final = 128  # events in one piece, and backends that are encoded without a pause
 _LOG_BYTES: Final = 32 * 2**20  # the most bytes of encoded events in the log
 _ENDING: Final = 0.5  # seconds between two checks of whether the server is shutting down
@@ -118,6 +120,14 @@ class _Logged(Struct, gc=False):
     data: bytes = b""
 
 
+class _Piece(NamedTuple):
+    """Events that are sent together; `end` is the number of the last one."""
+
+    end: int
+    data: bytes
+    is_full: bool
+
+
 class _Encoded(Struct, gc=False):
     """A backend as the full state holds it: what the monitor knows of it, and this as JSON."""
 
@@ -148,7 +158,7 @@ class Hub:
         self._epoch = ""  # names this run of the monitor: ids of another worker or run are not known here
         self._waiting: dict[asyncio.Future[None], None] = {}  # one for each reader that has everything
         self._beat = b""  # the last heart-beat
-        self._piece: tuple[int, int, bytes] = (0, 0, b"")  # the last piece, and between which events it is
+        self._pieces: dict[int, _Piece] = {}  # the last ones, by the number of events before them
         self._state: tuple[tuple[int, int], bytes] | None = None
         self._encoded: dict[RegionalName, _Encoded] = {}
         self._seen = -1, FleetView()  # in which second, and what was known
@@ -161,7 +171,7 @@ class Hub:
         if self.monitor is None:
             # Changes before this moment were not logged, so that ids from before are not valid.
             self._epoch, self._count, self._state = secrets.token_hex(6), 0, None
-            self._piece = (0, 0, b"")
+            self._pieces.clear()
             self._log.clear()
             self._encoded.clear()
             self._bytes = 0
@@ -245,16 +255,27 @@ class Hub:
                 waiter.set_result(None)
 
     def _events_after(self, at: int) -> tuple[int, bytes]:
-        """Return the number of the last event in a piece that begins after `at`, and the piece."""
-        begin, end, piece = self._piece
-        if begin != at or (end != self._count and end - at < _AT_ONCE):
+        """Return the number of the last event in a piece that begins after `at`, and the piece.
+
+        All readers are sent the same bytes objects: a copy for each would cost more than all else.
+        """
+        piece = self._pieces.get(at)
+        if piece is None or not (piece.is_full or piece.end == self._count):
             first = len(self._log) - self._count + at
-            logged = list(islice(self._log, first, first + _AT_ONCE))
-            piece, end = b"".join(map(self._data, logged)), at + len(logged)
-            self._piece = at, end, piece
+            events: list[bytes] = []
+            room = SLICE
+            for logged in islice(self._log, first, first + _AT_ONCE):
+                room -= len(self._data(logged))
+                if events and room < 0:
+                    break
+                events.append(logged.data)
+            if len(self._pieces) >= _PIECES:
+                self._pieces.clear()
+            is_full = room < 0 or len(events) == _AT_ONCE
+            piece = self._pieces[at] = _Piece(at + len(events), b"".join(events), is_full)
             while self._bytes > _LOG_BYTES and len(self._log) > 1:
                 self._forget_oldest()
-        return end, piece
+        return piece.end, piece.data
 
     def _data(self, logged: "_Logged") -> bytes:
         """Return an event as it is sent; it is encoded for its first reader."""

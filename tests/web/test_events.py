@@ -23,6 +23,7 @@ from qrbackends.emulator import Emulator
 from qrbackends.models import DeviceStatus
 from qrbackends.web import Pace, api_app
 from qrbackends.web import events as module
+from qrbackends.web.responses import SLICE
 
 from ..internals import last_id, log_bytes, subscriptions, told_of_a_change, watcher
 from ..waiting import until
@@ -457,6 +458,30 @@ async def test_what_is_sent_is_encoded_once_for_all_readers(
         await reader.until(b"event: beat")
     beats = {piece for reader in readers for piece in reader.sent if piece.startswith(b"event: beat")}
     assert encoded.count("beat") == len(beats)
+    for reader in readers:
+        await reader.leave()
+    await monitor.aclose()
+
+
+async def test_all_readers_are_sent_the_same_bytes_objects(client: Client) -> None:
+    """Of more than what is sent at once, too: a copy for each of thousands of readers takes the loop."""
+    hub = module.Hub(client, Pace(interval=3600, beat=3600))
+    monitor = hub.wake()
+    await until(lambda: bool(monitor.fleet) and all(one.calibration for one in monitor.fleet.values()))
+    readers = [Reader(hub) for _ in range(50)]
+    for reader in readers:
+        await reader.until(b"event: state")
+        reader.sent.clear()
+    (region, name), known = next(iter(monitor.fleet.items()))
+    for number in range(60):
+        after = replace(known, backend=replace(known.backend, queue_length=1_000_000 + number))
+        for listener in monitor.listeners:
+            listener(MonitorEvent("queue", datetime.now(UTC), region, name, known, after))
+    for reader in readers:
+        await reader.until(b"1000059")
+    assert len(readers[0].sent) > 1
+    assert max(map(len, readers[0].sent)) <= SLICE
+    assert len({tuple(map(id, reader.sent)) for reader in readers}) == 1
     for reader in readers:
         await reader.leave()
     await monitor.aclose()
