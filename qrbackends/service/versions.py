@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -13,6 +15,7 @@ from msgspec import Struct
 
 from ..accounts.account import Account, Instance
 from ..errors import DecodeError
+from ..models.lenient import decode_leniently
 from ..protocol.answers import error_for, is_json, json_object, page_title
 from ..protocol.headers import USER_AGENT
 from ..protocol.lengths import MOST_BYTES
@@ -25,6 +28,7 @@ logger = logging.getLogger("qrbackends.versions")
 
 _EVERY: Final = 86400.0  # seconds between two looks
 _NEAR: Final = timedelta(days=90)  # before its sunset a version is warned about
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # also keeps other texts out of the log
 _HEADERS: Final = {"Accept": "application/json", "User-Agent": USER_AGENT}  # it needs no credential
 
 
@@ -138,7 +142,7 @@ class Versions:
 
 def in_use(versions: Iterable[ApiVersion], asked: str) -> ApiVersion | None:
     """Return the version that the service uses for a date: the newest one that is not later."""
-    earlier = [one for one in versions if one.version <= asked]
+    earlier = [one for one in versions if _DATE.fullmatch(one.version) and one.version <= asked]
     return max(earlier, key=lambda one: one.version, default=None)
 
 
@@ -164,8 +168,9 @@ def _read(answer: Response) -> tuple[ApiVersion, ...]:
 
 
 def _version(raw: msgspec.Raw) -> ApiVersion | None:
-    """Return an entry of the list, or None if it is not of the documented type."""
-    try:
+    """Return an entry of the list without its odd parts, or None if it has no name."""
+    with suppress(ValueError, RecursionError):
         return _VERSIONS.decode(raw)
-    except (ValueError, RecursionError):
-        return None
+    with suppress(DecodeError, ValueError, RecursionError):
+        return decode_leniently(raw, ApiVersion)
+    return None

@@ -38,10 +38,30 @@ async def test_the_versions_are_read_without_a_credential(emulator: Emulator, cl
 
 
 async def test_an_odd_entry_hides_no_other(emulator: Emulator, client: Client) -> None:
-    odd: list[Any] = [None, 3, {"version": 7}, {"version": "2026-04-15", "status": "live", "note": 1}]
-    odd.append({"version": "2025-01-01", "sunset_date": "soon"})
+    odd: list[Any] = [None, 3, [], {"version": 7}, {"version": "2026-04-15", "status": "live", "note": 1}]
+    odd.append({"version": "2025-01-01", "status": 1, "sunset_date": "soon"})
     emulator.fault(Garbage(json.dumps({"versions": odd}).encode()), resource="versions")
-    assert await client.versions() == (ApiVersion("2026-04-15", "live"),)
+    assert await client.versions() == (ApiVersion("2026-04-15", "live"), ApiVersion("2025-01-01"))
+
+
+@pytest.mark.parametrize(
+    "odd", [{"status": 3}, {"status": None}, {"sunset_date": ""}, {"sunset_date": "2030-01-01T00:00:00Z"}]
+)
+async def test_an_odd_part_of_the_version_in_use_blames_no_older_one(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, odd: dict[str, Any]
+) -> None:
+    listed = [
+        {"version": "2025-05-01", "status": "deprecated"},
+        {"version": "2026-04-15", "status": "live"} | odd,
+        {"version": "2026-04-14\x1b[31m", "status": "deprecated"},
+    ]
+    emulator.fault(Garbage(json.dumps({"versions": listed}).encode()), resource="versions")
+    days = Days()
+    client = await opened(emulator, days, "2026-04-15")
+    await until(lambda: bool(days.pauses))
+    await client.aclose()
+    assert emulator.count("versions") == 1
+    assert not [record for record in caplog.records if record.name == "qrbackends.versions"]
 
 
 FAILURES = [
@@ -156,6 +176,7 @@ def test_which_version_is_meant_and_when_it_ends() -> None:
     assert in_use(listed, "2026-04-14") == listed[2]
     assert in_use(listed, "2030-01-01") == listed[1]
     assert in_use(listed, "2025-04-30") is None
+    assert in_use([*listed, ApiVersion("2026-03-01\x1b[2J"), ApiVersion("1")], "2026-04-01") == listed[2]
     today = date(2026, 6, 1)
     assert not ends_soon(ApiVersion("a", "live"), today)
     assert not ends_soon(ApiVersion("a", "live", date(2026, 12, 1)), today)
