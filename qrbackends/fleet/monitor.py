@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self, TypeAlias
 from weakref import ref
@@ -69,9 +70,10 @@ class WatchedClient(Protocol):
 class Monitor(LoopBound):
     """Keeps the last known fleet while it is open: one watch of the lists, and each backend's calibration.
 
-    A backend that several instances list is kept once. The backends of an instance that fails stay as they
-    were, and `failures` has the instance. Each backend's properties are asked for again when their freshness
-    ends, and not before, even if the cache has evicted them. Closing the monitor does not close the client.
+    A backend that several instances list is kept once, as a `Watch` reports it. The backends of an instance
+    that fails stay as they were, and `failures` has the instance. Each backend's properties are asked for
+    again when their freshness ends, and not before, even if the cache has evicted them. Closing the monitor
+    does not close the client.
 
     Args:
         client: sends the requests.
@@ -327,11 +329,16 @@ class Monitor(LoopBound):
             if crn in listing and len(listing) > 1:
                 self._update(key, at, first=False)
 
+    def _first(self, listing: Collection[str | None]) -> str | None:
+        """Return the first of these instances in the account's order; those that fail come last."""
+        crns = self._watch.crns
+        working = (crn for crn in crns if crn in listing and crn not in self.failures)
+        return next(chain(working, (crn for crn in crns if crn in listing), listing), None)
+
     def _update(self, key: RegionalName, at: datetime, *, first: bool) -> None:
-        """Update a backend from the first instance that lists it now, or from a failing one that did."""
+        """Update a backend from the instance to use."""
         listing = self._entries.get(key, {})
-        crn = min(listing, key=self.failures.__contains__, default=None)
-        before, after = self.fleet.get(key), listing.get(crn)
+        before, after = self.fleet.get(key), listing.get(self._first(listing))
         self._changed()
         if after is None:
             if before is not None:

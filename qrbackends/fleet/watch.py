@@ -99,7 +99,7 @@ class Watcher:
         self._now = now
         self._draw = draw
         self._subscriptions: set[_Subscription] = set()
-        self._crns: Sequence[str] = ()
+        self.crns: Sequence[str] = ()
         self._lists: dict[str, asyncio.Task[BackendList]] = {}  # under way, by CRN
         self._task: asyncio.Task[None] | None = None
         self._calibrating: asyncio.Task[None] | None = None
@@ -264,7 +264,7 @@ class Watcher:
         try:
             while not rest.done():
                 await asyncio.wait({rest, *self._lists.values()}, return_when=asyncio.FIRST_COMPLETED)
-                self._state.listed(self._collected(), self._crns, self._now())  # late lists
+                self._state.listed(self._collected(), self.crns, self._now())  # late lists
         finally:
             self._rest = None
             rest.cancel()  # this task may have been cancelled itself
@@ -276,14 +276,14 @@ class Watcher:
     async def _poll(self, began: float) -> None:
         """Fetch the lists and wake the subscriptions; then fetch the calibrations that are watched."""
         try:
-            self._crns = [instance.crn for instance in await self._instances()]
+            self.crns = [instance.crn for instance in await self._instances()]
         except QRBackendsError as error:
             if error.final:
                 raise
             self._state.unlisted(error, self._now())
         else:
             arrived = await self._listed()
-            self._state.listed(arrived, self._crns, self._now())
+            self._state.listed(arrived, self.crns, self._now())
             if self._calibrating is None or self._calibrating.done():
                 wanted = [
                     one
@@ -303,8 +303,8 @@ class Watcher:
     async def _listed(self) -> dict[str, BackendList | QRBackendsError]:
         """Return each instance's list or error; an instance that takes too long is left to a later poll."""
         self._behind = 0.0
-        await stopped([self._lists.pop(crn) for crn in self._lists.keys() - set(self._crns)])
-        for crn in self._crns:
+        await stopped([self._lists.pop(crn) for crn in self._lists.keys() - set(self.crns)])
+        for crn in self.crns:
             if crn not in self._lists:
                 self._lists[crn] = asyncio.ensure_future(self._list(crn))
         patience = asyncio.ensure_future(self._sleep(min(_PATIENCE, self._interval() / 2)))
@@ -385,6 +385,11 @@ class Watch:
         self._names = names
         self._told = threshold, detail, per_instance  # what `differences` takes
         self._open: list[AsyncGenerator[Change, None]] = []
+
+    @property
+    def crns(self) -> Sequence[str]:
+        """The CRNs of the account's instances at the last poll, in order of preference."""
+        return self._watcher.crns
 
     def __aiter__(self) -> AsyncGenerator[Change, None]:
         return self._iterate()

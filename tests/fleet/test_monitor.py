@@ -27,6 +27,7 @@ from qrbackends import (
     MonitoredBackend,
     MonitorEvent,
     RedisStore,
+    Request,
     RetryPolicy,
     summary,
 )
@@ -34,7 +35,7 @@ from qrbackends.emulator import Emulator, Status
 from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.models import median_of
 
-from ..internals import monitor_tasks
+from ..internals import let_ask, monitor_tasks, parts
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -169,6 +170,31 @@ async def test_a_backend_that_two_instances_list_is_there_once() -> None:
         await until(lambda: ("us-east", name) not in monitor.fleet)
     kinds = [one.kind for one in events if one.name == name and one.kind not in ("calibrated", "queue")]
     assert kinds in (["present", "disappeared"], ["appeared", "disappeared"])
+
+
+async def test_whose_list_comes_late_is_preferred_all_the_same() -> None:
+    async with (
+        Emulator(regions=("us-east",), instances=2) as emulator,
+        Client(emulator.account()) as client,
+    ):
+        first, second = (one.crn for one in emulator.instances)
+        fetch, comes = parts(client).cache.fetch, asyncio.Event()
+
+        async def late(request: Request, scope: Any, *args: Any, **how: Any) -> Fetched[Any]:
+            if request.backend_id is None and scope.crn == first:
+                await comes.wait()
+            return await fetch(request, scope, *args, **how)
+
+        let_ask(client, late)
+        async with Monitor(client, interval=0.05) as monitor:
+
+            def used() -> set[str | None]:
+                return {known.backend.instance for known in monitor.fleet.values()}
+
+            await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+            assert used() == {second}
+            comes.set()
+            await until(lambda: used() == {first})
 
 
 async def test_an_account_that_is_refused_is_tried_again(emulator: Emulator) -> None:
