@@ -99,7 +99,10 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
         InstanceUnavailable: no listed backend meets them, and some instances could not be listed.
     """
     listed: BackendList = (await fetch(wanted.request(), timeout=timeout)).value
-    for backend in sorted(filter(wanted.fits, listed), key=lambda one: (one.queue_length, one.name)):
+    fitting = [one for one in listed if wanted.fits(one)]
+    # Lists are of different ages: what the first instance says of a backend counts, as everywhere.
+    queues = {(one.region, one.name): one.queue_length for one in reversed(fitting)}
+    for backend in sorted(fitting, key=lambda one: (queues[one.region, one.name], one.name)):
         if await wanted.accepts(backend):
             return backend
     if listed.errors:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from qrbackends import Backend, BackendList, Client, Fetched, InstanceUnavailable, InvalidRequest, NotFound
 from qrbackends.emulator import Emulator, Status
@@ -81,6 +82,18 @@ async def test_an_async_test_is_asked_of_those_that_qualify_until_one_passes() -
     asked.clear()
     assert [one.name for one in await rank(ask, "queue", Wanted(where=test))] == ["c"]
     assert sorted(asked) == list("abcde")
+
+
+async def test_of_two_entries_of_a_backend_the_first_one_says_how_long_its_queue_is() -> None:
+    """The second instance's list may be older."""
+    old = replace(backend("a", 0), instance="second")
+    ask = asking(replace(backend("a", 9), instance="first"), old, backend("b", 5))
+    assert (await least_busy(ask, Wanted())).name == "b"
+    assert [one.name for one in await rank(ask, "queue", Wanted())] == ["b", "a"]
+    there = Wanted(where=lambda one: one.name == "a")
+    assert (await least_busy(ask, there)).instance == "first"
+    there = Wanted(where=lambda one: one.instance == "second")
+    assert (await least_busy(ask, there)) == old
 
 
 async def test_none_is_not_said_while_an_instance_is_unlisted(emulator: Emulator, client: Client) -> None:
