@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qrbackends import Client, FileStore, Memory, Monitor, SessionPool
+from qrbackends.accounts.scope import Scopes
 from qrbackends.assembly import Parts
 from qrbackends.cache.cache import Cache
 from qrbackends.cache.stores.sealed import Shared
@@ -90,6 +91,16 @@ def secret_holders(client: Client) -> list[Any]:
     own = parts(client)
     tokens = own.tokens
     return [client, own.pool, own.calls, tokens, tokens._account, tokens._token, tokens._refusal]
+
+
+def listed_instances(directory: Directory) -> set[str]:
+    """Return the CRNs of the instances whose lists a directory has read."""
+    return set(directory._names)
+
+
+def kept_scopes(scopes: Scopes) -> set[str]:
+    """Return the CRNs of the instances whose scopes are kept."""
+    return {instance.crn for instance in scopes._scopes}
 
 
 # --- single parts

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from .account import Account, Instance
 from .secret import Secret
@@ -12,7 +13,7 @@ _ID = b"qrbackends/scope/v1"
 _SEAL = b"qrbackends/seal/v1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Scope:
     """One instance, as one credential sees it.
 
@@ -51,7 +52,7 @@ class Scopes:
     def __init__(self, account: Account, api_version: str) -> None:
         self._api_version = api_version
         self._verified = account.verified
-        self._scopes: dict[Instance, Scope] = {}
+        self._scopes: WeakValueDictionary[Instance, Scope] = WeakValueDictionary()  # instances come and go
         token = account.token
         secret = account.api_key or (token if isinstance(token, Secret) else account.identity)
         if isinstance(secret, Secret):

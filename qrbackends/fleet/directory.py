@@ -197,7 +197,7 @@ class Directory:
             return self._known[crn]
         for found in self._discovered:
             if found.name == crn:
-                return self._scopes.of(found.instance)
+                return self._known[found.instance.crn]
         unknown = AccountError(f"{crn!r:.200} is none of the account's instances")
         unknown.final = False  # it may have been one until the last look-up; calls for others go well
         raise unknown
@@ -207,6 +207,7 @@ class Directory:
         if found is not self._discovered:
             self._discovered = found
             self._known = {one.instance.crn: self._scopes.of(one.instance) for one in found}
+            self._names = {crn: names for crn, names in self._names.items() if crn in self._known}
             self._routes = None
 
     def _new_routes(self) -> dict[str | None, Scope]:
@@ -311,7 +312,7 @@ class Directory:
         return listed
 
     def _note(self, scope: Scope, names: frozenset[str]) -> None:
-        if names != self._names.get(scope.crn):
+        if scope.crn in self._known and names != self._names.get(scope.crn):
             self._names[scope.crn] = names
             self._routes = None
 

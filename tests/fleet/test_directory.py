@@ -1,6 +1,7 @@
 """Which instance has which backend: the last known lists, asked for once."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from math import inf
 from typing import Any
@@ -29,7 +30,9 @@ from qrbackends.accounts.scope import Scope, Scopes
 from qrbackends.cache.entry import Source
 from qrbackends.fleet.directory import Directory
 from qrbackends.models import BackendsResponse, DeviceStatus
+from qrbackends.service.discovery import ServiceInstance
 
+from ..internals import kept_scopes, listed_instances
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -285,6 +288,41 @@ async def test_not_found_is_not_said_when_nothing_could_be_listed(
 ) -> None:
     with pytest.raises(InstanceUnavailable):
         await find(directory(Service(a=failure, b=failure, c=failure)), "x")
+
+
+class Changing:
+    """A discovery whose every look-up finds another instance, and one that stays."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.found: tuple[ServiceInstance, ...] = ()
+
+    async def instances(self, deadline: float | None = None) -> tuple[ServiceInstance, ...]:
+        self.looks += 1
+        self.found = ServiceInstance(A, "stays"), ServiceInstance(instance(f"i{self.looks}"), "changes")
+        return self.found
+
+    def known(self) -> tuple[ServiceInstance, ...]:
+        return self.found
+
+
+async def test_instances_that_come_and_go_leave_nothing() -> None:
+    service = Service(a=["x"], **{f"i{number}": ["x", f"y{number}"] for number in range(1, 51)})
+    account, scopes = Account(token="t"), Scopes(Account(token="t"), "2026-04-15")
+    finder = Directory(account, scopes, service.fetch, Changing())  # type: ignore[arg-type]
+    request = Request("status", "x")
+    staying = None
+    for number in range(1, 51):
+        await finder.list(LIST)
+        assert (await find(finder, "x"), await find(finder, f"y{number}")) == (A, instance(f"i{number}"))
+        scope = finder.route(request, "stays")
+        assert staying in (None, scope)
+        staying = scope
+        assert finder.route(request, "changes") is finder.scopes[1]
+    gc.collect()
+    known = {one.crn for one in finder.scopes}
+    assert listed_instances(finder) == known
+    assert kept_scopes(scopes) == known
 
 
 async def test_a_useless_account_is_told_as_it_is() -> None:
