@@ -26,6 +26,7 @@ from ..transport.retry import RetryPolicy, RetryState
 
 logger = logging.getLogger("qrbackends.versions")
 
+_REGION: Final = "versions"  # with limits of its own: its trouble closes no region to other requests
 _EVERY: Final = 86400.0  # seconds between two looks
 _NEAR: Final = timedelta(days=90)  # before its sunset a version is warned about
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # also keeps other texts out of the log
@@ -102,7 +103,7 @@ class Versions:
                 "GET",
                 f"{first.base_url}/versions",
                 _HEADERS,
-                region=first.region,
+                region=_REGION,
                 account=self._account,
                 call=state,
                 most=MOST_BYTES["versions"],

@@ -166,7 +166,8 @@ class SessionPool(LoopBound):
             method: the HTTP method.
             url: the address, percent-encoded.
             headers: all headers of the request except `Accept-Encoding`.
-            region: the region whose limits apply; `iam`, `search` or `catalog` for the cloud's own services.
+            region: the region whose limits apply; `iam`, `search`, `catalog` and `versions` have limits of
+                their own.
             account: the account whose proxies and TLS settings are used.
             call: the state of the call that the request belongs to. A request that cannot be sent before the
                 call's deadline is refused at once. This method does not end itself at the deadline.

@@ -17,7 +17,8 @@ class RegionStats(Struct, frozen=True):
     """The requests that were sent to one region.
 
     Attributes:
-        region: its name, such as `us-east`; `iam`, `search` and `catalog` are the cloud's own services.
+        region: its name, such as `us-east`; `iam`, `search`, `catalog` and `versions` are services of
+            their own.
         outcomes: the number of requests by outcome: a status such as `200`, the name of an error such as
             `ReadTimeout`, or `abandoned` if all callers left before the answer came.
         retries: how many of the requests repeated another one.

@@ -146,6 +146,16 @@ async def test_it_is_never_a_reason_to_fail(
     assert not [record for record in caplog.records if record.name.startswith("qrbackends")]
 
 
+async def test_a_pause_that_it_asks_for_holds_up_nothing_else(emulator: Emulator) -> None:
+    action = Status(503, {"Retry-After": "3600"})
+    emulator.fault(action, resource="versions", times=None)
+    days = Days()
+    client = await opened(emulator, days, "2026-04-15")
+    await until(lambda: bool(days.pauses))
+    assert len(await client.backends()) == len(emulator.backends())
+    await client.aclose()
+
+
 async def test_nobody_waits_for_it(emulator: Emulator) -> None:
     emulator.fault(Hold(), resource="versions", times=None)
     client = await opened(emulator, Days(), "2026-04-15")
