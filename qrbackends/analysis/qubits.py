@@ -213,7 +213,7 @@ def _coupling_costs(
     configuration: BackendConfiguration, properties: BackendProperties
 ) -> dict[tuple[int, int], float]:
     gate = properties.native_entangler
-    known = next((one.coupling_map for one in configuration.gates if one.name == gate), None)
+    known = {one.name: one.coupling_map for one in configuration.gates}.get(gate or "")
     pairs = {frozenset(pair) for pair in known or configuration.coupling_map or ()}
     measured = properties.coupling_errors()
     used = {pair: error for pair, error in measured.items() if not pairs or frozenset(pair) in pairs}

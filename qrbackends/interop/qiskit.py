@@ -103,7 +103,7 @@ def to_target(
         target = _empty_target(configuration, properties)
     except (QiskitError, OverflowError) as error:  # for example a negative number of qubits
         raise _misfit(configuration, error) from None
-    gates = {gate.name: gate for gate in reversed(configuration.gates)}
+    gates = {gate.name: gate for gate in configuration.gates}  # of equal names, the last one counts
     fitting = Fitting(operations, configuration)
     places = {name: fitting.coupled(gates.get(name)) for name in operations}
     if properties is not None:

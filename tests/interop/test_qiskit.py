@@ -240,6 +240,16 @@ def test_a_configuration_whose_gates_do_not_fit_gives_a_target(
     assert "lacks 'cx' on 1 sets of qubits" in caplog.text
 
 
+def test_of_two_gates_of_a_name_the_last_one_counts() -> None:
+    conf = json.loads(CONFIGURATIONS["lima"].read_bytes())
+    *others, last = [gate for gate in conf["gates"] if gate["name"] == "cx"]
+    assert not others
+    conf["gates"].append(last | {"coupling_map": [[1, 0], [3, 4]]})
+    theirs = convert_to_target(OfficialConfiguration.from_dict(json.loads(json.dumps(conf))))
+    ours = interop.to_target(msgspec.json.decode(json.dumps(conf), type=BackendConfiguration))
+    assert sorted(ours["cx"]) == sorted(theirs["cx"]) == [(1, 0), (3, 4)]
+
+
 @pytest.mark.parametrize("pair", [(0,), (0, 9)])
 def test_a_retired_simulators_gate_is_on_all_its_qubits_and_another_devices_on_none(
     pair: tuple[int, ...], caplog: pytest.LogCaptureFixture
