@@ -15,7 +15,7 @@ from qrbackends.emulator.ports import Port
 from qrbackends.emulator.tokens import Issuer
 from qrbackends.fleet.directory import Directory
 from qrbackends.fleet.watch import Watcher
-from qrbackends.service.discovery import Discovery
+from qrbackends.service.discovery import Discovery, ServiceInstance
 from qrbackends.service.tokens import Tokens
 from qrbackends.tasks.flight import Flights
 from qrbackends.transport.queue import RequestQueue
@@ -47,6 +47,11 @@ def set_watcher(client: Client, watcher: Watcher) -> None:
 def let_ask(client: Client, fetch: Callable[..., Any]) -> None:
     """Let a client's directory ask instances in another way."""
     parts(client).directory._fetch = fetch
+
+
+def let_know(client: Client, instances: Collection[ServiceInstance]) -> None:
+    """Let a client know other instances, as after another look-up."""
+    parts(client).discovery._known = tuple(instances)
 
 
 def set_calendar(client: Client, sleep: Callable[[float], Any], now: Callable[[], datetime]) -> None:

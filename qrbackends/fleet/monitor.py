@@ -291,10 +291,12 @@ class Monitor(LoopBound):
 
     async def _reconcile(self, crn: str | None) -> None:
         """Remove backends that are no longer listed: a watch reports only those that it listed before."""
-        fetched = await self._fetched(Request("backends"), crn)
-        if fetched is None:
-            return
-        listed: BackendList = fetched.value
+        listed = BackendList(())
+        if crn is None or crn in self._watch.crns:  # an instance that is gone lists nothing
+            fetched = await self._fetched(Request("backends"), crn)
+            if fetched is None:
+                return
+            listed = fetched.value
         there = {(one.instance, one.region, one.name) for one in listed}
         there |= {(one.instance, one.region, one.backend or "") for one in listed.errors if is_of_entry(one)}
         silent = {error.instance for error in listed.errors if not is_of_entry(error)}

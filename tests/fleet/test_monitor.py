@@ -21,6 +21,7 @@ from qrbackends import (
     CachePolicy,
     Client,
     Fetched,
+    InstanceSearch,
     Limits,
     Memory,
     Monitor,
@@ -29,13 +30,14 @@ from qrbackends import (
     RedisStore,
     Request,
     RetryPolicy,
+    ServerError,
     summary,
 )
 from qrbackends.emulator import Emulator, Status
 from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.models import median_of
 
-from ..internals import let_ask, monitor_tasks, parts
+from ..internals import let_ask, let_know, monitor_tasks, parts
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -195,6 +197,30 @@ async def test_whose_list_comes_late_is_preferred_all_the_same() -> None:
             assert used() == {second}
             comes.set()
             await until(lambda: used() == {first})
+
+
+async def test_a_failing_instance_that_is_gone_leaves_nothing_of_its_old_list() -> None:
+    async with (
+        Emulator(regions=("us-east",), instances=2) as emulator,
+        Client(emulator.account(search=InstanceSearch()), retry=RetryPolicy(attempts=1)) as client,
+    ):
+        staying, leaving = await client.instances()
+        await client.backends()
+        gone = emulator.backends()[0]
+        fetch = parts(client).cache.fetch
+
+        async def failing(request: Request, scope: Any, *args: Any, **how: Any) -> Fetched[Any]:
+            if scope.crn == leaving.instance.crn and how.get("refresh"):
+                raise ServerError("broken", 500)
+            return await fetch(request, scope, *args, **how)
+
+        let_ask(client, failing)
+        emulator.set_backend(gone, hidden=True)
+        async with Monitor(client, interval=0.05) as monitor:
+            await until(lambda: ("us-east", gone) in monitor.fleet)  # from the old list
+            let_know(client, [staying])
+            await until(lambda: not monitor.failures and ("us-east", gone) not in monitor.fleet)
+            assert len(monitor.fleet) == len(emulator.backends()) - 1
 
 
 async def test_an_account_that_is_refused_is_tried_again(emulator: Emulator) -> None:
