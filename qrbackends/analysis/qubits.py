@@ -18,7 +18,7 @@ Noise-aware compilers choose qubits by the product of such success probabilities
 probability" (P. Murali et al., ASPLOS 2019; P. D. Nation and M. Treinish, PRX Quantum 4, 010327, 2023).
 
 One qubit alone runs no such gate and waits for none: the expected error is that of its readout, also where
-the device has no couplings.
+the device has no couplings. A qubit whose readout was measured goes before all others.
 
 Qubits and gates that are faulty, or have an error of 1 or more, are not used. A value that was not measured,
 or is one that no device can have, counts as the worst value of the device.
@@ -135,6 +135,11 @@ class _Device:
             )
         wait = properties.median_gate_length(gate) if gate is not None and n > 1 else None
         self.qubits = _qubit_costs(properties, wait or 0.0)
+        if n == 1:  # of one qubit alone nothing but its readout counts: one that has none is not as good
+            known = [
+                q for q in self.qubits if usable("readout_error", properties.readout_error(q)) is not None
+            ]
+            self.qubits = {one: self.qubits[one] for one in known or self.qubits}
         self.couplings: Couplings = {qubit: {} for qubit in self.qubits}
         for (a, b), cost in _coupling_costs(configuration, properties).items():
             if a in self.qubits and b in self.qubits:

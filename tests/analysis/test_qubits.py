@@ -207,6 +207,17 @@ def test_one_qubit_is_the_best_by_readout(choose: Callable[..., Choice], name: s
     assert found.expected_error == pytest.approx(min(errors.values()), rel=1e-9)
 
 
+@pytest.mark.parametrize("choose", [best_qubits, best_chain])
+@pytest.mark.parametrize("odd", [None, -0.1])
+def test_a_qubit_that_was_not_read_out_is_no_better_than_the_worst_that_was(
+    choose: Callable[..., Choice], odd: float | None
+) -> None:
+    configuration, properties = real("lima")
+    for qubit in (0, 1, 2, 4):
+        properties = changed(properties, qubit, readout_error=odd)
+    assert choose(configuration, properties, 1).qubits == (3,)
+
+
 def test_where_no_coupling_works_two_qubits_are_not_found() -> None:
     for choose in (best_qubits, best_chain):
         with pytest.raises(InvalidRequest, match="not found"):
