@@ -30,7 +30,8 @@ class Document(Struct, frozen=True, dict=True):
     Neither of the two is a field: they are not encoded, and documents that differ in them only are equal.
 
     Attributes:
-        left_out: the first 100 parts that were left out; empty for nearly every document.
+        left_out: at most 100 parts that were left out, elements of arrays before optional fields; empty for
+            nearly every document.
         left_out_count: the number of parts that were left out.
     """
 

@@ -28,6 +28,7 @@ S = TypeVar("S", bound=Struct)
 Kind: TypeAlias = Any  # a type as msgspec takes it
 
 _MOST = 10_000  # parts left out of one document; decoding them takes some 0.1 s
+_MOST_LOOSE = 100_000  # values read that are only written oddly, such as 3.0; that takes up to a second
 FEW: Final = 4000
 """Elements of an array that may be of any length."""
 LEAST_LENGTH: Final = 3
@@ -64,7 +65,7 @@ def decode_leniently(body: bytes | Raw, kind: type[S]) -> S:
         problem = DecodeError(f"{odd.reason} at {odd.at}", path=odd.at)
     else:
         if isinstance(found, Document):
-            vars(found).update(left_out=tuple(reader.told), left_out_count=reader.count)
+            vars(found).update(left_out=reader.told, left_out_count=reader.count)
         return found
     raise problem
 
@@ -73,8 +74,15 @@ class _Reader:
     """Decodes one document."""
 
     def __init__(self) -> None:
-        self.told: list[LeftOut] = []
         self.count = 0
+        self._elements: list[LeftOut] = []
+        self._fields: list[LeftOut] = []
+        self._loose = 0  # values that msgspec refused as they are written
+
+    @property
+    def told(self) -> tuple[LeftOut, ...]:
+        """The parts to be told: elements first, as more is lost with them than with an optional field."""
+        return (*self._elements, *self._fields)[:MOST_TOLD]
 
     def read(self, kind: Kind, raw: Raw | bytes, path: str) -> Any:
         """Return the value of a part.
@@ -86,17 +94,21 @@ class _Reader:
             return _decoder(kind).decode(raw)
         except msgspec.ValidationError as error:
             at, reason = _told(path, error)
+        self._count_loose(1, at)
         inner = _alternative(kind, raw)
         if _is_struct(inner):
             return self._struct(inner, raw, path)
         if _is_array(inner) and _has_elements(inner, path):
             return self._array(inner, raw, path)
+        loose = _loosened(kind)
+        if loose != kind:
+            self._count_loose(bytes(raw).count(b","), at)
         with suppress(ValueError, OverflowError):
             if inner is Raw:  # refused by the check of the struct around it
                 raise ValueError
             if inner is datetime:
                 return datetime.fromisoformat(_decoder(str).decode(raw))
-            if (loose := _loosened(kind)) != kind:
+            if loose != kind:
                 return _exact(kind, _decoder(loose).decode(raw))
         raise _Odd(at, reason)
 
@@ -156,8 +168,16 @@ class _Reader:
             raise DecodeError(
                 f"more than {_MOST} parts of the document are odd, such as {odd.at}", path=odd.at
             )
-        if len(self.told) < MOST_TOLD:
-            self.told.append(LeftOut(path, odd.at, odd.reason, _name_of(part)))
+        told = self._elements if path.endswith("]") else self._fields
+        if len(told) < MOST_TOLD:
+            told.append(LeftOut(path, odd.at, odd.reason, _name_of(part)))
+
+    def _count_loose(self, values: int, at: str) -> None:
+        self._loose += values
+        if self._loose > _MOST_LOOSE:
+            raise DecodeError(
+                f"more than {_MOST_LOOSE} values of the document are odd, such as {at}", path=at
+            )
 
 
 class _Named(Struct):

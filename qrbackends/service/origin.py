@@ -96,10 +96,11 @@ def decoded(request: Request, scope: Scope, response: Response) -> Any:
 def _odd_entries(listed: BackendsResponse, scope: Scope) -> Iterator[DecodeError]:
     """Yield an error for each entry of a list that could not be read, and one for those that are not told."""
     for one in listed.left_out:
-        if one.path.endswith("]"):  # an optional field that is left out leaves the entry as it is
-            problem = f"its entry in the list cannot be read: {one.reason} at {one.at}"
-            error = DecodeError(problem, path=one.at)
-            yield error.about(region=scope.region, instance=scope.crn, backend=one.name)
+        if not one.path.endswith("]"):  # an optional field is left out; entries are told before those
+            return
+        problem = f"its entry in the list cannot be read: {one.reason} at {one.at}"
+        error = DecodeError(problem, path=one.at)
+        yield error.about(region=scope.region, instance=scope.crn, backend=one.name)
     untold = listed.left_out_count - len(listed.left_out)
     if untold:
         problem = f"{untold} more entries in the list, or parts of them, cannot be read"

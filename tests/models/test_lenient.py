@@ -116,6 +116,27 @@ def test_no_more_than_a_hundred_are_told_and_no_more_than_ten_thousand_left_out(
     assert caught.value.path == "$.qubits[0][10000]"
 
 
+def test_elements_that_are_left_out_are_told_before_fields() -> None:
+    gates = [*([GATE | {"name": 7}] * 120), None, GATE | {"gate": 3}]
+    ours = read(gates=gates)
+    assert ours.left_out_count == 122
+    assert len(ours.left_out) == 100
+    assert [one.path for one in ours.left_out[:3]] == ["$.gates[120]", "$.gates[121]", "$.gates[0].name"]
+
+
+@pytest.mark.parametrize("count", [99_000, 100_001])
+def test_so_many_values_that_are_only_written_oddly_are_read(count: int) -> None:
+    """Each takes some microseconds, and the event loop waits."""
+    document = {"backend_name": "ibm_x", "backend_version": "1", "n_qubits": 3.0, "basis_gates": []}
+    body = json.dumps(document | {"gates": [], "meas_levels": [1.0] * count}).encode()
+    if count < 100_000:
+        assert parse(REQUESTS["configuration"], 200, {}, body).meas_levels == (1,) * count
+    else:
+        with pytest.raises(DecodeError, match="more than 100000 values") as caught:
+            parse(REQUESTS["configuration"], 200, {}, body)
+        assert not caught.value.malformed
+
+
 def test_a_gate_without_its_couplings_is_not_taken_for_one_on_all_qubits() -> None:
     document = {"backend_name": "ibm_x", "backend_version": "1", "n_qubits": 3.0, "basis_gates": ["cz", None]}
     gates = [{"name": "cz", "coupling_map": "none"}, {"name": "cx", "coupling_map": [[0, 1.0], [1, None], 7]}]
