@@ -60,7 +60,7 @@ class FleetState:
         instances: the CRNs of the instances whose lists have come.
         backends: the entries of all lists.
         unique: each backend once: the entry of the first instance in the account's order that does not fail,
-            or else of the first one.
+            or else of the first one. An entry that cannot be read any more counts as one that fails.
         failing: the errors of the instances that fail, by CRN.
         odd: the errors of the entries that cannot be read.
         calibrated: the dates of the newest calibrations.
@@ -104,15 +104,16 @@ class FleetState:
         self.at = at
 
     def _each_once(self, instances: Collection[str]) -> dict[RegionalName, Backend]:
-        order: dict[str | None, tuple[bool, int]] = {
-            crn: (crn in self.failing, place) for place, crn in enumerate(instances)
-        }
+        places: dict[str | None, int] = {crn: place for place, crn in enumerate(instances)}
         best: dict[RegionalName, tuple[tuple[bool, int], Backend]] = {}
         for (crn, name), one in self.backends.items():
-            known = best.get((one.region, name))
-            if known is None or order[crn] < known[0]:
-                best[one.region, name] = order[crn], one
+            known, rank = best.get((one.region, name)), (self._is_outdated(crn, name), places[crn])
+            if known is None or rank < known[0]:
+                best[one.region, name] = rank, one
         return {key: one for key, (_, one) in best.items()}
+
+    def _is_outdated(self, crn: str | None, name: str) -> bool:
+        return crn in self.failing or (crn, name) in self.odd
 
     def entries(self, per_instance: bool) -> dict[tuple[str | None, str], Backend]:
         """Return the entries of all lists, or each backend once."""

@@ -259,16 +259,16 @@ class Monitor(LoopBound):
             self._update(key, change.at, first=change.kind == "present")
 
     def _of_entry(self, change: Change, name: str) -> None:
-        key = change.instance or "", name
+        entry, key = (change.instance or "", name), (change.region, name)
         if change.kind == "failed":
             error = change.error or QRBackendsError("it failed")
-            self.entry_failures[key] = EntryFailure(name, change.region, change.at, error)
+            self.entry_failures[entry] = EntryFailure(name, change.region, change.at, error)
         else:
-            self.entry_failures.pop(key, None)
-        known = self.fleet.get((change.region, name))
-        self._notify(
-            MonitorEvent(change.kind, change.at, change.region, name, known, known, error=change.error)
-        )
+            self.entry_failures.pop(entry, None)
+        if key in self.fleet:
+            self._update(key, change.at, first=False)
+        known = self.fleet.get(key)
+        self._notify(MonitorEvent(change.kind, change.at, *key, known, known, error=change.error))
 
     def _failed(self, change: Change) -> None:
         error = change.error or QRBackendsError("it failed")
@@ -331,16 +331,16 @@ class Monitor(LoopBound):
             if crn in listing and len(listing) > 1:
                 self._update(key, at, first=False)
 
-    def _first(self, listing: Collection[str | None]) -> str | None:
-        """Return the first of these instances in the account's order; those that fail come last."""
-        crns = self._watch.crns
-        working = (crn for crn in crns if crn in listing and crn not in self.failures)
-        return next(chain(working, (crn for crn in crns if crn in listing), listing), None)
+    def _first(self, name: str, listing: Collection[str | None]) -> str | None:
+        """Return the first of these instances in the account's order; those with old entries come last."""
+        crns = [crn for crn in self._watch.crns if crn in listing]
+        working = (one for one in crns if one not in self.failures and (one, name) not in self.entry_failures)
+        return next(chain(working, crns, listing), None)
 
     def _update(self, key: RegionalName, at: datetime, *, first: bool) -> None:
         """Update a backend from the instance to use."""
         listing = self._entries.get(key, {})
-        before, after = self.fleet.get(key), listing.get(self._first(listing))
+        before, after = self.fleet.get(key), listing.get(self._first(key[1], listing))
         self._changed()
         if after is None:
             if before is not None:

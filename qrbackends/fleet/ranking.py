@@ -107,7 +107,7 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
             return backend
     if listed.errors:
         raise InstanceUnavailable(
-            "no backend that is wanted is in the lists that came, and some did not come: "
+            "no backend that is wanted is in the lists, and some did not come or were not read completely: "
             + "; ".join(map(str, listed.errors)),
             listed.errors,
         )

@@ -57,7 +57,7 @@ class VisitorCache:
 
         Raises:
             DecodeError: its entry in the list cannot be read.
-        NotFound: no list has it; no request is sent for it.
+            NotFound: no list has it; no request is sent for it.
             InstanceUnavailable: no list has it, and some instances could not be listed.
             QRBackendsError: no list is cached, and the service cannot be asked.
         """

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from qrbackends import (
@@ -13,16 +14,21 @@ from qrbackends import (
     Change,
     Client,
     DecodeError,
+    Fetched,
     Monitor,
     MonitorEvent,
     NotFound,
     QRBackendsError,
+    Request,
 )
 from qrbackends.emulator import Emulator, Status
 from qrbackends.fleet.changes import FleetState, differences
 from qrbackends.interop.exposition import fleet_text
 from qrbackends.models import Backend, DeviceStatus
+from qrbackends.service.origin import decoded
+from qrbackends.transport.pool import Response
 
+from ..internals import let_ask, parts
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -124,6 +130,16 @@ async def test_many_odd_entries_are_counted(emulator: Emulator, client: Client) 
     assert "more than 10000 parts" in str(failed)
 
 
+async def test_odd_parts_of_many_entries_hide_no_odd_entry(emulator: Emulator, client: Client) -> None:
+    odd = {"clops": 7, "processor_type": "Heron"}
+    devices = [one | odd for one in await entries(emulator)] * 30
+    listed(emulator, devices)
+    assert (await client.backends()).errors == ()
+    listed(emulator, [*devices, {"name": "ibm_late", "status": {"name": "online"}}])
+    (error,) = (await refreshed(client)).errors
+    assert (error.backend, error.region) == ("ibm_late", REGION)
+
+
 async def refreshed(client: Client) -> BackendList:
     await client.invalidate()
     return await client.backends()
@@ -178,6 +194,50 @@ def test_a_backend_whose_entry_is_odd_stays_as_it_was() -> None:
     assert look("b") == [("recovered", "a"), ("disappeared", "a")]
     assert look("b", errors=(odd("c"), odd(None))) == [("failed", "c"), ("failed", "")]
     assert look("b", "c") == [("recovered", "c"), ("recovered", ""), ("appeared", "c")]
+
+
+def test_an_instance_whose_entry_is_whole_comes_before_one_whose_entry_is_odd() -> None:
+    def backend(instance: str, queue: int) -> Backend:
+        return Backend("a", DeviceStatus("online"), queue, region=REGION, instance=instance)
+
+    odd = DecodeError("odd", path="$.devices[0].x").about(backend="a", region=REGION, instance="1")
+    state = FleetState()
+    crns, whole = ["1", "2"], BackendList([backend("2", 5)])
+    state.listed({"1": BackendList([backend("1", 3)]), "2": whole}, crns, state.at)
+    assert state.unique[REGION, "a"].queue_length == 3
+    state.listed({"1": BackendList([], [odd]), "2": whole}, crns, state.at)
+    assert state.unique[REGION, "a"].queue_length == 5
+    state.listed({"1": BackendList([backend("1", 4)]), "2": whole}, crns, state.at)
+    assert state.unique[REGION, "a"].queue_length == 4
+
+
+async def test_a_monitor_follows_another_instance_while_an_entry_is_odd() -> None:
+    async with (
+        Emulator(regions=(REGION,), instances=2, seed="odd") as pair,
+        Client(pair.account()) as client,
+        Monitor(client, interval=0.03) as monitor,
+    ):
+        first, second = (one.crn for one in pair.instances)
+        name = pair.backends()[0]
+        key, fetch, is_odd = (REGION, name), parts(client).cache.fetch, False
+
+        async def fetched(request: Request, scope: Any, *args: Any, **how: Any) -> Fetched[Any]:
+            found = await fetch(request, scope, *args, **how)
+            if is_odd and request.backend_id is None and scope.crn == first:
+                body = json.dumps({"devices": [{"name": name, "status": {"name": "online"}}]}).encode()
+                return replace(found, value=decoded(request, scope, Response(200, {}, body)))
+            return found
+
+        let_ask(client, fetched)
+        await until(lambda: key in monitor.fleet and monitor.fleet[key].backend.instance == first)
+        is_odd = True
+        await until(lambda: bool(monitor.entry_failures))
+        assert monitor.fleet[key].backend.instance == second
+        pair.set_backend(name, queue_length=4321)
+        await until(lambda: monitor.fleet[key].backend.queue_length == 4321)
+        is_odd = False
+        await until(lambda: not monitor.entry_failures)
+        assert monitor.fleet[key].backend.instance == first
 
 
 @pytest.fixture
