@@ -126,6 +126,8 @@ class Versions:
                 self._judge(await self.read())
             except Exception as error:  # whatever it is, nothing else may fail for it
                 logger.debug("the versions of the API could not be read: %s", type(error).__name__)
+            if self._calls.closed:  # the cancellation may have become the error
+                return
             await self._sleep(_EVERY)
 
     def _judge(self, versions: Iterable[ApiVersion]) -> None:
