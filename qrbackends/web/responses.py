@@ -1,6 +1,6 @@
 """Responses and exception handlers for Starlette and FastAPI."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -13,6 +13,15 @@ from .problems import Problem, problem_log, problem_of
 
 SLICE: Final = 2**16
 """Bytes that are sent at once: what a server holds for a reader that accepts nothing."""
+
+
+def slices(piece: bytes) -> Iterator[bytes]:
+    """Yield bytes in parts of at most `SLICE`; where they are no more, they are not copied."""
+    if len(piece) <= SLICE:
+        yield piece
+        return
+    for at in range(0, len(piece), SLICE):
+        yield piece[at : at + SLICE]
 
 
 class MsgspecResponse(Response):
@@ -49,8 +58,7 @@ class SlicedResponse(Response):
         """Send the response."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for piece in self._pieces:
-            for at in range(0, len(piece), SLICE):
-                part = piece if len(piece) <= SLICE else piece[at : at + SLICE]
+            for part in slices(piece):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

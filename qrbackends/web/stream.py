@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..tasks.flight import stopped
 from .events import Hub
-from .responses import SLICE
+from .responses import slices
 
 TRANSPORT: Final = "qrbackends.transport"
 """The key of a request's scope under which its connection is, if the server exposes it."""
@@ -57,8 +57,7 @@ class EventStream(Response):
                 patience.end()
                 async for piece in pieces:
                     patience.begin()
-                    for at in range(0, len(piece), SLICE):
-                        part = piece if len(piece) <= SLICE else piece[at : at + SLICE]
+                    for part in slices(piece):
                         await send({"type": "http.response.body", "body": part, "more_body": True})
                     patience.end()
         patience.begin()
