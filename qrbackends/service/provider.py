@@ -1,6 +1,5 @@
 """Token providers: code of the caller's, whose failures become errors of ours that show none of its texts."""
 
-import asyncio
 import inspect
 from traceback import walk_tb
 from typing import Any, SupportsFloat
@@ -8,6 +7,7 @@ from typing import Any, SupportsFloat
 from ..accounts.secret import BearerProvider, Secret
 from ..errors import AccountError, QRBackendsError, TransportError
 from ..protocol.answers import printable
+from ..tasks.loops import raise_own_cancellation
 
 # A provider that raises one of these has a bug or a wrong setting; any other error may be an outage.
 _MISTAKES = (AccountError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
@@ -36,9 +36,7 @@ async def provided(provider: BearerProvider) -> tuple[Secret, float]:
             del asked
             failure = AccountError("the token provider has to be an async function")
     except BaseException as error:  # SystemExit and the like, too: it is one call that fails
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError from None
+        raise_own_cancellation()
         failure = _failure(error)
     failure.final = False  # the provider may do better at the next call
     raise failure  # outside `except`, so that its context does not hold the provider's error

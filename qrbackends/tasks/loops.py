@@ -2,7 +2,7 @@
 
 import os
 import socket
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import AbstractEventLoop, CancelledError, current_task, get_running_loop
 from collections.abc import Iterable
 from contextlib import suppress
 from weakref import WeakSet
@@ -23,6 +23,17 @@ def running_loop() -> AbstractEventLoop:
             "no event loop of asyncio runs here, and qrbackends needs one: use `asyncio.run(…)`, or "
             '`anyio.run(…, backend="asyncio")`; trio cannot run it'
         ) from None
+
+
+def raise_own_cancellation() -> None:
+    """Raise `CancelledError` if the current task is being cancelled.
+
+    Called where a `BaseException` of somebody else's code was caught, which may be a `CancelledError` of its
+    own: such a one is a failure of that code, and the task's own cancellation is none.
+    """
+    task = current_task()
+    if task is not None and task.cancelling():
+        raise CancelledError from None
 
 
 class LoopBound:

@@ -21,6 +21,7 @@ from ...accounts.scope import Scope
 from ...protocol.answers import printable
 from ...tasks.deadlines import answer_timeout
 from ...tasks.flight import stopped
+from ...tasks.loops import raise_own_cancellation
 from .base import LeasingStore, Store
 
 T = TypeVar("T")
@@ -282,9 +283,7 @@ class Shared:
             self._failing.add(kind)
             return default
         except BaseException as error:  # a store may be anybody's code; SystemExit is one failure, too
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise asyncio.CancelledError from None
+            raise_own_cancellation()
             self._open = False
             self.errors += 1
             self._tell_once(f"an operation of the shared cache failed ({_told(error)})")
