@@ -248,15 +248,24 @@ async def test_it_is_so_over_tls(authority: Authority, proxied: bool, unasked: b
     async with Server().running(server_context(authority)) as server, tunnel(server) as proxy, pool() as p:
         proxies = {"https": proxy} if proxied else {}
         server.account = Account(token="a-marked-token", verify=trusting, proxies=proxies)
-        for path in ("/first", "/again"):
-            assert await told(p, server, path) == path.encode()
-        assert len(server.writers) == 1, "it is reused where nothing came"
-        server.writers[0].write(unasked)
-        await until(lambda: server.ended == 1)
-        assert await told(p, server, "/second") == b"/second"
-        server.joined = unasked
-        assert await told(p, server, "/third") == b"/third"
-        assert await told(p, server, "/fourth") == b"/fourth"
+        await check_guard(p, server, unasked)
+
+
+async def check_guard(p: SessionPool, server: Server, unasked: bytes) -> None:
+    """Check that what comes unasked, on an idle connection or behind an answer, is nobody's answer."""
+    for path in ("/first", "/again"):
+        assert await told(p, server, path) == path.encode()
+    assert len(server.writers) == 1, "it is reused where nothing came"
+    server.writers[0].write(unasked)
+    await until(lambda: server.ended == 1)
+    assert await told(p, server, "/second") == b"/second"
+    server.joined = unasked
+    assert await told(p, server, "/third") == b"/third"
+    assert await told(p, server, "/fourth") == b"/fourth"
+    p.retire_connections("here", server.url)
+    connections = len(server.writers)
+    assert await told(p, server, "/fifth") == b"/fifth"
+    assert len(server.writers) == connections + 1
 
 
 def server_context(authority: Authority) -> ssl.SSLContext:

@@ -25,7 +25,7 @@ from qrbackends import (
 from ..certificates import Authority
 from ..socks_server import SocksServer
 from ..waiting import until
-from .test_connector import CLOSING, LATE, Server, server_context, told
+from .test_connector import CLOSING, LATE, Server, check_guard, server_context, told
 from .test_pool import pool
 
 pytestmark = pytest.mark.anyio
@@ -229,22 +229,6 @@ async def test_what_comes_unasked_is_nobodys_answer(authority: Authority, unaske
         through(server, authority, proxy.url())
         async with pool() as p:
             await check_guard(p, server, unasked)
-
-
-async def check_guard(p: SessionPool, server: Server, unasked: bytes) -> None:
-    for path in ("/first", "/again"):
-        assert await told(p, server, path) == path.encode()
-    assert len(server.writers) == 1, "it is reused where nothing came"
-    server.writers[0].write(unasked)
-    await until(lambda: server.ended == 1)
-    assert await told(p, server, "/second") == b"/second"
-    server.joined = unasked
-    assert await told(p, server, "/third") == b"/third"
-    assert await told(p, server, "/fourth") == b"/fourth"
-    p.retire_connections("here", server.url)
-    connections = len(server.writers)
-    assert await told(p, server, "/fifth") == b"/fifth"
-    assert len(server.writers) == connections + 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop")
