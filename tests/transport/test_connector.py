@@ -11,6 +11,7 @@ from random import Random
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from qrbackends import Account, Limits, SessionPool, TransportError
 from qrbackends.tasks.deadlines import Calls
@@ -279,22 +280,30 @@ def server_context(authority: Authority) -> ssl.SSLContext:
 def test_it_is_so_in_uvloop(authority: Authority, over_tls: bool) -> None:
     uvloop = pytest.importorskip("uvloop")
 
-    async def check() -> None:
-        context = server_context(authority) if over_tls else None
-        async with Server().running(context) as server, pool() as p:
+    async def check(server: Server, send: Callable[[int], None]) -> None:
+        async with pool() as p:
             trusting = ssl.create_default_context(cafile=authority.ca)
             server.account = Account(token="a-marked-token", verify=trusting)
             for path in ("/first", "/again"):
                 assert await told(p, server, path) == path.encode()
             assert len(server.writers) == 1, "it is reused where nothing came"
-            server.writers[0].write(LATE)
+            send(0)
             await until(lambda: server.ended == 1)
             assert await told(p, server, "/second") == b"/second"
-            server.writers[1].write(LATE)
+            send(1)
             assert await told(p, server, "/third") == b"/third"
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(check())
+    context = server_context(authority) if over_tls else None
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Server().running(context)) as server,
+    ):
+        # It has a loop of its own: uvloop writes later, when the next request may have been sent.
+        def send(connection: int) -> None:
+            portal.call(server.writers[connection].write, LATE)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(check(server, send))
 
 
 # --- other protocols
