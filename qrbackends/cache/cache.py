@@ -160,11 +160,12 @@ class Cache:
         entry = self.look(request, scope, refresh, max_age)
         now = self._clock()
         source: Source = "memory" if entry and (max_age is not None or now < entry.fresh_until) else "stale"
+        unchanged = False
         if entry is None:
             found = await self.ask(request, scope, deadline, refresh=refresh, max_age=max_age, kept=kept)
-            entry, source, now = found.entry, found.source, self._clock()
+            entry, source, unchanged, now = found.entry, found.source, found.unchanged, self._clock()
         age, fresh_for = max(0.0, now - entry.stored_at), max(0.0, entry.fresh_until - now)
-        return Fetched(entry.value, age, source, fresh_for)
+        return Fetched(entry.value, age, source, fresh_for, unchanged)
 
     async def invalidate(self, matches: Callable[[Request], bool]) -> int:
         """Remove the answers to matching requests from memory and the shared tier.

@@ -1,7 +1,7 @@
 """Decisions about a cache entry: pure functions of entry, time, policy, question and error.
 
 The rules follow RFC 9111, sections 4.2 (freshness) and 4.2.4 (serving stale), and RFC 5861
-(stale-while-revalidate, stale-if-error).
+(stale-while-revalidate, stale-if-error); for validators, RFC 9110, section 13.
 """
 
 from enum import Enum
@@ -19,6 +19,8 @@ from ..errors import (
     Unauthorized,
 )
 from ..protocol.requests import Request
+from ..protocol.validators import NONE, Validators
+from ..service.origin import OriginAnswer
 from .entry import Entry, Found
 from .policy import CachePolicy
 
@@ -28,6 +30,11 @@ _LAPSE: Final = 60.0
 While callers come, each failed renewal begins them anew. A caller who comes later has to ask, as the service
 may have recovered long ago.
 """
+
+
+_MOST_CONFIRMED: Final = 24
+"""How many answers in a row may be a 304. The next one is asked for in full: a server that answers 304 for
+ever hides new calibrations for two hours, if they are renewed every five minutes, and no longer."""
 
 
 class Action(Enum):
@@ -140,3 +147,30 @@ def loss(error: QRBackendsError, request: Request) -> Loss:
     if isinstance(error, (Unauthorized, Forbidden)):
         return Loss.SCOPE
     return Loss.ANSWER if isinstance(error, (DecodeError, ResponseError)) else Loss.MEMORY
+
+
+def validators_to_send(known: Entry | None) -> Validators:
+    """Return the validators that the service is asked about; none if the answer is wanted in full.
+
+    Args:
+        known: the entry in memory, or None.
+    """
+    if known is None or not known.trusted or known.confirmed >= _MOST_CONFIRMED:
+        return NONE
+    return known.validators
+
+
+def is_trusted(known: Entry | None, asked: Validators, answer: OriginAnswer) -> bool:
+    """Return whether the validators of an answer can be sent with the next request.
+
+    They cannot if an answer came in full under the validators that were known before: the service does not
+    compare them, or gives one tag to two answers. Then only the bodies are compared from now on.
+
+    Args:
+        known: the entry that was known before the request, or None.
+        asked: the validators that were sent with the request.
+        answer: the service's answer.
+    """
+    if known is None or answer.not_modified or not answer.validators.confirm(known.validators):
+        return known is None or known.trusted
+    return known.trusted and answer.unchanged and not any(asked)

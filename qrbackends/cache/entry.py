@@ -5,6 +5,9 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from ..protocol.validators import NONE, Validators
+from ..transport.body import Wire
+
 T = TypeVar("T")
 
 Source = Literal["memory", "shared", "origin", "stale"]
@@ -21,6 +24,10 @@ class Entry(Struct, eq=False):
         size: the bytes that the entry takes in memory.
         negative: whether the value is a `NotFound`.
         retry_at: when the next renewal may begin, if the last one failed; otherwise None.
+        wire: the body as it came, or compressed; None if the entry is negative.
+        validators: what the service names this version of the answer by.
+        confirmed: how many answers in a row were a 304, without a body.
+        trusted: whether the validators have told the truth until now.
     """
 
     value: Any
@@ -30,13 +37,18 @@ class Entry(Struct, eq=False):
     size: int
     negative: bool = False
     retry_at: float | None = None
+    wire: Wire | None = None
+    validators: Validators = NONE
+    confirmed: int = 0
+    trusted: bool = True
 
 
 class Found(Struct, frozen=True):
-    """An entry, and which tier or service it came from."""
+    """An entry, which tier or service it came from, and whether that had nothing new."""
 
     entry: Entry
     source: Source
+    unchanged: bool = False
 
 
 class Fetched(Struct, Generic[T], frozen=True):
@@ -48,12 +60,15 @@ class Fetched(Struct, Generic[T], frozen=True):
         source: `memory`; `shared`, the store that workers share; `origin`, the service; or `stale`, an entry
             in memory that is not fresh.
         fresh_for: seconds for which the answer stays fresh; 0 if it is stale or never kept.
+        unchanged: whether the service, or the shared store, was asked and has the same answer as before:
+            `value` is the object that earlier callers got. False where nobody was asked.
     """
 
     value: T
     age: float
     source: Source
     fresh_for: float = 0.0
+    unchanged: bool = False
 
 
 Fetch: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]

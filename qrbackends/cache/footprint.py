@@ -18,7 +18,7 @@ from ..models import (
 )
 
 _NUMBER = 8 + 28  # a number in an array
-_ENTRY = 900  # the entry, its key, its request, and their slots in the cache's tables
+_ENTRY = 1100  # the entry, its key, request and validators, and their slots in the cache's tables
 _TEXT = 49  # a text without its characters
 _WIDE_TEXT = 25  # what a text with characters outside of ASCII takes beyond that
 _TOLD = 1800  # what is told of a part that was left out, and its error in a list
@@ -43,15 +43,16 @@ _UP_TO_THREE_BYTES = bytes(range(0xF0))
 _INTERNED = 257  # CPython keeps one object for each integer below
 
 
-def retained_size(body: bytes, value: Any) -> int:
+def retained_size(body: bytes, value: Any, wire: bytes = b"") -> int:
     """Return the bytes that a decoded answer takes in memory, with its index and its entry.
 
     Args:
         body: the JSON that it was decoded from.
         value: the decoded answer.
+        wire: the bytes that are kept of the answer as it came; none if they are part of the value.
     """
     told = _TOLD * len(getattr(value, "left_out", ()))
-    return _ENTRY + told + _SIZES[type(value)](body, value)
+    return _ENTRY + told + len(wire) + _SIZES[type(value)](body, value)
 
 
 def _properties(body: bytes, value: BackendProperties) -> int:

@@ -3,7 +3,8 @@
 import random
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple
 
 import anyio
 from msgspec import Struct
@@ -12,20 +13,24 @@ from ..accounts.scope import Scope
 from ..errors import NotFound, QRBackendsError
 from ..protocol.headers import http_date
 from ..protocol.requests import Request, request_of
-from ..service.origin import Origin, decoded
+from ..service.origin import Origin, OriginAnswer, decoded
 from ..tasks.flight import Flight
+from ..tasks.loops import off_loop
 from ..transport.pool import Response
-from .decision import SERVE, Loss, loss, on_question
+from .decision import SERVE, Loss, is_trusted, loss, on_question, validators_to_send
 from .entry import Entry, Found
 from .footprint import retained_size
 from .memory import Epoch, Key, Memory
 from .policy import CachePolicy, is_settled
-from .stores.sealed import LEASE, Lease, Shared
+from .stores.sealed import LEASE, Lease, Shared, Stored
 
 _LEADERS = 2  # after so many other workers have fetched without an answer for us, we ask the service
 _WAITS = 3  # so often do we wait for other workers, each time for `LEASE` at most
 RETRY_AFTER: Final = 1.0
 """Seconds between a failed fetch and the next one, while an old answer is used."""
+
+_WORTH_PACKING = 60.0
+"""Seconds of freshness from which on a body that came plain is compressed for memory."""
 
 _NEGATIVE_SIZE = 4096  # bytes that a `NotFound` and its texts take
 
@@ -61,8 +66,7 @@ class Question(Struct, frozen=True):
 class _Answered(NamedTuple):
     """The service's answer, and the seconds that it is fresh in the shared tier; None: it is not shared."""
 
-    entry: Entry
-    body: bytes
+    found: Found
     shared_for: float | None
 
 
@@ -114,7 +118,7 @@ class Loader:
         try:
             if self._shared is not None and self._freshness(question.request):
                 return await self._load_shared(self._shared, question, epoch, flight)
-            return Found((await self._from_origin(question, epoch, flight)).entry, "origin")
+            return (await self._from_origin(question, epoch, flight)).found
         except QRBackendsError as error:
             await self._remove_after(question, error)
             raise
@@ -161,9 +165,12 @@ class Loader:
     # --- from the service
 
     async def _from_origin(self, question: Question, epoch: Epoch, flight: Flight[Found]) -> _Answered:
+        request, known = question.request, self._known(question)
+        asked = validators_to_send(known)
         try:
             try:
-                answer = await self._origin.ask(question.request, question.scope, flight)
+                wire = None if known is None else known.wire
+                answer = await self._origin.ask(request, question.scope, flight, wire, asked)
             finally:
                 flight.answered = True
         except NotFound as error:
@@ -174,25 +181,40 @@ class Loader:
             self._memory.put(epoch, Entry(error.again(), now, until, until, _NEGATIVE_SIZE, negative=True))
             await self._delete_shared(question)
             raise
-        request = question.request
         # The service's clock decides whether an answer about the past is settled; ours may be wrong.
         past = request.updated_before is not None
         date = (http_date(answer.date) or self._now()) if past else None
         freshness = self._policy.freshness(request, date)
-        entry = self._keep(question, epoch, answer.value, answer.body, 0.0, freshness)
+        if freshness >= _WORTH_PACKING and not answer.unchanged:
+            answer = answer._replace(wire=await off_loop(len(answer.body), answer.wire.packed))
+        entry = self._entry(answer, known, freshness)
+        entry.trusted = is_trusted(known, asked, answer)
+        entry.confirmed = known.confirmed + 1 if known is not None and answer.not_modified else 0
+        self._keep(question, epoch, entry)
         shared = date is None or is_settled(request, date)
-        return _Answered(entry, answer.body, freshness if shared else None)
+        return _Answered(Found(entry, "origin", answer.unchanged), freshness if shared else None)
 
-    def _keep(
-        self, question: Question, epoch: Epoch, value: Any, body: bytes, age: float, freshness: float
-    ) -> Entry:
+    def _known(self, question: Question) -> Entry | None:
+        """Return the entry in memory with an answer, fresh or stale."""
+        known = self._memory.get(question.key)
+        return None if known is None or known.negative else known
+
+    def _entry(self, answer: OriginAnswer, known: Entry | None, freshness: float, age: float = 0.0) -> Entry:
+        """Return the entry for an answer; if it is unchanged, with the value that is known."""
         stored_at = self._clock() - age
         fresh_until = stored_at + freshness * (1 - self._policy.jitter * self._draw())
-        size = retained_size(body, value)
-        entry = Entry(value, stored_at, fresh_until, fresh_until + self._grace, size)
-        if freshness and question.kept:
+        if known is not None and answer.unchanged:
+            value, size = known.value, known.size
+        else:
+            value, size = answer.value, retained_size(answer.body, answer.value, answer.wire.data)
+        expires = fresh_until + self._grace
+        return Entry(
+            value, stored_at, fresh_until, expires, size, wire=answer.wire, validators=answer.validators
+        )
+
+    def _keep(self, question: Question, epoch: Epoch, entry: Entry) -> None:
+        if question.kept and entry.fresh_until > entry.stored_at:
             self._memory.put(epoch, entry)
-        return entry
 
     # --- from the shared tier
 
@@ -203,8 +225,8 @@ class Loader:
         name = question.request.target
         failed = waits = 0
         while True:
-            if not question.refresh and (entry := await self._from_shared(shared, question, epoch)):
-                return Found(entry, "shared")
+            if not question.refresh and (found := await self._from_shared(shared, question, epoch)):
+                return found
             if failed == _LEADERS or waits == _WAITS:
                 break
             lease = await shared.lead(question.scope, name, force=question.refresh)
@@ -216,7 +238,7 @@ class Loader:
             waits += 1
             failed += anyio.current_time() - began < LEASE  # a worker that renews its lease has not failed
         # The store does not work, or other workers' fetches brought no answer for us: all ask concurrently.
-        return Found((await self._from_origin(question, epoch, flight)).entry, "origin")
+        return (await self._from_origin(question, epoch, flight)).found
 
     async def _lead(
         self, shared: Shared, lease: Lease, question: Question, epoch: Epoch, flight: Flight[Found]
@@ -224,32 +246,47 @@ class Loader:
         """Fetch the answer for all workers, and put it into the shared tier."""
         try:
             # Another worker may have stored an answer before this one got the lease.
-            if not question.refresh and (entry := await self._from_shared(shared, question, epoch)):
-                return Found(entry, "shared")
+            if not question.refresh and (found := await self._from_shared(shared, question, epoch)):
+                return found
             answered = await self._from_origin(question, epoch, flight)
-            if answered.shared_for is not None and not epoch.over:
-                await lease.put(answered.body, answered.shared_for + self._grace)
-            return Found(answered.entry, "origin")
+            entry = answered.found.entry
+            if answered.shared_for is not None and entry.wire is not None and not epoch.over:
+                await lease.put(entry.wire, answered.shared_for + self._grace, entry.validators)
+            return answered.found
         finally:
             lease.release()
 
-    async def _from_shared(self, shared: Shared, question: Question, epoch: Epoch) -> Entry | None:
+    async def _from_shared(self, shared: Shared, question: Question, epoch: Epoch) -> Found | None:
         """Return the stored answer if it is young enough; memory keeps it in any case, for outages."""
         stored = await shared.get(question.scope, question.request.target)
         if stored is None:
             return None
-        known = self._memory.get(question.key)
+        known = self._known(question)
         if known is not None and known.stored_at >= self._clock() - stored.age:  # not older
-            return known if self._is_good(known, question) else None
-        try:
-            value = decoded(question.request, question.scope, Response(200, {}, stored.body))
-        except QRBackendsError:  # another version of this package stored it
+            return Found(known, "shared", True) if self._is_good(known, question) else None
+        answer = await self._unpacked(question, known, stored, shared.limit)
+        if answer is None:  # another version of this package stored it
             return None
         # A stored answer about an instant of the past was settled when it was stored.
         past = question.request.updated_before is not None
         freshness = self._policy.history if past else self._freshness(question.request)
-        entry = self._keep(question, epoch, value, stored.body, stored.age, freshness)
-        return entry if self._is_good(entry, question) else None
+        entry = self._entry(answer, known, freshness, stored.age)
+        self._keep(question, epoch, entry)
+        return Found(entry, "shared", answer.unchanged) if self._is_good(entry, question) else None
+
+    async def _unpacked(
+        self, question: Question, known: Entry | None, stored: Stored, limit: int
+    ) -> OriginAnswer | None:
+        """Return a stored answer; None if it cannot be read."""
+        wire, validators = stored.wire, stored.validators
+        if known is not None and known.wire is not None and known.wire.is_same(wire):
+            return OriginAnswer(None, b"", "", known.wire, validators, unchanged=True)
+        try:
+            body = await off_loop(len(wire.data), partial(wire.plain, limit))
+            value = decoded(question.request, question.scope, Response(200, {}, body))
+        except QRBackendsError:
+            return None
+        return OriginAnswer(value, body, "", wire, validators)
 
     def _freshness(self, request: Request) -> float:
         return self._policy.freshness(request, self._now() if request.updated_before else None)

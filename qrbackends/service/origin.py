@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Awaitable, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 from msgspec.structs import force_setattr
 
 from ..accounts.scope import Scope
-from ..errors import DecodeError, InvalidRequest
+from ..accounts.secret import Secret
+from ..errors import DecodeError, InvalidRequest, TransportError
 from ..models import BackendsResponse
 from ..protocol.answers import check_backend, parse
-from ..protocol.headers import headers
+from ..protocol.headers import Headers, headers
 from ..protocol.lengths import MOST_BYTES
 from ..protocol.requests import API_VERSION, Request
+from ..protocol.validators import NONE, Validators, validators_of
 from ..tasks.flight import Flight
+from ..transport.body import Wire
 from ..transport.pool import Response
 from .sender import Message, Sender
 from .tokens import Tokens
@@ -24,11 +26,25 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class OriginAnswer(NamedTuple):
-    """The service's answer: the value, a `request.type`; the body it was decoded from; its `Date` header."""
+    """The service's answer.
+
+    Attributes:
+        value: the value, a `request.type`; None if the answer is unchanged.
+        body: the body that the value was decoded from; empty if the answer is unchanged.
+        date: the `Date` header; empty if there is none.
+        wire: the body as it came; if the answer is unchanged, the known one.
+        validators: the validators that came with it.
+        unchanged: whether the body is the known one.
+        not_modified: whether the service said so with a 304, and sent no body.
+    """
 
     value: Any
     body: bytes
     date: str
+    wire: Wire = Wire(b"")
+    validators: Validators = NONE
+    unchanged: bool = False
+    not_modified: bool = False
 
 
 class Origin:
@@ -54,27 +70,78 @@ class Origin:
         self._tokens = tokens
         self._api_version = api_version
 
-    def ask(self, request: Request, scope: Scope, flight: Flight[Any]) -> Awaitable[OriginAnswer]:
+    def ask(
+        self,
+        request: Request,
+        scope: Scope,
+        flight: Flight[Any],
+        known: Wire | None = None,
+        validators: Validators = NONE,
+    ) -> Awaitable[OriginAnswer]:
         """Return an awaitable of the service's answer to `request`; its deadline is that of the flight.
+
+        Args:
+            request: the request.
+            scope: the instance to ask, and the credential to use.
+            flight: the flight that asks.
+            known: the body of an earlier answer; an equal one is neither decompressed nor decoded.
+            validators: the validators of that answer; the service is asked whether it is still the same.
 
         Raises:
             QRBackendsError: when awaited: the last failure of a request that was sent, with its attempts and
                 history.
         """
+        question = _Question(request, scope, self._api_version, known, validators)
         message = Message(
             scope.region,
             scope.id,
             scope.base_url + request.target,
-            partial(headers, crn=scope.crn, api_version=self._api_version),
-            partial(_read, request, scope),
+            question.headers,
+            question.read,
             most=MOST_BYTES.get(request.resource),
+            known=known,
         )
         return self._sender.send(message, self._tokens, flight)
 
 
-def _read(request: Request, scope: Scope, response: Response) -> OriginAnswer:
-    value = decoded(request, scope, response)
-    return OriginAnswer(value, response.body, response.headers.get("Date", ""))
+class _Question:
+    """A request that may be sent several times, with its conditions, and the reader of its answer."""
+
+    def __init__(
+        self, request: Request, scope: Scope, api_version: str, known: Wire | None, validators: Validators
+    ) -> None:
+        self._request = request
+        self._scope = scope
+        self._api_version = api_version
+        self._known = known
+        self._validators = NONE if known is None else validators
+
+    def headers(self, secret: Secret) -> Headers:
+        sent = headers(secret, self._scope.crn, self._api_version)
+        sent.update(self._validators.conditions())
+        return sent
+
+    def read(self, response: Response) -> OriginAnswer:
+        date = response.headers.get("Date", "")
+        known = self._known
+        if response.status == 304:
+            return self._not_modified(validators_of(response.headers), date)
+        if known is not None and response.wire is known:
+            return OriginAnswer(None, b"", date, known, validators_of(response.headers), unchanged=True)
+        value = decoded(self._request, self._scope, response)
+        return OriginAnswer(value, response.body, date, response.wire, validators_of(response.headers))
+
+    def _not_modified(self, told: Validators, date: str) -> OriginAnswer:
+        """Return that the known answer is still the service's.
+
+        Raises:
+            TransportError: the 304 is about another answer, or none was asked about; the request is sent
+                again without conditions.
+        """
+        asked, self._validators = self._validators, NONE
+        if self._known is None or not told.confirm(asked):
+            raise TransportError("the service answered with a 304 (not modified) that was not asked for")
+        return OriginAnswer(None, b"", date, self._known, told, unchanged=True, not_modified=True)
 
 
 def decoded(request: Request, scope: Scope, response: Response) -> Any:
@@ -83,7 +150,7 @@ def decoded(request: Request, scope: Scope, response: Response) -> Any:
     Raises:
         QRBackendsError: any error that `protocol.answers.parse` or `check_backend` raises.
     """
-    value = parse(request, *response)
+    value = parse(request, response.status, response.headers, response.body)
     check_backend(request, value)
     if isinstance(value, BackendsResponse):
         for device in value.devices:  # frozen, but no other code holds them yet

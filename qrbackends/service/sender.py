@@ -12,6 +12,7 @@ from ..accounts.account import Account
 from ..accounts.secret import Secret
 from ..errors import DecodeError, QRBackendsError, Unauthorized, WrongBackend
 from ..tasks.flight import Deadline, Flight, unexplained
+from ..transport.body import Wire
 from ..transport.pool import Response, SessionPool
 from ..transport.retry import RetryPolicy, RetryState
 from .redaction import redact
@@ -43,6 +44,7 @@ class Message(Generic[T]):
         read: returns the value of an answer, or raises an error for it.
         body: returns the body to POST for a secret; None for a GET.
         most: the most bytes that the answer may have, after decompression; None for the client's limit.
+        known: the body of an earlier answer; an equal one is not decompressed.
     """
 
     region: str
@@ -52,6 +54,7 @@ class Message(Generic[T]):
     read: Callable[[Response], T]
     body: Callable[[Secret], Secret] | None = None
     most: int | None = None
+    known: Wire | None = None
 
 
 class Sender:
@@ -104,6 +107,7 @@ class Sender:
                         call=state,
                         data=None if message.body is None else message.body(secret),
                         most=message.most,
+                        known=message.known,
                     )
                 )
                 flight.explain = unexplained  # failures before an answer explain no delay after it

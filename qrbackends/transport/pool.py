@@ -30,7 +30,7 @@ from ..errors import (
 from ..protocol.headers import retry_after
 from ..protocol.lengths import ERROR_BYTES
 from ..tasks.loops import LoopBound
-from .body import ACCEPT_ENCODING, Body
+from .body import ACCEPT_ENCODING, Body, Wire
 from .breaker import CircuitBreaker
 from .connector import Connector
 from .failures import is_own, translated
@@ -99,11 +99,19 @@ class CallState(Protocol):
 
 
 class Response(NamedTuple):
-    """A complete answer: the body is decompressed."""
+    """A complete answer.
+
+    Attributes:
+        status: the HTTP status.
+        headers: the headers; a case-insensitive mapping.
+        body: the body, decompressed; empty if it is the known one.
+        wire: the body as it came; the known one itself, if it is the same body.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    wire: Wire = Wire(b"")
 
 
 class _Region(NamedTuple):
@@ -159,6 +167,7 @@ class SessionPool(LoopBound):
         tenant: Hashable = None,
         data: Secret | None = None,
         most: int | None = None,
+        known: Wire | None = None,
     ) -> Response:
         """Send one request and return the complete answer, whatever its status.
 
@@ -174,6 +183,7 @@ class SessionPool(LoopBound):
             tenant: the key of the rate limit: a 429 slows down the region's requests with the same key.
             data: the body to POST; a secret, because it may hold the API key.
             most: the most bytes that the answer may have; the limit of all answers holds, too.
+            known: the body of an earlier answer; an equal one is not decompressed.
 
         Raises:
             QRBackendsError: no complete answer arrived, or the request was not sent.
@@ -207,8 +217,9 @@ class SessionPool(LoopBound):
                     ) as response,
                 ):
                     header_timeout.reschedule(None)  # the headers are here; `_read` limits the body
-                    answer = Response(response.status, response.headers, await self._read(response, most))
-                logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(answer.body))
+                    body, wire = await self._read(response, most, known)
+                    answer = Response(response.status, response.headers, body, wire)
+                logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(wire.data))
                 queue.answered(slot, answer.status, retry_after(answer.headers))
                 return answer
             except TransportError as error:  # before OSError: our own timeouts are OSErrors, too
@@ -225,13 +236,15 @@ class SessionPool(LoopBound):
         # request's headers, among them the token.
         raise failure
 
-    async def _read(self, response: aiohttp.ClientResponse, most: int | None) -> bytes:
-        """Return the body, decompressed; of an error's body only the beginning."""
+    async def _read(
+        self, response: aiohttp.ClientResponse, most: int | None, known: Wire | None
+    ) -> tuple[bytes, Wire]:
+        """Return the body, decompressed and as it came; of an error's body only the beginning."""
         clock = asyncio.get_running_loop().time
         received, began = 0, clock()
         good = response.status == 200
         limit = min(self._limits.body, most or self._limits.body, self._limits.body if good else ERROR_BYTES)
-        body = Body(response.headers.get("Content-Encoding", ""), limit)
+        body = Body(response.headers.get("Content-Encoding", ""), limit, known if good else None)
         async for chunk in response.content.iter_any():
             try:
                 body.feed(chunk)
@@ -239,12 +252,12 @@ class SessionPool(LoopBound):
                 if good:
                     raise
                 response.close()  # the rest is not read
-                return body.begun()
+                return body.begun(), body.wire
             received += len(chunk)
             passed = clock() - began
             if passed > self._limits.read and received < passed * self._limits.rate:
                 raise ReadTimeout(f"the answer comes with less than {self._limits.rate:g} bytes per second")
-        return body.finish()
+        return body.finish(), body.wire
 
     def retire_connections(self, region: str, url: str) -> None:
         """Use no open connection of a region again: one brought what is no answer to its request."""

@@ -4,11 +4,10 @@ Run as a module, this file is one of those workers.
 """
 
 import asyncio
+import gzip
 import hashlib
 import json
-import struct
 import sys
-import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -44,6 +44,7 @@ from qrbackends.cache.stores.sealed import Shared
 from qrbackends.emulator import Emulator, Hold, Status
 from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.protocol.requests import API_VERSION
+from qrbackends.transport.body import Wire
 
 from ..internals import parts, renewals, set_clock, tier
 from ..redis_server import PATIENT, RedisServer, running
@@ -58,7 +59,7 @@ REGION = "us-east"
 NAMES = tuple(f"device_{number}" for number in range(8))
 NAME = NAMES[0]
 ASKED = Request("properties", NAME)
-HEADER, ZLIB = struct.Struct(">4sBd"), 1  # as values are in Redis: before the tag, and how they are packed
+BEFORE_CONTENT = 4 + hashlib.sha256().digest_size  # bytes of a value in Redis: the format's name and the tag
 
 
 class Clock:
@@ -256,7 +257,7 @@ async def test_a_stored_answer_of_another_shape_is_a_miss(
         scope = Scopes(emulator.account(), API_VERSION).of(emulator.account().instances[0])
         lease = await tier(worker).lead(scope, ASKED.target)
         assert lease is not None
-        await lease.put(b'{"from": "another version"}', 1000)
+        await lease.put(Wire(b'{"from": "another version"}'), 1000)
         assert (await worker.fetch(ASKED)).source == "origin"
         assert tier(worker).stats().hits > 0
 
@@ -363,7 +364,7 @@ async def test_nobody_reads_what_only_another_may_read(
         shared = Shared(store, 2**20, wall)
         stored = await shared.get(owners, ASKED.target)
         assert stored is not None
-        assert NAME.encode() in stored.body
+        assert NAME.encode() in stored.wire.plain(2**20)
         assert await shared.get(strangers, ASKED.target) is None
         assert shared.rejected == 0
         assert await shared.get(replace(owners, key=strangers.key), ASKED.target) is None
@@ -421,9 +422,9 @@ async def everything_in(redis: Redis) -> list[bytes]:
         assert isinstance(value, bytes)
         parts.append(value)
         if b":v:" in key:
-            payload = value[HEADER.size + hashlib.sha256().digest_size :]
-            assert value[4] == ZLIB
-            parts.append(zlib.decompress(payload))
+            _, (data, encoding, _), _ = msgspec.msgpack.decode(value[BEFORE_CONTENT:])
+            assert encoding == "gzip"
+            parts.append(gzip.decompress(data))
     return parts
 
 

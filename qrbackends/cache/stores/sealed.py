@@ -5,9 +5,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-import struct
 import time
-import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from contextvars import Context
@@ -15,13 +13,16 @@ from math import inf
 from typing import Any, Final, NamedTuple, TypeVar
 
 import anyio
+import msgspec
 from msgspec import Struct
 
 from ...accounts.scope import Scope
 from ...protocol.answers import printable
+from ...protocol.validators import NONE, Validators
 from ...tasks.deadlines import answer_timeout
 from ...tasks.flight import stopped
-from ...tasks.loops import raise_own_cancellation
+from ...tasks.loops import off_loop, raise_own_cancellation
+from ...transport.body import Wire
 from .base import LeasingStore, Store
 
 T = TypeVar("T")
@@ -35,21 +36,28 @@ _AGAIN = 0.25  # seconds after which a lease is released again, if that failed
 _PROBED = ("probe", "probe")  # scope and name of what a store is asked for to learn whether it works again
 _SKEW = 60.0  # seconds by which the clocks of two machines may differ
 _FAILED: Final[bytes | None] = b"failed"  # compared by identity: a store may return equal bytes
-_MAGIC = b"qrb1"
-_HEADER = struct.Struct(">4sBd")  # magic, codec, when the service answered in Unix seconds
-_PLAIN, _ZLIB = 0, 1
+_MAGIC = b"qrb2"
 _AT_ONCE = 8  # operations; further ones wait, without using up the store's timeout
 _TAG = hashlib.sha256().digest_size
-_WORTH_PACKING = 512  # bytes
-_WORTH_A_THREAD = 64 * 2**10  # bytes: compressing 64 kB takes 0.6 ms
-_PACKING_LEVEL = 1  # 684 kB of calibrations become 70 kB in 5 ms; level 6: 48 kB in five times the time
 
 
 class Stored(NamedTuple):
-    """An answer from the store: its body, and the seconds since the service gave it."""
+    """An answer from the store: its body and validators, and the seconds since the service gave it."""
 
-    body: bytes
+    wire: Wire
+    validators: Validators
     age: float
+
+
+class _Content(Struct, frozen=True, array_like=True):
+    """A stored answer; `fetched_at` is when the service gave it, in Unix seconds."""
+
+    fetched_at: float
+    wire: tuple[bytes, str, bytes]
+    validators: Validators
+
+
+_decode = msgspec.msgpack.Decoder(_Content).decode
 
 
 class StoreStats(Struct, frozen=True):
@@ -86,7 +94,7 @@ class Shared:
     def __init__(self, store: Store, limit: int, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._leasing = store if isinstance(store, LeasingStore) else None
-        self._limit = limit
+        self.limit = limit
         self._clock = clock
         self._open = False  # the circuit: while it is open, no caller's operation is tried
         self._failed_at = -inf
@@ -112,7 +120,7 @@ class Shared:
             return None
         stored = None
         if isinstance(sealed, bytes):  # a store may be anybody's code
-            stored = await _off_loop(len(sealed), lambda: self._unseal(scope, name, sealed))
+            stored = await off_loop(len(sealed), lambda: self._unseal(scope, name, sealed))
         if stored is None:
             self.rejected += 1
             self._tell_once("a value in the shared cache is not one of ours, or damaged; it is not used")
@@ -186,10 +194,19 @@ class Shared:
             return (scope.id, name, owner) in self._fetching
         return await self._attempt("write", lambda: leasing.renew(scope.id, name, owner, LEASE), True)
 
-    async def put(self, scope: Scope, name: str, owner: str, body: bytes, ttl: float) -> bool:
+    async def put(
+        self, scope: Scope, name: str, owner: str, wire: Wire, ttl: float, validators: Validators = NONE
+    ) -> bool:
         """Store what the owner of a lease fetched, and end the lease; return whether it was stored."""
         fetched_at = self._clock()
-        sealed = await _off_loop(len(body), lambda: self._seal(scope, name, body, fetched_at))
+
+        def seal() -> bytes:
+            packed = wire.packed()
+            parts = packed.data, packed.encoding, packed.digest
+            content = msgspec.msgpack.encode(_Content(fetched_at, parts, validators))
+            return b"".join((_MAGIC, _tag(scope, name, content), content))
+
+        sealed = await off_loop(len(wire.data), seal)
         done = await self._attempt("write", lambda: self._put(scope.id, name, owner, sealed, ttl), False)
         self.writes += done
         return done
@@ -309,27 +326,15 @@ class Shared:
             self._logged.add(problem)
             logger.warning("%s", problem)
 
-    def _seal(self, scope: Scope, name: str, body: bytes, fetched_at: float) -> bytes:
-        codec, payload = _PLAIN, body
-        if len(body) >= _WORTH_PACKING:
-            codec, payload = _ZLIB, zlib.compress(body, _PACKING_LEVEL)
-        header = _HEADER.pack(_MAGIC, codec, fetched_at)
-        return b"".join((header, _tag(scope, name, header, payload), payload))
-
     def _unseal(self, scope: Scope, name: str, sealed: bytes) -> Stored | None:
-        header, tag = sealed[: _HEADER.size], sealed[_HEADER.size : _HEADER.size + _TAG]
-        payload = sealed[_HEADER.size + _TAG :]
-        if len(tag) < _TAG or not hmac.compare_digest(tag, _tag(scope, name, header, payload)):
+        begin = len(_MAGIC) + _TAG
+        tag, content = sealed[len(_MAGIC) : begin], sealed[begin:]
+        if not sealed.startswith(_MAGIC) or not hmac.compare_digest(tag, _tag(scope, name, content)):
             return None
-        magic, codec, fetched_at = _HEADER.unpack(header)
-        if magic != _MAGIC or codec not in (_PLAIN, _ZLIB):
-            return None
-        body = payload if codec == _PLAIN else _unpacked(payload, self._limit)
-        if body is None or len(body) > self._limit:
-            return None
+        fetched_at, wire, validators = msgspec.structs.astuple(_decode(content))
         age = self._clock() - fetched_at
         # Clocks differ a little. An answer from further in the future would count as new for too long.
-        return Stored(body, max(0.0, age)) if age > -_SKEW else None
+        return Stored(Wire(*wire), validators, max(0.0, age)) if age > -_SKEW else None
 
 
 class Lease:
@@ -352,10 +357,10 @@ class Lease:
         """Renew the lease in the background from now on."""
         self._renewing = self._shared.begin(self._renew())
 
-    async def put(self, body: bytes, ttl: float) -> None:
+    async def put(self, wire: Wire, ttl: float, validators: Validators = NONE) -> None:
         """Store the answer for `ttl` seconds and end the lease; does neither if the lease was lost."""
         if self.asked:
-            self._ended = await self._shared.put(*self._lease_key, body, ttl)
+            self._ended = await self._shared.put(*self._lease_key, wire, ttl, validators)
 
     def release(self) -> None:
         """End the lease in the background, if it has not ended."""
@@ -378,26 +383,11 @@ def _told(error: BaseException) -> str:
         return type(error).__name__
 
 
-def _tag(scope: Scope, name: str, header: bytes, payload: bytes) -> bytes:
-    """Return an HMAC over scope, name, header and payload: a value is valid in its own place only."""
+def _tag(scope: Scope, name: str, content: bytes) -> bytes:
+    """Return an HMAC over scope, name and content: a value is valid in its own place only."""
     if scope.key is None:
         raise ValueError("a scope without a key cannot be used with a store")
     mac = hmac.new(scope.key, digestmod=hashlib.sha256)
-    place = f"{scope.id}\0{name}\0".encode()
-    for part in (place, header, payload):
+    for part in (_MAGIC, f"{scope.id}\0{name}\0".encode(), content):
         mac.update(part)
     return mac.digest()
-
-
-def _unpacked(payload: bytes, limit: int) -> bytes | None:
-    unpacking = zlib.decompressobj()
-    try:
-        body = unpacking.decompress(payload, limit + 1)
-    except zlib.error:
-        return None
-    return body if unpacking.eof and not unpacking.unused_data else None
-
-
-async def _off_loop(size: int, work: Callable[[], T]) -> T:
-    """Return the result of some work, which is done in a thread if `size` bytes are many."""
-    return work() if size < _WORTH_A_THREAD else await asyncio.to_thread(work)

@@ -13,6 +13,7 @@ from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores import sealed
 from qrbackends.cache.stores.sealed import Shared
+from qrbackends.transport.body import Wire
 
 from ...waiting import until
 
@@ -60,7 +61,7 @@ class Trouble:
 async def written(shared: Shared) -> None:
     lease = await shared.lead(MINE, NAME)
     assert lease is not None
-    await lease.put(b"body", LONG)
+    await lease.put(Wire(b"body"), LONG)
     lease.release()
 
 

@@ -1,0 +1,70 @@
+"""Validators: what the service names a version of an answer by, to ask later whether it is still the same.
+
+The rules follow RFC 9110, sections 8.8 (validators), 13.1 (conditions) and 15.4.5 (304).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from .headers import http_date
+
+_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+_LONGEST = 256  # characters of a tag; a longer one may be anything
+_DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII)
+_SETTLED = 60.0
+"""Seconds by which an answer has to be younger than its `Last-Modified`, which counts whole seconds: until
+then another change may follow under the same date (RFC 7232, section 2.2.2)."""
+
+
+class Validators(NamedTuple):
+    """The validators of one answer, as the service wrote them; empty where there is none.
+
+    Attributes:
+        etag: the `ETag`, weak or strong.
+        last_modified: the `Last-Modified`.
+    """
+
+    etag: str = ""
+    last_modified: str = ""
+
+    def conditions(self) -> dict[str, str]:
+        """Return the headers that ask for the answer only if it is not the same any more.
+
+        A tag is the better validator, so the date is sent only where there is no tag (RFC 9110, section
+        13.1.3: servers ignore it otherwise).
+        """
+        if self.etag:
+            return {"If-None-Match": self.etag}
+        return {"If-Modified-Since": self.last_modified} if self.last_modified else {}
+
+    def confirm(self, asked: "Validators") -> bool:
+        """Return whether a 304 with these validators is about the answer that was asked about.
+
+        A 304 has no body that would show whose it is; so it has to repeat the validator, as the RFC demands
+        of a tag. Tags are compared as `If-None-Match` does: weak or strong does not count.
+        """
+        if asked.etag:
+            return self.etag.removeprefix("W/") == asked.etag.removeprefix("W/")
+        return asked.last_modified != "" and self.last_modified == asked.last_modified
+
+
+NONE: Final = Validators()
+
+
+def validators_of(headers: Mapping[str, str]) -> Validators:
+    """Return an answer's validators; one that is malformed, or may stand for two answers, is empty.
+
+    Args:
+        headers: the answer's headers; a case-insensitive mapping.
+    """
+    etag = headers.get("ETag", "").strip()
+    if etag and len(etag) <= _LONGEST and _TAG.fullmatch(etag):
+        return Validators(etag)
+    modified = headers.get("Last-Modified", "").strip()
+    if not _DATE.fullmatch(modified):
+        return NONE
+    since, now = http_date(modified), http_date(headers.get("Date", ""))
+    if since is None or now is None or (now - since).total_seconds() < _SETTLED:
+        return NONE
+    return Validators(last_modified=modified)
