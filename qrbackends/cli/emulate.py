@@ -18,6 +18,7 @@ from .text import echo, echo_json, warn
 
 if TYPE_CHECKING:
     from ..emulator import Emulator
+    from ..emulator.validators import Validation
 
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _LAST_PORT = 65535
@@ -73,8 +74,19 @@ def fleet_of(text: str) -> str | Path:
     show_default=True,
     help="The regions; the backends are distributed over them in turn.",
 )
+@click.option(
+    "--validators",
+    type=click.Choice(["etag", "weak", "date"]),
+    help="Send strong or weak ETags, or Last-Modified, and answer 304 to clients that have the same content.",
+)
 def emulate(
-    as_json: bool, fleet: str | Path, host: str, port: int, seed: str, regions: tuple[str, ...]
+    as_json: bool,
+    fleet: str | Path,
+    host: str,
+    port: int,
+    seed: str,
+    regions: tuple[str, ...],
+    validators: "Validation | None",
 ) -> None:
     """Run the emulated service on this machine.
 
@@ -99,7 +111,7 @@ def emulate(
             echo(_text(addresses))
 
     async def serve() -> None:
-        async with Emulator(fleet, regions, seed, host=host, port=port) as emulator:
+        async with Emulator(fleet, regions, seed, host=host, port=port, validators=validators) as emulator:
             await _until_signal(lambda: announce(emulator))
 
     try:

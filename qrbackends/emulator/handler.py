@@ -14,7 +14,7 @@ from aiohttp import web
 from . import faults as kinds
 from .faults import Action, Fault, Faults, gzip_bomb
 from .log import LoggedRequest, RequestLog
-from .wire import Answer, Call, Document, Errors, Refused, split_target
+from .wire import Answer, Call, Document, Errors, Refused, merged, split_target
 
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds
 
@@ -86,6 +86,8 @@ class Handler:
             auth=call.credentials[0],
             crn=call.headers.get("Service-CRN"),
             gzip=call.takes_gzip,
+            if_none_match=call.headers.get("If-None-Match"),
+            if_modified_since=call.headers.get("If-Modified-Since"),
         )
 
     async def _respond(
@@ -115,9 +117,8 @@ class Handler:
 
     def _dated(self, answer: Answer) -> Answer:
         """Return an answer with the date of the emulator's clock, unless it has one."""
-        if any(name.lower() == "date" for name in answer.headers):
-            return answer
-        return replace(answer, headers={"Date": formatdate(self._clock(), usegmt=True), **answer.headers})
+        date = {"Date": formatdate(self._clock(), usegmt=True)}
+        return replace(answer, headers=merged(date, answer.headers))
 
     async def _scripted(self, action: Action | None, call: Call) -> tuple[Answer, bool] | None:
         """Return the answer of a fault that gives one, and whether it may be compressed; otherwise None."""

@@ -25,6 +25,8 @@ class LoggedRequest:
         auth: the scheme of the Authorization header, `Bearer` or `apikey`, or None.
         crn: the Service-CRN header, or None.
         gzip: whether the client accepts gzip.
+        if_none_match: the If-None-Match header, or None.
+        if_modified_since: the If-Modified-Since header, or None.
         status: the HTTP status of the answer; None before it is sent, and if a fault prevented it.
     """
 
@@ -36,6 +38,8 @@ class LoggedRequest:
     auth: str | None
     crn: str | None = None
     gzip: bool = False
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
     status: int | None = None
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..tasks.fanout import together
@@ -25,6 +25,7 @@ from .queues import Queue
 from .service import BackendsService, Setting
 from .synthetic import SyntheticFleet
 from .tokens import Issuer
+from .validators import Validation, Validators
 from .wire import Errors
 
 CLOUD = "cloud"
@@ -48,10 +49,14 @@ class Emulator:
             allocation of backends.
         keys: the number of API keys; each may use all instances.
         token_lifetime: seconds from the issue of a token to its expiry.
+        validators: what the answers of the Backends API carry: `etag` (a strong ETag), `weak` (a weak one) or
+            `date` (Last-Modified). A client that sends it back in If-None-Match or If-Modified-Since gets 304
+            if the content is the same. With None they carry nothing, and such headers are ignored.
         clock: the time in Unix seconds, for tokens, the hourly synthetic calibrations and the answers' dates.
 
     Raises:
-        ValueError: `regions` is empty or names a region twice, or a number is not positive.
+        ValueError: `regions` is empty or names a region twice, a number is not positive, or there are no such
+            `validators`.
         SnapshotsMissing: on entering, the snapshots are asked for, and the wheel is not installed.
         OSError: on entering, a port is taken; the error names the address.
         RuntimeError: on entering, it runs already.
@@ -70,16 +75,20 @@ class Emulator:
         unusable_instances: int = 0,
         keys: int = 1,
         token_lifetime: int = 3600,
+        validators: Validation | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not regions or len(set(regions)) != len(regions) or CLOUD in regions:
             raise ValueError(f"regions have to be distinct, at least one, and none of them {CLOUD!r}")
         if instances < 1 or keys < 1 or token_lifetime < 1:
             raise ValueError("instances, keys and token_lifetime have to be positive")
+        if validators is not None and validators not in get_args(Validation):
+            raise ValueError(f"validators have to be one of {', '.join(get_args(Validation))}, or None")
         self.regions = tuple(regions)
         self.seed = str(seed)
         self._wanted = fleet
         self._shape = shape
+        self._validators = validators
         self._host = host
         self._first_port = port
         self._clock = clock
@@ -326,6 +335,7 @@ class Emulator:
                 issuer=self._issuer,
                 errors=self._errors,
                 clock=self._clock,
+                validators=Validators(self._validators, self._clock) if self._validators else None,
             )
             for region, names in self._names.items()
         ]

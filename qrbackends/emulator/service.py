@@ -12,6 +12,7 @@ from .fleets import Device, DocumentKind, Fleet
 from .library import Library
 from .queues import Queue
 from .tokens import Issuer
+from .validators import Validators
 from .wire import Answer, Call, Document, Errors, json_answer
 
 _ROOT = "/api/v1/backends"
@@ -62,6 +63,7 @@ class BackendsService:
         issuer: checks tokens and keys.
         errors: makes the bodies of error answers.
         clock: the time in Unix seconds.
+        validators: adds validators to the answers and checks conditions; None for neither.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class BackendsService:
         issuer: Issuer,
         errors: Errors,
         clock: Callable[[], float],
+        validators: Validators | None = None,
     ) -> None:
         self.region = region
         self._names = dict.fromkeys(names)
@@ -89,6 +92,7 @@ class BackendsService:
         self._issuer = issuer
         self._errors = errors
         self._clock = clock
+        self._validators = validators
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,6 +112,8 @@ class BackendsService:
         self._set.clear()
         for name in self._names:
             self._queues[name].reset()
+        if self._validators is not None:
+            self._validators.reset()
 
     def _setting(self, name: str) -> Setting:
         return self._set.get(name, _UNCHANGED)
@@ -142,6 +148,10 @@ class BackendsService:
         Raises:
             Refused: the answer is an error.
         """
+        answer = await self._answer(call)
+        return answer if self._validators is None else self._validators.applied(call, answer)
+
+    async def _answer(self, call: Call) -> Answer:
         resource, name = self.classify(call.path)
         if resource is None or name == "":
             raise self._errors.refuse(404, "The requested resource does not exist.")

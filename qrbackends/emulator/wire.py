@@ -4,9 +4,9 @@ import gzip
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -20,11 +20,19 @@ _QUALITY_ZERO = re.compile(r"^q=0(\.0{0,3})?$")
 class Document:
     """A body that is sent many times: its bytes, and their gzip form after the first `pack()`."""
 
-    __slots__ = ("body", "packed")
+    __slots__ = ("_digest", "body", "packed")
 
     def __init__(self, body: bytes) -> None:
         self.body = body
         self.packed: bytes | None = None
+        self._digest: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """A text that differs from that of any other body, computed at the first use."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(self.body).hexdigest()[:32]
+        return self._digest
 
     @property
     def size(self) -> int:
@@ -85,21 +93,30 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response: status, document, further headers and content type."""
+    """A response: status, document, further headers and content type, which an empty one needs not."""
 
     status: int
     document: Document
     headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
+    content_type: str | None = "application/json"
+
+    def is_packed(self, takes_gzip: bool) -> bool:
+        """Return whether it is sent compressed, if `takes_gzip` allows it."""
+        return takes_gzip and len(self.document.body) >= _WORTH_PACKING
+
+    def with_headers(self, headers: Mapping[str, str]) -> Self:
+        """Return the same answer with these headers, which replace those of the same names."""
+        return replace(self, headers=merged(self.headers, headers))
 
     def encoded(self, takes_gzip: bool) -> tuple[bytes, dict[str, str]]:
         """Return the bytes to send, and all headers; `takes_gzip` allows compression."""
-        headers = {"Content-Type": self.content_type, "Vary": "Accept-Encoding", **self.headers}
-        body = self.document.body
-        if takes_gzip and len(body) >= _WORTH_PACKING:
-            body = self.document.pack()
+        headers = {"Vary": "Accept-Encoding"}
+        if self.content_type is not None:
+            headers["Content-Type"] = self.content_type
+        if packed := self.is_packed(takes_gzip):
             headers["Content-Encoding"] = "gzip"
-        return body, headers
+        body = self.document.pack() if packed else self.document.body
+        return body, merged(headers, self.headers)
 
 
 class Refused(Exception):
@@ -108,6 +125,12 @@ class Refused(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
         self.answer = answer
+
+
+def merged(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Return all headers; those in `more` replace those of the same names, in upper or lower case."""
+    replaced = {name.lower() for name in more}
+    return {name: value for name, value in headers.items() if name.lower() not in replaced} | dict(more)
 
 
 def split_target(raw: str) -> tuple[str, str, str]:

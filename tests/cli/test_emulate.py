@@ -6,18 +6,20 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 import pytest
 
+import qrbackends.emulator
 from qrbackends import Account, AccountError, Client, Instance
 from qrbackends.cli import emulate
 from qrbackends.emulator import Emulator
 
+from ..emulator.asking import Asker
 from .conftest import Run
 
 
@@ -58,6 +60,29 @@ def test_the_screen_says_what_it_is_and_how_to_use_it(run: Run) -> None:
         assert f"\nexport QISKIT_IBM_{name}=" in out
     assert "\nexport IAM_URL=http://127.0.0.1:" in out
     assert "Ctrl-C" in out
+
+
+@pytest.mark.parametrize(("options", "sent"), [((), None), (("--validators", "weak"), 'W/"')])
+def test_answers_carry_validators_on_request(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], sent: str | None
+) -> None:
+    made: list[Emulator] = []
+    tags: list[str | None] = []
+
+    class Kept(Emulator):
+        async def __aenter__(self) -> Self:
+            made.append(self)
+            return await super().__aenter__()
+
+    async def asked(announce: Callable[[], None]) -> None:
+        async with Asker(made[0]) as ask:
+            tags.append((await ask.get("/versions")).headers.get("ETag"))
+
+    monkeypatch.setattr(qrbackends.emulator, "Emulator", Kept)
+    monkeypatch.setattr(emulate, "_until_signal", asked)
+    assert run("emulate", "--fleet", "synthetic", *options).code == 0
+    assert [tag and tag[:3] for tag in tags] == [sent]
+    assert run("emulate", "--validators", "none").code == 2
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])

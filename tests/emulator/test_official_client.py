@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPMessage
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from qrbackends import BackendList, Client
 from qrbackends.emulator import EmulatedInstance, Emulator
 from qrbackends.emulator.fleets import wheel_directory
 from qrbackends.emulator.synthetic import SyntheticFleet
+from qrbackends.emulator.validators import Validation
 
 from .background import in_background
 
@@ -142,6 +143,11 @@ def test_the_least_busy_backend_is_the_one_with_the_shortest_queue(service: Any,
 
 def listed(emulator: Emulator, instance: EmulatedInstance) -> Any:
     """The list, without the official client."""
+    return msgspec.json.decode(list_answer(emulator, instance)[1])["devices"]
+
+
+def list_answer(emulator: Emulator, instance: EmulatedInstance) -> tuple[HTTPMessage, bytes]:
+    """The answer to a request for the list: headers and body."""
     connection = HTTPConnection(urlsplit(emulator.url(instance.region)).netloc, timeout=10)
     headers = {
         "Authorization": f"apikey {emulator.api_keys[0]}",
@@ -149,9 +155,10 @@ def listed(emulator: Emulator, instance: EmulatedInstance) -> Any:
         "IBM-API-Version": "2026-04-15",
     }
     connection.request("GET", "/api/v1/backends", headers=headers)
-    body = connection.getresponse().read()
+    response = connection.getresponse()
+    body = response.read()
     connection.close()
-    return msgspec.json.decode(body)["devices"]
+    return response.headers, body
 
 
 def test_it_reads_the_past_and_a_variant(service: Any, emulator: Emulator) -> None:
@@ -180,6 +187,22 @@ def test_it_understands_the_synthetic_fleet(monkeypatch: pytest.MonkeyPatch) -> 
         extra = service.backend(large.name, calibration_id="extra_gates", use_fractional_gates=True)
         assert "rzz" in extra.configuration().basis_gates
         assert_every_call_carried_a_bearer(synthetic)
+
+
+@pytest.mark.parametrize("kind", ["etag", "date"])
+def test_it_understands_answers_with_validators(kind: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
+    with in_background(Emulator(SyntheticFleet({"alpha_5": 5}), ("us-east",), validators=kind)) as emulator:
+        point_at(emulator, monkeypatch)
+        (backend,) = make(emulator, "auto").backends()
+        for _ in range(2):
+            backend.refresh()
+            assert backend.properties(refresh=True).t1(0) > 0
+            assert backend.status().operational
+        for resource in ("backends", "configuration", "properties", "status"):
+            assert emulator.count(resource) >= 1
+        assert_every_call_carried_a_bearer(emulator)
+        name = "ETag" if kind == "etag" else "Last-Modified"
+        assert name in list_answer(emulator, emulator.instances[0])[0]
 
 
 def ours(emulator: Emulator, **options: Any) -> BackendList:
