@@ -16,11 +16,13 @@ from .faults import (
     Fault,
     Garbage,
     Hold,
+    NotModified,
     RateLimit,
     Redirect,
     Reset,
     Status,
     Truncate,
+    WithHeaders,
 )
 from .fleets import Device, Fleet, SnapshotFleet, SnapshotsMissing
 from .log import LoggedRequest
@@ -42,6 +44,7 @@ __all__ = [
     "Garbage",
     "Hold",
     "LoggedRequest",
+    "NotModified",
     "Plan",
     "RateLimit",
     "Redirect",
@@ -52,4 +55,5 @@ __all__ = [
     "SyntheticFleet",
     "ThreadedEmulator",
     "Truncate",
+    "WithHeaders",
 ]

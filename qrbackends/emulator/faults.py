@@ -121,8 +121,42 @@ class RateLimit:
     retry_after: int | None = 1
 
 
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The answer has status 304 and no body, whether the request has a condition or not.
+
+    Attributes:
+        etag: the `ETag` that is sent; None for no such header.
+    """
+
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WithHeaders:
+    """The request is answered normally, but with these headers, which replace those of the same names.
+
+    So answers get validators that are malformed, too long or never the same. The emulator does not compare
+    them with a request's condition, but those that it would have sent itself.
+    """
+
+    headers: Mapping[str, str]
+
+
 Action: TypeAlias = (
-    Status | Hold | Delay | Reset | Truncate | Garbage | Bomb | Redirect | Drip | Endless | RateLimit
+    Status
+    | Hold
+    | Delay
+    | Reset
+    | Truncate
+    | Garbage
+    | Bomb
+    | Redirect
+    | Drip
+    | Endless
+    | RateLimit
+    | NotModified
+    | WithHeaders
 )
 
 

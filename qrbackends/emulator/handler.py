@@ -113,6 +113,8 @@ class Handler:
                 return await _send_cut(request, answer, gzip, keep)
             case kinds.Drip(interval, size, head):
                 return await _send_slowly(request, answer, interval, size, head)
+            case kinds.WithHeaders(headers):
+                answer = answer.with_headers(headers)
         return _response(answer, call.takes_gzip)
 
     def _dated(self, answer: Answer) -> Answer:
@@ -128,6 +130,9 @@ class Handler:
             case kinds.RateLimit(retry_after=seconds):
                 headers = {} if seconds is None else {"Retry-After": str(seconds)}
                 return self._error(429, headers, None), call.takes_gzip
+            case kinds.NotModified(etag):
+                headers = {} if etag is None else {"ETag": etag}
+                return Answer(304, Document(b""), headers, content_type=None), False
             case kinds.Redirect(url, status):
                 return Answer(status, Document(b""), {"Location": url}), False
             case kinds.Garbage(body, content_type):

@@ -231,7 +231,7 @@ class Emulator:
 
         Args:
             action: what happens: `Status`, `Hold`, `Delay`, `Reset`, `Truncate`, `Garbage`, `Bomb`,
-                `Redirect`, `Drip`, `Endless` or `RateLimit`.
+                `Redirect`, `Drip`, `Endless`, `RateLimit`, `NotModified` or `WithHeaders`.
             resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `versions`, `token`,
                 `search` or `catalog`; left out, any.
             backend: its name; left out, any.

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from qrbackends.emulator import Emulator, SyntheticFleet, validators
+from qrbackends.emulator import Emulator, NotModified, SyntheticFleet, WithHeaders, validators
 from qrbackends.emulator.validators import Validation, Validators
 from qrbackends.emulator.wire import Answer, Call, Document
 
@@ -227,7 +227,7 @@ def test_no_change_is_hidden_by_what_had_to_be_forgotten(monkeypatch: pytest.Mon
     assert [ask("/1", b"changed", NOW), ask("/1", b"changed", NOW + 1)] == [200, 304]
 
 
-# ---- neither ----------------------------------------------------------------------------
+# ---- neither, and others' ----------------------------------------------------------------------------
 
 
 async def test_without_validators_conditions_are_ignored() -> None:
@@ -248,3 +248,32 @@ async def test_the_log_has_conditions_and_what_they_brought(tagged: Asker) -> No
     plain, conditional = tagged.emulator.requests[-2:]
     assert (plain.if_none_match, plain.if_modified_since, plain.status) == (None, None, 200)
     assert (conditional.if_none_match, conditional.if_modified_since, conditional.status) == (tag, "x", 304)
+
+
+async def test_a_304_that_nobody_asked_for(tagged: Asker) -> None:
+    await tagged.log_in()
+    tagged.emulator.fault(NotModified())
+    tagged.emulator.fault(NotModified('"never seen"'))
+    got = [await tagged.get(PROPERTIES, Authorization=None, If_None_Match='"x"') for _ in range(3)]
+    assert [(one.status, one.headers.get("ETag")) for one in got] == [
+        (304, None),
+        (304, '"never seen"'),
+        (401, None),
+    ]
+    assert [one.body for one in got[:2]] == [b"", b""]
+
+
+@pytest.mark.parametrize(
+    "tag", ["without quotes", '"' + "x" * 7000 + '"', "", '"\N{LATIN SMALL LETTER E WITH ACUTE}"']
+)
+async def test_headers_can_be_replaced(tagged: Asker, tag: str) -> None:
+    usual = await tagged.get(PROPERTIES)
+    tagged.emulator.fault(
+        WithHeaders({"etag": tag, "vary": "*", "X-More": "1"}), resource="properties", times=2
+    )
+    got = await tagged.get(PROPERTIES)
+    assert (got.status, got.body) == (200, usual.body)
+    assert [got.headers.getall(name) for name in ("ETag", "Vary", "X-More")] == [[tag], ["*"], ["1"]]
+    unchanged = await tagged.get(PROPERTIES, If_None_Match=usual.headers["ETag"])
+    assert (unchanged.status, unchanged.headers["ETag"]) == (304, tag)
+    assert (await tagged.get(PROPERTIES)).headers["ETag"] == usual.headers["ETag"]
