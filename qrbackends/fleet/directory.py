@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, takewhile
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 import anyio
@@ -24,6 +24,7 @@ from ..protocol.requests import Request
 from ..service.discovery import Discovery, ServiceInstance
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
+from .merged_lists import MergedLists
 
 Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
 """Asks one instance: takes a request, a scope and a deadline, and the options of `Cache.fetch`."""
@@ -64,6 +65,7 @@ class Directory:
         self._only: Scope | None = None  # the account's only instance
         self._flights: _Lists = Flights()
         self._lists: dict[str, asyncio.Task[_List]] = {}  # fetches, by CRN
+        self._merged_lists = MergedLists()
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -171,6 +173,7 @@ class Directory:
         """Ask all instances, or the one given, concurrently, and return their backends.
 
         Age, source and freshness are those of the oldest list. Mocks are left out unless they are asked for.
+        As long as a caller holds the last list, and nothing has changed, the same object is returned.
 
         Raises:
             QRBackendsError: no instance could be listed.
@@ -184,7 +187,8 @@ class Directory:
             except QRBackendsError as error:
                 return error
 
-        return _merged(await answers(asked, ask, _AT_ONCE), mocks=request.include_mocks)
+        listings = await answers(asked, ask, _AT_ONCE)
+        return self._merged_lists.merged(request, [scope.crn for scope in asked], listings)
 
     async def aclose(self) -> None:
         """Cancel the fetches of lists."""
@@ -386,26 +390,3 @@ def _unanswered(absence: QRBackendsError, tried: Mapping[Scope, QRBackendsError]
         + "; ".join(map(str, odd)),
         odd,
     ).about(backend=absence.backend)
-
-
-def _merged(
-    listings: Sequence[Fetched[BackendsResponse] | QRBackendsError], *, mocks: bool
-) -> Fetched[BackendList]:
-    errors = [one for one in listings if isinstance(one, QRBackendsError)]
-    listed = [one for one in listings if not isinstance(one, QRBackendsError)]
-    if not listed:
-        raise _common(errors)
-    oldest = max(listed, key=lambda one: one.age)
-    devices = chain.from_iterable(one.value.devices for one in listed)
-    backends = (one for one in devices if mocks or not one.is_mock)
-    errors += [error.again() for one in listed for error in one.value.errors]
-    return Fetched(BackendList(backends, errors), oldest.age, oldest.source, oldest.fresh_for)
-
-
-def _common(errors: Sequence[QRBackendsError]) -> QRBackendsError:
-    """Return the error when every instance failed: the first if all have one type, or one that names all."""
-    if len({type(error) for error in errors}) == 1:
-        return errors[0]
-    return InstanceUnavailable(
-        "no instance could be listed: " + "; ".join(str(error) for error in errors), errors
-    )

@@ -94,7 +94,7 @@ def worker_of(emulator: Emulator, store: Store, wall: Clock, key: int = 0) -> Cl
 
 async def places(redis: Redis, kind: str) -> list[str]:
     """Return the keys of all values (`v`) or leases (`l`)."""
-    return sorted([key.decode() async for key in redis.scan_iter(f"qrbackends:1:*:{kind}:*")])
+    return sorted([key.decode() async for key in redis.scan_iter(f"qrbackends:2:*:{kind}:*")])
 
 
 # --- workers in one process
@@ -472,7 +472,7 @@ async def test_whoever_plants_leases_keeps_nobody_from_the_service(
             planted += 1
             seconds, microseconds = await redis.time()
             value = f"{seconds * 1000 + microseconds // 1000}\nnobody"
-            await redis.set(f"qrbackends:1:{{{scope}}}:l:{name}", value, ex=3600)
+            await redis.set(f"qrbackends:2:{{{scope}}}:l:{name}", value, ex=3600)
         return await acquire(scope, name, owner, lease, force=force)
 
     async with worker_of(emulator, store, wall) as worker:

@@ -23,7 +23,7 @@ from .private_files import check, created, make_directory, make_private
 T = TypeVar("T")
 
 _APPLICATION = 0x71726273  # "qrbs", in the header of the file
-_SCHEMA = 2
+_SCHEMA = 3
 _TABLES = (
     """CREATE TABLE answers (
         scope TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, size INTEGER NOT NULL,

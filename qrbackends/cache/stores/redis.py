@@ -2,9 +2,9 @@
 
 The keys for a prefix, a scope and a name; the braces keep the keys of a scope in one slot of a cluster:
 
-    qrbackends:1:{scope}:v:name   a string: the value
-    qrbackends:1:{scope}:l:name   a string: a lease, its time and owners; also a channel, which tells its end
-    qrbackends:1:{scope}:n        a sorted set: the names, by when value and lease have ended
+    qrbackends:2:{scope}:v:name   a string: the value
+    qrbackends:2:{scope}:l:name   a string: a lease, its time and owners; also a channel, which tells its end
+    qrbackends:2:{scope}:n        a sorted set: the names, by when value and lease have ended
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _MAX_VALUE = 64 * 2**20  # bytes
 _SLOWEST = 5.0  # seconds to which a slow Redis prolongs the timeout, at most
 _LOST = 0.5  # seconds after which a message that tells the end of a lease is taken for lost
 _CLOSING = 5.0  # seconds that closing a connection may take, at least
-_LAYOUT = 1  # version of the keys and their values
+_LAYOUT = 2  # version of the keys and their values
 
 
 class RedisStore(LoopBound):

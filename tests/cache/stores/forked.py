@@ -98,7 +98,7 @@ def redis(url: str) -> dict[str, Any]:
         found["connections"] = connections() - before - 1  # that of `unused`
         await kept["store"].aclose()
 
-    channel = "qrbackends:1:{s}:l:n"
+    channel = "qrbackends:2:{s}:l:n"
     asyncio.run(main())
     watching.close()
     return found

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 SCOPE, OTHER = "5c" * 32, "07" * 32
 NAME = "properties/ibm_a?x=1"
-VALUE, LEASE, NAMES = (f"qrbackends:1:{{{SCOPE}}}:{end}" for end in (f"v:{NAME}", f"l:{NAME}", "n"))
+VALUE, LEASE, NAMES = (f"qrbackends:2:{{{SCOPE}}}:{end}" for end in (f"v:{NAME}", f"l:{NAME}", "n"))
 LONG = 60.0  # seconds; of everything that is not to end by itself while a test runs
 INSTANCE = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::")
 MINE = Scope(SCOPE, INSTANCE, b"k" * 32)

@@ -28,7 +28,7 @@ from ...redis_server import PATIENT, RedisServer, free_port, has_tls, program, r
 pytestmark = pytest.mark.anyio
 
 SCOPE, NAME = "5c" * 32, "properties/ibm_a?x=1"
-VALUE, LEASE = (f"qrbackends:1:{{{SCOPE}}}:{kind}:{NAME}" for kind in "vl")
+VALUE, LEASE = (f"qrbackends:2:{{{SCOPE}}}:{kind}:{NAME}" for kind in "vl")
 LONG = 60.0  # seconds
 MINE = Scope(SCOPE, Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::"), b"k" * 32)
 
