@@ -15,7 +15,7 @@ _Key: TypeAlias = tuple[Request, tuple[str, ...]]
 
 
 class MergedLists:
-    """Merges lists, and knows the results that callers still hold: of the same lists they get the same one."""
+    """Merges lists; of lists that have not changed, callers get the result that one of them still holds."""
 
     def __init__(self) -> None:
         self._merged: WeakValueDictionary[_Key, BackendList] = WeakValueDictionary()
