@@ -435,9 +435,13 @@ async def test_what_is_sent_is_encoded_once_for_all_readers(
     encoded: list[str] = []
     event = module._event
 
+    made: dict[int, bytes] = {}  # by identity
+
     def counted(name: str, *rest: Any) -> bytes:
         encoded.append(name)
-        return event(name, *rest)
+        found = event(name, *rest)
+        made[id(found)] = found
+        return found
 
     monkeypatch.setattr(module, "_event", counted)
     hub = module.Hub(client, Pace(interval=3600, beat=0.05))
@@ -456,8 +460,10 @@ async def test_what_is_sent_is_encoded_once_for_all_readers(
     assert encoded.count("change") == 3
     for reader in readers:
         await reader.until(b"event: beat")
-    beats = {piece for reader in readers for piece in reader.sent if piece.startswith(b"event: beat")}
-    assert encoded.count("beat") == len(beats)
+    beats = [piece for reader in readers for piece in reader.sent if piece.startswith(b"event: beat")]
+    assert {id(piece) for piece in beats} <= made.keys()
+    texts = [text for text in made.values() if text.startswith(b"event: beat")]
+    assert len(texts) == len(set(texts)), "no beat is encoded twice"
     for reader in readers:
         await reader.leave()
     await monitor.aclose()
