@@ -5,6 +5,7 @@ The rules follow RFC 9111, sections 4.2 (freshness) and 4.2.4 (serving stale), a
 """
 
 from enum import Enum
+from math import inf
 from typing import Final
 
 from ..errors import (
@@ -155,22 +156,24 @@ def validators_to_send(known: Entry | None) -> Validators:
     Args:
         known: the entry in memory, or None.
     """
-    if known is None or not known.trusted or known.confirmed >= _MOST_CONFIRMED:
-        return NONE
-    return known.validators
+    return NONE if known is None or known.confirmed >= _MOST_CONFIRMED else known.validators
 
 
-def is_trusted(known: Entry | None, asked: Validators, answer: OriginAnswer) -> bool:
-    """Return whether the validators of an answer can be sent with the next request.
+def confirmations(known: Entry | None, asked: Validators, answer: OriginAnswer) -> float:
+    """Return how many answers in a row, this one included, were a 304: `confirmed` of the new entry.
 
-    They cannot if an answer came in full under the validators that were known before: the service does not
-    compare them, or gives one tag to two answers. Then only the bodies are compared from now on.
+    It is infinite from an answer on that came in full under the validators that were known before: the
+    service does not compare them, or gives one tag to two answers. Then only bodies are compared.
 
     Args:
         known: the entry that was known before the request, or None.
         asked: the validators that were sent with the request.
         answer: the service's answer.
     """
-    if known is None or answer.not_modified or not answer.validators.confirm(known.validators):
-        return known is None or known.trusted
-    return known.trusted and answer.unchanged and not any(asked)
+    if known is None:
+        return 0
+    if answer.not_modified:
+        return known.confirmed + 1
+    named_alike = answer.validators.confirm(known.validators)
+    deceived = named_alike and (any(asked) or not answer.unchanged)
+    return inf if deceived or known.confirmed == inf else 0

@@ -26,8 +26,8 @@ class Entry(Struct, eq=False):
         retry_at: when the next renewal may begin, if the last one failed; otherwise None.
         wire: the body as it came, or compressed; None if the entry is negative.
         validators: what the service names this version of the answer by.
-        confirmed: how many answers in a row were a 304, without a body.
-        trusted: whether the validators have told the truth until now.
+        confirmed: how many answers in a row were a 304, without a body; infinite if the validators cannot be
+            trusted.
     """
 
     value: Any
@@ -39,8 +39,7 @@ class Entry(Struct, eq=False):
     retry_at: float | None = None
     wire: Wire | None = None
     validators: Validators = NONE
-    confirmed: int = 0
-    trusted: bool = True
+    confirmed: float = 0
 
 
 class Found(Struct, frozen=True):

@@ -17,7 +17,7 @@ from ..service.origin import Origin, OriginAnswer, decoded
 from ..tasks.flight import Flight
 from ..tasks.loops import off_loop
 from ..transport.pool import Response
-from .decision import SERVE, Loss, is_trusted, loss, on_question, validators_to_send
+from .decision import SERVE, Loss, confirmations, loss, on_question, validators_to_send
 from .entry import Entry, Found
 from .footprint import retained_size
 from .memory import Epoch, Key, Memory
@@ -188,8 +188,7 @@ class Loader:
         if freshness >= _WORTH_PACKING and not answer.unchanged:
             answer = answer._replace(wire=await off_loop(len(answer.body), answer.wire.packed))
         entry = self._entry(answer, known, freshness)
-        entry.trusted = is_trusted(known, asked, answer)
-        entry.confirmed = known.confirmed + 1 if known is not None and answer.not_modified else 0
+        entry.confirmed = confirmations(known, asked, answer)
         self._keep(question, epoch, entry)
         shared = date is None or is_settled(request, date)
         return _Answered(Found(entry, "origin", answer.unchanged), freshness if shared else None)
@@ -206,7 +205,8 @@ class Loader:
         if known is not None and answer.unchanged:
             value, size = known.value, known.size
         else:
-            value, size = answer.value, retained_size(answer.body, answer.value, answer.wire.data)
+            value = answer.value
+            size = retained_size(answer.body, value, answer.wire.data) if freshness else 0
         expires = fresh_until + self._grace
         return Entry(
             value, stored_at, fresh_until, expires, size, wire=answer.wire, validators=answer.validators
@@ -251,7 +251,8 @@ class Loader:
             answered = await self._from_origin(question, epoch, flight)
             entry = answered.found.entry
             if answered.shared_for is not None and entry.wire is not None and not epoch.over:
-                await lease.put(entry.wire, answered.shared_for + self._grace, entry.validators)
+                stored = Stored(entry.wire, 0.0, entry.validators, entry.confirmed)
+                await lease.put(stored, answered.shared_for + self._grace)
             return answered.found
         finally:
             lease.release()
@@ -271,6 +272,7 @@ class Loader:
         past = question.request.updated_before is not None
         freshness = self._policy.history if past else self._freshness(question.request)
         entry = self._entry(answer, known, freshness, stored.age)
+        entry.confirmed = stored.confirmed if known is None else max(stored.confirmed, known.confirmed)
         self._keep(question, epoch, entry)
         return Found(entry, "shared", answer.unchanged) if self._is_good(entry, question) else None
 

@@ -63,7 +63,13 @@ class Wire(Struct, frozen=True, gc=False):
 
     def is_same(self, other: "Wire") -> bool:
         """Return whether the other one is the same body, as far as that is known without decompressing."""
-        return self.data == other.data or (self.digest != b"" and self.digest == other.digest)
+        if self.data == other.data or not (self.digest or other.digest):
+            return self.data == other.data and self.encoding == other.encoding
+        return self._plain_digest() == other._plain_digest() != b""
+
+    def _plain_digest(self) -> bytes:
+        """Return the SHA-256 of the plain body; empty if it came compressed."""
+        return sha256(self.data).digest() if self.encoding == "" else self.digest
 
 
 class Body:

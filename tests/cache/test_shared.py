@@ -40,7 +40,7 @@ from qrbackends import (
 from qrbackends.accounts.scope import Scopes
 from qrbackends.cache import loader
 from qrbackends.cache.stores import sealed as shared_tier
-from qrbackends.cache.stores.sealed import Shared
+from qrbackends.cache.stores.sealed import Shared, Stored
 from qrbackends.emulator import Emulator, Hold, Status
 from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.protocol.requests import API_VERSION
@@ -257,7 +257,7 @@ async def test_a_stored_answer_of_another_shape_is_a_miss(
         scope = Scopes(emulator.account(), API_VERSION).of(emulator.account().instances[0])
         lease = await tier(worker).lead(scope, ASKED.target)
         assert lease is not None
-        await lease.put(Wire(b'{"from": "another version"}'), 1000)
+        await lease.put(Stored(Wire(b'{"from": "another version"}')), 1000)
         assert (await worker.fetch(ASKED)).source == "origin"
         assert tier(worker).stats().hits > 0
 
@@ -422,7 +422,7 @@ async def everything_in(redis: Redis) -> list[bytes]:
         assert isinstance(value, bytes)
         parts.append(value)
         if b":v:" in key:
-            _, (data, encoding, _), _ = msgspec.msgpack.decode(value[BEFORE_CONTENT:])
+            _, (data, encoding, _), *_ = msgspec.msgpack.decode(value[BEFORE_CONTENT:])
             assert encoding == "gzip"
             parts.append(gzip.decompress(data))
     return parts

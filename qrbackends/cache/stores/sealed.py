@@ -42,11 +42,19 @@ _TAG = hashlib.sha256().digest_size
 
 
 class Stored(NamedTuple):
-    """An answer from the store: its body and validators, and the seconds since the service gave it."""
+    """An answer as the store has it.
+
+    Attributes:
+        wire: its body.
+        age: seconds since the service gave it.
+        validators: its validators.
+        confirmed: how many answers in a row were a 304, as in `Entry`.
+    """
 
     wire: Wire
-    validators: Validators
-    age: float
+    age: float = 0.0
+    validators: Validators = NONE
+    confirmed: float = 0
 
 
 class _Content(Struct, frozen=True, array_like=True):
@@ -55,6 +63,7 @@ class _Content(Struct, frozen=True, array_like=True):
     fetched_at: float
     wire: tuple[bytes, str, bytes]
     validators: Validators
+    confirmed: float
 
 
 _decode = msgspec.msgpack.Decoder(_Content).decode
@@ -194,19 +203,18 @@ class Shared:
             return (scope.id, name, owner) in self._fetching
         return await self._attempt("write", lambda: leasing.renew(scope.id, name, owner, LEASE), True)
 
-    async def put(
-        self, scope: Scope, name: str, owner: str, wire: Wire, ttl: float, validators: Validators = NONE
-    ) -> bool:
+    async def put(self, scope: Scope, name: str, owner: str, answer: Stored, ttl: float) -> bool:
         """Store what the owner of a lease fetched, and end the lease; return whether it was stored."""
         fetched_at = self._clock()
 
         def seal() -> bytes:
-            packed = wire.packed()
+            packed = answer.wire.packed()
             parts = packed.data, packed.encoding, packed.digest
-            content = msgspec.msgpack.encode(_Content(fetched_at, parts, validators))
+            stored = _Content(fetched_at, parts, answer.validators, answer.confirmed)
+            content = msgspec.msgpack.encode(stored)
             return b"".join((_MAGIC, _tag(scope, name, content), content))
 
-        sealed = await off_loop(len(wire.data), seal)
+        sealed = await off_loop(len(answer.wire.data), seal)
         done = await self._attempt("write", lambda: self._put(scope.id, name, owner, sealed, ttl), False)
         self.writes += done
         return done
@@ -331,10 +339,13 @@ class Shared:
         tag, content = sealed[len(_MAGIC) : begin], sealed[begin:]
         if not sealed.startswith(_MAGIC) or not hmac.compare_digest(tag, _tag(scope, name, content)):
             return None
-        fetched_at, wire, validators = msgspec.structs.astuple(_decode(content))
-        age = self._clock() - fetched_at
-        # Clocks differ a little. An answer from further in the future would count as new for too long.
-        return Stored(Wire(*wire), validators, max(0.0, age)) if age > -_SKEW else None
+        stored = _decode(content)
+        age = self._clock() - stored.fetched_at
+        if (
+            not age > -_SKEW
+        ):  # clocks differ a little; one from further in the future would be new for too long
+            return None
+        return Stored(Wire(*stored.wire), max(0.0, age), stored.validators, stored.confirmed)
 
 
 class Lease:
@@ -357,10 +368,10 @@ class Lease:
         """Renew the lease in the background from now on."""
         self._renewing = self._shared.begin(self._renew())
 
-    async def put(self, wire: Wire, ttl: float, validators: Validators = NONE) -> None:
+    async def put(self, answer: Stored, ttl: float) -> None:
         """Store the answer for `ttl` seconds and end the lease; does neither if the lease was lost."""
         if self.asked:
-            self._ended = await self._shared.put(*self._lease_key, wire, ttl, validators)
+            self._ended = await self._shared.put(*self._lease_key, answer, ttl)
 
     def release(self) -> None:
         """End the lease in the background, if it has not ended."""

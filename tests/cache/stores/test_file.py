@@ -28,7 +28,7 @@ from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.file import FileInfo, FileStore
-from qrbackends.cache.stores.sealed import Shared
+from qrbackends.cache.stores.sealed import Shared, Stored
 from qrbackends.transport.body import Wire
 
 from ...internals import execute, operations_waiting
@@ -677,7 +677,7 @@ async def test_a_round_trip_through_shared(path: Path) -> None:
         shared = Shared(first, 10_000)
         lease = await shared.lead(SCOPE, NAME)
         assert lease is not None
-        await lease.put(Wire(body), 60)
+        await lease.put(Stored(Wire(body)), 60)
     async with FileStore(path) as second:
         shared = Shared(second, 10_000)
         assert await stored(shared) == body
@@ -699,7 +699,7 @@ async def test_whoever_asks_fetches_and_nobody_waits(store: FileStore, path: Pat
         assert not await one.wait(SCOPE, NAME)
         assert not await other.wait(SCOPE, NAME)
         for lease, body in ((third, b"3"), (first, b"1"), (second, b"2")):
-            await lease.put(Wire(body), 60)
+            await lease.put(Stored(Wire(body)), 60)
             lease.release()
             assert await stored(other) == body, "the last answer is kept"
         assert (one.stats().writes, other.stats().writes) == (2, 1)
@@ -721,13 +721,13 @@ async def test_an_answer_that_was_asked_for_before_a_delete_is_not_stored(
     newer = await shared.lead(SCOPE, NAME)
     assert newer is not None
     assert not await shared.renew(SCOPE, NAME, older.owner)
-    await older.put(Wire(b"o" * size), 60)
+    await older.put(Stored(Wire(b"o" * size)), 60)
     older.release()
     assert await stored(shared) is None
-    await newer.put(Wire(b"n" * size), 60)
-    await older.put(Wire(b"o" * size), 60)
+    await newer.put(Stored(Wire(b"n" * size)), 60)
+    await older.put(Stored(Wire(b"o" * size)), 60)
     assert await stored(shared) == b"n" * size
-    await elsewhere.put(Wire(b"e"), 60)
+    await elsewhere.put(Stored(Wire(b"e")), 60)
     assert sorted(await shared.names(SCOPE)) == [NAME, "/other"]
     assert shared.stats().writes == 2
 
@@ -737,7 +737,7 @@ async def test_a_delete_while_an_answer_is_sealed_refuses_it(store: FileStore) -
     lease = await shared.lead(SCOPE, NAME)
     assert lease is not None
     async with anyio.create_task_group() as group:
-        group.start_soon(lease.put, Wire(b"x" * 500_000), 60)  # sealed in a thread
+        group.start_soon(lease.put, Stored(Wire(b"x" * 500_000)), 60)  # sealed in a thread
         group.start_soon(shared.delete, SCOPE, [NAME])
     assert await stored(shared) is None
 
@@ -748,8 +748,8 @@ async def test_a_refresh_refuses_the_answers_asked_for_before(store: FileStore) 
     newer = await shared.lead(SCOPE, NAME, force=True)
     assert older is not None
     assert newer is not None
-    await newer.put(Wire(b"newer"), 60)
-    await older.put(Wire(b"older"), 60)
+    await newer.put(Stored(Wire(b"newer")), 60)
+    await older.put(Stored(Wire(b"older")), 60)
     assert await stored(shared) == b"newer"
 
 
@@ -758,7 +758,7 @@ async def test_a_released_lease_stores_nothing(store: FileStore) -> None:
     lease = await shared.lead(SCOPE, NAME)
     assert lease is not None
     lease.release()
-    await lease.put(Wire(b"late"), 60)
+    await lease.put(Stored(Wire(b"late")), 60)
     assert await stored(shared) is None
     assert not await shared.names(SCOPE)
 
@@ -803,7 +803,7 @@ async def test_a_process_that_keeps_the_file_locked_holds_up_one_call(
 async def share(shared: Shared) -> None:
     lease = await shared.lead(SCOPE, NAME)
     assert lease is not None
-    await lease.put(Wire(b"body"), 60)
+    await lease.put(Stored(Wire(b"body")), 60)
     lease.release()
 
 
@@ -813,7 +813,7 @@ import anyio, asyncio, logging, os, sys
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores.file import FileStore
-from qrbackends.cache.stores.sealed import Shared
+from qrbackends.cache.stores.sealed import Shared, Stored
 from qrbackends.transport.body import Wire
 
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
@@ -825,7 +825,7 @@ async def use():
         for _ in range(10):
             await shared.get(scope, "/backends")
             lease = await shared.lead(scope, "/backends")
-            await lease.put(Wire(b"body"), 60)
+            await lease.put(Stored(Wire(b"body")), 60)
             lease.release()
 
 for name in dir(anyio):  # which is imported piece by piece; another user may not be able to read it

@@ -18,7 +18,7 @@ from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.redis import RedisStore
-from qrbackends.cache.stores.sealed import Shared
+from qrbackends.cache.stores.sealed import Shared, Stored
 from qrbackends.transport.body import Wire
 
 from ...internals import connections, connections_in_use
@@ -795,7 +795,7 @@ class Clock:
 async def share(shared: Shared, body: bytes, scope: Scope = MINE, name: str = NAME) -> None:
     lease = await shared.lead(scope, name)
     assert lease is not None
-    await lease.put(Wire(body), LONG)
+    await lease.put(Stored(Wire(body)), LONG)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"b" * 1000, bytes(range(256)) * 4096])
@@ -871,10 +871,10 @@ async def defaults(shared: Shared) -> None:
     await shared.delete(MINE, [NAME])
     lease = await shared.lead(MINE, NAME)
     assert lease is not None, "everybody leads"
-    await lease.put(Wire(b"body"), LONG)
+    await lease.put(Stored(Wire(b"body")), LONG)
     lease.release()
     assert await shared.renew(MINE, NAME, "a")
-    await shared.put(MINE, NAME, "a", Wire(b"body"), LONG)
+    await shared.put(MINE, NAME, "a", Stored(Wire(b"body")), LONG)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -923,7 +923,7 @@ async def test_a_refusal_is_told_once(own_server: RedisServer, caplog: pytest.Lo
         for _ in range(3):
             lease = await shared.lead(MINE, NAME)
             assert lease is not None
-            await lease.put(Wire(b"body"), LONG)
+            await lease.put(Stored(Wire(b"body")), LONG)
         assert shared.errors == 3
         assert len(warnings(caplog)) == 1
         assert "RuntimeError: Redis refused the operation" in warnings(caplog)[0]
@@ -940,7 +940,7 @@ async def test_one_worker_fetches_and_the_others_wait_for_it(
     with anyio.fail_after(PATIENT):
         while not await redis.pubsub_channels():
             await anyio.lowlevel.checkpoint()
-    await lease.put(Wire(b"body"), LONG)
+    await lease.put(Stored(Wire(b"body")), LONG)
     await all_end([waiting])
     stored = await follower.get(MINE, NAME)
     assert stored is not None
@@ -964,13 +964,13 @@ async def test_a_value_that_is_too_long_is_not_read_and_is_overwritten(
     for length, found in ((100, True), (101, False)):
         lease = await shared.lead(MINE, NAME)
         assert lease is not None
-        await lease.put(Wire(b""), LONG)
+        await lease.put(Stored(Wire(b"")), LONG)
         (key,) = await redis.keys("*:v:*")
         await redis.set(key, b"x" * length)
         assert (await store.get(MINE.id, NAME) is not None) is found
     lease = await shared.lead(MINE, NAME)
     assert lease is not None
-    await lease.put(Wire(b"body"), LONG)
+    await lease.put(Stored(Wire(b"body")), LONG)
     stored = await shared.get(MINE, NAME)
     assert stored is not None
     assert stored.wire.data == b"body"
@@ -987,5 +987,5 @@ async def test_without_the_right_to_channels_waiting_fails_and_writing_does_not(
         assert lease is not None
         assert await shared.lead(MINE, NAME) is None
         assert await shared.wait(MINE, NAME) is False
-        await lease.put(Wire(b"body"), LONG)
+        await lease.put(Stored(Wire(b"body")), LONG)
         assert shared.writes == 1

@@ -19,7 +19,7 @@ from qrbackends.cache.stores import redis as redis_store
 from qrbackends.cache.stores import redis_listener
 from qrbackends.cache.stores.redis import RedisStore
 from qrbackends.cache.stores.redis_errors import translated
-from qrbackends.cache.stores.sealed import Shared
+from qrbackends.cache.stores.sealed import Shared, Stored
 from qrbackends.transport.body import Wire
 
 from ...redis_proxy import Proxy, nothing, proxy, whole
@@ -205,7 +205,7 @@ async def test_a_worker_that_is_busy_does_not_take_redis_for_dead(server: RedisS
         assert lease is not None
         assert await shared.lead(MINE, NAME) is None
         waiting = asyncio.create_task(shared.wait(MINE, NAME))
-        await lease.put(Wire(b"body"), LONG)
+        await lease.put(Stored(Wire(b"body")), LONG)
         assert await waiting
         assert await shared.get(MINE, NAME) is not None
         assert (shared.errors, shared.hits) == (0, 1)

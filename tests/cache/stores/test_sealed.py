@@ -12,7 +12,7 @@ import pytest
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores import sealed
-from qrbackends.cache.stores.sealed import Shared
+from qrbackends.cache.stores.sealed import Shared, Stored
 from qrbackends.transport.body import Wire
 
 from ...waiting import until
@@ -61,7 +61,7 @@ class Trouble:
 async def written(shared: Shared) -> None:
     lease = await shared.lead(MINE, NAME)
     assert lease is not None
-    await lease.put(Wire(b"body"), LONG)
+    await lease.put(Stored(Wire(b"body")), LONG)
     lease.release()
 
 
