@@ -185,7 +185,7 @@ class Loader:
         past = request.updated_before is not None
         date = (http_date(answer.date) or self._now()) if past else None
         freshness = self._policy.freshness(request, date)
-        if freshness >= _WORTH_PACKING and not answer.unchanged:
+        if freshness >= _WORTH_PACKING and not (answer.unchanged or answer.wire.encoding):
             answer = answer._replace(wire=await off_loop(len(answer.body), answer.wire.packed))
         entry = self._entry(answer, known, freshness)
         entry.confirmed = confirmations(known, asked, answer)
