@@ -1,14 +1,12 @@
 """All properties and configurations of 68 real backends in two regions, from nothing."""
 
 import asyncio
-import gc
 import importlib.util
-import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 import aiohttp
@@ -21,21 +19,15 @@ from qrbackends.protocol.requests import API_VERSION
 from qrbackends.transport import body
 
 from . import official
-from .measure import Table, summarized
+from .measure import Cost, Table, by_cost, in_turn
 from .peers import PydanticConfiguration, PydanticProperties
 from .service import Service, service
 
 PER_REGION = Limits().per_region
 GRANT = "urn:ibm:params:oauth:grant-type:apikey"
+FLOOR = "aiohttp, our structs (floor)"
 Documents = dict[tuple[str, str], Any]
 """By backend and kind. All keep them until they have all of them, as their users do."""
-
-
-class Cost(NamedTuple):
-    """Seconds that passed, and that the client's process worked."""
-
-    wall: float
-    cpu: float
 
 
 async def ours(service: Service) -> Documents:
@@ -163,23 +155,14 @@ def digest(document: Any) -> Any:
 
 def measure(contestants: dict[str, Callable[[], Documents]], rounds: int) -> dict[str, list[Cost]]:
     """Let each do it once a round; all have to find the same."""
-    costs: dict[str, list[Cost]] = {name: [] for name in contestants}
     known: dict[tuple[str, str], Any] = {}
-    order = list(contestants.items())
-    for number in range(rounds + 1):  # the first one warms up
-        for name, contestant in order[number % len(order) :] + order[: number % len(order)]:
-            gc.collect()  # nobody pays for what others left
-            gc.freeze()
-            wall, cpu = time.perf_counter(), time.process_time()
-            found = contestant()
-            cost = Cost(time.perf_counter() - wall, time.process_time() - cpu)
-            figures = {key: digest(document) for key, document in found.items()}
-            del found
-            known = known or figures
-            assert figures == known, f"{name} finds something else"
-            if number:
-                costs[name].append(cost)
-    return costs
+
+    def check(name: str, found: Documents) -> None:
+        figures = {key: digest(document) for key, document in found.items()}
+        known.update(known or figures)
+        assert figures == known, f"{name} finds something else"
+
+    return in_turn(contestants, rounds, after=check)
 
 
 def run(rounds: int) -> list[Table]:
@@ -192,9 +175,7 @@ def run(rounds: int) -> list[Table]:
             slow: dict[str, Callable[[], Documents]] = {"official client": partial(with_official, there)}
             costs |= measure(slow, 1 if short or latency else 3)
         title = f"fleet: 68 backends, properties and configuration, {latency * 1e3:g} ms latency"
-        for what, place in (("wall", 0), ("CPU of the client", 1)):
-            timings = {name: summarized([cost[place] for cost in found]) for name, found in costs.items()}
-            tables.append(Table(f"{title}: {what}", timings))
+        tables += by_cost(title, costs, FLOOR)
     return tables
 
 
@@ -217,7 +198,7 @@ def _asynchronous(there: Service) -> dict[str, Callable[[], Documents]]:
 
     contestants: dict[str, Callable[[], Documents]] = {
         "qrbackends": partial(plain, ours),
-        "aiohttp, our structs (floor)": partial(plain, bare),
+        FLOOR: partial(plain, bare),
         "httpx, pydantic": partial(plain, with_httpx),
     }
     if importlib.util.find_spec("uvloop") and importlib.util.find_spec("isal"):

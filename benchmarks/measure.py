@@ -4,7 +4,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Timing(NamedTuple):
@@ -57,6 +57,46 @@ def per_call(contestants: Mapping[str, Callable[[int], float]], rounds: int, cal
     return {name: summarized(measured) for name, measured in seconds.items()}
 
 
+class Cost(NamedTuple):
+    """Seconds that passed, and that this process worked."""
+
+    wall: float
+    cpu: float
+
+
+def in_turn(
+    contestants: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    *,
+    before: Callable[[], object] = lambda: None,
+    after: Callable[[str, Any], object] = lambda name, found: None,
+) -> dict[str, list[Cost]]:
+    """Let each contestant do its work once a round, each time in another order; return what that cost.
+
+    Args:
+        contestants: their work.
+        rounds: how often it is measured; a round before that warms up.
+        before: is called before each turn, outside of what is measured.
+        after: takes the contestant's name and what it returned, outside of what is measured.
+    """
+    costs: dict[str, list[Cost]] = {name: [] for name in contestants}
+    order = list(contestants.items())
+    for number in range(rounds + 1):
+        begin = number % len(order)  # nobody always follows the same one
+        for name, contestant in order[begin:] + order[:begin]:
+            before()
+            gc.collect()  # nobody pays for what others left
+            gc.freeze()
+            wall, cpu = time.perf_counter(), time.process_time()
+            found = contestant()
+            cost = Cost(time.perf_counter() - wall, time.process_time() - cpu)
+            after(name, found)
+            del found
+            if number:
+                costs[name].append(cost)
+    return costs
+
+
 class Table(NamedTuple):
     """Timings side by side.
 
@@ -84,3 +124,18 @@ class Table(NamedTuple):
                 f"   [{timing.lower * scale:.3f}, {timing.upper * scale:.3f}]   {ratio:7.2f} x"
             )
         return "\n".join([*lines, *([f"  {self.note}"] if self.note else [])])
+
+
+def by_cost(title: str, costs: Mapping[str, list[Cost]], floor: str, note: str = "") -> list[Table]:
+    """Return a table of the CPU, which says how many times the floor's ours is, and one of the wall clock."""
+    tables = []
+    for what, place in (("CPU of the client", 1), ("wall", 0)):
+        timings = {name: summarized([cost[place] for cost in found]) for name, found in costs.items()}
+        tables.append(Table(f"{title}: {what}", timings, multiple(timings, floor)))
+    return [tables[0]._replace(note="\n  ".join(filter(None, (tables[0].note, note)))), *tables[1:]]
+
+
+def multiple(timings: Mapping[str, Timing], floor: str) -> str:
+    """Return how many times the floor's median ours is."""
+    name, ours = next(iter(timings.items()))
+    return f"{name} takes {ours.median / timings[floor].median:.2f} times what this takes: {floor}"

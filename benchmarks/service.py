@@ -1,18 +1,23 @@
 """The emulated service in a process of its own, so that the client's time is the client's."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from argparse import ArgumentParser
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from qrbackends import Account, Instance
 from qrbackends.emulator import Delay, Emulator, SyntheticFleet
-from qrbackends.emulator.fleets import Device, Fleet
+from qrbackends.emulator.fleets import Device, DocumentKind, Fleet, SnapshotFleet
+
+_HOUR = re.compile(rb'("last_update_date": *"[0-9-]+.)\d\d')
 
 
 class Listed:
@@ -32,6 +37,32 @@ class Listed:
     def build(self, key: Hashable) -> bytes:
         """Nothing is ever found."""
         raise KeyError(key)
+
+
+class Recalibrated:
+    """The real backends, of which every calibration has another date after each `recalibrate()`."""
+
+    def __init__(self) -> None:
+        self._fleet = SnapshotFleet()
+        self._hour = b"01"
+        self.names = self._fleet.names
+        self.device = self._fleet.device
+
+    def recalibrate(self) -> None:
+        """Let every calibration be another one than before; there are two of each, made only once."""
+        self._hour = b"02" if self._hour == b"01" else b"01"
+
+    def find(self, kind: DocumentKind, *asked: Any) -> Hashable | None:
+        """Return the key of a document."""
+        found = self._fleet.find(kind, *asked)
+        return (found, self._hour) if kind == "properties" and found is not None else found
+
+    def build(self, key: Hashable) -> bytes:
+        """Return the recorded document, with the hour of the last calibration in its date."""
+        match key:
+            case (Path() as found, bytes() as hour):
+                return _HOUR.sub(rb"\g<1>" + hour, self._fleet.build(found), count=1)
+        return self._fleet.build(key)
 
 
 class Service(Struct):
@@ -75,16 +106,37 @@ def service(fleet: str = "snapshots", latency: float = 0.0) -> Iterator[Service]
             backend of this name with N qubits.
         latency: seconds that it takes for each answer.
     """
-    command = [sys.executable, "-m", "benchmarks.service", fleet, str(latency)]
+    with _process(fleet, str(latency)) as (there, _):
+        yield there
+
+
+@contextmanager
+def recalibrated() -> Iterator[tuple[Service, Callable[[], None]]]:
+    """Run the service of the real backends; yield it, and what calibrates all of them anew."""
+    with _process("recalibrated", "0.0") as (there, tell):
+        yield there, tell
+
+
+@contextmanager
+def _process(*arguments: str) -> Iterator[tuple[Service, Callable[[], None]]]:
+    """Run the service; yield it, and what calls `recalibrate()` of its fleet and waits until it has."""
+    command = [sys.executable, "-m", "benchmarks.service", *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin is not None
+    assert stdout is not None
+
+    def tell() -> None:
+        stdin.write(b"\n")
+        stdin.flush()
+        stdout.readline()
+
     try:
-        yield msgspec.json.decode(process.stdout.readline(), type=Service)
+        yield msgspec.json.decode(stdout.readline(), type=Service), tell
     finally:
-        process.stdin.close()  # which ends it
+        stdin.close()  # which ends it
         process.wait()
-        process.stdout.close()
+        stdout.close()
 
 
 def service_of(emulator: Emulator) -> Service:
@@ -101,13 +153,20 @@ def service_of(emulator: Emulator) -> Service:
 
 
 async def serve(fleet: "str | Fleet", latency: float) -> None:
-    """Serve until stdin is closed."""
+    """Serve until stdin is closed; each line of it calibrates a `Recalibrated` anew."""
     async with Emulator(fleet) as emulator:
         if latency:
             for region in emulator.regions:
                 emulator.fault(Delay(latency), region=region, times=None)
         print(msgspec.json.encode(service_of(emulator)).decode(), flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+        await asyncio.to_thread(_obey, fleet)
+
+
+def _obey(fleet: "str | Fleet") -> None:
+    for _ in sys.stdin:
+        if isinstance(fleet, Recalibrated):
+            fleet.recalibrate()
+        print(flush=True)
 
 
 def main() -> None:
@@ -119,6 +178,8 @@ def main() -> None:
     fleet: str | Fleet = arguments.fleet
     if arguments.fleet.isdecimal():
         fleet = Listed(int(arguments.fleet))
+    elif arguments.fleet == "recalibrated":
+        fleet = Recalibrated()
     elif arguments.fleet.startswith("synthetic_"):
         fleet = SyntheticFleet({arguments.fleet: int(arguments.fleet.removeprefix("synthetic_"))})
     asyncio.run(serve(fleet, arguments.latency))

@@ -1,0 +1,141 @@
+"""The properties of 68 backends, all known, are asked for again."""
+
+import asyncio
+import gc
+import tracemalloc
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+from qrbackends import BackendProperties, Client, Request
+from qrbackends.transport import body
+
+from .connected import Backend, Get, Loop, client_of, concurrently, opened, with_hishel, with_official
+from .fleet import FLOOR, session_of
+from .measure import Table, by_cost, in_turn
+from .observed import Decode, observed
+from .service import Service, recalibrated
+
+DECODERS: dict[str, Decode] = {"properties": msgspec.json.Decoder(BackendProperties).decode}
+Documents = Mapping[str, Any]
+"""By backend."""
+Turn = Callable[[], Documents]
+
+
+async def ours(client: Client, asked: list[Backend]) -> dict[str, BackendProperties]:
+    """Ask with our client, whose pool bounds how many requests are in flight."""
+    names = [name for _, name in asked]
+    found = await asyncio.gather(*(client.fetch(Request("properties", one), refresh=True) for one in names))
+    return {name: answer.value for name, answer in zip(names, found, strict=True)}
+
+
+def decoding(loop: Loop, there: Service, get: Get, asked: list[Backend], keeps: bool = False) -> Turn:
+    """Return what asks and decodes.
+
+    Args:
+        loop: runs it.
+        there: the service.
+        get: asks.
+        asked: the backends.
+        keeps: whether each document is kept until there is a new one, and then freed, which takes time.
+    """
+    known: dict[str, BackendProperties] = {}
+
+    def turn() -> Documents:
+        found = known if keeps else {}
+
+        async def ask(region: str, name: str) -> None:
+            found[name] = DECODERS["properties"](await get(region, f"/backends/{name}/properties"))
+
+        loop.run(concurrently(there, asked, ask))
+        return dict(found)
+
+    return turn
+
+
+def official(there: Service, asked: list[Backend]) -> Turn:
+    """Return what asks with the official client."""
+    backends = with_official(there, asked)
+    return lambda: {backend.name: backend.properties(refresh=True) for backend in backends}
+
+
+def turns(loop: Loop, there: Service) -> dict[str, Turn]:
+    """Return our turn and the floor's, which has it easier: what it had the last time is freed in between."""
+    client = loop.enter(client_of(there))
+    get = loop.enter(session_of(there))
+    return {
+        "qrbackends": lambda: loop.run(ours(client, there.names)),
+        FLOOR: decoding(loop, there, get, there.names),
+        "the same, replaces the old": decoding(loop, there, get, there.names, keeps=True),
+    }
+
+
+def counts(contestants: Mapping[str, Turn], before: Callable[[], object] = lambda: None) -> str:
+    """Return what each receives in one more turn, and how many objects are the same ones after it."""
+    lines = []
+    for name, contestant in contestants.items():
+        earlier = contestant()
+        before()
+        with observed(DECODERS) as seen:
+            later = contestant()
+        same = sum(later[one] is document for one, document in earlier.items())
+        lines.append(f"{name}: {seen}, {same} of {len(later)} the same objects")
+    return "\n  ".join(lines)
+
+
+def memory(loop: Loop, there: Service) -> str:
+    """Return the bytes that our client keeps of all documents, and those that the decoded ones take alone."""
+    client, get = loop.enter(client_of(there)), loop.enter(session_of(there))
+
+    async def connect() -> None:  # connections are not what is counted
+        await asyncio.gather(*(client.status(name) for _, name in there.names))
+
+    loop.run(connect())
+    decoding(loop, there, get, there.names)()
+    kept = traced(lambda: loop.run(ours(client, there.names)))
+    plain = traced(decoding(loop, there, get, there.names))
+    accounted = client.stats().bytes
+    return (
+        f"memory: 68 documents with all that is kept of them take {kept:,} bytes, "
+        f"{kept / plain:.3f} times the {plain:,} of the structs alone; {accounted:,} are accounted for"
+    )
+
+
+def traced(work: Callable[[], object]) -> int:
+    """Return the bytes that are still allocated after some work."""
+    gc.collect()
+    tracemalloc.start()
+    result = work()
+    gc.collect()
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del result
+    return size
+
+
+def run(rounds: int) -> list[Table]:
+    """Measure, and return the tables."""
+    with patch.object(body, "decompressor", zlib.decompressobj):  # without the extra `speed`
+        return measured(rounds < 10)
+
+
+def measured(short: bool) -> list[Table]:
+    """Measure while nothing changes, and while everything does."""
+    rounds = 3 if short else 25
+    with recalibrated() as (there, recalibrate), opened() as loop:
+        few = there.names[: 2 if short else 68]
+        fast = turns(loop, there)
+        slow = {
+            f"hishel, {len(few)} backends": decoding(loop, there, loop.enter(with_hishel(there)), few),
+            f"official client, {len(few)} backends": official(there, few),
+        }
+        costs = in_turn(fast, rounds) | in_turn(slow, 1 if short else 3)
+        note = f"{counts(fast | slow)}\n  {memory(loop, there)}"
+        tables = by_cost("renew: 68 properties, unchanged", costs, FLOOR, note)
+        costs = in_turn(fast, rounds, before=recalibrate)
+        note = counts(fast, recalibrate)
+        tables += by_cost("renew: 68 properties, all changed", costs, FLOOR, note)
+    return tables
