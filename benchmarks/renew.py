@@ -86,20 +86,20 @@ def counts(contestants: Mapping[str, Turn], before: Callable[[], object] = lambd
     return "\n  ".join(lines)
 
 
-def memory(loop: Loop, there: Service) -> str:
-    """Return the bytes that our client keeps of all documents, and those that the decoded ones take alone."""
+def memory(loop: Loop, there: Service, asked: list[Backend]) -> str:
+    """Return the bytes that our client keeps of these documents, and those that the structs take alone."""
     client, get = loop.enter(client_of(there)), loop.enter(session_of(there))
 
     async def connect() -> None:  # connections are not what is counted
-        await asyncio.gather(*(client.status(name) for _, name in there.names))
+        await asyncio.gather(*(client.status(name) for _, name in asked))
 
     loop.run(connect())
-    decoding(loop, there, get, there.names)()
-    kept = traced(lambda: loop.run(ours(client, there.names)))
-    plain = traced(decoding(loop, there, get, there.names))
+    decoding(loop, there, get, asked)()
+    kept = traced(lambda: loop.run(ours(client, asked)))
+    plain = traced(decoding(loop, there, get, asked))
     accounted = client.stats().bytes
     return (
-        f"memory: 68 documents with all that is kept of them take {kept:,} bytes, "
+        f"memory: {len(asked)} documents with all that is kept of them take {kept:,} bytes, "
         f"{kept / plain:.3f} times the {plain:,} of the structs alone; {accounted:,} are accounted for"
     )
 
@@ -133,7 +133,7 @@ def measured(short: bool) -> list[Table]:
             f"official client, {len(few)} backends": official(there, few),
         }
         costs = in_turn(fast, rounds) | in_turn(slow, 1 if short else 3)
-        note = f"{counts(fast | slow)}\n  {memory(loop, there)}"
+        note = f"{counts(fast | slow)}\n  {memory(loop, there, there.names[: 8 if short else 68])}"
         tables = by_cost("renew: 68 properties, unchanged", costs, FLOOR, note)
         costs = in_turn(fast, rounds, before=recalibrate)
         note = counts(fast, recalibrate)
