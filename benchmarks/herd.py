@@ -52,7 +52,7 @@ class Herds:
         async with Client(self._emulator.account(), pool=pool_of(self._client)) as own:
             return await own.properties(DEVICE)
 
-    def forget(self) -> None:
+    def forget(self, _: str) -> None:
         """Forget the document, and know the lists."""
 
         async def forget() -> None:

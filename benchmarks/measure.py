@@ -68,7 +68,7 @@ def in_turn(
     contestants: Mapping[str, Callable[[], Any]],
     rounds: int,
     *,
-    before: Callable[[], object] = lambda: None,
+    before: Callable[[str], object] = lambda name: None,
     after: Callable[[str, Any], object] = lambda name, found: None,
 ) -> dict[str, list[Cost]]:
     """Let each contestant do its work once a round, each time in another order; return what that cost.
@@ -76,7 +76,7 @@ def in_turn(
     Args:
         contestants: their work.
         rounds: how often it is measured; a round before that warms up.
-        before: is called before each turn, outside of what is measured.
+        before: takes the contestant's name before its turn, outside of what is measured.
         after: takes the contestant's name and what it returned, outside of what is measured.
     """
     costs: dict[str, list[Cost]] = {name: [] for name in contestants}
@@ -84,7 +84,7 @@ def in_turn(
     for number in range(rounds + 1):
         begin = number % len(order)  # nobody always follows the same one
         for name, contestant in order[begin:] + order[:begin]:
-            before()
+            before(name)
             gc.collect()  # nobody pays for what others left
             gc.freeze()
             wall, cpu = time.perf_counter(), time.process_time()

@@ -11,11 +11,12 @@ from unittest.mock import patch
 import msgspec
 
 from qrbackends import BackendProperties, Client, Request
+from qrbackends.emulator.validators import Validation
 from qrbackends.transport import body
 
 from .connected import Backend, Get, Loop, client_of, concurrently, opened, with_hishel, with_official
 from .fleet import FLOOR, session_of
-from .measure import Table, by_cost, in_turn
+from .measure import Cost, Table, by_cost, in_turn
 from .observed import Decode, observed
 from .service import Service, recalibrated
 
@@ -23,6 +24,10 @@ DECODERS: dict[str, Decode] = {"properties": msgspec.json.Decoder(BackendPropert
 Documents = Mapping[str, Any]
 """By backend."""
 Turn = Callable[[], Documents]
+Costs = dict[str, list[Cost]]
+OURS = "qrbackends"
+VALIDATORS: tuple[tuple[Validation | None, str], ...]
+VALIDATORS = (None, "without validators"), ("etag", "with validators")
 
 
 async def ours(client: Client, asked: list[Backend]) -> dict[str, BackendProperties]:
@@ -67,7 +72,7 @@ def turns(loop: Loop, there: Service) -> dict[str, Turn]:
     client = loop.enter(client_of(there))
     get = loop.enter(session_of(there))
     return {
-        "qrbackends": lambda: loop.run(ours(client, there.names)),
+        OURS: lambda: loop.run(ours(client, there.names)),
         FLOOR: decoding(loop, there, get, there.names),
         "the same, replaces the old": decoding(loop, there, get, there.names, keeps=True),
     }
@@ -123,19 +128,38 @@ def run(rounds: int) -> list[Table]:
 
 
 def measured(short: bool) -> list[Table]:
-    """Measure while nothing changes, and while everything does."""
-    rounds = 3 if short else 25
-    with recalibrated() as (there, recalibrate), opened() as loop:
-        few = there.names[: 2 if short else 68]
-        fast = turns(loop, there)
-        slow = {
-            f"hishel, {len(few)} backends": decoding(loop, there, loop.enter(with_hishel(there)), few),
-            f"official client, {len(few)} backends": official(there, few),
-        }
-        costs = in_turn(fast, rounds) | in_turn(slow, 1 if short else 3)
-        note = f"{counts(fast | slow)}\n  {memory(loop, there, there.names[: 8 if short else 68])}"
-        tables = by_cost("renew: 68 properties, unchanged", costs, FLOOR, note)
-        costs = in_turn(fast, rounds, before=recalibrate)
-        note = counts(fast, recalibrate)
-        tables += by_cost("renew: 68 properties, all changed", costs, FLOOR, note)
+    """Measure while nothing changes, without and with validators, and while everything does."""
+    rounds = 2 if short else 25
+    tables = []
+    for kind, title in VALIDATORS:
+        with recalibrated(kind) as (there, recalibrate), opened() as loop:
+            few = there.names[: 2 if short else 68]
+            fast = turns(loop, there)
+            hishel = decoding(loop, there, loop.enter(with_hishel(there)), few)
+            slow = {f"hishel, {len(few)} backends": hishel}
+            if kind is None:
+                slow[f"official client, {len(few)} backends"] = official(there, few)
+            costs = in_turn(fast, rounds) | in_turn(slow, 1 if short else 3)
+            tables += by_cost(f"renew: unchanged, {title}", costs, FLOOR, counts(fast | slow))
+            if kind is None:
+                costs = changing(fast, recalibrate, rounds)
+                notes = [counts(fast, recalibrate), memory(loop, there, there.names[: 4 if short else 68])]
+                tables += by_cost(f"renew: changed, {title}", costs, FLOOR, "\n  ".join(notes))
     return tables
+
+
+def changing(contestants: Mapping[str, Turn], recalibrate: Callable[[], None], rounds: int) -> Costs:
+    """Measure while every document is another one than in our last turn."""
+    dates: dict[str, Any] = {}
+
+    def before(name: str) -> None:
+        if name == OURS:  # the others decode in any case
+            recalibrate()
+
+    def after(name: str, found: Documents) -> None:
+        if name == OURS:
+            for backend, document in found.items():
+                assert document.last_update_date != dates.get(backend), f"{backend} is the same"
+                dates[backend] = document.last_update_date
+
+    return in_turn(contestants, rounds, before=before, after=after)

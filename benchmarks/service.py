@@ -16,6 +16,7 @@ from msgspec import Struct
 from qrbackends import Account, Instance
 from qrbackends.emulator import Delay, Emulator, SyntheticFleet
 from qrbackends.emulator.fleets import Device, DocumentKind, Fleet, SnapshotFleet
+from qrbackends.emulator.validators import Validation
 
 _HOUR = re.compile(rb'("last_update_date": *"[0-9-]+.)\d\d')
 
@@ -111,9 +112,14 @@ def service(fleet: str = "snapshots", latency: float = 0.0) -> Iterator[Service]
 
 
 @contextmanager
-def recalibrated() -> Iterator[tuple[Service, Callable[[], None]]]:
-    """Run the service of the real backends; yield it, and what calibrates all of them anew."""
-    with _process("recalibrated", "0.0") as (there, tell):
+def recalibrated(validators: Validation | None = None) -> Iterator[tuple[Service, Callable[[], None]]]:
+    """Run the service of the real backends; yield it, and what calibrates all of them anew.
+
+    Args:
+        validators: as for `Emulator`.
+    """
+    more = [] if validators is None else ["--validators", validators]
+    with _process("recalibrated", "0.0", *more) as (there, tell):
         yield there, tell
 
 
@@ -152,9 +158,9 @@ def service_of(emulator: Emulator) -> Service:
     )
 
 
-async def serve(fleet: "str | Fleet", latency: float) -> None:
+async def serve(fleet: "str | Fleet", latency: float, validators: Validation | None) -> None:
     """Serve until stdin is closed; each line of it calibrates a `Recalibrated` anew."""
-    async with Emulator(fleet) as emulator:
+    async with Emulator(fleet, validators=validators) as emulator:
         if latency:
             for region in emulator.regions:
                 emulator.fault(Delay(latency), region=region, times=None)
@@ -174,6 +180,7 @@ def main() -> None:
     parser = ArgumentParser()
     parser.add_argument("fleet")
     parser.add_argument("latency", type=float)
+    parser.add_argument("--validators")
     arguments = parser.parse_args()
     fleet: str | Fleet = arguments.fleet
     if arguments.fleet.isdecimal():
@@ -182,7 +189,7 @@ def main() -> None:
         fleet = Recalibrated()
     elif arguments.fleet.startswith("synthetic_"):
         fleet = SyntheticFleet({arguments.fleet: int(arguments.fleet.removeprefix("synthetic_"))})
-    asyncio.run(serve(fleet, arguments.latency))
+    asyncio.run(serve(fleet, arguments.latency, arguments.validators))
 
 
 if __name__ == "__main__":
