@@ -139,7 +139,7 @@ def measured(short: bool) -> list[Table]:
             slow = {f"hishel, {len(few)} backends": hishel}
             if kind is None:
                 slow[f"official client, {len(few)} backends"] = official(there, few)
-            costs = in_turn(fast, rounds) | in_turn(slow, 1 if short else 3)
+            costs = in_turn(fast, rounds) | in_turn(slow, 1 if short else 2)
             tables += by_cost(f"renew: unchanged, {title}", costs, FLOOR, counts(fast | slow))
             if kind is None:
                 costs = changing(fast, recalibrate, rounds)
