@@ -9,50 +9,30 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias
-from weakref import ref
+from typing import Any, Protocol, Self, TypeAlias
 
 import anyio
-from anyio import to_thread
 from msgspec.structs import replace
 
 from ..cache.entry import Fetched
-from ..errors import ClientClosed, DecodeError, InvalidRequest, QRBackendsError, WrongEventLoop
-from ..models import Backend, BackendList, BackendProperties, BackendSummary, summary
+from ..errors import QRBackendsError
+from ..models import Backend, BackendList, BackendSummary
 from ..models.backend import is_of_entry
 from ..protocol.requests import Request
-from ..tasks.fanout import answers
 from ..tasks.flight import stopped
 from ..tasks.loops import LoopBound
+from .calibrations import CLOSED, Calibrations
 from .changes import Change, ListedName, RegionalName, kind_of
 from .monitored import EntryFailure, FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
 from .watch import Watch
-
-_CLOSED = (ClientClosed, WrongEventLoop)  # after which nothing more will come
 
 logger = logging.getLogger("qrbackends.monitor")
 
 Listener: TypeAlias = Callable[[MonitorEvent], None]
 
-_CALIBRATIONS = 60.0  # seconds between two rounds; the cache decides whether a request is sent
-_AT_ONCE = 8  # calibrations that are requested at the same time
 _IN_A_ROW = 256  # changes that are taken in without a pause
 _PAUSE = 60.0  # seconds until the next attempt after the account was refused
 _SAMPLES = 60  # lengths of its queue that are kept for each backend
-_LONGEST = 100  # characters of a backend's name in the log
-_LARGE = 500  # qubits of a device whose summary is made in a thread; it takes 50 ms for 2,000
-
-
-class _Look(NamedTuple):
-    """The last look at a backend's properties: the document, which the cache may have evicted, and its end.
-
-    Attributes:
-        document: the document; nothing here keeps it in memory.
-        fresh_until: when its freshness ends, by the monitor's clock.
-    """
-
-    document: ref[BackendProperties]
-    fresh_until: float
 
 
 class WatchedClient(Protocol):
@@ -99,13 +79,9 @@ class Monitor(LoopBound):
         self._watch = client.watch(interval, per_instance=True)  # where one fails, another is used
         self._sleep = sleep
         self._now = now
-        self._clock = clock
         self._entries: dict[RegionalName, dict[str | None, Backend]] = {}  # then by the instance's CRN
-        self._looks: dict[RegionalName, _Look] = {}
         self._queues: dict[RegionalName, tuple[tuple[float, int], ...]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wanted = asyncio.Event()  # set when calibrations have to be fetched
-        self._summarizing = asyncio.Lock()
         self._thread = 0  # the event loop's, once the monitor is started
         self._view = FleetView()
         self._is_old = False  # whether something has changed since the view was made
@@ -122,6 +98,9 @@ class Monitor(LoopBound):
         """Functions that are called with each event; what they raise is logged."""
         self.ended = asyncio.Event()
         """Set when the monitor has stopped: it or its client was closed, or its tasks were cancelled."""
+        self._calibrations = Calibrations(
+            self._fetched, self.fleet, self._calibrated, sleep=sleep, clock=clock
+        )
 
     @property
     def view(self) -> FleetView:
@@ -162,7 +141,7 @@ class Monitor(LoopBound):
         if not self._tasks:
             self._thread = threading.get_ident()
             self._changed()
-            for work in (self._follow, self._calibrate):
+            for work in (self._follow, self._calibrations.follow):
                 self._begin(work).add_done_callback(self._stop)
 
     async def aclose(self) -> None:
@@ -207,7 +186,7 @@ class Monitor(LoopBound):
             try:
                 await work()
                 return
-            except _CLOSED:
+            except CLOSED:
                 self._end()
                 return
             except Exception:  # after a programming error boards and exporters must not stop without a word
@@ -226,7 +205,7 @@ class Monitor(LoopBound):
                         applied += 1
                         if not applied % _IN_A_ROW:  # a first list may have thousands of backends
                             await asyncio.sleep(0)
-            except _CLOSED:
+            except CLOSED:
                 raise
             except QRBackendsError as error:  # perhaps a refused key, which may be valid again later
                 self._all_failed(error)
@@ -311,7 +290,7 @@ class Monitor(LoopBound):
         """Return an answer, or None if the request failed; it is asked again later."""
         try:
             return await self._client.fetch(request, instance=crn)
-        except _CLOSED:
+        except CLOSED:
             raise
         except QRBackendsError:
             return None
@@ -345,7 +324,7 @@ class Monitor(LoopBound):
         if after is None:
             if before is not None:
                 del self.fleet[key]
-                self._looks.pop(key, None)
+                self._calibrations.removed(key)
                 self._queues.pop(key, None)
                 self._notify(MonitorEvent("disappeared", at, *key, before))
             return
@@ -354,7 +333,7 @@ class Monitor(LoopBound):
         if not samples or samples[-1][1] != after.queue_length:
             self._queues[key] = (*samples, (at.timestamp(), after.queue_length))[-_SAMPLES:]
         if before is None:
-            self._wanted.set()
+            self._calibrations.added()
         kind = kind_of(before.backend if before else None, after, first=first)
         if kind is not None:
             self._notify(MonitorEvent(kind, at, *key, before, known))
@@ -367,54 +346,8 @@ class Monitor(LoopBound):
             except Exception:  # its mistake must not keep the event from the others, nor end the monitor
                 logger.exception("a listener failed")
 
-    # --- calibrations
-
-    async def _calibrate(self) -> None:
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            await answers(tuple(self.fleet), self._calibration, _AT_ONCE)
-            waiting = asyncio.ensure_future(self._wanted.wait())
-            resting = asyncio.ensure_future(self._sleep(_CALIBRATIONS))
-            try:
-                await asyncio.wait({waiting, resting}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                await stopped([waiting, resting])
-            self._wanted.set()
-
-    async def _calibration(self, key: RegionalName) -> None:
-        known, last = self.fleet.get(key), self._looks.get(key)
-        if known is None or (last is not None and self._clock() < last.fresh_until):
-            return
-        try:
-            request = Request("properties", known.backend.name)
-            fetched = await self._fetched(request, known.backend.instance)
-            if fetched is None or key not in self.fleet:
-                return  # simulators and new backends have none; the next round asks again
-            self._looks[key] = _Look(ref(fetched.value), self._clock() + fetched.fresh_for)
-            if last is None or fetched.value is not last.document():
-                self._calibrated(key, await self._summarized(fetched.value))
-        except (InvalidRequest, DecodeError):  # this backend's name, or its document, cannot be used
-            return
-        except _CLOSED:
-            raise
-        except Exception:  # one odd document must not keep the other backends' from being read
-            logger.exception("the calibration of %r cannot be used", known.backend.name[:_LONGEST])
-
-    async def _summarized(self, properties: BackendProperties) -> BackendSummary:
-        """Return the summary of a document, without its age."""
-        made = partial(summary, properties=properties)
-        if len(properties.qubits) <= _LARGE:
-            found = made()
-        else:
-            async with self._summarizing:  # several threads would delay the event loop, too
-                found = await to_thread.run_sync(made)
-        return replace(found, calibration_age=None)
-
     def _calibrated(self, key: RegionalName, calibration: BackendSummary) -> None:
-        before = self.fleet.get(key)
-        if before is None:  # it has disappeared meanwhile
-            return
+        before = self.fleet[key]
         after = self.fleet[key] = replace(before, calibration=calibration)
         if before.calibration != calibration:
             self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))

@@ -319,7 +319,7 @@ async def test_a_large_calibration_is_summarized_beside_the_loop(monkeypatch: py
         assert properties.backend_name == "small" or allowed.wait(30)
         return summary(properties=properties)
 
-    monkeypatch.setattr("qrbackends.fleet.monitor.summary", summarized)
+    monkeypatch.setattr("qrbackends.fleet.calibrations.summary", summarized)
     sizes = {"small": 5, "large": 600, "larger": 700}
     async with (
         Emulator(SyntheticFleet(sizes), regions=("us-east",)) as emulator,
@@ -483,7 +483,7 @@ async def test_a_document_that_cannot_be_summarized_spoils_no_other(
             raise OverflowError("int too large to convert to float")
         return summary(properties=properties)
 
-    monkeypatch.setattr("qrbackends.fleet.monitor.summary", summarized)
+    monkeypatch.setattr("qrbackends.fleet.calibrations.summary", summarized)
     async with Monitor(client, interval=3600) as monitor:
         await until(lambda: len(monitor.fleet) == len(emulator.backends()))
         await until(lambda: sum(known.calibration is not None for known in monitor.fleet.values()) == 7)
