@@ -15,12 +15,13 @@ import anyio
 from ..accounts.account import Instance
 from ..cache.entry import Fetch
 from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout, TransportError
-from ..models import Backend, BackendList
+from ..models import Backend
 from ..protocol.requests import Request
 from ..tasks.deadlines import Seconds
 from ..tasks.fanout import answers, awaited
 from ..tasks.flight import stopped
 from .changes import Change, FleetState, differences
+from .lists import InstanceLists
 from .ranking import BackendTest
 
 _JITTER = 0.1  # of the interval: the greatest random delay of the second poll, and of all after it
@@ -93,17 +94,20 @@ class Watcher:
         self._instances = instances
         self._check = check
         self._shared = shared
-        self._behind = 0.0  # age in seconds of the oldest list of the last poll
         self._clock = clock
         self._sleep = sleep
         self._now = now
         self._draw = draw
         self._subscriptions: set[_Subscription] = set()
-        self.crns: Sequence[str] = ()
-        self._lists: dict[str, asyncio.Task[BackendList]] = {}  # under way, by CRN
+        self._lists = InstanceLists(fetch, sleep)
         self._task: asyncio.Task[None] | None = None
         self._calibrating: asyncio.Task[None] | None = None
         self._rest: asyncio.Future[None] | None = None
+
+    @property
+    def crns(self) -> Sequence[str]:
+        """The CRNs of the account's instances at the last poll, in order of preference."""
+        return self._lists.crns
 
     def watch(
         self,
@@ -214,10 +218,11 @@ class Watcher:
         return due or (subscription.detail and self._calibrations > subscription.calibrations)
 
     async def _stop(self) -> None:
-        tasks = {task for task in (self._task, self._calibrating, *self._lists.values()) if task is not None}
+        own = (task for task in (self._task, self._calibrating) if task is not None)
+        tasks: set[asyncio.Task[Any]] = {*own, *self._lists.forgotten()}
         self._task = self._calibrating = None
         # A later subscription must not see this state; it is replaced, as a consumer may still read it.
-        self._state, self._polled_at, self._lists = FleetState(), -math.inf, {}
+        self._state, self._polled_at = FleetState(), -math.inf
         await stopped(tasks)
 
     def _end(self, error: Exception) -> None:
@@ -252,8 +257,8 @@ class Watcher:
                 continue
             await self._poll(now)
             interval = self._interval()
-            if self._behind:  # another process polled: from now on we poll at the same moments
-                grid, moved = now - self._behind, True
+            if self._lists.behind:  # another process polled: from now on we poll at the same moments
+                grid, moved = now - self._lists.behind, True
             elif not moved:
                 grid, moved = grid + _JITTER * interval * self._draw(), True
             due = grid + interval * max(1, math.floor((self._clock() - grid) / interval) + 1)
@@ -263,8 +268,8 @@ class Watcher:
         self._rest = rest = asyncio.ensure_future(self._sleep(seconds))
         try:
             while not rest.done():
-                await asyncio.wait({rest, *self._lists.values()}, return_when=asyncio.FIRST_COMPLETED)
-                self._state.listed(self._collected(), self.crns, self._now())  # late lists
+                await asyncio.wait({rest, *self._lists.under_way}, return_when=asyncio.FIRST_COMPLETED)
+                self._state.listed(self._lists.arrived(), self.crns, self._now())  # late lists
         finally:
             self._rest = None
             rest.cancel()  # this task may have been cancelled itself
@@ -276,13 +281,14 @@ class Watcher:
     async def _poll(self, began: float) -> None:
         """Fetch the lists and wake the subscriptions; then fetch the calibrations that are watched."""
         try:
-            self.crns = [instance.crn for instance in await self._instances()]
+            crns = [instance.crn for instance in await self._instances()]
         except QRBackendsError as error:
             if error.final:
                 raise
             self._state.unlisted(error, self._now())
         else:
-            arrived = await self._listed()
+            patience = min(_PATIENCE, self._interval() / 2)
+            arrived = await self._lists.poll(crns, patience, **self._how())
             self._state.listed(arrived, self.crns, self._now())
             if self._calibrating is None or self._calibrating.done():
                 wanted = [
@@ -299,43 +305,6 @@ class Watcher:
     def _notify(self) -> None:
         for subscription in self._subscriptions:
             subscription.changed.set()
-
-    async def _listed(self) -> dict[str, BackendList | QRBackendsError]:
-        """Return each instance's list or error; an instance that takes too long is left to a later poll."""
-        self._behind = 0.0
-        await stopped([self._lists.pop(crn) for crn in self._lists.keys() - set(self.crns)])
-        for crn in self.crns:
-            if crn not in self._lists:
-                self._lists[crn] = asyncio.ensure_future(self._list(crn))
-        patience = asyncio.ensure_future(self._sleep(min(_PATIENCE, self._interval() / 2)))
-        try:
-            while not patience.done() and (under_way := [t for t in self._lists.values() if not t.done()]):
-                await asyncio.wait({patience, *under_way}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await stopped([patience])
-        return self._collected()
-
-    def _collected(self) -> dict[str, BackendList | QRBackendsError]:
-        """Return the lists and errors that have arrived, and forget their tasks."""
-        arrived: dict[str, BackendList | QRBackendsError] = {}
-        for crn, task in [(crn, task) for crn, task in self._lists.items() if task.done()]:
-            del self._lists[crn]
-            if task.cancelled():
-                arrived[crn] = TransportError("its list was cancelled by other code").about(instance=crn)
-                continue
-            error = task.exception()
-            if isinstance(error, QRBackendsError) and not error.final:
-                arrived[crn] = error
-            else:
-                arrived[crn] = task.result()  # or raises what ends the watch
-        return arrived
-
-    async def _list(self, crn: str) -> BackendList:
-        listed = await self._fetch(Request("backends"), instance=crn, **self._how())
-        if listed.source != "origin":
-            self._behind = max(self._behind, listed.age)
-        backends: BackendList = listed.value
-        return backends
 
     def _how(self) -> dict[str, Any]:
         return {"max_age": _YOUNG * self._interval()} if self._shared else {"refresh": True}
