@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -52,11 +52,43 @@ class Change(Struct, frozen=True):
     error: QRBackendsError | None = None
 
 
+class _Listing(NamedTuple):
+    """What is known from one instance's lists.
+
+    Attributes:
+        answer: the newest list.
+        backends: its entries; those that cannot be read any more are as they were.
+        odd: the errors of the entries that cannot be read.
+        whole: the entries that can be read, by region and name.
+        outdated: the entries that cannot be read any more, by region and name.
+    """
+
+    answer: BackendList
+    backends: dict[ListedName, Backend]
+    odd: dict[ListedName, QRBackendsError]
+    whole: dict[RegionalName, Backend]
+    outdated: dict[RegionalName, Backend]
+
+
+def _listing(crn: str, answer: BackendList, before: dict[ListedName, Backend]) -> _Listing:
+    odd: dict[ListedName, QRBackendsError] = {
+        (crn, error.backend or ""): error for error in answer.errors if is_of_entry(error)
+    }
+    backends = {key: before[key] for key in odd if key in before}
+    backends.update({(crn, one.name): one for one in answer})
+    whole: dict[RegionalName, Backend] = {}
+    outdated: dict[RegionalName, Backend] = {}
+    for key, one in backends.items():
+        (outdated if key in odd else whole)[one.region, one.name] = one
+    return _Listing(answer, backends, odd, whole, outdated)
+
+
 class FleetState:
     """The backends, errors and calibration dates that are known, or that were reported to one consumer.
 
     Attributes:
         at: when the last lists came.
+        version: another object whenever there are other backends, failing instances, odd entries or dates.
         instances: the CRNs of the instances whose lists have come.
         backends: the entries of all lists.
         unique: each backend once: the entry of the first instance in the account's order that does not fail,
@@ -68,52 +100,54 @@ class FleetState:
 
     def __init__(self) -> None:
         self.at = datetime.min
+        self.version = object()
         self.instances: frozenset[str] = frozenset()
         self.backends: dict[ListedName, Backend] = {}
         self.unique: dict[RegionalName, Backend] = {}
         self.failing: dict[str | None, QRBackendsError] = {}
         self.odd: dict[ListedName, QRBackendsError] = {}
         self.calibrated: dict[RegionalName, datetime] = {}
+        self._listings: dict[str, _Listing] = {}
+        self._order: tuple[str, ...] = ()  # of all instances
 
     def listed(
         self, answers: dict[str, BackendList | QRBackendsError], instances: Collection[str], at: datetime
     ) -> None:
         """Store new lists; backends whose list is missing, or whose entry is odd, stay as they were.
 
-        `instances` are the CRNs of all instances, in the account's order.
+        A list that is the same object as the instance's last one costs nothing. `instances` are the CRNs of
+        all instances, in the account's order.
         """
+        self.at = at
         good = {crn: answer for crn, answer in answers.items() if isinstance(answer, BackendList)}
-        self.instances = (self.instances & frozenset(instances)) | good.keys()
         bad = {crn: answer for crn, answer in answers.items() if isinstance(answer, QRBackendsError)}
         late = {crn: error for crn, error in self.failing.items() if crn in instances and crn not in good}
+        known, failed = self._listings, self.failing.keys()
         self.failing = late
         self.failing.update(bad)
-        odd = {
-            (crn, error.backend or ""): error
-            for crn, listed in good.items()
-            for error in listed.errors
-            if is_of_entry(error)
-        }
-        late_odd = {k: one for k, one in self.odd.items() if k[0] in instances and k[0] not in good}
-        self.odd = late_odd | odd
-        kept = {
-            k: one for k, one in self.backends.items() if k[0] in instances and (k[0] not in good or k in odd)
-        }
-        self.backends = kept | {(crn, one.name): one for crn, listed in good.items() for one in listed}
-        self.unique = self._each_once(instances)
-        self.at = at
+        order = tuple(instances)
+        new = [crn for crn, one in good.items() if crn not in known or known[crn].answer is not one]
+        if new or order != self._order or self.failing.keys() != failed:
+            made = {crn: _listing(crn, good[crn], self.backends) for crn in new}
+            self._listings = {crn: one for crn, one in {**known, **made}.items() if crn in instances}
+            self._order = order
+            self._merge()
+            self.version = object()
 
-    def _each_once(self, instances: Collection[str]) -> dict[RegionalName, Backend]:
-        places: dict[str | None, int] = {crn: place for place, crn in enumerate(instances)}
-        best: dict[RegionalName, tuple[tuple[bool, int], Backend]] = {}
-        for (crn, name), one in self.backends.items():
-            known, rank = best.get((one.region, name)), (self._is_outdated(crn, name), places[crn])
-            if known is None or rank < known[0]:
-                best[one.region, name] = rank, one
-        return {key: one for key, (_, one) in best.items()}
-
-    def _is_outdated(self, crn: str | None, name: str) -> bool:
-        return crn in self.failing or (crn, name) in self.odd
+    def _merge(self) -> None:
+        listings = self._listings
+        self.instances = frozenset(listings)
+        self.odd = {key: error for one in listings.values() for key, error in one.odd.items()}
+        self.backends, self.unique = {}, {}
+        for one in listings.values():  # new backends are reported in the order in which their lists came
+            self.backends.update(one.backends)
+            self.unique.update(one.outdated | one.whole)
+        ranked = [(listings[crn], crn in self.failing) for crn in reversed(self._order) if crn in listings]
+        for one, fails in ranked:  # the best entry of each backend is put last
+            self.unique.update(one.outdated | one.whole if fails else one.outdated)
+        for one, fails in ranked:
+            if not fails:
+                self.unique.update(one.whole)
 
     def entries(self, per_instance: bool) -> dict[tuple[str | None, str], Backend]:
         """Return the entries of all lists, or each backend once."""
@@ -121,8 +155,19 @@ class FleetState:
 
     def unlisted(self, error: QRBackendsError, at: datetime) -> None:
         """Store that the instances could not be looked up: every known instance fails with `error`."""
-        self.failing = dict.fromkeys([crn for crn, _ in self.backends] or [None], error)
         self.at = at
+        failed = self.failing.keys()
+        crns: list[str | None] = [crn for crn, one in self._listings.items() if one.backends]
+        self.failing = dict.fromkeys(crns or [None], error)
+        if self.failing.keys() != failed:
+            self._order, self.version = (), object()  # the next lists are merged anew
+
+    def recalibrated(self, backend: Backend, date: datetime) -> None:
+        """Store the date of a backend's newest calibration."""
+        key = backend.region, backend.name
+        if self.calibrated.get(key) != date:
+            self.calibrated[key] = date
+            self.version = object()
 
 
 def differences(
@@ -135,6 +180,8 @@ def differences(
 ) -> Iterator[Change]:
     """Yield the changes from `reported` to `state`, and add each to `reported` as it is yielded.
 
+    A state in whose version nothing was left to be reported costs nothing.
+
     Args:
         reported: what the consumer was given until now.
         state: what is known now.
@@ -143,8 +190,9 @@ def differences(
         detail: whether the consumer wants new calibrations.
         per_instance: whether a backend is reported for each instance that lists it, and not only once.
     """
-
-    instances = state.instances  # while changes are handled, more lists may come
+    if state.version is reported.version:
+        return
+    version, instances = state.version, state.instances  # while changes are handled, more lists may come
     for instance in {**reported.failing, **state.failing}:
         yield from _of_instance(reported, state, instance)
     for entry in {**reported.odd, **state.odd}:
@@ -152,9 +200,9 @@ def differences(
             yield from _of_entry(reported, state, entry)
     told = reported.entries(per_instance)
     for key in {**told, **state.entries(per_instance)}:
-        if not wants(key[1]):
-            continue
         before, after = told.get(key), state.entries(per_instance).get(key)
+        if (before is after and not detail) or not wants(key[1]):
+            continue
         one = after or before
         first = one is not None and one.instance not in reported.instances  # its list may have come late
         kind = kind_of(before, after, threshold, first)
@@ -166,7 +214,7 @@ def differences(
             yield Change(kind, state.at, one.name, one.region, one.instance, before, after)
         if detail:
             yield from _of_calibration(reported, state, key, state.entries(per_instance).get(key))
-    reported.instances = instances
+    reported.instances, reported.version = instances, version
 
 
 def _of_calibration(

@@ -148,10 +148,11 @@ class Watcher:
             async with self.subscribed(_Subscription(interval, frozenset([name]), False)) as subscription:
                 while True:
                     state = await self.look(subscription)
-                    for (crn, known), backend in state.backends.items():
+                    for crn in self.crns:
                         # The entries of an instance that fails, and those that cannot be read now, are old.
-                        old = crn in state.failing or (crn, known) in state.odd
-                        if known == name and not old and await awaited(until(backend)):
+                        old = crn in state.failing or (crn, name) in state.odd
+                        backend = None if old else state.backends.get((crn, name))
+                        if backend is not None and await awaited(until(backend)):
                             return backend
         raise Timeout(f"what was waited for did not happen within {timeout:g} s").about(backend=name)
 
@@ -290,12 +291,12 @@ class Watcher:
             patience = min(_PATIENCE, self._interval() / 2)
             arrived = await self._lists.poll(crns, patience, **self._how())
             self._state.listed(arrived, self.crns, self._now())
-            if self._calibrating is None or self._calibrating.done():
+            detailed = [one for one in self._subscriptions if one.detail]
+            if detailed and (self._calibrating is None or self._calibrating.done()):
                 wanted = [
                     one
                     for (_, name), one in self._state.unique.items()
-                    if one.instance in arrived
-                    and any(s.detail and s.wants(name) for s in self._subscriptions)
+                    if one.instance in arrived and any(s.wants(name) for s in detailed)
                 ]
                 if wanted:
                     self._calibrating = asyncio.ensure_future(self._calibrate(wanted))
@@ -327,7 +328,7 @@ class Watcher:
             if error.final:
                 raise
             return  # the next poll asks again
-        state.calibrated[backend.region, backend.name] = properties.last_update_date
+        state.recalibrated(backend, properties.last_update_date)
 
 
 class Watch:

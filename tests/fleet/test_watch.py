@@ -62,6 +62,7 @@ class World:
     def __init__(self, draw: float = 0.0) -> None:
         self.now = 1000.0
         self.backends: dict[tuple[str, str], Backend] = {}
+        self.listed: dict[str, BackendList] = {}
         self.failing: set[str] = set()
         self.silent: set[str] = set()  # CRNs and resources that are never answered
         self.cancelled: set[str] = set()  # CRNs whose list raises CancelledError of its own
@@ -137,8 +138,11 @@ class World:
             raise asyncio.CancelledError
         if instance in self.failing:
             raise Forbidden(f"no {instance}", 403).about(instance=instance, region="r")
-        shown = [one for (crn, _), one in self.backends.items() if crn == instance]
-        return Fetched(BackendList(shown), 0.0, "origin")
+        shown = BackendList(one for (crn, _), one in self.backends.items() if crn == instance)
+        last = self.listed.get(instance)
+        if last is None or instance == CRNS[2] or [*last] != [*shown]:  # as the client: the same object again
+            self.listed[instance] = last = shown
+        return Fetched(last, 0.0, "origin")
 
     async def instances(self) -> list[Instance]:
         if self.down is not None:
