@@ -312,11 +312,13 @@ class Directory:
             self._note(scope, self._names.get(scope.crn, frozenset()))
             raise
         # Not every list has the mocks: where one is known from must not depend on which was read last.
-        self._note(scope, _names(listed.value))
+        self._note(scope, listed.value.names)
         return listed
 
     def _note(self, scope: Scope, names: frozenset[str]) -> None:
-        if scope.crn in self._known and names != self._names.get(scope.crn):
+        known = self._names.get(scope.crn)
+        # Sets are not compared where they are the same object, as those of a list that has not changed.
+        if scope.crn in self._known and names is not known and names != known:
             self._names[scope.crn] = names
             self._routes = None
 
@@ -325,12 +327,6 @@ def _half(until: float) -> float:
     """Return the instant at which half of the time until a deadline has passed."""
     now = anyio.current_time()
     return now + (until - now) / 2
-
-
-def _names(listed: BackendsResponse) -> frozenset[str]:
-    """Return the names of the backends in a list, those with an entry that cannot be read included."""
-    odd = (error.backend for error in listed.errors if error.backend is not None)
-    return frozenset((*(device.name for device in listed.devices if not device.is_mock), *odd))
 
 
 def _before(scopes: Sequence[Scope], scope: Scope) -> Iterator[Scope]:
@@ -348,7 +344,7 @@ def _lists(flights: _Lists, task: asyncio.Task[_List], backend_id: str) -> bool:
     if not task.done():
         return False
     try:
-        return backend_id in _names(flights.outcome(task).value)
+        return backend_id in flights.outcome(task).value.names
     except QRBackendsError as error:
         if error.final:
             raise

@@ -1,6 +1,7 @@
 """The list of backends: the body of `GET /backends`."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import ClassVar, overload
 
 from msgspec import Struct, field
@@ -122,6 +123,12 @@ class BackendsResponse(Document, frozen=True):
 
     devices: tuple[Backend, ...]
     errors: ClassVar[tuple[DecodeError, ...]] = ()
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of all backends but mocks, those with an entry that could not be read included."""
+        odd = (error.backend for error in self.errors if error.backend is not None)
+        return frozenset((*(device.name for device in self.devices if not device.is_mock), *odd))
 
 
 class BackendList(Sequence[Backend]):
