@@ -21,11 +21,19 @@ _LONGEST = 500  # characters of an unknown backend's name that an error repeats
 
 
 class _Answer(NamedTuple):
-    """An answer or error, the time of it, and the time until which other visitors get the same."""
+    """An answer or error, and how long it is given.
+
+    Attributes:
+        found: the answer or error.
+        at: the time of it.
+        until: the time until which other visitors get the same.
+        listed: the list of which the answer holds each backend once.
+    """
 
     found: Fetched[Any] | QRBackendsError
     at: float
     until: float
+    listed: BackendList | None = None
 
 
 class VisitorCache:
@@ -110,11 +118,12 @@ class VisitorCache:
             now = self._clock()  # again() has no traceback, which would keep its frames in memory
             known[request, instance] = _Answer(error.again(), now, now + _PAUSE)
             raise
-        if isinstance(found.value, BackendList):
-            found = replace(found, value=found.value.unique())
+        listed = found.value if isinstance(found.value, BackendList) else None
+        if listed is not None:
+            found = replace(found, value=_unique(listed, last))
         now, lasting = self._clock(), _lasting(found)
         if lasting:
-            known[request, instance] = _Answer(found, now, now + lasting)
+            known[request, instance] = _Answer(found, now, now + lasting, listed)
         else:  # the cache keeps the answer, within its limit of memory
             known.pop((request, instance), None)
         return found
@@ -122,6 +131,14 @@ class VisitorCache:
     def _aged(self, found: Fetched[Any], at: float) -> Fetched[Any]:
         passed = self._clock() - at
         return replace(found, age=found.age + passed, fresh_for=max(0.0, found.fresh_for - passed))
+
+
+def _unique(listed: BackendList, last: _Answer | None) -> BackendList:
+    """Return each backend once: the same object as last time if the list is, so that it is encoded once."""
+    if last is not None and last.listed is listed and isinstance(last.found, Fetched):
+        unique: BackendList = last.found.value
+        return unique
+    return listed.unique()
 
 
 def _lasting(found: Fetched[Any]) -> float:

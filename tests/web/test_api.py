@@ -14,6 +14,7 @@ from starlette.routing import Mount
 from qrbackends import BackendProperties, CachePolicy, Client, Limits, Memory, RetryPolicy
 from qrbackends.emulator import Emulator, Status
 from qrbackends.web import api_app
+from qrbackends.web.visitors import VisitorCache
 
 from .serving import served
 
@@ -82,6 +83,24 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def test_a_list_that_has_not_changed_is_the_same_object_again(emulator: Emulator) -> None:
+    """So that neither its JSON nor its page is made anew."""
+    for name in emulator.backends():
+        emulator.set_backend(name, queue_length=3)
+    clock = Clock()
+    async with Client(emulator.account(), memory=Memory(clock=clock)) as client:
+        cache = VisitorCache(clock)
+        first = await cache.list(client)
+        clock.now += 1000
+        again = await cache.list(client)
+        assert (again.value is first.value, again.source) == (True, "origin")
+        assert emulator.count("backends") == 2 * len(emulator.regions)
+        emulator.set_backend(name, queue_length=4)
+        clock.now += 1000
+        queues = {one.name: one.queue_length for one in (await cache.list(client)).value}
+    assert queues == dict.fromkeys(emulator.backends(), 3) | {name: 4}
 
 
 @pytest.mark.parametrize("path", ["/backends", "/backends/{}", "/backends/{}/properties", "/openapi.json"])
