@@ -15,6 +15,7 @@ from qrbackends.emulator.ports import Port
 from qrbackends.emulator.tokens import Issuer
 from qrbackends.fleet.directory import Directory
 from qrbackends.fleet.watch import Watcher
+from qrbackends.protocol import answers
 from qrbackends.service.discovery import Discovery, ServiceInstance
 from qrbackends.service.tokens import Tokens
 from qrbackends.tasks.flight import Flights
@@ -144,6 +145,14 @@ def monitor_tasks(monitor: Monitor) -> set[Any]:
 def told_of_a_change(monitor: Monitor) -> None:
     """Let a monitor, into whose fleet a test has put backends, make a new view."""
     monitor._changed()
+
+
+# --- answers
+
+
+def decoders() -> dict[str, Callable[[bytes], Any]]:
+    """Return what decodes the bodies, by resource; a test may put other functions into it."""
+    return answers._DECODERS
 
 
 # --- web

@@ -92,7 +92,7 @@ class Calibrations:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            await answers(tuple(self._fleet), self._look, _AT_ONCE)
+            await answers([key for key in self._fleet if self._is_due(key)], self._look, _AT_ONCE)
             waiting = asyncio.ensure_future(self._wanted.wait())
             resting = asyncio.ensure_future(self._sleep(_ROUND))
             try:
@@ -101,9 +101,13 @@ class Calibrations:
                 await stopped([waiting, resting])
             self._wanted.set()
 
+    def _is_due(self, key: RegionalName) -> bool:
+        last = self._looks.get(key)
+        return last is None or self._clock() >= last.fresh_until
+
     async def _look(self, key: RegionalName) -> None:
         known, last = self._fleet.get(key), self._looks.get(key)
-        if known is None or (last is not None and self._clock() < last.fresh_until):
+        if known is None:
             return
         try:
             request = Request("properties", known.backend.name)

@@ -348,6 +348,6 @@ class Monitor(LoopBound):
 
     def _calibrated(self, key: RegionalName, calibration: BackendSummary) -> None:
         before = self.fleet[key]
-        after = self.fleet[key] = replace(before, calibration=calibration)
         if before.calibration != calibration:
+            after = self.fleet[key] = replace(before, calibration=calibration)
             self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))

@@ -1,16 +1,42 @@
 """What has not changed costs a watch nothing, and hides no change."""
 
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from operator import is_
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from qrbackends import Backend, BackendList, Change, DecodeError, QRBackendsError, ServerError
+from qrbackends import (
+    Backend,
+    BackendList,
+    BackendProperties,
+    BackendSummary,
+    Change,
+    Client,
+    DecodeError,
+    Memory,
+    Monitor,
+    QRBackendsError,
+    ServerError,
+    summary,
+)
+from qrbackends.emulator import Emulator, Status
+from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.fleet.changes import FleetState, differences
+from qrbackends.interop.exposition import fleet_text
 from qrbackends.models import DeviceStatus
+
+from ..internals import decoders
+from ..waiting import until
+
+pytestmark = pytest.mark.anyio
 
 WHEN, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 CRNS = tuple(f"crn:v1:bluemix:public:quantum-computing:us-east:a/1:{number}::" for number in range(3))
@@ -166,3 +192,111 @@ def test_the_same_lists_again_cost_nothing_for_each_backend() -> None:
     assert asked == []
     state.listed(dict(lists), CRNS, LATER)
     assert [one.kind for one in consumer.look()] == ["recovered", "failed"]
+
+
+# --- the emulator, over real sockets
+
+
+@pytest.fixture
+async def still() -> AsyncIterator[Emulator]:
+    """A service in which nothing changes by itself."""
+    fleet = SyntheticFleet({f"d{number}": 5 for number in range(4)})
+    async with Emulator(fleet, ("us-east",), clock=lambda: 1_750_000_000.0) as running:
+        for name in running.backends():
+            running.set_backend(name, queue_length=3)
+        yield running
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many bodies of each resource were decoded."""
+    counts: Counter[str] = Counter()
+
+    def counted(resource: str, decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        def count(body: bytes) -> Any:
+            counts[resource] += 1
+            return decode(body)
+
+        return count
+
+    for resource, decode in decoders().items():
+        monkeypatch.setitem(decoders(), resource, counted(resource, decode))
+    return counts
+
+
+async def recalibrate(emulator: Emulator, client: Client, name: str) -> datetime:
+    """Let one backend have a new calibration, and return its date."""
+    properties = await client.properties(name)
+    later = properties.last_update_date + timedelta(hours=1)
+    body = msgspec.json.encode(replace(properties, last_update_date=later))
+    emulator.fault(Status(200, body=body), resource="properties", backend=name, times=None)
+    return later
+
+
+async def test_a_watch_decodes_only_what_has_changed(still: Emulator, decoded: Counter[str]) -> None:
+    count = len(still.backends())
+    async with Client(still.account()) as client, client.watch(interval=0.02, detail=True) as changes:
+        assert {(await anext(changes)).kind for _ in still.backends()} == {"present"}
+        await until(lambda: still.count("properties") > count)  # the second round
+        assert decoded == {"backends": 1, "properties": count}
+        following = asyncio.ensure_future(anext(changes))
+        rounds = still.count("properties")
+        await until(lambda: still.count("properties") >= rounds + 4 * count)
+        assert decoded == {"backends": 1, "properties": count}
+        assert not following.done()
+        later = await recalibrate(still, client, "d2")
+        change = await following
+        assert (change.kind, change.backend, change.calibrated_at) == ("recalibrated", "d2", later)
+        assert decoded == {"backends": 1, "properties": count + 1}
+        still.set_backend("d1", queue_length=4)
+        change = await anext(changes)
+        assert (change.kind, change.backend) == ("queue", "d1")
+        assert decoded == {"backends": 2, "properties": count + 1}
+
+
+async def test_a_monitor_summarizes_only_what_has_changed(
+    still: Emulator, decoded: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summarized: list[str] = []
+    seconds, rounds, pause = [0.0], [0], asyncio.Event()
+
+    def counted(*, properties: BackendProperties) -> BackendSummary:
+        summarized.append(properties.backend_name)
+        return summary(properties=properties)
+
+    async def sleep(_: float) -> None:
+        rounds[0] += 1  # has ended
+        await pause.wait()
+        pause.clear()
+
+    monkeypatch.setattr("qrbackends.fleet.calibrations.summary", counted)
+    count = len(still.backends())
+    memory = Memory(clock=lambda: seconds[0])
+    async with (
+        Client(still.account(), memory=memory) as client,
+        Monitor(client, interval=0.02, sleep=sleep, clock=lambda: seconds[0]) as monitor,
+    ):
+
+        async def next_round() -> None:
+            ended, asked, polled = rounds[0], still.count("properties"), still.count("backends")
+            seconds[0] += 1000  # past the freshness, and the time in which an old answer would be given
+            pause.set()
+            await until(lambda: rounds[0] > ended and still.count("backends") > polled + 1)
+            assert still.count("properties") == asked + count
+
+        await until(lambda: rounds[0] > 0 and len(summarized) == count)
+        view = monitor.view
+        text = fleet_text(view)
+        await next_round()
+        await next_round()
+        assert monitor.view is view
+        assert len(summarized) == count
+        assert decoded == {"backends": 1, "properties": count}
+        assert fleet_text(monitor.view) == text
+        later = await recalibrate(still, client, "d2")
+        await next_round()
+        assert monitor.view is not view
+        assert summarized[count:] == ["d2"]
+        line = f'timestamp_seconds{{backend="d2",region="us-east"}} {later.timestamp()}\n'
+        assert line in fleet_text(monitor.view).fixed.decode()
+        assert line not in text.fixed.decode()
