@@ -8,12 +8,13 @@ from weakref import WeakSet
 
 import aiohttp
 
-from ..errors import TransportError
+from ..errors import ReadTimeout, TransportError
 from ..tasks.loops import let_go
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 _START = b"HTTP/1."
 _poll = getattr(select, "poll", None)  # Windows has none
@@ -27,6 +28,14 @@ class Connector(aiohttp.TCPConnector):
     sent, HTTP/1.1 does not say which request they answer; `protocol.answers` compares the backend's name.
     A part of a head that comes in the segment of an answer's end is dropped; its rest begins no answer.
 
+    The timeouts of aiohttp and asyncio start and stop timers with each request and each segment, which takes
+    a fifth of a small call. Here a connection has one timer, which looks what happened when it goes off.
+
+    Args:
+        read: seconds that may pass without a byte of an answer.
+        head: seconds in which the head of an answer has to come, the time to make a connection included.
+        options: those of aiohttp's connector.
+
     Attributes:
         generation: how often the connections have been retired.
         inherited: whether it is that of the process from which this one was forked.
@@ -35,7 +44,8 @@ class Connector(aiohttp.TCPConnector):
     generation = 0
     inherited = False
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, read: float, head: float, **options: Any) -> None:
+        self._read, self._head = read, head
         self._own_sockets: WeakSet[socket.socket] = WeakSet()
         self._guards: WeakSet[_Guard] = WeakSet()
         super().__init__(**options, socket_factory=self._make_socket)
@@ -60,14 +70,17 @@ class Connector(aiohttp.TCPConnector):
         """Let no connection that is open now be used for another request."""
         self.generation += 1
 
-    async def connect(self, *args: Any, **kwargs: Any) -> "Connection":
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: "list[Trace]", timeout: aiohttp.ClientTimeout
+    ) -> "Connection":
         """Return a connection for one request.
 
         Raises:
             TransportError: the server sent something on a new connection before it was asked.
         """
+        head_until = asyncio.get_running_loop().time() + self._head
         while True:
-            connection = await super().connect(*args, **kwargs)
+            connection = await super().connect(req, traces, timeout)
             transport, handler = connection.transport, connection.protocol
             if transport is None or handler is None:  # it was lost; sending on it fails
                 return connection
@@ -76,31 +89,40 @@ class Connector(aiohttp.TCPConnector):
                 if handler.should_close:
                     connection.close()
                     raise TransportError("the server sent something before it was asked")
-                guard = _Guard(transport, handler, self.generation)
+                guard = _Guard(transport, handler, self.generation, self._read)
                 self._guards.add(guard)
                 transport.set_protocol(guard)
             elif guard.generation != self.generation or not guard.is_clean():
                 connection.close()
                 continue
-            guard.take()
+            guard.take(req, head_until)
             connection.add_callback(guard.note_end)
             return connection
 
 
 class _Guard(asyncio.Protocol):
-    """Stands between a transport and aiohttp's protocol; closes an idle connection on which bytes arrive.
+    """Stands between a transport and aiohttp's protocol.
+
+    It closes an idle connection on which bytes arrive, and ends a request whose answer takes too long.
 
     Attributes:
         generation: the connector's when the connection was opened.
         idle: whether no request is in flight. Unless aiohttp says so, the connection is not used again.
     """
 
-    def __init__(self, transport: asyncio.Transport, handler: "ResponseHandler", generation: int) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, handler: "ResponseHandler", generation: int, read: float
+    ) -> None:
         self._transport = transport
         self._handler = handler
         self.generation = generation
         self.idle = False
         self._start = b""  # of the answer, as far as it has come
+        self._read = read
+        self._clock = asyncio.get_running_loop().time
+        self._request: aiohttp.ClientRequest | None = None  # that is in flight
+        self._heard = self._head_until = 0.0  # when bytes came last; when the head has to be here
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def socket(self) -> socket.socket | None:
@@ -108,14 +130,39 @@ class _Guard(asyncio.Protocol):
         transport = self._transport
         return None if transport.is_closing() else transport.get_extra_info("socket")
 
-    def take(self) -> None:
-        """Note that a request is about to be sent."""
+    def take(self, request: aiohttp.ClientRequest, head_until: float) -> None:
+        """Note that a request is about to be sent; the head of its answer has to come until an instant."""
         self.idle = False
         self._start = b""
+        self._request, self._head_until = request, head_until
+        self._heard = self._clock()
+        if self._timer is None:  # or else it goes off before this request is late
+            self._watch(min(self._heard + self._read, head_until))
 
     def note_end(self) -> None:
         """Note that the answer has ended."""
         self.idle = True
+        self._request = None  # it holds a credential
+
+    def _watch(self, until: float) -> None:
+        self._timer = asyncio.get_running_loop().call_at(until, self._look)
+
+    def _look(self) -> None:
+        """End the request in flight if its answer is late; otherwise look again when it might be."""
+        self._timer = None
+        if self._request is None:
+            return
+        content = getattr(self._request.response, "content", None)  # None until the head has come
+        until, late = self._heard + self._read, f"no byte for {self._read:g} s"
+        if content is None and self._head_until < until:
+            until, late = self._head_until, "the answer's headers did not come in time"
+        if self._clock() < until:
+            self._watch(until)
+            return
+        error = ReadTimeout(late)
+        self._handler.set_exception(error)  # raised where the head is awaited; closes the connection
+        if content is not None:
+            content.set_exception(error)
 
     def is_clean(self) -> bool:
         """Return whether nothing has arrived since the last answer, not even in the system's buffer."""
@@ -124,6 +171,7 @@ class _Guard(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         unasked = self.idle
         if not unasked:
+            self._heard = self._clock()
             if len(self._start) < len(_START) and not self._is_http(data):
                 self._handler.set_exception(TransportError("the answer is not HTTP/1.1"))
                 self._transport.abort()
@@ -142,6 +190,8 @@ class _Guard(asyncio.Protocol):
         self._handler.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._handler.connection_lost(exc)
 
     def pause_writing(self) -> None:

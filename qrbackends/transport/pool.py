@@ -142,7 +142,6 @@ class SessionPool(LoopBound):
         self._limits = limits or Limits()
         self._allow_http = allow_http
         self._trust_env = trust_env
-        self._header_timeout = self._limits.connect + self._limits.read  # seconds
         self._regions: dict[tuple[str, str, str | None], _Region] = {}  # by region, origin and SOCKS proxy
         self._queues: dict[tuple[str, str], RequestQueue] = {}  # by region and origin; kept after the closing
         # The sessions are kept until the callback has run, or aiohttp would warn of each of them.
@@ -201,22 +200,17 @@ class SessionPool(LoopBound):
             if self.closed:  # it was closed while this request waited for its slot
                 raise ClientClosed("the client is closed")
             call.sent += 1
-            header_timeout = asyncio.timeout(self._header_timeout)
             failure: QRBackendsError
             try:
-                async with (
-                    header_timeout,
-                    session.request(
-                        method,
-                        target,
-                        headers=headers,
-                        data=None if data is None else data.reveal().encode(),
-                        allow_redirects=False,
-                        proxy=None if socks else proxy,
-                        ssl=account.verify,
-                    ) as response,
-                ):
-                    header_timeout.reschedule(None)  # the headers are here; `_read` limits the body
+                async with session.request(
+                    method,
+                    target,
+                    headers=headers,
+                    data=None if data is None else data.reveal().encode(),
+                    allow_redirects=False,
+                    proxy=None if socks else proxy,
+                    ssl=account.verify,
+                ) as response:
                     body, wire = await self._read(response, most, known)
                     answer = Response(response.status, response.headers, body, wire)
                 logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(wire.data))
@@ -227,10 +221,7 @@ class SessionPool(LoopBound):
             except UnicodeError:
                 failure = ConnectError("no connection: no host can have the name in this address")
             except (aiohttp.ClientError, OSError) as error:
-                if header_timeout.expired():
-                    failure = ReadTimeout("the answer's headers did not come in time")
-                else:
-                    failure = self._failure(error, target, proxy)
+                failure = self._failure(error, target, proxy)
             queue.failed(slot, failure, own=is_own(failure, proxy))
         # Raised outside `except`, and without an earlier traceback: aiohttp's errors and frames hold the
         # request's headers, among them the token.
@@ -333,14 +324,14 @@ class SessionPool(LoopBound):
         return region
 
     def _open(self, name: str, origin: str, socks: str | None) -> _Region:
-        options = {"limit": 0, "keepalive_timeout": _KEEPALIVE}
+        connect, read = self._limits.connect, self._limits.read
+        head = connect + read
+        options = {"read": read, "head": head, "limit": 0, "keepalive_timeout": _KEEPALIVE}
         connector = Connector(**options) if socks is None else _through_socks(socks, options)
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),  # tenants share the session, but no cookies
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self._limits.connect, sock_read=self._limits.read
-            ),
+            timeout=aiohttp.ClientTimeout(total=None, connect=head, sock_connect=connect),
             auto_decompress=False,
             headers={"Accept-Encoding": ACCEPT_ENCODING},
             trust_env=False,
