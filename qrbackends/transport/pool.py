@@ -202,7 +202,7 @@ class SessionPool(LoopBound):
             call.sent += 1
             failure: QRBackendsError
             try:
-                async with session.request(
+                response = await session.request(
                     method,
                     target,
                     headers=headers,
@@ -210,9 +210,13 @@ class SessionPool(LoopBound):
                     allow_redirects=False,
                     proxy=None if socks else proxy,
                     ssl=account.verify,
-                ) as response:
+                )
+                try:
                     body, wire = await self._read(response, most, known)
-                    answer = Response(response.status, response.headers, body, wire)
+                finally:
+                    if not response.closed:  # as it is once the body has been read to its end
+                        response.release()
+                answer = Response(response.status, response.headers, body, wire)
                 logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(wire.data))
                 queue.answered(slot, answer.status, retry_after(answer.headers))
                 return answer

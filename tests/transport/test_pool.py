@@ -385,16 +385,11 @@ def test_limits_have_to_be_positive(field: str, value: float) -> None:
 async def test_what_breaks_because_of_the_closing_is_the_closing(monkeypatch: pytest.MonkeyPatch) -> None:
     p = SessionPool()
 
-    class Broken:
-        def __init__(self, *_: Any, **__: Any) -> None: ...
+    async def broken(*_: Any, **__: Any) -> None:
+        await p.aclose()
+        raise ConnectionResetError
 
-        async def __aenter__(self) -> None:
-            await p.aclose()
-            raise ConnectionResetError
-
-        async def __aexit__(self, *_: object) -> None: ...
-
-    monkeypatch.setattr(aiohttp.ClientSession, "request", Broken)
+    monkeypatch.setattr(aiohttp.ClientSession, "request", broken)
     with pytest.raises(QRBackendsError) as caught:
         await get(p, "http://127.0.0.1:1")
     assert type(caught.value) is ClientClosed
