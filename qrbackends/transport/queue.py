@@ -97,23 +97,26 @@ class RequestQueue:
         if self._timer is not None:
             self._timer.cancel()
 
+    def enters_at_once(self) -> bool:
+        """Take a slot if one is free, nobody waits, and nothing is held back; return whether it was taken."""
+        if not self._free or self._queues or self._throttles or self._circuit.state != "closed":
+            return False
+        self._free -= 1
+        return True
+
     async def enter(self, tenant: Hashable, deadline: Deadline) -> tuple[float, bool]:
         """Wait for a slot; return the time, and whether this request is the circuit breaker's probe."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if self._throttles and now > self._swept + _SWEEP:
             self._sweep(now)
-        if refusal := self._refusal(tenant, now, deadline):
-            raise refusal
-        if self._free and not self._queues and not self._throttles:
-            self._free -= 1
-        else:
+        while True:
+            if refusal := self._refusal(tenant, now, deadline):
+                raise refusal
             now = await self._wait(tenant, deadline, loop)
-            while self._held_until(tenant) > now:  # a pause began at the same moment
-                self.leave()
-                if refusal := self._refusal(tenant, now, deadline):
-                    raise refusal
-                now = await self._wait(tenant, deadline, loop)
+            if self._held_until(tenant) <= now:
+                break
+            self.leave()  # a pause began at the same moment
         try:
             return now, self._circuit.enter(loop.time())
         except CircuitOpen:
@@ -336,7 +339,10 @@ class Slot:
     noted: bool = False
 
     async def __aenter__(self) -> Self:
-        self.sent, self.probe = await self.queue.enter(self.tenant, self.deadline)
+        if self.queue.enters_at_once():
+            self.sent = asyncio.get_running_loop().time()
+        else:
+            self.sent, self.probe = await self.queue.enter(self.tenant, self.deadline)
         return self
 
     async def __aexit__(
