@@ -3,10 +3,10 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
+from msgspec import Struct
 
 from ..accounts.account import Account
 from ..accounts.secret import Secret
@@ -32,8 +32,7 @@ class Credentials(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Message(Generic[T]):
+class Message(Struct, Generic[T], frozen=True):
     """One request, and the function that reads its answer.
 
     Attributes:

@@ -3,6 +3,8 @@
 import asyncio
 import select
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -116,6 +118,7 @@ class _Guard(asyncio.Protocol):
         self._transport = transport
         self._handler = handler
         self.generation = generation
+        self._is_readable = _readable(transport)
         self.idle = False
         self._start = b""  # of the answer, as far as it has come
         self._read = read
@@ -166,7 +169,7 @@ class _Guard(asyncio.Protocol):
 
     def is_clean(self) -> bool:
         """Return whether nothing has arrived since the last answer, not even in the system's buffer."""
-        return self.idle and not self._handler.should_close and not _is_readable(self._transport)
+        return self.idle and not self._handler.should_close and not self._is_readable()
 
     def data_received(self, data: bytes) -> None:
         unasked = self.idle
@@ -201,11 +204,13 @@ class _Guard(asyncio.Protocol):
         self._handler.resume_writing()
 
 
-def _is_readable(transport: asyncio.Transport) -> bool:
-    """Return whether the system has bytes of a connection, or its end; true if that cannot be known."""
+def _readable(transport: asyncio.Transport) -> Callable[[], object]:
+    """Return a function that is true if the system has bytes of a connection, or its end, or cannot tell."""
     sock = transport.get_extra_info("socket")
-    if sock is None or _poll is None:
-        return sock is None or bool(select.select([sock.fileno()], (), (), 0)[0])
+    if sock is None:
+        return lambda: True
+    if _poll is None:
+        return lambda: select.select([sock.fileno()], (), (), 0)[0]
     poll = _poll()
     poll.register(sock.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+    return partial(poll.poll, 0)

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, Self
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
@@ -191,11 +192,11 @@ class SessionPool(LoopBound):
             WrongEventLoop: the pool belongs to another event loop or process.
         """
         self.check()
-        target = URL(url, encoded=True)
+        target, origin = _address(url)
         proxy = None if target.scheme == "http" else self._proxy(account, target)
         socks = proxy if proxy is not None and is_socks(proxy) else None
-        session, _, queue = self._region_of(region, target, socks)
-        about = target.raw_path_qs if method == "GET" else None
+        session, _, queue = self._region_of(region, origin, socks)
+        about = url if method == "GET" else None
         async with Slot(queue, tenant, call.deadline, about, call.sent > 0) as slot:
             if self.closed:  # it was closed while this request waited for its slot
                 raise ClientClosed("the client is closed")
@@ -256,7 +257,7 @@ class SessionPool(LoopBound):
 
     def retire_connections(self, region: str, url: str) -> None:
         """Use no open connection of a region again: one brought what is no answer to its request."""
-        origin = _origin(URL(url, encoded=True))
+        origin = _address(url)[1]
         for key, opened in self._regions.items():
             if key[:2] == (region, origin):
                 opened.connector.retire()
@@ -308,15 +309,14 @@ class SessionPool(LoopBound):
             region.connector.leave_to_parent()
             region.session.detach()
 
-    def _region_of(self, name: str, url: URL, socks: str | None) -> _Region:
-        """Return the session for the origin of an address and a SOCKS proxy, and the origin's queue.
+    def _region_of(self, name: str, origin: str, socks: str | None) -> _Region:
+        """Return the session for an origin and a SOCKS proxy, and the origin's queue.
 
         They are opened at the first use.
 
         Raises:
             AccountError: the address is plain http to another machine, or the extra `socks` is missing.
         """
-        origin = _origin(url)
         region = self._regions.get((name, origin, socks))
         if region is None:
             if not self._allow_http and is_plain_http(origin):
@@ -373,8 +373,11 @@ class SessionPool(LoopBound):
         return translated(error, tls=url.scheme == "https", proxy=proxy, connect=connect, read=read)
 
 
-def _origin(url: URL) -> str:
-    return f"{url.scheme}://{url.raw_authority}"
+@lru_cache(1024)
+def _address(url: str) -> tuple[URL, str]:
+    """Return an address, percent-encoded, as a URL, and its origin; yarl keeps no more than 128."""
+    target = URL(url, encoded=True)
+    return target, f"{target.scheme}://{target.raw_authority}"
 
 
 def _through_socks(proxy: str, options: Mapping[str, Any]) -> Connector:
