@@ -80,7 +80,8 @@ class Connector(aiohttp.TCPConnector):
         Raises:
             TransportError: the server sent something on a new connection before it was asked.
         """
-        head_until = asyncio.get_running_loop().time() + self._head
+        clock = asyncio.get_running_loop().time
+        began = now = clock()
         while True:
             connection = await super().connect(req, traces, timeout)
             transport, handler = connection.transport, connection.protocol
@@ -94,10 +95,11 @@ class Connector(aiohttp.TCPConnector):
                 guard = _Guard(transport, handler, self.generation, self._read)
                 self._guards.add(guard)
                 transport.set_protocol(guard)
+                now = clock()
             elif guard.generation != self.generation or not guard.is_clean():
                 connection.close()
                 continue
-            guard.take(req, head_until)
+            guard.take(req, now, began + self._head)
             connection.add_callback(guard.note_end)
             return connection
 
@@ -133,14 +135,13 @@ class _Guard(asyncio.Protocol):
         transport = self._transport
         return None if transport.is_closing() else transport.get_extra_info("socket")
 
-    def take(self, request: aiohttp.ClientRequest, head_until: float) -> None:
+    def take(self, request: aiohttp.ClientRequest, now: float, head_until: float) -> None:
         """Note that a request is about to be sent; the head of its answer has to come until an instant."""
         self.idle = False
         self._start = b""
-        self._request, self._head_until = request, head_until
-        self._heard = self._clock()
+        self._request, self._heard, self._head_until = request, now, head_until
         if self._timer is None:  # or else it goes off before this request is late
-            self._watch(min(self._heard + self._read, head_until))
+            self._watch(min(now + self._read, head_until))
 
     def note_end(self) -> None:
         """Note that the answer has ended."""
