@@ -8,12 +8,12 @@ from typing import Any
 import anyio.lowlevel
 import pytest
 
-from qrbackends import Limits, ReadTimeout, SessionPool
+from qrbackends import Account, ConnectTimeout, Limits, ReadTimeout, SessionPool
 from qrbackends.transport.pool import Response
 
 from ..waiting import until
+from .test_pool import CALL, ok
 from .test_pool import get as get_from
-from .test_pool import ok
 
 LIMITS = Limits(total=1000.0, connect=5.0, read=10.0)  # so the head has to come within 15 s
 
@@ -150,5 +150,21 @@ def test_an_idle_connection_stays_open() -> None:
             assert (await asked).body == body
             await peer.passes(30.0)
         assert len(peer.writers) == 1
+
+    run(test)
+
+
+def test_a_proxy_that_opens_no_tunnel_is_a_connection_that_was_not_made() -> None:
+    async def test(peer: Peer) -> None:
+        account = Account(token="a-marked-token", proxies={"https": peer.url})
+        asking = asyncio.create_task(
+            peer.pool.exchange("GET", "https://far.test", {}, region="here", account=account, call=CALL)
+        )
+        await until(lambda: peer.asked == 1)
+        await peer.passes(14.9)
+        assert not asking.done()
+        await peer.passes(1.2)  # aiohttp rounds up to whole seconds
+        with pytest.raises(ConnectTimeout):
+            await asking
 
     run(test)
