@@ -360,7 +360,9 @@ class SessionPool(LoopBound):
             AccountError: the environment's proxy is of no known kind.
         """
         proxies: Mapping[str, str] = account.proxies
-        if not proxies and self._trust_env:
+        if not proxies:
+            if not self._trust_env:
+                return None
             proxies = getproxies_environment()
             if proxy_bypass_environment(url.host or "", proxies):
                 return None
