@@ -6,6 +6,7 @@ the first look-up builds is included. No answer counts less than its text is lon
 Tests compare the estimates with tracemalloc: on real snapshots in many shapes, and on the densest bodies.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -38,6 +39,8 @@ _VALUE = 60  # a value that is no number of a qubit
 _REST = 2.7  # bytes in memory per byte of the rest of a configuration
 _OPEN_OBJECT, _OPEN_ARRAY, _OPEN_VALUE = 340, 64, 72  # in an object that the contract leaves open
 _BLANKS = b" \t\r\n"
+_SAMPLE = 1024  # bytes that show whether there is a blank after each comma; counting them all takes long
+_WIDE_ESCAPE = re.compile(rb"\\u(?!00)")
 _LATIN_1 = bytes(range(0xC4))  # the bytes in UTF-8 of characters that take one in memory
 _UP_TO_THREE_BYTES = bytes(range(0xF0))
 _INTERNED = 257  # CPython keeps one object for each integer below
@@ -75,8 +78,8 @@ def _properties(body: bytes, value: BackendProperties) -> int:
 
 def _width(body: bytes) -> int:
     """Return the most bytes that a character of a text takes in memory."""
-    if b"\\" in body and body.count(b"\\u") != body.count(b"\\u00"):
-        return 4  # an escape, perhaps of the widest character
+    if b"\\" in body and _WIDE_ESCAPE.search(body):
+        return 4  # perhaps of the widest character
     if body.isascii():
         return 1
     if body.translate(None, _UP_TO_THREE_BYTES):
@@ -88,7 +91,10 @@ def _configuration(body: bytes, value: BackendConfiguration) -> int:
     """Return the size of a configuration: arrays of arrays grow when they are decoded, raw parts do not."""
     kept = b"".join([bytes(raw) for raw in value.raw_parts()])
     arrays, commas = (body.count(mark) - kept.count(mark) for mark in (b"[", b","))
-    written = len(body.translate(None, _BLANKS)) - len(kept.translate(None, _BLANKS))
+    if b"\n" in body or b"\t" in body or b"\r" in body or b"  " in body[:_SAMPLE]:  # laid out for people
+        written = len(body.translate(None, _BLANKS)) - len(kept.translate(None, _BLANKS))
+    else:
+        written = len(body) - len(kept) - (commas if b'": ' in body[:_SAMPLE] else 0)
     rest = written - _ARRAY_JSON * arrays
     large = max(0.0, 1 - _INTERNED / max(1, value.n_qubits))  # the part of the qubits' numbers
     decoded = arrays * (_ARRAY + 2 * 28 * large) + max(_REST * rest, _VALUE * (commas - 2 * arrays), 0)
