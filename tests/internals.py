@@ -66,6 +66,11 @@ def flights(part: Cache | Directory | Discovery | Tokens) -> Flights[Any]:
     return part._flights
 
 
+def deadlines(flights: Flights[Any]) -> int:
+    """Return how many deadlines are kept, those of callers who have left included."""
+    return len(flights._alarms._due)
+
+
 def renewals(client: Client) -> Collection[Any]:
     """Return what the cache renews in the background now."""
     return parts(client).cache._renewals

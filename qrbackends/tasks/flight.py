@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import Context
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from itertools import count
 from math import inf
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -12,6 +14,8 @@ import anyio
 from ..errors import ClientClosed, QRBackendsError, Timeout, TransportError
 
 T = TypeVar("T")
+
+_SPARE = 64  # callers who have left and are still in the heap of deadlines
 
 Deadline: TypeAlias = float | Callable[[], float]
 """An instant in the event loop's time, or what returns it: the deadline of a flight moves as callers join."""
@@ -27,6 +31,7 @@ class Flight(Generic[T]):
     """The work for one key, while it runs.
 
     Attributes:
+        key: identifies the work.
         until: the latest deadline of all callers, in the event loop's time, as far as it does not move.
         moving: the deadlines of callers that move, as those do that are flights themselves.
         explain: returns the error for a caller whose own deadline has passed, given the `Timeout` and the
@@ -38,11 +43,12 @@ class Flight(Generic[T]):
             to have a later one must not join. The work sets it.
     """
 
-    until: float
+    key: Hashable
+    until: float = -inf
     moving: list[Callable[[], float]] = field(default_factory=list)
     explain: Callable[[QRBackendsError, float], QRBackendsError] = unexplained
     task: asyncio.Task[T] = field(init=False)
-    waiting: set[asyncio.Future[None]] = field(default_factory=set)
+    waiting: dict[asyncio.Future[None], None] = field(default_factory=dict)
     wanted: float = -inf
     answered: bool = False
 
@@ -66,7 +72,8 @@ class Flights(Generic[T]):
     def __init__(self) -> None:
         self.under_way: dict[Hashable, Flight[T]] = {}
         """The flights that callers may join, by key; other modules only read it."""
-        self._tasks: set[asyncio.Task[T]] = set()
+        self._tasks: dict[asyncio.Task[T], Flight[T]] = {}
+        self._alarms = _Alarms()
         self.closed = False
 
     async def join(self, key: Hashable, work: Work[T], until: Deadline = inf) -> T:
@@ -81,32 +88,31 @@ class Flights(Generic[T]):
             Timeout: the work did not end before the deadline.
             QRBackendsError: any error that `outcome` raises.
         """
-        flight = self.under_way.get(key) or self._start(key, work)
-        if callable(until):
-            flight.moving.append(until)
-        else:
-            flight.until = max(flight.until, until)
+        return await self.result(self.under_way.get(key) or self.start(key, work), until)
+
+    async def result(self, flight: Flight[T], until: Deadline = inf) -> T:
+        """Return the result of a flight that is under way; the rest is as for `join`."""
         # A future per caller: for a thousand callers that is much cheaper than `asyncio.wait`.
         loop = asyncio.get_running_loop()
         began = loop.time()
         waiter = loop.create_future()
-        flight.waiting.add(waiter)
-        alarm: asyncio.TimerHandle | _MovingAlarm | None = None
+        flight.waiting[waiter] = None
         if callable(until):
-            alarm = _MovingAlarm(waiter, until)
-        elif until < inf:
-            alarm = loop.call_at(until, _wake, waiter)
+            flight.moving.append(until)
+        elif until > flight.until:
+            flight.until = until
+        self._alarms.set(loop, waiter, until)
         try:
             await waiter
         finally:
-            if alarm is not None:
-                alarm.cancel()
-            flight.waiting.discard(waiter)
-            if callable(until):
-                flight.moving.remove(until)
-            if not flight.waiting and flight.wanted == -inf and not flight.task.done():
-                self._stop(key, flight)
+            self._alarms.drop()
+            if not flight.task.done():
+                del flight.waiting[waiter]
+                if callable(until):
+                    flight.moving.remove(until)
+                self._leave(flight)
         if flight.task.done():
+            self._forget(flight)
             return self.outcome(flight.task)
         at = until() if callable(until) else until
         late = Timeout(f"no answer within {max(0.0, at - began):.3g} s")
@@ -119,46 +125,57 @@ class Flights(Generic[T]):
         have left; after that it is cancelled unless a caller waits. An error is raised only in those callers
         and in the task; `work` itself has to log it.
         """
-        flight = self.under_way.get(key) or self._start(key, work)
+        flight = self.under_way.get(key) or self.start(key, work)
         flight.until = max(flight.until, until)
         flight.wanted = max(flight.wanted, until)
         if until < inf:
-            alarm = asyncio.get_running_loop().call_at(until, self._unwanted, key, flight, until)
+            alarm = asyncio.get_running_loop().call_at(until, self._unwanted, flight, until)
             flight.task.add_done_callback(lambda _: alarm.cancel())
         return flight.task
 
-    def _unwanted(self, key: Hashable, flight: Flight[T], until: float) -> None:
-        if until < flight.wanted:  # it was begun again, for longer
-            return
-        flight.wanted = -inf
-        if not flight.waiting and not flight.task.done():
-            self._stop(key, flight)
+    def start(self, key: Hashable, work: Work[T]) -> Flight[T]:
+        """Begin `work`, and return its flight, which ends when the last caller of `result` has left.
 
-    def _stop(self, key: Hashable, flight: Flight[T]) -> None:
-        if self.under_way.get(key) is flight:  # so that no caller joins a flight that is being cancelled
-            del self.under_way[key]
-        flight.task.cancel()
-
-    def _start(self, key: Hashable, work: Work[T]) -> Flight[T]:
+        Raises:
+            ClientClosed: the flights are closed.
+        """
         if self.closed:
             raise ClientClosed("the client is closed")
-        flight: Flight[T] = Flight(-inf)
-        flight.task = asyncio.get_running_loop().create_task(work(flight), context=Context())
-        self.under_way[key] = flight
-        self._tasks.add(flight.task)
-
-        def ended(task: asyncio.Task[T]) -> None:
-            self._tasks.discard(task)
-            if self.under_way.get(key) is flight:
-                del self.under_way[key]
-            if not task.cancelled():
-                task.exception()  # marks it as retrieved, even if every caller has left
-            for waiter in flight.waiting:
-                if not waiter.done():
-                    waiter.set_result(None)
-
-        flight.task.add_done_callback(ended)
+        flight: Flight[T] = Flight(key)
+        task = asyncio.get_running_loop().create_task(self._run(flight, work), context=Context())
+        flight.task = task
+        self.under_way[key] = self._tasks[task] = flight
+        task.add_done_callback(self._ended)
         return flight
+
+    async def _run(self, flight: Flight[T], work: Work[T]) -> T:
+        try:
+            return await work(flight)
+        finally:
+            _wake(flight)  # here, as a task calls back only one turn of the event loop after its end
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        flight = self._tasks.pop(task)
+        self._forget(flight)
+        _wake(flight)  # those who joined since, and all if the task was cancelled before it ran
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved, even if every caller has left
+
+    def _forget(self, flight: Flight[T]) -> None:
+        """Let nobody join a flight that has ended or is being cancelled."""
+        if self.under_way.get(flight.key) is flight:
+            del self.under_way[flight.key]
+
+    def _unwanted(self, flight: Flight[T], until: float) -> None:
+        if until == flight.wanted:  # otherwise it was begun again, for longer
+            flight.wanted = -inf
+            self._leave(flight)
+
+    def _leave(self, flight: Flight[T]) -> None:
+        """Cancel the work if nobody waits for it any more."""
+        if not flight.waiting and flight.wanted == -inf and not flight.task.done():
+            self._forget(flight)
+            flight.task.cancel()
 
     def outcome(self, task: asyncio.Task[T]) -> T:
         """Return the result of work that has ended.
@@ -186,32 +203,64 @@ class Flights(Generic[T]):
         await stopped(self._tasks, patience)
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+def _wake(flight: Flight[Any]) -> None:
+    for caller in flight.waiting:
+        if not caller.done():
+            caller.set_result(None)
 
 
-class _MovingAlarm:
-    """Wakes a caller at a deadline that may have moved by then."""
+class _Alarms:
+    """Wakes callers at their deadlines; one timer of the event loop serves all of them."""
 
-    def __init__(self, waiter: asyncio.Future[None], until: Callable[[], float]) -> None:
-        self._waiter = waiter
-        self._until = until
-        self._handle: asyncio.TimerHandle | None = None
-        self._at = -inf
-        self._ring()
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, asyncio.Future[None], Deadline]] = []  # a heap
+        self._numbers = count()  # two deadlines may be equal
+        self._callers = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._at = inf  # when the timer ends
 
-    def cancel(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
+    def set(self, loop: asyncio.AbstractEventLoop, caller: asyncio.Future[None], until: Deadline) -> None:
+        """Wake a caller at a deadline, which may move until then; `drop` has to be called in any case."""
+        if loop is not self._loop:  # another loop has ended with its callers and its timer
+            self._loop, self._due, self._callers, self._timer, self._at = loop, [], 0, None, inf
+        self._callers += 1
+        self._push(until() if callable(until) else until, caller, until)
+
+    def drop(self) -> None:
+        """Note that a caller leaves; the deadline stays in the heap until half of all are such."""
+        self._callers -= 1
+        if not self._callers:
+            self._due.clear()
+        elif len(self._due) > _SPARE + 2 * self._callers:
+            self._due = [one for one in self._due if not one[2].done()]
+            heapify(self._due)
+
+    def _push(self, at: float, caller: asyncio.Future[None], until: Deadline) -> None:
+        if at < inf:
+            heappush(self._due, (at, next(self._numbers), caller, until))
+            if at < self._at:
+                self._arm(at)
+
+    def _arm(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._at = at
+        self._timer = asyncio.get_running_loop().call_at(at, self._ring, context=Context())
 
     def _ring(self) -> None:
-        until = self._until()
-        if until <= self._at:
-            _wake(self._waiter)
-        elif until < inf:
-            self._at = until
-            self._handle = asyncio.get_running_loop().call_at(until, self._ring)
+        now, self._at = max(self._at, asyncio.get_running_loop().time()), inf  # a timer may end too early
+        while self._due and (self._due[0][0] <= now or self._due[0][2].done()):
+            _, _, caller, until = heappop(self._due)
+            at = until() if callable(until) else now
+            if caller.done():
+                continue
+            if at > now:
+                self._push(at, caller, until)
+            else:
+                caller.set_result(None)
+        if self._due and self._due[0][0] < self._at:
+            self._arm(self._due[0][0])
 
 
 async def stopped(tasks: Iterable[asyncio.Task[Any]], patience: float | None = None) -> None:

@@ -12,6 +12,8 @@ import pytest
 from qrbackends.errors import ClientClosed, ConnectError, QRBackendsError, Timeout, TransportError
 from qrbackends.tasks.flight import Flight, Flights
 
+from ..internals import deadlines
+
 pytestmark = pytest.mark.anyio
 
 variable: ContextVar[str] = ContextVar("variable", default="clean")
@@ -288,3 +290,68 @@ async def test_work_that_somebody_else_cancels_is_no_closed_client(flights: Flig
     again = Work()
     again.end.set_result("done")
     assert await flights.join("key", again) == "done"
+
+
+# --- deadlines
+
+
+async def test_whoever_has_less_time_leaves_first(flights: Flights[str]) -> None:
+    work = Work()
+    now = anyio.current_time()
+    patient = asyncio.create_task(flights.join("key", work, now + 600.0))
+    await work.running.wait()
+    others = [asyncio.create_task(flights.join("key", work, now + left)) for left in (0.02, 0.0, 0.01) * 100]
+    for other in others:
+        with pytest.raises(Timeout):
+            await other
+    assert not patient.done()
+    work.end.set_result("done")
+    assert await patient == "done"
+
+
+async def test_a_deadline_that_has_moved_counts(flights: Flights[str]) -> None:
+    work = Work()
+    until = [anyio.current_time() + 0.01]
+    moving = asyncio.create_task(flights.join("key", work, lambda: until[0]))
+    fixed = asyncio.create_task(flights.join("key", work, until[0]))
+    await work.running.wait()
+    until[0] += 0.01
+    with pytest.raises(Timeout):
+        await fixed
+    assert not moving.done()
+    with pytest.raises(Timeout):
+        await moving
+    assert work.stopped == 1
+
+
+async def test_deadlines_of_callers_who_have_left_are_forgotten(flights: Flights[str]) -> None:
+    work = Work()
+    now = anyio.current_time()
+    patient = asyncio.create_task(flights.join("key", work, now + 600.0))
+    await work.running.wait()
+    for _ in range(10):
+        leaving = [asyncio.create_task(flights.join("key", work, now + 300.0)) for _ in range(100)]
+        await anyio.wait_all_tasks_blocked()
+        for caller in leaving:
+            caller.cancel()
+        await asyncio.wait(leaving)
+    assert deadlines(flights) < 200
+    work.end.set_result("done")
+    assert await patient == "done"
+    assert deadlines(flights) == 0
+
+
+def test_a_deadline_counts_in_a_second_event_loop() -> None:
+    flights: Flights[str] = Flights()
+
+    async def ask(seconds: float) -> str:
+        work = Work()
+        asyncio.get_running_loop().call_later(0.001, work.end.set_result, "done")
+        return await flights.join("key", work, anyio.current_time() + seconds)
+
+    async def wait_in_vain() -> None:
+        with pytest.raises(Timeout):
+            await flights.join("key", Work(), anyio.current_time() + 0.001)
+
+    assert asyncio.run(ask(600.0)) == "done"
+    asyncio.run(wait_in_vain())
