@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, get_args
 
@@ -13,7 +13,7 @@ from ..accounts.scope import Scope
 from ..errors import QRBackendsError, Timeout
 from ..protocol.requests import Request, Resource
 from ..tasks.deadlines import Calls
-from ..tasks.flight import Flights
+from ..tasks.flight import Flight, Flights
 from .decision import ASK, FAIL, SERVE, SERVE_AND_RENEW, is_enough, on_failure, on_question
 from .entry import Entry, Fetched, Found, Source
 from .loader import RETRY_AFTER, Loader, Question
@@ -21,7 +21,7 @@ from .memory import Epoch, Key, Memory
 from .policy import CachePolicy
 from .stats import CacheStats, ResourceStats
 from .stores.sealed import Shared
-from .tracing import span
+from .tracing import traced
 
 logger = logging.getLogger("qrbackends.cache")
 
@@ -99,7 +99,7 @@ class Cache:
             self._renew(Question(request, scope, (scope.id, request)))
         return entry
 
-    async def ask(
+    def ask(
         self,
         request: Request,
         scope: Scope,
@@ -108,8 +108,8 @@ class Cache:
         refresh: bool = False,
         max_age: float | None = None,
         kept: bool = True,
-    ) -> Found:
-        """Return the answer of the shared tier or the service; if both fail, an old one that is allowed.
+    ) -> Coroutine[Any, Any, Found]:
+        """Ask the shared tier or the service; if both fail, the answer is an old one that is allowed.
 
         Concurrent callers with equal requests share one fetch.
 
@@ -123,21 +123,13 @@ class Cache:
             kept: whether memory keeps the answer; answers that are needed once take no room from others.
 
         Raises:
-            QRBackendsError: there is neither a new answer nor an old one that is allowed; each caller gets an
-                instance of their own.
+            QRBackendsError: when awaited: there is neither a new answer nor an old one that is allowed; each
+                caller gets an instance of their own.
         """
         oldest = None if max_age is None else self._clock() - max_age
         question = Question(request, scope, (scope.id, request), refresh, oldest, kept)
-        until = self._calls.deadline() if deadline is None else deadline
-        attributes = {"qrbackends_region": scope.region, "qrbackends_backend": request.backend_id}
-        with span(f"qrbackends {request.resource}", **attributes) as noted:
-            try:
-                found = await self._joined(question, until)
-            except QRBackendsError as error:
-                question.name(error)
-                found = self._fallback(question, error)
-            noted["qrbackends.source"] = found.source
-            return found
+        answer = self._answer(question, self._calls.deadline() if deadline is None else deadline)
+        return traced(answer, request.resource, scope.region, request.backend_id)
 
     async def fetch(
         self,
@@ -158,14 +150,16 @@ class Cache:
         """
         self._calls.check()
         entry = self.look(request, scope, refresh, max_age)
-        now = self._clock()
-        source: Source = "memory" if entry and (max_age is not None or now < entry.fresh_until) else "stale"
+        source: Source | None = None
         unchanged = False
         if entry is None:
             found = await self.ask(request, scope, deadline, refresh=refresh, max_age=max_age, kept=kept)
-            entry, source, unchanged, now = found.entry, found.source, found.unchanged, self._clock()
-        age, fresh_for = max(0.0, now - entry.stored_at), max(0.0, entry.fresh_until - now)
-        return Fetched(entry.value, age, source, fresh_for, unchanged)
+            entry, source, unchanged = found.entry, found.source, found.unchanged
+        now = self._clock()
+        age, fresh_for = now - entry.stored_at, entry.fresh_until - now
+        if source is None:
+            source = "memory" if fresh_for > 0.0 or max_age is not None else "stale"
+        return Fetched(entry.value, max(0.0, age), source, max(0.0, fresh_for), unchanged)
 
     async def invalidate(self, matches: Callable[[Request], bool]) -> int:
         """Remove the answers to matching requests from memory and the shared tier.
@@ -197,29 +191,37 @@ class Cache:
         if self._shared is not None:
             await self._shared.aclose()
 
-    async def _joined(self, question: Question, until: float) -> Found:
+    async def _answer(self, question: Question, until: float) -> Found:
         """Join a flight, or begin one, until an answer is young enough for the question."""
-        counted, under_way = False, self._flights.under_way
-        while True:
-            epoch = self._memory.epoch(question.key)
-            refreshing = under_way.get((epoch, True))
-            if question.refresh and (refreshing is None or refreshing.answered):
-                if (epoch, False) in under_way:  # its answer is kept no longer, so this one is in its place
-                    question = replace(question, kept=True)
-                epoch = self._memory.new_epoch(question.key)  # answers to earlier requests are not kept
-            flight = self._flight(epoch, question.refresh)
-            begins = flight not in under_way
-            if not counted:
-                counted = True
-                counts = self._counts[question.request.resource]
-                counts.misses += begins
-                counts.coalesced += not begins
-            found = await self._flights.join(flight, partial(self._loader.load, question, epoch), until)
-            if question.kept and not begins:
-                self._keep(epoch, found.entry)
-            now = self._clock()
-            if begins or is_enough(found, now, self._policy, oldest=question.oldest):
-                return found
+        counts, under_way = self._counts[question.request.resource], self._flights.under_way
+        waited = False
+        try:
+            while True:
+                epoch = self._memory.epoch(question.key)
+                refreshing = under_way.get((epoch, True))
+                if question.refresh and (refreshing is None or refreshing.answered):
+                    if (epoch, False) in under_way:  # its answer is kept no longer: this one is in its place
+                        question = replace(question, kept=True)
+                    epoch = self._memory.new_epoch(question.key)  # answers to earlier requests are not kept
+                    refreshing = None
+                flight = refreshing or under_way.get((epoch, False))
+                if flight is None:
+                    counts.misses += not waited
+                    return await self._flights.result(self._start(question, epoch), until)
+                counts.coalesced += not waited
+                waited = True
+                found = await self._flights.result(flight, until)
+                if question.kept:
+                    self._keep(epoch, found.entry)
+                if is_enough(found, self._clock(), self._policy, oldest=question.oldest):
+                    return found
+        except QRBackendsError as error:
+            question.name(error)
+            return self._fallback(question, error)
+
+    def _start(self, question: Question, epoch: Epoch) -> Flight[Found]:
+        """Begin the fetch for a question; callers without `refresh` join a refresh, too."""
+        return self._flights.start((epoch, question.refresh), partial(self._loader.load, question, epoch))
 
     def _keep(self, epoch: Epoch, entry: Entry) -> None:
         """Keep an answer whose fetch was begun by a caller who does not keep it."""
@@ -227,10 +229,6 @@ class Cache:
         newer = known is None or (known is not entry and known.stored_at <= entry.stored_at)
         if newer and entry.fresh_until > entry.stored_at:
             self._memory.put(epoch, entry)
-
-    def _flight(self, epoch: Epoch, refresh: bool = False) -> tuple[Epoch, bool]:
-        """Return the key of the flight to join or begin; callers without `refresh` join a refresh, too."""
-        return (epoch, refresh or (epoch, True) in self._flights.under_way)
 
     def _fallback(self, question: Question, error: QRBackendsError) -> Found:
         """Return the entry to use after a failed fetch, or raise the fetch's error."""
@@ -253,7 +251,8 @@ class Cache:
             return
         epoch = self._memory.epoch(key)
         work = partial(self._loader.load, question, epoch)
-        task = self._flights.begin(self._flight(epoch), work, self._calls.deadline())
+        refreshing = (epoch, True) in self._flights.under_way
+        task = self._flights.begin((epoch, refreshing), work, self._calls.deadline())
         self._renewals[key] = task
         self._counts[question.request.resource].refreshes += 1
         task.add_done_callback(partial(self._renewed, question))

@@ -49,6 +49,11 @@ class Found(Struct, frozen=True):
     source: Source
     unchanged: bool = False
 
+    @property
+    def value(self) -> Any:
+        """The entry's answer."""
+        return self.entry.value
+
 
 class Fetched(Struct, Generic[T], frozen=True):
     """An answer, its age, and where it came from.

@@ -1,31 +1,39 @@
 """OpenTelemetry spans, if the program uses OpenTelemetry. No I/O."""
 
 import sys
-from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeAlias
 
 from .._version import __version__
+from .entry import Found
+
+_Answer: TypeAlias = Coroutine[Any, Any, Found]
 
 
-def span(name: str, **attributes: str | None) -> AbstractContextManager[dict[str, Any]]:
-    """Record the code inside as a span; yield a mapping for attributes that are known only at its end.
+def traced(answer: _Answer, name: str, region: str, backend: str | None) -> _Answer:
+    """Return an answer that, while it is awaited, is a span; the same one if nobody records spans.
 
-    This function does not import OpenTelemetry: without the program's own import there is no span. Of an
-    error, only the type is recorded, as `error.type` (OpenTelemetry, "Recording errors").
+    This function does not import OpenTelemetry. Other libraries do so without setting up an SDK; then there
+    is no span either. Of an error, only the type is recorded, as `error.type` (OpenTelemetry, "Recording
+    errors").
 
     Args:
-        name: the name of the span.
-        attributes: the attributes of the span; the first `_` in a name becomes `.`, and None is left out.
+        answer: the answer.
+        name: the name of the span, after `qrbackends`.
+        region: the region that is asked.
+        backend: the backend's name, or None.
     """
     trace = sys.modules.get("opentelemetry.trace")
-    return nullcontext({}) if trace is None else _span(trace, name, attributes)
-
-
-@contextmanager
-def _span(trace: Any, name: str, attributes: dict[str, str | None]) -> Generator[dict[str, Any], None, None]:
-    known = {key.replace("_", ".", 1): value for key, value in attributes.items() if value is not None}
+    if trace is None:
+        return answer
     tracer = trace.get_tracer("qrbackends", __version__)
+    if isinstance(tracer, getattr(trace, "ProxyTracer", ())):  # no SDK; its spans cost a dozen microseconds
+        return answer
+    known = {"qrbackends.region": region} | ({} if backend is None else {"qrbackends.backend": backend})
+    return _in_span(trace, tracer, answer, f"qrbackends {name}", known)
+
+
+async def _in_span(trace: Any, tracer: Any, answer: _Answer, name: str, known: dict[str, str]) -> Found:
     with tracer.start_as_current_span(
         name,
         kind=trace.SpanKind.CLIENT,
@@ -33,12 +41,11 @@ def _span(trace: Any, name: str, attributes: dict[str, str | None]) -> Generator
         record_exception=False,
         set_status_on_exception=False,
     ) as current:
-        found: dict[str, Any] = {}
         try:
-            yield found
+            found = await answer
         except BaseException as error:
             current.set_attribute("error.type", type(error).__name__)
             current.set_status(trace.StatusCode.ERROR)
             raise
-        finally:
-            current.set_attributes(found)
+        current.set_attribute("qrbackends.source", found.source)
+        return found

@@ -64,6 +64,21 @@ async def test_a_failure_is_told_by_its_kind_alone(
     assert not span.status.description
 
 
+async def test_without_an_sdk_there_is_no_span(
+    monkeypatch: pytest.MonkeyPatch, emulator: Emulator, client: Client
+) -> None:
+    begun: list[str] = []
+
+    def noted(_: trace.Tracer, name: str, *args: object, **how: object) -> trace.Span:
+        begun.append(name)
+        return trace.INVALID_SPAN
+
+    monkeypatch.setattr(trace.NoOpTracer, "start_span", noted)
+    with trace.get_tracer("test").start_as_current_span("mine"):
+        await client.status(emulator.backends("us-east")[0])
+    assert begun == ["mine"]
+
+
 def test_who_does_not_use_it_does_not_import_it() -> None:
     code = (
         "import asyncio, sys\n"
