@@ -1,12 +1,14 @@
-"""The parts of one client: how they are built, which of them the client owns, and how they are closed."""
+"""The parts of one client: how they are built, how they answer a call, and how they are closed."""
 
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from typing import Any, TypedDict, cast
 
-from .accounts.account import Account
+from .accounts.account import Account, AnInstance
 from .accounts.saved import Narrowing
 from .accounts.scope import Scopes
 from .cache.cache import Cache
+from .cache.entry import Entry, Fetched, Found
 from .cache.loader import Loader
 from .cache.memory import Memory
 from .cache.policy import CachePolicy
@@ -19,7 +21,7 @@ from .service.origin import Origin
 from .service.sender import Sender
 from .service.tokens import Tokens
 from .service.versions import Versions
-from .tasks.deadlines import Calls
+from .tasks.deadlines import Calls, Seconds
 from .transport.pool import Limits, SessionPool
 from .transport.retry import RetryPolicy
 
@@ -98,6 +100,37 @@ class Parts:
         self.directory = Directory(account, scopes, self.cache.fetch, self.discovery)
         self.versions = Versions(account, pool, self.calls, self.directory.instances, api_version)
         self._own_pool = own_pool
+
+    def look(self, request: Request, instance: AnInstance, refresh: bool, timeout: Seconds) -> Entry | None:
+        """Return what memory has, or None if the caller has to `ask`. Nothing is awaited."""
+        self.calls.check()
+        if timeout is not None:
+            self.calls.deadline(timeout)  # which has to be valid, even for a hit
+        scope = self.directory.route(request, instance)
+        return None if scope is None else self.cache.look(request, scope, refresh)
+
+    def ask(
+        self, request: Request, instance: AnInstance, refresh: bool, timeout: Seconds
+    ) -> Awaitable[Found | Fetched[Any]]:
+        """Ask about a backend what memory does not know."""
+        deadline = self.calls.deadline(timeout)  # it includes look-ups of instances and lists
+        scope = self.directory.route(request, instance)
+        if scope is None:
+            return self.directory.fetch(request, instance, deadline, refresh=refresh)
+        return self.cache.ask(request, scope, deadline, refresh=refresh)
+
+    def fetch(
+        self, request: Request, instance: AnInstance, timeout: Seconds = None, **how: Any
+    ) -> Awaitable[Fetched[Any]]:
+        """Return, when awaited, the answer to any request; `how` are the options of `Cache.fetch`."""
+        self.calls.check()
+        deadline = self.calls.deadline(timeout)
+        if request.backend_id is None:
+            return self.directory.list(request, instance, deadline, **how)
+        scope = self.directory.route(request, instance)
+        if scope is None:
+            return self.directory.fetch(request, instance, deadline, **how)
+        return self.cache.fetch(request, scope, deadline, **how)
 
     async def invalidate(
         self, backend: str | None, calibration_id: str | None, resource: Resource | None

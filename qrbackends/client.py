@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from os import PathLike
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, Unpack
 
 from msgspec.structs import asdict
 
@@ -35,8 +35,6 @@ from .service.versions import ApiVersion
 from .tasks.deadlines import Seconds
 from .transport.pool import Limits, SessionPool
 from .transport.retry import RetryPolicy
-
-T = TypeVar("T")
 
 
 class Client:
@@ -102,6 +100,7 @@ class Client:
         parts = Parts(account, pool, own_pool, policy, retry or RetryPolicy(), api_version, memory, store)
         self._parts, self._check_version = parts, check_version
         self._calls, self._cache, self._directory = parts.calls, parts.cache, parts.directory
+        self._look, self._ask, self._fetch = parts.look, parts.ask, parts.fetch
         self._watcher = Watcher(
             self.fetch, parts.directory.instances, check=parts.calls.check, shared=store is not None
         )
@@ -154,8 +153,10 @@ class Client:
         timeout: Seconds = None,
     ) -> BackendConfiguration:
         """Return a backend's configuration: gates, coupling map, limits and timing."""
-        asked = ("configuration", backend_id, calibration_id)
-        return await self._document(BackendConfiguration, asked, instance, refresh, timeout)
+        request = cached_request("configuration", backend_id, calibration_id)
+        known = self._look(request, instance, refresh, timeout)
+        found: BackendConfiguration = (known or await self._ask(request, instance, refresh, timeout)).value
+        return found
 
     async def properties(
         self,
@@ -168,20 +169,28 @@ class Client:
         timeout: Seconds = None,
     ) -> BackendProperties:
         """Return a backend's newest calibrated properties, or the newest before `updated_before`."""
-        asked = ("properties", backend_id, calibration_id, updated_before)
-        return await self._document(BackendProperties, asked, instance, refresh, timeout)
+        request = cached_request("properties", backend_id, calibration_id, updated_before)
+        known = self._look(request, instance, refresh, timeout)
+        found: BackendProperties = (known or await self._ask(request, instance, refresh, timeout)).value
+        return found
 
     async def status(
         self, backend_id: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
     ) -> BackendStatus:
         """Return whether a backend is operational now, and how many jobs wait for it."""
-        return await self._document(BackendStatus, ("status", backend_id), instance, refresh, timeout)
+        request = cached_request("status", backend_id)
+        found = self._look(request, instance, refresh, timeout)
+        status: BackendStatus = (found or await self._ask(request, instance, refresh, timeout)).value
+        return status
 
     async def defaults(
         self, backend_id: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
     ) -> BackendDefaults:
         """Return a backend's pulse-level defaults; most backends have none now (`NotFound`)."""
-        return await self._document(BackendDefaults, ("defaults", backend_id), instance, refresh, timeout)
+        request = cached_request("defaults", backend_id)
+        found = self._look(request, instance, refresh, timeout)
+        defaults: BackendDefaults = (found or await self._ask(request, instance, refresh, timeout)).value
+        return defaults
 
     async def fetch(
         self,
@@ -372,30 +381,6 @@ class Client:
     def stats(self) -> ClientStats:
         """Return the counts of cache and pool, and the size of memory; any thread may call it."""
         return ClientStats(**asdict(self._cache.stats()), regions=self._parts.pool.stats())
-
-    async def _document(
-        self, kind: type[T], asked: tuple[Any, ...], instance: AnInstance, refresh: bool, timeout: Seconds
-    ) -> T:
-        """Return the document, a `kind`, for the arguments of a `Request`; a cache hit awaits nothing."""
-        self._calls.check()
-        request = cached_request(*asked)
-        deadline = None if timeout is None else self._calls.deadline(timeout)
-        scope = self._directory.route(request, instance)
-        found: Any = None if scope is None else self._cache.look(request, scope, refresh)
-        if found is None:
-            deadline = deadline or self._calls.deadline()
-            found = await self._directory.fetch(request, instance, deadline, refresh=refresh)
-        document: T = found.value
-        return document
-
-    async def _fetch(
-        self, request: Request, instance: AnInstance, timeout: Seconds = None, **how: Any
-    ) -> Fetched[Any]:
-        """Return the answer to any request with its age and source."""
-        self._calls.check()
-        deadline = self._calls.deadline(timeout)  # it includes look-ups of instances and lists
-        ask = self._directory.list if request.backend_id is None else self._directory.fetch
-        return await ask(request, instance, deadline, **how)
 
     async def aclose(self) -> None:
         """Close the client's connections; calls that are in flight end with `ClientClosed`.

@@ -127,7 +127,7 @@ class Directory:
             raise
 
     async def fetch(self, request: Request, instance: AnInstance, until: float, **how: Any) -> Fetched[Any]:
-        """Return the answer about a backend; look up instances and lists if necessary.
+        """Return the answer about a backend that has no `route` yet; look up instances and lists.
 
         A backend that no list has, such as a retired one, is asked for itself: in the instance that answered
         last; without an answer, in every instance in the account's order.
@@ -142,9 +142,6 @@ class Directory:
             NotFound: no instance lists it, and none has an answer about it.
             InstanceUnavailable: no instance has an answer, and some could not be asked.
         """
-        scope = self.route(request, instance)
-        if scope is not None:
-            return await self._fetch(request, scope, until, **how)
         tried: dict[Scope, QRBackendsError] = {}
         last = self._unlisted.get(request.backend_id or "")
         if last is not None and last in self.scopes and instance is None:
