@@ -124,13 +124,12 @@ class Parts:
     ) -> Awaitable[Fetched[Any]]:
         """Return, when awaited, the answer to any request; `how` are the options of `Cache.fetch`."""
         self.calls.check()
-        deadline = self.calls.deadline(timeout)
-        if request.backend_id is None:
-            return self.directory.list(request, instance, deadline, **how)
-        scope = self.directory.route(request, instance)
-        if scope is None:
-            return self.directory.fetch(request, instance, deadline, **how)
-        return self.cache.fetch(request, scope, deadline, **how)
+        until = None if timeout is None else self.calls.deadline(timeout)
+        scope = None if request.backend_id is None else self.directory.route(request, instance)
+        if scope is not None:
+            return self.cache.fetch(request, scope, until, **how)
+        ask = self.directory.list if request.backend_id is None else self.directory.fetch
+        return ask(request, instance, until or self.calls.deadline(), **how)
 
     async def invalidate(
         self, backend: str | None, calibration_id: str | None, resource: Resource | None

@@ -26,6 +26,7 @@ from ..protocol.lengths import MOST_BYTES
 from ..tasks.deadlines import Calls
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
+from ..tasks.loops import running_loop
 from ..transport.pool import Response
 from .sender import Message, Sender
 from .tokens import Tokens
@@ -130,8 +131,8 @@ class Discovery:
 
         After an hour, a new look-up begins in the background; if it fails, the old instances stay in use.
         """
-        if self._known and anyio.current_time() >= self._renew_at:
-            self._renew_at = anyio.current_time() + _PAUSE
+        if self._known and (now := running_loop().time()) >= self._renew_at:
+            self._renew_at = now + _PAUSE
             renewal = self._flights.begin("all", self._look_up, self._calls.deadline())
             renewal.add_done_callback(self._renewed)
         return self._known

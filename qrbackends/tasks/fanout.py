@@ -60,11 +60,15 @@ async def answers(questions: Iterable[Q], ask: Callable[[Q], Coroutine[Any, Any,
         BaseException: the first failure; all other tasks are cancelled and have ended before it is raised.
     """
 
+    asked = list(questions)
+    if len(asked) == 1:
+        return [await ask(asked[0])]  # most accounts have one instance, which needs no task of its own
+
     async def numbered(question: tuple[int, Q]) -> T:
         return await ask(question[1])
 
     found: dict[int, T] = {}
-    async with aclosing(as_answered([enumerate(questions)], numbered, limit)) as answered:
+    async with aclosing(as_answered([enumerate(asked)], numbered, limit)) as answered:
         async for (number, _), answer in answered:
             found[number] = answer
     return [found[number] for number in range(len(found))]
