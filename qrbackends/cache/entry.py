@@ -42,7 +42,7 @@ class Entry(Struct, eq=False):
     confirmed: float = 0
 
 
-class Found(Struct, frozen=True):
+class Found(Struct, frozen=True, gc=False):
     """An entry, which tier or service it came from, and whether that had nothing new."""
 
     entry: Entry

@@ -35,7 +35,7 @@ _WORTH_PACKING = 60.0
 _NEGATIVE_SIZE = 4096  # bytes that a `NotFound` and its texts take
 
 
-class Question(Struct, frozen=True):
+class Question(Struct, frozen=True, gc=False):
     """A request together with what the caller wants of its answer.
 
     Attributes:
