@@ -201,6 +201,7 @@ class Flights(Generic[T]):
         """
         self.closed = True
         await stopped(self._tasks, patience)
+        self._alarms.stop()
 
 
 def _wake(flight: Flight[Any]) -> None:
@@ -235,6 +236,11 @@ class _Alarms:
         elif len(self._due) > _SPARE + 2 * self._callers:
             self._due = [one for one in self._due if not one[2].done()]
             heapify(self._due)
+
+    def stop(self) -> None:
+        """Stop the timer, which would keep the callers' objects for as long as it runs."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _push(self, at: float, caller: asyncio.Future[None], until: Deadline) -> None:
         if at < inf:
