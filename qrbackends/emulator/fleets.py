@@ -15,7 +15,7 @@ DocumentKind: TypeAlias = Literal["configuration", "properties", "defaults"]
 
 _WHEEL = "qiskit_ibm_runtime"
 _WHERE = "fake_provider/backends"
-_EMPTY = "an empty object"  # the key of defaults documents
+_EMPTY = "an empty object"  # the key of defaults documents without content
 
 
 class SnapshotsMissing(ModuleNotFoundError):
@@ -137,9 +137,9 @@ class SnapshotFleet:
     """Recorded calibrations, served byte for byte.
 
     Args:
-        directory: a tree with files `conf_NAME.json`, each beside its `props_NAME.json`. A file
-            `props_NAME_VARIANT.json` is for the calibration_id VARIANT. Left out, the real calibrations
-            in the installed wheel of qiskit-ibm-runtime.
+        directory: a tree with files `conf_NAME.json`, each beside its `props_NAME.json` and, where there are
+            pulse-level defaults, `defs_NAME.json`. A file `props_NAME_VARIANT.json` is for the calibration_id
+            VARIANT. Left out, the real calibrations in the installed wheel of qiskit-ibm-runtime.
 
     Raises:
         SnapshotsMissing: no directory is given, and the wheel is not installed.
@@ -151,6 +151,7 @@ class SnapshotFleet:
         self._devices: dict[str, Device] = {}
         self._configurations: dict[str, Path] = {}
         self._properties: dict[tuple[str, str | None], Path] = {}
+        self._defaults: dict[str, Path] = {}
         self._updated: dict[Path, float] = {}
         for path in sorted(root.rglob("conf_*.json")):
             self._add(path)
@@ -163,6 +164,9 @@ class SnapshotFleet:
         name = configuration.backend_name
         self._devices[name] = _device(configuration, _physical_qubits(path) or configuration.n_qubits)
         self._configurations[name] = path
+        defaults = path.with_name(path.name.replace("conf_", "defs_", 1))
+        if defaults.exists():
+            self._defaults[name] = defaults
         stem = path.stem.replace("conf_", "props_", 1)
         for found in sorted(path.parent.glob(f"{stem}*.json")):
             variant = found.stem.removeprefix(stem)
@@ -185,7 +189,7 @@ class SnapshotFleet:
     ) -> Hashable | None:
         """Return the path of the document, or None."""
         if kind == "defaults":
-            return _EMPTY if self._has_defaults(name) else None
+            return self._defaults.get(name) or (_EMPTY if self._has_defaults(name) else None)
         path = self._properties.get((name, calibration_id))
         if kind == "configuration":
             # A variant has its own properties, and the same configuration.

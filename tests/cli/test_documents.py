@@ -1,6 +1,7 @@
 """The five resources, one command each."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -161,12 +162,15 @@ def test_defaults(run: Run, service: Emulator) -> None:
     assert "an empty object" in out
     code, out, err = run("defaults", "synthetic_eagle_127", "--json")
     assert (code, out) == (0, "{}\n")
-    code, out, err = run("defaults", FALCON)
+    code, out, err = run("defaults", "synthetic_heron_133")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "HTTP 404" in err
 
 
-def test_defaults_that_are_still_there() -> None:
+def test_defaults_that_are_still_there(run: Run, service: Emulator) -> None:
+    out = run("defaults", FALCON).out
+    assert re.search(r"qubit_freq_est +27 entries", out)
+    assert re.search(r"cmd_def +164 entries", out)
     document = BackendDefaults({"buffer": 0, "qubit_freq_est": [4.9, 5.0], "discriminator": {"a": 1}})
     shown = dict(views.defaults(document))
     assert shown == {"buffer": "0", "qubit_freq_est": "2 entries", "discriminator": "1 keys"}

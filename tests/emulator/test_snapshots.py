@@ -188,6 +188,15 @@ async def test_a_backend_without_properties_is_listed_without_metrics(tmp_path: 
         assert (await ask.get("/backends/ibmq_x/configuration")).status == 200
 
 
+def test_recorded_defaults_are_served(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path, f"conf_{name}.json", {"backend_name": name, "backend_version": "1", "n_qubits": 1})
+    write(tmp_path, "defs_b.json", {"buffer": 0})
+    fleet = SnapshotFleet(tmp_path)
+    keys = [fleet.find("defaults", name, None, None, NOW) for name in fleet.names]
+    assert [None if key is None else fleet.build(key) for key in keys] == [b"{}", b'{"buffer":0}']
+
+
 def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no conf_\*\.json"):
         SnapshotFleet(str(tmp_path))
