@@ -125,11 +125,17 @@ class ThreadedEmulator:
         reason: str = "",
         queue_length: int | None = None,
         hidden: bool = False,
+        retired: bool = False,
     ) -> None:
         """Set how a backend is from now on, as `Emulator.set_backend` does."""
         self._call(
             lambda: self._emulator.set_backend(
-                name, status=status, reason=reason, queue_length=queue_length, hidden=hidden
+                name,
+                status=status,
+                reason=reason,
+                queue_length=queue_length,
+                hidden=hidden,
+                retired=retired,
             )
         )
 
