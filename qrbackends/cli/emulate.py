@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import click
@@ -74,6 +74,14 @@ def fleet_of(text: str) -> str | Path:
     show_default=True,
     help="The regions; the backends are distributed over them in turn.",
 )
+@click.option("--instances", type=click.IntRange(min=1), default=1, metavar="N", help="Instances per region.")
+@click.option(
+    "--allocation",
+    type=click.Choice(["shared", "overlapping"]),
+    default="shared",
+    show_default=True,
+    help="Whether each instance sees all backends of its region, or one that all see and others of its own.",
+)
 @click.option(
     "--validators",
     type=click.Choice(["etag", "weak", "date"]),
@@ -86,6 +94,8 @@ def emulate(
     port: int,
     seed: str,
     regions: tuple[str, ...],
+    instances: int,
+    allocation: Literal["shared", "overlapping"],
     validators: "Validation | None",
 ) -> None:
     """Run the emulated service on this machine.
@@ -111,7 +121,16 @@ def emulate(
             echo(_text(addresses))
 
     async def serve() -> None:
-        async with Emulator(fleet, regions, seed, host=host, port=port, validators=validators) as emulator:
+        async with Emulator(
+            fleet,
+            regions,
+            seed,
+            host=host,
+            port=port,
+            instances=instances,
+            allocation=allocation,
+            validators=validators,
+        ) as emulator:
             await _until_signal(lambda: announce(emulator))
 
     try:

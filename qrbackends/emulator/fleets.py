@@ -33,8 +33,8 @@ class Device:
         clops: the type, `virtual` or `hardware`, and the value; None if they are not known.
         processor: family, revision and segment; None if they are not known.
         status: `online`, `paused` or `offline`.
-        reason: the reason of the status; it also says that the backend is emulated.
-        message: the message of the status endpoint.
+        reason: the reason of the status in the list; left out, the one that is usual for it.
+        message: what the status endpoint says of it, besides that it is emulated; left out, the reason.
         physical_qubits: the number of qubits on the chip, those of tunable couplers included; None to leave
             it out, as the published contract does.
     """
@@ -45,8 +45,8 @@ class Device:
     clops: tuple[str, int] | None = None
     processor: tuple[str, str, str | None] | None = None
     status: str = "online"
-    reason: str = "emulated"
-    message: str = "emulated"
+    reason: str = ""
+    message: str = ""
     physical_qubits: int | None = None
 
 

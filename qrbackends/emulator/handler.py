@@ -14,7 +14,7 @@ from aiohttp import web
 from . import faults as kinds
 from .faults import Action, Fault, Faults, gzip_bomb
 from .log import LoggedRequest, RequestLog
-from .wire import Answer, Call, Document, Errors, Refused, merged, split_target
+from .wire import EMULATED, Answer, Call, Document, Errors, Refused, merged, split_target
 
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds
 
@@ -100,14 +100,14 @@ class Handler:
         elif isinstance(action, kinds.Delay):
             await asyncio.sleep(action.seconds)
         elif (scripted := await self._scripted(action, call)) is not None:
-            return _response(self._dated(scripted[0]), scripted[1])
+            return _response(self._signed(scripted[0]), scripted[1])
         match action:
             case kinds.Reset():
                 _reset(request)
                 return None
             case kinds.Endless():
                 return await _send_endlessly(request)
-        answer = self._dated(await self._answer(request, call))
+        answer = self._signed(await self._answer(request, call))
         match action:
             case kinds.Truncate(gzip, keep):
                 return await _send_cut(request, answer, gzip, keep)
@@ -117,10 +117,10 @@ class Handler:
                 answer = answer.with_headers(headers)
         return _response(answer, call.takes_gzip)
 
-    def _dated(self, answer: Answer) -> Answer:
-        """Return an answer with the date of the emulator's clock, unless it has one."""
+    def _signed(self, answer: Answer) -> Answer:
+        """Return an answer with the emulator's mark and, unless it has one, the date of its clock."""
         date = {"Date": formatdate(self._clock(), usegmt=True)}
-        return replace(answer, headers=merged(date, answer.headers))
+        return replace(answer, headers=merged(date, answer.headers) | EMULATED)
 
     async def _scripted(self, action: Action | None, call: Call) -> tuple[Answer, bool] | None:
         """Return the answer of a fault that gives one, and whether it may be compressed; otherwise None."""
@@ -219,7 +219,7 @@ def _pieces(body: bytes, size: int) -> list[bytes]:
 
 async def _send_endlessly(request: web.BaseRequest) -> web.StreamResponse | None:
     """Send blanks until the client closes the connection; return None."""
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response = web.StreamResponse(headers={"Content-Type": "application/json", **EMULATED})
     await response.prepare(request)
     try:
         while request.transport is not None and not request.transport.is_closing():

@@ -13,6 +13,7 @@ from typing import Literal, Self, get_args
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..tasks.fanout import together
 from ..tasks.loops import running_loop
+from .allocation import Allocation, allocate, check_allocation, check_names
 from .cloud import CloudService
 from .emulated_instances import EmulatedInstance, make_instances
 from .faults import Action, Fault, Faults
@@ -44,7 +45,10 @@ class Emulator:
         host: the address to listen at.
         port: the first port; the regions get consecutive ones, the cloud's services the next one. With 0,
             free ports are taken.
-        instances: number of service instances per region; each sees all backends of its region.
+        instances: number of service instances per region.
+        allocation: which backends of its region an instance sees: `shared`, all; `overlapping`, the first by
+            name, as all instances do, and others that no other instance sees; or the names by the number of
+            the instance, from 1 on. A number that is left out sees all.
         unusable_instances: number of further instances per region, which Global Search lists without an
             allocation of backends.
         keys: the number of API keys; each may use all instances.
@@ -56,7 +60,7 @@ class Emulator:
 
     Raises:
         ValueError: `regions` is empty or names a region twice, a number is not positive, or there are no such
-            `validators`.
+            `validators` or `allocation`; or, on entering, the allocation names an unknown backend.
         SnapshotsMissing: on entering, the snapshots are asked for, and the wheel is not installed.
         OSError: on entering, a port is taken; the error names the address.
         RuntimeError: on entering, it runs already.
@@ -72,6 +76,7 @@ class Emulator:
         host: str = "127.0.0.1",
         port: int = 0,
         instances: int = 1,
+        allocation: Allocation = "shared",
         unusable_instances: int = 0,
         keys: int = 1,
         token_lifetime: int = 3600,
@@ -84,11 +89,13 @@ class Emulator:
             raise ValueError("instances, keys and token_lifetime have to be positive")
         if validators is not None and validators not in get_args(Validation):
             raise ValueError(f"validators have to be one of {', '.join(get_args(Validation))}, or None")
+        check_allocation(allocation, instances)
         self.regions = tuple(regions)
         self.seed = str(seed)
         self._wanted = fleet
         self._shape = shape
         self._validators = validators
+        self._allocation = allocation
         self._host = host
         self._first_port = port
         self._clock = clock
@@ -254,8 +261,9 @@ class Emulator:
 
         Args:
             name: the backend's name.
-            status: its status.
-            reason: the reason of the status, if `status` is given.
+            status: `online`; `paused`, so that it takes jobs and runs none, which the status endpoint calls
+                `internal`; or `offline`, which it calls `maintenance`.
+            reason: the reason of the status; left out, `available`, `internal` or `maintenance`.
             queue_length: the number of waiting jobs, which then stays the same.
             hidden: whether the list leaves it out, and its documents are answered with 404.
             retired: whether the list leaves it out, but its documents are answered.
@@ -324,6 +332,7 @@ class Emulator:
         queues = {name: Queue(f"{self.seed}/queue/{name}") for name in fleet.names}
         count = len(self.regions)
         self._names = {region: fleet.names[at::count] for at, region in enumerate(self.regions)}
+        check_names(self._allocation, fleet.names)
         return [
             BackendsService(
                 region=region,
@@ -331,7 +340,9 @@ class Emulator:
                 fleet=fleet,
                 library=library,
                 queues=queues,
-                crns=frozenset(i.crn for i in self._instances if i.region == region and i.usable),
+                allocations=allocate(
+                    self._allocation, [one for one in self._instances if one.region == region], names
+                ),
                 issuer=self._issuer,
                 errors=self._errors,
                 clock=self._clock,

@@ -1,4 +1,4 @@
-"""The five endpoints of the Backends API in one region."""
+"""The five endpoints of the Backends API in one region, its versions, and the usage of an instance."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,21 +8,25 @@ from typing import Any, get_args
 from urllib.parse import unquote
 
 from .dates import parse_instant
+from .emulated_instances import EmulatedInstance
 from .fleets import Device, DocumentKind, Fleet
 from .library import Library
 from .queues import Queue
 from .tokens import Issuer
+from .usage import usage_of
 from .validators import Validators
 from .wire import Answer, Call, Document, Errors, json_answer
 
 _ROOT = "/api/v1/backends"
-_VERSIONS_PATH = "/api/v1/versions"
+_PATHS = {_ROOT: "backends", "/api/v1/versions": "versions", "/api/v1/instances/usage": "usage"}
 _RESOURCES = (*get_args(DocumentKind), "status")
 _LONGEST_ID = 500
 _LONGEST_PARAMETER = 100
 _VERSION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CRN = re.compile(r"crn:v1:[a-z0-9-]+:[a-z]+:quantum-computing:[a-z0-9-]+:a/[0-9a-f]{32}:[0-9a-f-]{36}::")
 _STATES = {"online": (True, "active"), "paused": (True, "internal"), "offline": (False, "maintenance")}
+_REASONS = {"online": "available", "paused": "internal", "offline": "maintenance"}
+_WITH_OBJECTS = "2025-01-01"  # the version from which on the list has objects; before, it has bare names
 
 # As the service listed them in 2026.
 VERSIONS = [
@@ -59,7 +63,7 @@ class BackendsService:
         fleet: describes the backends of all regions.
         library: contains the fleet's documents.
         queues: the queue of each backend.
-        crns: the CRNs of the instances that may be used in this region.
+        allocations: the instances that may be used in this region, and the names that each of them sees.
         issuer: checks tokens and keys.
         errors: makes the bodies of error answers.
         clock: the time in Unix seconds.
@@ -74,7 +78,7 @@ class BackendsService:
         fleet: Fleet,
         library: Library,
         queues: Mapping[str, Queue],
-        crns: frozenset[str],
+        allocations: Mapping[EmulatedInstance, frozenset[str]],
         issuer: Issuer,
         errors: Errors,
         clock: Callable[[], float],
@@ -88,7 +92,7 @@ class BackendsService:
         self._fleet = fleet
         self._library = library
         self._queues = queues
-        self._crns = crns
+        self._allocations = {one.crn: (one, names) for one, names in allocations.items()}
         self._issuer = issuer
         self._errors = errors
         self._clock = clock
@@ -120,9 +124,9 @@ class BackendsService:
 
     def _device(self, name: str) -> Device:
         device, setting = self._fleet.device(name), self._setting(name)
-        if setting.status is None:
-            return device
-        return replace(device, status=setting.status, reason=setting.reason)
+        if setting.status is not None:
+            device = replace(device, status=setting.status, reason=setting.reason, message="")
+        return device if device.reason else replace(device, reason=_REASONS[device.status])
 
     def _poll(self, name: str) -> int:
         length = self._setting(name).queue_length
@@ -133,10 +137,8 @@ class BackendsService:
 
         The backend's id is one segment of the path, and is decoded once: it may contain `%2F`.
         """
-        if path == _ROOT:
-            return "backends", None
-        if path == _VERSIONS_PATH:
-            return "versions", None
+        if path in _PATHS:
+            return _PATHS[path], None
         segments = path.removeprefix(f"{_ROOT}/").split("/")
         if not path.startswith(f"{_ROOT}/") or len(segments) != 2 or segments[1] not in _RESOURCES:
             return None, None
@@ -160,14 +162,20 @@ class BackendsService:
         if resource == "versions":  # it needs no credential
             return json_answer({"versions": VERSIONS})
         self._authenticate(call)
-        self._check_headers(call)
+        version = self._version(call)
+        instance, allocated = self._instance(call)
+        if resource == "usage":
+            return json_answer(usage_of(instance, self._clock()))
         parameters = self._parameters(call)
         if name is None:
-            return await self._list(parameters)
+            listed = [one for one in self.names if one in allocated]
+            if version < _WITH_OBJECTS:
+                return json_answer({"devices": listed + self._mocks_of(listed, parameters)})
+            return await self._list(listed, parameters)
         if len(name) > _LONGEST_ID:
             raise self._errors.refuse(400, "The backend's id is too long.")
         real = self._mocks.get(name, name)
-        if real not in self._names or self._setting(real).hidden:
+        if real not in allocated or self._setting(real).hidden:
             raise self._unknown(name)
         if resource == "status":
             return self._status(name)
@@ -186,20 +194,26 @@ class BackendsService:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    def _check_headers(self, call: Call) -> None:
-        version = call.headers.get("IBM-API-Version", "")
-        if not _VERSION.fullmatch(version) or not _is_date(version):
+    def _version(self, call: Call) -> str:
+        """Return the version of the API that a call asks for; empty if it names none."""
+        version = call.headers.get("IBM-API-Version")
+        if version is not None and not (_VERSION.fullmatch(version) and _is_date(version)):
             raise self._errors.refuse(400, "The header IBM-API-Version has to be a date, YYYY-MM-DD.")
+        return version or ""
+
+    def _instance(self, call: Call) -> tuple[EmulatedInstance, frozenset[str]]:
+        """Return the instance that a call names, and the names of the backends that it sees."""
         crn = call.headers.get("Service-CRN", "")
         if not _CRN.fullmatch(crn):
             raise self._errors.refuse(400, "The header Service-CRN has to be the CRN of an instance.")
-        if crn not in self._crns:
+        if crn not in self._allocations:
             raise self._errors.refuse(
                 403,
                 "You are not authorized to use this instance in this region.",
                 "Check the instance's CRN, and that the region's address belongs to it.",
                 code=1219,  # some of the service's codes are numbers
             )
+        return self._allocations[crn]
 
     def _parameters(self, call: Call) -> dict[str, str]:
         """Return the parameters that the contract knows; others are ignored, as by the service."""
@@ -216,31 +230,38 @@ class BackendsService:
                 checked[name] = values[0]
         return checked
 
-    async def _list(self, parameters: dict[str, str]) -> Answer:
+    def _mocks_of(self, listed: Sequence[str], parameters: dict[str, str]) -> list[str]:
+        """Return the names of the listed devices' mocks, if they are asked for."""
+        if parameters.get("include_mocks", "").lower() != "true":
+            return []
+        names = frozenset(listed)
+        return [mock for mock, name in self._mocks.items() if name in names]
+
+    async def _list(self, listed: Sequence[str], parameters: dict[str, str]) -> Answer:
         fields = parameters.get("fields", "")
         if fields not in ("", "wait_time_seconds"):
             raise self._errors.refuse(400, "fields can only be wait_time_seconds.")
         now = self._clock()
         devices = []
-        mocks = parameters.get("include_mocks", "").lower() == "true"
-        for name in self.names:
+        for name in listed:
             key = self._fleet.find("properties", name, None, None, now)
             entry = _entry(self._device(name), self._poll(name))
             entry["performance_metrics"] = await self._library.metrics(name, key)
             if fields:
                 entry["wait_time_seconds"] = self._queues[name].wait_times()
             devices.append(entry)
-        if mocks:
-            devices += [_mock(mock, self._device(n)) for mock, n in self._mocks.items() if self._is_listed(n)]
+        mocks = self._mocks_of(listed, parameters)
+        devices += [_mock(mock, self._device(self._mocks[mock])) for mock in mocks]
         return json_answer({"devices": devices})
 
     def _status(self, name: str) -> Answer:
         device = self._device(self._mocks.get(name, name))
         state, status = _STATES[device.status]
+        why = device.message or ("" if device.status == "online" else device.reason)
         body = {
             "state": state,
             "status": status,
-            "message": device.message,
+            "message": f"emulated: {why}" if why else "emulated",
             "length_queue": 0 if name in self._mocks else self._poll(name),
             "backend_version": device.version,
         }

@@ -156,8 +156,7 @@ class SyntheticFleet:
             physical_qubits=None if self._shape == "contract" else _physical_qubits(generation, qubits),
             processor=(generation.family, str(generation.revision), None),
             status=status,
-            reason="emulated" if status == "online" else f"emulated: {_REASONS[status]}",
-            message="emulated" if status == "online" else f"emulated: {_REASONS[status]}",
+            reason=_REASONS.get(status, ""),
         )
         online = _EPOCH + random.randrange(_LAUNCH_WINDOW_DAYS) * 24 * HOUR
         return _Backend(device, generation, float(online), float(random.randrange(HOUR)))

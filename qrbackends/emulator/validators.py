@@ -51,7 +51,9 @@ class Validators:
         return f'"{document.digest}-gzip"' if packed else f'"{document.digest}"'
 
     def _dated(self, call: Call, answer: Answer) -> tuple[dict[str, str], bool]:
-        modified = self._modified(f"{call.path}?{call.query}", answer.document.digest)
+        # Instances may see different backends, and versions have different lists, at the same address.
+        headers = (call.headers.get(name, "") for name in ("Service-CRN", "IBM-API-Version"))
+        modified = self._modified(" ".join((f"{call.path}?{call.query}", *headers)), answer.document.digest)
         if "If-None-Match" in call.headers:  # then the date does not count
             unchanged = call.headers["If-None-Match"].strip() == "*"
         else:

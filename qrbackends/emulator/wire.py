@@ -12,6 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 GZIP_LEVEL = 6  # 684 kB of calibrations become 48 kB in 4 ms; level 9: 7 % less, in five times the time
+EMULATED = {"X-Emulated": "qrbackends"}
+"""The header of every answer, which says that it is not the service's."""
+
 _TITLES = {status.value: status.phrase for status in HTTPStatus}  # without 520 to 524
 _WORTH_PACKING = 512  # bytes; smaller bodies hardly shrink
 _QUALITY_ZERO = re.compile(r"^q=0(\.0{0,3})?$")

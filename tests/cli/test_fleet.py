@@ -70,7 +70,7 @@ def test_json_is_in_si(run: Run) -> None:
     assert (falcon["qubits"], falcon["processor"]) == (27, "Falcon r5.11")
     assert falcon["calibration_age_s"] >= 0
     assert datetime.fromisoformat(falcon["calibrated_at"]).tzinfo is not None
-    assert (falcon["status"], falcon["reason"]) == ("paused", "emulated: calibration under way")
+    assert (falcon["status"], falcon["reason"]) == ("paused", "calibration under way")
     assert falcon["instance"].startswith("crn:v1:")
     assert falcon["error"] is None
 
@@ -103,8 +103,8 @@ def test_couplings_that_cannot_be_used_are_counted(run: Run, monkeypatch: pytest
     assert "bad couplings" in header
     assert "bad gates" not in header
     shown = {line.split()[0]: line.split() for line in lines}
-    assert shown["ibm_boston"][-2:] == ["1", "emulated"]
-    assert shown["ibm_kyoto"][-2:] == ["144", "emulated"]
+    assert shown["ibm_boston"][-2:] == ["1", "available"]
+    assert shown["ibm_kyoto"][-2:] == ["144", "available"]
     assert "none works" in " ".join(shown["ibm_kyoto"])
     rows = {row["name"]: row for row in json.loads(run(*names, "--json").out)}
     boston, kyoto = rows["ibm_boston"], rows["ibm_kyoto"]

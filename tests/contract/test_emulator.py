@@ -274,7 +274,7 @@ def refused(service: Service, target: str, changes: dict[str, str | None]) -> in
         (401, {"Authorization": "apikey of-nobody"}),
         (401, {"Authorization": "Bearer of.no.body"}),
         (401, {"Authorization": "Basic dXNlcjpwYXNz"}),
-        (400, {"IBM-API-Version": None}),
+        (400, {"IBM-API-Version": "today"}),
         (400, {"IBM-API-Version": "2026-02-30"}),
         (400, {"Service-CRN": None}),
         (400, {"Service-CRN": "not a CRN"}),

@@ -88,7 +88,7 @@ async def test_every_error_has_the_body_that_the_overlay_describes(served: Asker
     backend = served.emulator.backends("us-east")[0]
     path = "/backends" if resource == "backends" else f"/backends/{backend}/{resource}"
     answers = [
-        await served.get(path, IBM_API_Version=None),
+        await served.get(path, IBM_API_Version="today"),
         await served.get(path, Authorization=None),
         await served.get(path, Service_CRN=served.crn("eu-de")),
         await served.get(path.replace(backend, "nobody") if backend in path else "/nothing"),

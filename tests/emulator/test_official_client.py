@@ -205,6 +205,74 @@ def test_it_understands_answers_with_validators(kind: Validation, monkeypatch: p
         assert name in list_answer(emulator, emulator.instances[0])[0]
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """Four small devices in two instances of one region: the first is in both, the others in one each."""
+    fleet = SyntheticFleet({"a_5": 5, "b_5": 5, "c_5": 5, "d_5": 5})
+    with in_background(Emulator(fleet, ("us-east",), instances=2, allocation="overlapping")) as running:
+        point_at(running, monkeypatch)
+        yield running
+
+
+def test_it_reads_the_usage_of_the_active_instance(few: Emulator) -> None:
+    for instance in few.instances:
+        service = make(few, instance.crn)
+        usage = service.usage()
+        assert service.active_instance() == usage["instance_id"] == instance.crn
+        if instance.plan.pricing == "free":
+            left = usage["usage_limit_seconds"] - usage["usage_consumed_seconds"]
+            assert usage["usage_remaining_seconds"] == left > 0
+            assert usage["usage_limit_reached"] is False
+        else:
+            assert not usage.keys() & {"usage_limit_seconds", "usage_remaining_seconds"}
+    assert [request.crn for request in few.requests if request.resource == "usage"] == [
+        instance.crn for instance in few.instances
+    ]
+
+
+def test_it_finds_each_backend_in_an_instance_that_lists_it(few: Emulator) -> None:
+    first, second = (instance.crn for instance in few.instances)
+    service = make(few, "auto")
+    assert {one.name: one._instance for one in service.backends()} == {
+        "a_5": first, "b_5": first, "c_5": second, "d_5": first,
+    }  # fmt: skip
+    assert [one.name for one in service.backends(instance=second)] == ["a_5", "c_5"]
+    with pytest.raises(Exception, match="No backend matches"):
+        service.backend("c_5", instance=first)
+    assert_every_call_carried_a_bearer(few)
+
+
+def test_it_takes_a_backend_for_what_its_state_is(few: Emulator) -> None:
+    few.set_backend("a_5", status="paused", queue_length=0)
+    few.set_backend("b_5", status="offline", queue_length=0)
+    few.set_backend("c_5", queue_length=7)
+    few.set_backend("d_5", queue_length=9)
+    service = make(few, "auto")
+    states = {one.name: one.status() for one in service.backends()}
+    assert {name: (one.operational, one.status_msg) for name, one in states.items()} == {
+        "a_5": (True, "internal"),
+        "b_5": (False, "maintenance"),
+        "c_5": (True, "active"),
+        "d_5": (True, "active"),
+    }
+    assert [one.name for one in service.backends(operational=True)] == ["a_5", "d_5", "c_5"]
+    assert service.least_busy().name == "c_5", "the others with fewer jobs run none"
+    reasons = {one["name"]: one["status"]["reason"] for one in listed(few, few.instances[0])}
+    assert reasons == {"a_5": "internal", "b_5": "maintenance", "d_5": "available"}
+
+
+def test_it_does_not_find_a_retired_backend_whose_documents_are_there(few: Emulator) -> None:
+    backend = make(few, "auto").backend("c_5")
+    few.set_backend("c_5", retired=True)
+    service = make(few, "auto")
+    assert [one.name for one in service.backends()] == ["a_5", "b_5", "d_5"]
+    with pytest.raises(Exception, match="No backend matches"):
+        service.backend("c_5")
+    backend.refresh()
+    assert backend.properties(refresh=True).backend_name == "c_5"
+    assert backend.status().operational
+
+
 def ours(emulator: Emulator, **options: Any) -> BackendList:
     """The list as this package reads it."""
 

@@ -195,6 +195,79 @@ async def test_every_instance_sees_the_backends_of_its_region() -> None:
             assert names == list(emulator.backends(instance.region))
 
 
+async def seen(emulator: Emulator) -> dict[str, list[str]]:
+    """Return the names in the list of each instance, by the instance's name."""
+    async with Asker(emulator) as ask:
+        return {
+            one.name.removeprefix("emulated-"): [
+                device["name"]
+                for device in (await ask.get("/backends", one.region, Service_CRN=one.crn)).json()["devices"]
+            ]
+            for one in emulator.instances
+            if one.usable
+        }
+
+
+async def test_overlapping_instances_have_one_backend_in_common_and_others_of_their_own() -> None:
+    fleet = SyntheticFleet(dict.fromkeys("abcdefg", 5))
+    async with Emulator(fleet, ["r"], instances=3, unusable_instances=1, allocation="overlapping") as some:
+        assert await seen(some) == {"r-1": ["a", "b", "e"], "r-2": ["a", "c", "f"], "r-3": ["a", "d", "g"]}
+
+
+async def test_an_instance_sees_the_backends_of_its_region_that_it_is_given() -> None:
+    fleet = SyntheticFleet(dict.fromkeys("abcd", 5))
+    async with Emulator(fleet, instances=3, allocation={1: ["d", "a"], 2: ()}) as some:
+        assert await seen(some) == {
+            "us-east-1": ["a"], "eu-de-1": ["d"],
+            "us-east-2": [], "eu-de-2": [],
+            "us-east-3": ["a", "c"], "eu-de-3": ["b", "d"],
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("resource", ["configuration", "properties", "defaults", "status"])
+async def test_a_backend_of_another_instance_is_unknown(resource: str) -> None:
+    fleet = SyntheticFleet({"ibm_a": 27, "ibm_b": 27})
+    async with (
+        Emulator(fleet, ["r"], instances=2, allocation={1: ["ibm_a"], 2: ["ibm_b"]}) as some,
+        Asker(some) as ask,
+    ):
+        for instance, own, other in zip(some.instances, "ab", "ba", strict=True):
+            for name in (f"ibm_{own}", f"mock_{own}"):
+                path = f"/backends/{name}/{resource}"
+                assert (await ask.get(path, "r", Service_CRN=instance.crn)).status == 200
+            for name in (f"ibm_{other}", f"mock_{other}"):
+                path = f"/backends/{name}/{resource}"
+                assert (await ask.get(path, "r", Service_CRN=instance.crn)).status == 404
+            listed = await ask.get("/backends?include_mocks=true", "r", Service_CRN=instance.crn)
+            names = [device["name"] for device in listed.json()["devices"]]
+            assert names == [f"ibm_{own}", f"mock_{own}"]
+
+
+@pytest.mark.parametrize("allocation", ["split", {0: ["a"]}, {3: ["a"]}, {1: ["z"]}])
+async def test_an_allocation_that_makes_no_sense_is_refused(allocation: Any) -> None:
+    with pytest.raises(ValueError, match=r"allocation|no backend 'z'"):
+        async with Emulator(FLEET, instances=2, allocation=allocation):
+            pass
+
+
+async def test_a_date_is_that_of_each_instances_own_list() -> None:
+    now = [1_780_000_000.0]
+    async with (
+        Emulator(FLEET, ["r"], instances=2, allocation="overlapping", validators="date", clock=lambda: now[0])
+        as some,
+        Asker(some) as ask,
+    ):  # fmt: skip
+        for name in FLEET.names:
+            some.set_backend(name, queue_length=1)
+        first, second = some.instances
+        dates = set()
+        for instance in (first, second, first):
+            got = await ask.get("/backends", "r", Service_CRN=instance.crn)
+            dates.add(got.headers["Last-Modified"])
+            now[0] += 10
+        assert len(dates) == 1, "no list has changed"
+
+
 async def test_answers_are_dated_by_the_emulator_s_clock() -> None:
     async with Emulator(FLEET, clock=lambda: 1_790_000_000.5) as emulator, Asker(emulator) as ask:
         assert (await ask.get("/backends")).headers["Date"] == "Mon, 21 Sep 2026 14:13:20 GMT"

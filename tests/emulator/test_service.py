@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from qrbackends.emulator import Emulator, SyntheticFleet
+from qrbackends.emulator import Drip, Emulator, Garbage, NotModified, Status, SyntheticFleet, Truncate
 
 from .asking import NOW, Asker, Got
 
@@ -65,10 +65,78 @@ async def test_the_emulators_own_key_does_as_well(served: Asker) -> None:
 @pytest.mark.parametrize("path", ENDPOINTS)
 @pytest.mark.parametrize(
     "version",
-    [None, "", "today", "2026-4-15", "2026-04-31", "20260415", "2026-04-15T00:00:00Z", "２026-04-15"],
+    ["", "today", "2026-4-15", "2026-04-31", "20260415", "2026-04-15T00:00:00Z", "２026-04-15"],
 )
-async def test_without_a_version_400(served: Asker, path: str, version: str | None) -> None:
+async def test_a_version_that_is_no_date_400(served: Asker, path: str, version: str) -> None:
     assert_refused(await served.get(path, IBM_API_Version=version), 400)
+
+
+async def test_documents_are_the_same_without_a_version(served: Asker) -> None:
+    for path in ENDPOINTS[1:]:
+        if not path.endswith("status"):  # whose queue moves
+            assert await bodies(served, path, None, "2026-04-15") == 1
+    assert (await served.get(f"/backends/{HERE}/status", IBM_API_Version=None)).json()["status"] == "active"
+
+
+async def bodies(served: Asker, path: str, *versions: str | None) -> int:
+    """Return how many different answers these versions of the API have."""
+    answers = [await served.get(path, IBM_API_Version=version) for version in versions]
+    assert {answer.status for answer in answers} == {200}
+    return len({answer.body for answer in answers})
+
+
+@pytest.mark.parametrize("version", [None, "2024-01-01", "2024-12-31"])
+async def test_the_list_has_bare_names_without_a_version_and_before_2025(
+    served: Asker, version: str | None
+) -> None:
+    names = list(served.emulator.backends("us-east"))
+    listed = (await served.get("/backends", IBM_API_Version=version)).json()
+    assert listed == {"devices": names}
+    mocks = [f"mock_{name.partition('_')[2]}" for name in names]
+    listed = (await served.get("/backends?include_mocks=True", IBM_API_Version=version)).json()
+    assert listed["devices"][: len(names)] == names
+    assert set(listed["devices"][len(names) :]) == set(mocks)
+    listed = (await served.get("/backends", IBM_API_Version="2025-01-01")).json()
+    assert [device["name"] for device in listed["devices"]] == names
+
+
+async def test_every_answer_says_that_it_is_emulated(ask: Asker) -> None:
+    cloud = ask.emulator.iam_url
+    answers = [
+        *[await ask.get(path) for path in ENDPOINTS],
+        await ask.get("/versions"),
+        await ask.get("/instances/usage"),
+        await ask.get("/nothing"),
+        await ask.get("/backends", Authorization=None),
+        await ask.get("/backends", Host="example.com"),
+        await ask.log_in(),
+        await ask.log_in("nobody's key"),
+        await ask.send("POST", f"{cloud}/v3/resources/search", json={}),
+    ]
+    for action in (Status(503), Garbage(b"x"), NotModified(), Drip(0, 1000, head=True), Truncate(gzip=True)):
+        ask.emulator.fault(action)
+        answers.append(await ask.get("/backends"))
+    assert {answer.headers.get("X-Emulated") for answer in answers} == {"qrbackends"}
+
+
+async def test_the_usage_of_an_instance_is_that_of_its_plan() -> None:
+    async with (
+        Emulator(SyntheticFleet({"x": 5}), instances=2, clock=lambda: NOW) as emulator,
+        Asker(emulator) as ask,
+    ):
+        for instance in emulator.instances:
+            usage = (await ask.get("/instances/usage", instance.region, Service_CRN=instance.crn)).json()
+            assert (usage["instance_id"], usage["plan_id"]) == (instance.crn, instance.plan.id)
+            assert usage["usage_period"] == {
+                "start_time": "2026-04-30T20:26:40Z", "end_time": "2026-05-28T20:26:40Z",
+            }  # fmt: skip
+            assert 0 <= usage["usage_consumed_seconds"] < 600
+            limits = (usage.get("usage_limit_seconds"), usage.get("usage_limit_reached"))
+            assert limits == ((600, False) if instance.plan.pricing == "free" else (None, None))
+        assert emulator.count("usage") == 4
+        assert_refused(await ask.get("/instances/usage", Authorization=None), 401)
+        assert_refused(await ask.get("/instances/usage", Service_CRN=None), 400)
+        assert_refused(await ask.request("POST", "/instances/usage"), 405)
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
@@ -200,13 +268,17 @@ async def test_list_and_status_share_a_queue_that_moves_at_every_poll(ask: Asker
 
 async def test_status_says_what_the_list_says(served: Asker) -> None:
     states = {"online": (True, "active"), "paused": (True, "internal"), "offline": (False, "maintenance")}
+    reasons = {
+        "online": "available", "paused": "calibration under way", "offline": "maintenance",
+    }  # fmt: skip
     found = set()
     for region in served.emulator.regions:
         for device in (await served.get("/backends", region)).json()["devices"]:
             status = (await served.get(f"/backends/{device['name']}/status", region)).json()
             assert (status["state"], status["status"]) == states[device["status"]["name"]]
-            assert "emulated" in status["message"]
-            assert "emulated" in device["status"]["reason"]
+            reason = reasons[device["status"]["name"]]
+            assert device["status"]["reason"] == reason
+            assert status["message"] == ("emulated" if reason == "available" else f"emulated: {reason}")
             found.add(device["status"]["name"])
     assert found == set(states)
 

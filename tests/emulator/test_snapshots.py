@@ -117,7 +117,7 @@ async def test_the_list_has_what_configuration_and_properties_say(snapshots: Ask
         for device in (await snapshots.get("/backends?fields=wait_time_seconds", region)).json()["devices"]
     }
     boston = listed["ibm_boston"]
-    assert boston["status"] == {"name": "online", "reason": "emulated"}
+    assert boston["status"] == {"name": "online", "reason": "available"}
     assert boston["qubits"] == 156
     assert boston["clops"] == {"type": "hardware", "value": 340000}
     assert boston["processor_type"] == {"family": "Heron", "revision": "3"}
