@@ -34,7 +34,7 @@ from qrbackends import (
     Unauthorized,
     WrongEventLoop,
 )
-from qrbackends.emulator import Bomb, Emulator, Garbage, Hold, Redirect, Reset, Status, Truncate
+from qrbackends.emulator import Bomb, Emulator, Garbage, Hold, Redirect, Reset, Status, Truncate, handler
 
 from .internals import parts
 from .waiting import until
@@ -94,6 +94,20 @@ async def test_defaults_are_mostly_withdrawn(emulator: Emulator, client: Client)
     (full,) = (one for one in outcomes if isinstance(one, BackendDefaults) and one)
     assert len(full["qubit_freq_est"]) == len(full["meas_freq_est"]) == 27
     assert [one for one in outcomes if isinstance(one, BackendDefaults) and not one]
+
+
+async def test_a_list_is_emulated_if_its_answer_says_so(
+    emulator: Emulator, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = await client.backends()
+    assert fleet.emulated
+    assert all(one.emulated for one in fleet)
+    monkeypatch.setattr(handler, "EMULATED", {})
+    entry = b'{"name":"a","status":{"name":"online"},"queue_length":0,"qrbackends_emulated":true}'
+    emulator.fault(Garbage(b'{"devices":[' + entry + b"]}"), resource="backends", times=2)
+    fleet = await client.backends(refresh=True)
+    assert [one.emulated for one in fleet] == [False, False], "no field of the service tells"
+    assert not fleet.emulated
 
 
 async def test_a_backend_costs_one_request_beside_the_lists(emulator: Emulator, client: Client) -> None:

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from ..accounts.scope import Scope
 from ..errors import NotFound, QRBackendsError
-from ..protocol.headers import http_date
+from ..models import BackendsResponse
+from ..protocol.headers import EMULATED, http_date
 from ..protocol.requests import Request, request_of
 from ..service.origin import Origin, OriginAnswer, decoded
 from ..tasks.flight import Flight
@@ -251,7 +252,8 @@ class Loader:
             answered = await self._from_origin(question, epoch, flight)
             entry = answered.found.entry
             if answered.shared_for is not None and entry.wire is not None and not epoch.over:
-                stored = Stored(entry.wire, 0.0, entry.validators, entry.confirmed)
+                emulated = isinstance(entry.value, BackendsResponse) and entry.value.emulated
+                stored = Stored(entry.wire, 0.0, entry.validators, entry.confirmed, emulated)
                 await lease.put(stored, answered.shared_for + self._grace)
             return answered.found
         finally:
@@ -285,7 +287,8 @@ class Loader:
             return OriginAnswer(None, b"", "", known.wire, validators, unchanged=True)
         try:
             body = await off_loop(len(wire.data), partial(wire.plain, limit))
-            value = decoded(question.request, question.scope, Response(200, {}, body))
+            headers = {EMULATED: "yes"} if stored.emulated else {}
+            value = decoded(question.request, question.scope, Response(200, headers, body))
         except QRBackendsError:
             return None
         return OriginAnswer(value, body, "", wire, validators)

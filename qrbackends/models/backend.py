@@ -82,6 +82,7 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
         wait_time_seconds: the jobs' waiting times; sent only for `fields=["wait_time_seconds"]`.
         region: the region that lists it; filled in by the client.
         instance: the CRN of the instance that lists it; filled in by the client.
+        emulated: whether an emulator lists it, and not IBM's service; filled in by the client.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
     # A name of our own on the wire: a field that the service may add later must not be read as these.
     region: str | None = field(name="qrbackends_region", default=None)
     instance: str | None = field(name="qrbackends_instance", default=None)
+    emulated: bool = field(name="qrbackends_emulated", default=False)
 
     def __post_init__(self) -> None:
         if self.queue_length < 0:
@@ -130,6 +132,11 @@ class BackendsResponse(Document, frozen=True):
         odd = (error.backend for error in self.errors if error.backend is not None)
         return frozenset((*(device.name for device in self.devices if not device.is_mock), *odd))
 
+    @property
+    def emulated(self) -> bool:
+        """Whether an emulator sent it."""
+        return any(one.emulated for one in self.devices)
+
 
 class BackendList(Sequence[Backend]):
     """The backends of one or more instances, in order of the instances; immutable.
@@ -146,6 +153,11 @@ class BackendList(Sequence[Backend]):
     def __init__(self, backends: Iterable[Backend], errors: Iterable[QRBackendsError] = ()) -> None:
         self._backends = tuple(backends)
         self.errors = tuple(errors)
+
+    @property
+    def emulated(self) -> bool:
+        """Whether an emulator lists any of the backends, and not IBM's service."""
+        return any(one.emulated for one in self._backends)
 
     def unique(self) -> "BackendList":
         """Return the list with each backend once: the entry of the first instance that lists it."""

@@ -10,6 +10,8 @@ from ..accounts.secret import Secret
 from .requests import API_VERSION
 
 USER_AGENT: Final = f"qrbackends/{__version__}"
+EMULATED: Final = "X-Emulated"
+"""The header by which an answer says that it is an emulator's, and not the service's."""
 
 _MAX_RETRY_AFTER = 86400.0  # seconds
 

@@ -11,7 +11,7 @@ from ..accounts.secret import Secret
 from ..errors import DecodeError, InvalidRequest, TransportError
 from ..models import BackendsResponse
 from ..protocol.answers import check_backend, parse
-from ..protocol.headers import Headers, headers
+from ..protocol.headers import EMULATED, Headers, headers
 from ..protocol.lengths import MOST_BYTES
 from ..protocol.requests import API_VERSION, Request
 from ..protocol.validators import NONE, Validators, validators_of
@@ -145,7 +145,9 @@ class _Question:
 
 
 def decoded(request: Request, scope: Scope, response: Response) -> Any:
-    """Return the value of an answer, a `request.type`; a list's entries get their region and instance.
+    """Return the value of an answer, a `request.type`; a list's entries get what only the client knows.
+
+    That is their region, their instance, and whether an emulator sent them.
 
     Raises:
         QRBackendsError: any error that `protocol.answers.parse` or `check_backend` raises.
@@ -153,9 +155,11 @@ def decoded(request: Request, scope: Scope, response: Response) -> Any:
     value = parse(request, response.status, response.headers, response.body)
     check_backend(request, value)
     if isinstance(value, BackendsResponse):
+        emulated = EMULATED in response.headers
         for device in value.devices:  # frozen, but no other code holds them yet
             force_setattr(device, "region", scope.region)
             force_setattr(device, "instance", scope.crn)
+            force_setattr(device, "emulated", emulated)
         vars(value)["errors"] = tuple(_odd_entries(value, scope))
     return value
 

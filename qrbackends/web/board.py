@@ -3,7 +3,6 @@
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import anyio
 from msgspec.structs import replace
@@ -13,7 +12,6 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from ..accounts.urls import is_loopback
 from ..cache.entry import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError, Timeout
@@ -92,7 +90,7 @@ class _Board:
             late=late,
             age=listed.age if listed and listed.source == "stale" else None,
             problem=problem,
-            emulated=await _is_emulated(client),
+            emulated=listed is not None and listed.value.emulated,
         )
 
     async def backend(self, request: Request) -> Response:
@@ -129,7 +127,7 @@ class _Board:
             part=drawn,
             age=age,
             problem=problem,
-            emulated=await _is_emulated(client),
+            emulated=found.emulated,
         )
 
     async def _documents(
@@ -159,12 +157,3 @@ def _rows(backends: BackendList, view: FleetView, base: str) -> bytes:
     ]
     rows.sort(key=lambda row: (row.backend.name, row.backend.region or ""))
     return rendered("rows.html", rows=rows, base=base)
-
-
-async def _is_emulated(client: Client) -> bool:
-    """Return whether an instance is on the loopback interface, and so an emulator's."""
-    try:
-        instances = await client.instances(timeout=_FIRST)
-    except QRBackendsError:
-        return False
-    return any(is_loopback(urlsplit(one.instance.base_url).hostname or "") for one in instances)

@@ -25,7 +25,7 @@ _TAG = 12  # bytes of the digest in an entity tag, enough to make equal tags pra
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """An entry of the list with the contract's fields and the region."""
+    """An entry of the list with the contract's fields, the region, and whether an emulator lists it."""
 
     name: str
     region: str | None
@@ -37,6 +37,7 @@ class Listed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     processor_type: ProcessorType | None = None
     performance_metrics: PerformanceMetrics | None = None
     wait_time_seconds: WaitTime | None = None
+    emulated: bool = False
 
 
 _fields_of = attrgetter(*Listed.__struct_fields__)
@@ -48,9 +49,11 @@ def listed(backend: Backend) -> Listed:
 
 
 def status_of(backend: Backend) -> BackendStatus:
-    """Return a backend's status, made from its entry in the list."""
+    """Return a backend's status, made from its entry in the list; an emulated one says so in `message`."""
+    said = ("emulated", backend.status.reason) if backend.emulated else (backend.status.reason,)
+    message = ": ".join(filter(None, said)) or None
     return BackendStatus(
-        backend.queue_length, state=backend.online, status=backend.status.name, message=backend.status.reason
+        backend.queue_length, state=backend.online, status=backend.status.name, message=message
     )
 
 

@@ -41,7 +41,7 @@ from qrbackends.accounts.scope import Scopes
 from qrbackends.cache import loader
 from qrbackends.cache.stores import sealed as shared_tier
 from qrbackends.cache.stores.sealed import Shared, Stored
-from qrbackends.emulator import Emulator, Hold, Status
+from qrbackends.emulator import Emulator, Hold, Status, handler
 from qrbackends.emulator.synthetic import SyntheticFleet
 from qrbackends.protocol.requests import API_VERSION
 from qrbackends.transport.body import Wire
@@ -98,6 +98,18 @@ async def places(redis: Redis, kind: str) -> list[str]:
 
 
 # --- workers in one process
+
+
+@pytest.mark.parametrize("marked", [True, False])
+async def test_another_worker_knows_whether_a_list_is_emulated(
+    emulator: Emulator, store: RedisStore, wall: Clock, marked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not marked:
+        monkeypatch.setattr(handler, "EMULATED", {})
+    async with worker_of(emulator, store, wall) as one, worker_of(emulator, store, wall) as other:
+        for worker, source in ((one, "origin"), (other, "shared"), (other, "memory")):
+            fetched = await worker.fetch(Request("backends"))
+            assert (fetched.source, fetched.value.emulated) == (source, marked)
 
 
 async def test_another_worker_gets_the_answer_with_its_age_and_without_a_request(

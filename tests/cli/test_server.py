@@ -62,7 +62,8 @@ def test_the_board_says_where_it_is_and_that_it_is_emulated() -> None:
         assert line(process.stdout) == "Ctrl-C ends it.\n"
         url = said.split(" at ")[1].strip()
         status, text = get(url)
-        assert (status, "Emulated data" in text) == (200, True)
+        banner = '<p class="banner emulated" id="emulated" role="note"><strong>Emulated data</strong>'
+        assert (status, banner in text) == (200, True)
         assert get(f"{url}api/backends")[0] == 200
         assert get(url, Host="evil.example")[0] == 421
 

@@ -21,7 +21,7 @@ from starlette.routing import Mount
 import qrbackends.web
 from qrbackends import BackendProperties, Client, Limits, Memory, RetryPolicy
 from qrbackends.analysis.formatting import probability, scaled
-from qrbackends.emulator import Emulator, SyntheticFleet
+from qrbackends.emulator import Emulator, SyntheticFleet, handler
 from qrbackends.models.properties import GateProperties, Nduv
 from qrbackends.web import Pace, ServerLimits, board, board_app, devicepart, lifespan
 from qrbackends.web.connections import Connections
@@ -90,12 +90,24 @@ async def test_the_page_shows_every_backend_of_every_region(
     rows = [attributes for tag, attributes in page.tags if tag == "tr" and "data-name" in attributes]
     assert [row["data-name"] for row in rows] == list(emulator.backends())
     assert {row["data-region"] for row in rows} == set(emulator.regions)
+    (note,) = (attributes for _, attributes in page.tags if attributes.get("id") == "emulated")
+    assert "hidden" not in note
     assert "Emulated data, not from IBM’s service." in page.text
     for link in page.links():
         assert link.startswith("/"), "nothing comes from another host"
         if link != "/events":
             async with web.get(url + link) as answer:
                 assert answer.status == 200
+
+
+async def test_data_of_the_service_is_not_called_emulated(
+    url: str, emulator: Emulator, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "EMULATED", {})  # the mark is all that tells
+    for path in ("/", f"/backends/us-east/{emulator.backends('us-east')[0]}"):
+        page = await get(web, f"{url}{path}")
+        (note,) = (attributes for _, attributes in page.tags if attributes.get("id") == "emulated")
+        assert "hidden" in note
 
 
 @pytest.mark.parametrize("by", list(FIGURES))

@@ -188,6 +188,26 @@ async def test_it_says_when_the_origin_has_died(emulator: Emulator, browser: Bro
         await page.close()
 
 
+async def test_it_says_that_data_is_emulated_as_soon_as_there_is_any(
+    emulator: Emulator, browser: Browser
+) -> None:
+    once, calm = RetryPolicy(attempts=1), Limits(failures=10**6)
+    for region in emulator.regions:
+        await emulator.stop_region(region)
+    async with (
+        Client(emulator.account(), retry=once, limits=calm) as client,
+        served(board_app(client, pace=Pace(interval=0.1))) as url,
+    ):
+        page = await browser.new_page()
+        await page.goto(url)
+        await expect(page.locator("#stale")).to_be_visible()
+        await expect(page.locator("#emulated")).to_be_hidden()
+        for region in emulator.regions:
+            await emulator.start_region(region)
+        await expect(page.get_by_role("note")).to_contain_text("Emulated data")
+        await page.close()
+
+
 async def test_it_says_when_its_own_server_has_died(client: Client, browser: Browser) -> None:
     page = await browser.new_page()
     async with served(board_app(client, pace=Pace(interval=0.1, beat=0.1))) as url:

@@ -47,6 +47,20 @@ async def test_another_object_at_the_same_place_gets_its_own_json(emulator: Emul
         del other
 
 
+def test_what_is_emulated_says_so() -> None:
+    for status, reason, message in (
+        ("online", "available", "emulated: available"),
+        ("online", None, "emulated"),
+        ("paused", "internal", "emulated: internal"),
+    ):
+        backend = Backend("a", DeviceStatus(status, reason), 3, region="us-east", emulated=True)
+        assert msgspec.json.decode(encode(backend))["emulated"] is True
+        assert encoding.status_of(backend).message == message
+        real = replace(backend, emulated=False)
+        assert "emulated" not in msgspec.json.decode(encode(real))
+        assert encoding.status_of(real).message == reason
+
+
 def test_a_list_has_no_account() -> None:
     backend = Backend("a", DeviceStatus("online"), 3, region="us-east", instance="crn:v1:secret")
     for value in (backend, BackendList([backend])):

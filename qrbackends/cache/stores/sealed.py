@@ -49,12 +49,14 @@ class Stored(NamedTuple):
         age: seconds since the service gave it.
         validators: its validators.
         confirmed: how many answers in a row were a 304, as in `Entry`.
+        emulated: whether it is a list that an emulator sent.
     """
 
     wire: Wire
     age: float = 0.0
     validators: Validators = NONE
     confirmed: float = 0
+    emulated: bool = False
 
 
 class _Content(Struct, frozen=True, array_like=True):
@@ -64,6 +66,7 @@ class _Content(Struct, frozen=True, array_like=True):
     wire: tuple[bytes, str, bytes]
     validators: Validators
     confirmed: float
+    emulated: bool = False
 
 
 _decode = msgspec.msgpack.Decoder(_Content).decode
@@ -210,7 +213,7 @@ class Shared:
         def seal() -> bytes:
             packed = answer.wire.packed()
             parts = packed.data, packed.encoding, packed.digest
-            stored = _Content(fetched_at, parts, answer.validators, answer.confirmed)
+            stored = _Content(fetched_at, parts, answer.validators, answer.confirmed, answer.emulated)
             content = msgspec.msgpack.encode(stored)
             return b"".join((_MAGIC, _tag(scope, name, content), content))
 
@@ -345,7 +348,8 @@ class Shared:
             not age > -_SKEW
         ):  # clocks differ a little; one from further in the future would be new for too long
             return None
-        return Stored(Wire(*stored.wire), max(0.0, age), stored.validators, stored.confirmed)
+        _, wire, *others = msgspec.structs.astuple(stored)
+        return Stored(Wire(*wire), max(0.0, age), *others)
 
 
 class Lease:

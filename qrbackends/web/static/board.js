@@ -145,6 +145,7 @@ function fill(known) {
 }
 
 function put(shown, samples) {
+  if (shown.backend.emulated) document.getElementById("emulated").hidden = false; // the page had no list yet
   const key = keyOf(shown.backend.region, shown.backend.name);
   const before = rows.get(key);
   const known = { samples: [], row: before?.row || rowOf(shown.backend), ...before, ...shown };
