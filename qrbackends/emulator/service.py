@@ -168,10 +168,7 @@ class BackendsService:
             return json_answer(usage_of(instance, self._clock()))
         parameters = self._parameters(call)
         if name is None:
-            listed = [one for one in self.names if one in allocated]
-            if version < _WITH_OBJECTS:
-                return json_answer({"devices": listed + self._mocks_of(listed, parameters)})
-            return await self._list(listed, parameters)
+            return await self._list([one for one in self.names if one in allocated], version, parameters)
         if len(name) > _LONGEST_ID:
             raise self._errors.refuse(400, "The backend's id is too long.")
         real = self._mocks.get(name, name)
@@ -237,10 +234,13 @@ class BackendsService:
         names = frozenset(listed)
         return [mock for mock, name in self._mocks.items() if name in names]
 
-    async def _list(self, listed: Sequence[str], parameters: dict[str, str]) -> Answer:
+    async def _list(self, listed: list[str], version: str, parameters: dict[str, str]) -> Answer:
         fields = parameters.get("fields", "")
         if fields not in ("", "wait_time_seconds"):
             raise self._errors.refuse(400, "fields can only be wait_time_seconds.")
+        mocks = self._mocks_of(listed, parameters)
+        if version < _WITH_OBJECTS:
+            return json_answer({"devices": listed + mocks})
         now = self._clock()
         devices = []
         for name in listed:
@@ -250,7 +250,6 @@ class BackendsService:
             if fields:
                 entry["wait_time_seconds"] = self._queues[name].wait_times()
             devices.append(entry)
-        mocks = self._mocks_of(listed, parameters)
         devices += [_mock(mock, self._device(self._mocks[mock])) for mock in mocks]
         return json_answer({"devices": devices})
 

@@ -62,12 +62,10 @@ def test_the_screen_says_what_it_is_and_how_to_use_it(run: Run) -> None:
     assert "Ctrl-C" in out
 
 
-@pytest.mark.parametrize(("options", "sent"), [((), None), (("--validators", "weak"), 'W/"')])
-def test_answers_carry_validators_on_request(
-    run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], sent: str | None
-) -> None:
+def answered(run: Run, patch: pytest.MonkeyPatch, question: Callable[[Asker], Any], *options: str) -> Any:
+    """Return what `question` finds out of the emulator that the command runs."""
     made: list[Emulator] = []
-    tags: list[str | None] = []
+    found: list[Any] = []
 
     class Kept(Emulator):
         async def __aenter__(self) -> Self:
@@ -76,13 +74,44 @@ def test_answers_carry_validators_on_request(
 
     async def asked(announce: Callable[[], None]) -> None:
         async with Asker(made[0]) as ask:
-            tags.append((await ask.get("/versions")).headers.get("ETag"))
+            found.append(await question(ask))
 
-    monkeypatch.setattr(qrbackends.emulator, "Emulator", Kept)
-    monkeypatch.setattr(emulate, "_until_signal", asked)
+    patch.setattr(qrbackends.emulator, "Emulator", Kept)
+    patch.setattr(emulate, "_until_signal", asked)
     assert run("emulate", "--fleet", "synthetic", *options).code == 0
-    assert [tag and tag[:3] for tag in tags] == [sent]
+    return found[0]
+
+
+@pytest.mark.parametrize(("options", "sent"), [((), None), (("--validators", "weak"), 'W/"')])
+def test_answers_carry_validators_on_request(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], sent: str | None
+) -> None:
+    async def tag(ask: Asker) -> Any:
+        return (await ask.get("/versions")).headers.get("ETag")
+
+    found = answered(run, monkeypatch, tag, *options)
+    assert (found and found[:3]) == sent
     assert run("emulate", "--validators", "none").code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [
+        ((), [8]),
+        (("--instances", "2"), [8, 8]),
+        (("--instances", "3", "--allocation", "overlapping"), [4, 3, 3]),
+    ],
+)
+def test_instances_see_the_same_or_different_backends(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], counts: list[int]
+) -> None:
+    async def lists(ask: Asker) -> list[int]:
+        crns = [one.crn for one in ask.emulator.instances]
+        answers = [await ask.get("/backends", Service_CRN=crn) for crn in crns]
+        return [len(answer.json()["devices"]) for answer in answers]
+
+    assert answered(run, monkeypatch, lists, "--regions", "us-east", *options) == counts
+    assert run("emulate", "--instances", "0").code == 2
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])

@@ -203,6 +203,7 @@ async def test_any_other_method_405(served: Asker, method: str, path: str) -> No
 )
 async def test_a_bad_query_of_the_list_400(served: Asker, query: str) -> None:
     assert_refused(await served.get(f"/backends?{query}"), 400)
+    assert_refused(await served.get(f"/backends?{query}", IBM_API_Version=None), 400)
 
 
 @pytest.mark.parametrize(
