@@ -239,8 +239,8 @@ class Emulator:
         Args:
             action: what happens: `Status`, `Hold`, `Delay`, `Reset`, `Truncate`, `Garbage`, `Bomb`,
                 `Redirect`, `Drip`, `Endless`, `RateLimit`, `NotModified` or `WithHeaders`.
-            resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `versions`, `token`,
-                `search` or `catalog`; left out, any.
+            resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `versions`, `usage`,
+                `token`, `search` or `catalog`; left out, any.
             backend: its name; left out, any.
             region: its name, or `cloud`; left out, any.
             times: the number of requests that it affects; None for all.
