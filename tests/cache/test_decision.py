@@ -2,15 +2,27 @@
 
 from collections.abc import Iterator
 from itertools import product
+from math import inf
 
 import pytest
 
 from qrbackends import errors
-from qrbackends.cache.decision import Action, Loss, is_enough, loss, on_failure, on_question
+from qrbackends.cache.decision import (
+    Action,
+    Loss,
+    confirmations,
+    is_enough,
+    loss,
+    on_failure,
+    on_question,
+    validators_to_send,
+)
 from qrbackends.cache.entry import Entry, Found
 from qrbackends.cache.policy import CachePolicy
 from qrbackends.protocol.answers import error_for
 from qrbackends.protocol.requests import Request
+from qrbackends.protocol.validators import NONE, Validators
+from qrbackends.service.origin import OriginAnswer
 
 FRESH, REVALIDATE, ERROR = 10.0, 4.0, 20.0
 POLICY = CachePolicy(properties=FRESH, stale_while_revalidate=REVALIDATE, stale_if_error=ERROR, jitter=0.0)
@@ -200,3 +212,71 @@ def test_an_entry_from_the_future_is_no_longer_fresh(max_age: float | None) -> N
         error = errors.ConnectError("x")
         assert on_failure(entry(), now, POLICY, error) is Action.SERVE_STALE
         assert on_failure(entry(), now, POLICY, error, insists=True) is Action.FAIL
+
+
+TAG, WEAK, OTHER = Validators('"a"'), Validators('W/"a"'), Validators('"b"')
+DATED = Validators(last_modified="Thu, 26 Nov 2026 12:00:00 GMT")
+
+
+def tagged(validators: Validators = TAG, confirmed: float = 0) -> Entry:
+    entry = Entry("value", STORED, UNTIL, UNTIL + ERROR, 10)
+    entry.validators, entry.confirmed = validators, confirmed
+    return entry
+
+
+@pytest.mark.parametrize("validators", [TAG, WEAK, DATED, NONE])
+def test_24_answers_in_a_row_may_be_a_304_and_the_next_is_asked_for_in_full(validators: Validators) -> None:
+    assert validators_to_send(None) == NONE
+    for confirmed in (0.0, 1.0, 23.0):
+        assert validators_to_send(tagged(validators, confirmed)) == validators
+    for confirmed in (24.0, 25.0, inf):
+        assert validators_to_send(tagged(validators, confirmed)) == NONE
+
+
+def answer(validators: Validators, *, unchanged: bool, not_modified: bool = False) -> OriginAnswer:
+    return OriginAnswer(
+        "value", b"{}", "", validators=validators, unchanged=unchanged, not_modified=not_modified
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "told", "unchanged", "trusted"),
+    [
+        (TAG, TAG, TAG, True, False),  # the server does not compare
+        (TAG, TAG, TAG, False, False),  # one tag for two documents
+        (TAG, NONE, TAG, True, True),  # nothing was asked, and nothing is wrong
+        (TAG, NONE, TAG, False, False),
+        (TAG, TAG, OTHER, False, True),  # a new document with a tag of its own
+        (TAG, TAG, OTHER, True, True),  # the tag of a server that was started anew
+        (TAG, NONE, OTHER, False, True),
+        (TAG, TAG, NONE, False, True),
+        (TAG, TAG, NONE, True, True),
+        (TAG, TAG, WEAK, True, False),
+        (WEAK, WEAK, TAG, False, False),
+        (DATED, DATED, DATED, True, False),
+        (DATED, DATED, DATED, False, False),
+        (DATED, NONE, DATED, True, True),
+        (NONE, NONE, NONE, True, True),
+        (NONE, NONE, NONE, False, True),
+        (NONE, NONE, TAG, False, True),
+    ],
+)
+def test_whether_validators_tell_the_truth_is_learnt_from_full_answers(
+    known: Validators, asked: Validators, told: Validators, unchanged: bool, trusted: bool
+) -> None:
+    full = answer(told, unchanged=unchanged)
+    for confirmed in (0.0, 1.0, 24.0):
+        assert confirmations(tagged(known, confirmed), asked, full) == (0 if trusted else inf)
+    assert confirmations(tagged(known, inf), asked, full) == inf, "distrust stays"
+
+
+@pytest.mark.parametrize("told", [TAG, WEAK])
+@pytest.mark.parametrize("confirmed", [0, 1, 23, inf])
+def test_304s_are_counted_and_say_nothing_about_their_own_truth(told: Validators, confirmed: float) -> None:
+    not_modified = answer(told, unchanged=True, not_modified=True)
+    assert confirmations(tagged(confirmed=confirmed), TAG, not_modified) == confirmed + 1
+
+
+@pytest.mark.parametrize("told", [TAG, DATED, NONE])
+def test_a_first_answer_is_trusted(told: Validators) -> None:
+    assert confirmations(None, NONE, answer(told, unchanged=False)) == 0
