@@ -1,16 +1,17 @@
 """The cache against a model of what it promises, in sequences that nobody thought of.
 
 The model is written from the promises and knows nothing of epochs, flights' keys or the memory tier. The
-service is a fake whose fetches are held until a rule answers them; time is a number that a rule moves. After
-every step the event loop runs until nothing can go on, and what each caller got, what was asked of the
-service, what was stopped and what was counted has to be what the model says.
+service is a fake below the sender, whose requests are held until a rule answers them; its documents change,
+and it may lie about that. Time is a number that a rule moves. After every step the event loop runs until
+nothing can go on, and what each caller got, what was asked of the service and under which conditions, what
+was stopped and what was counted has to be what the model says.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import anyio.lowlevel
 import pytest
@@ -23,9 +24,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec import structs
 
-from qrbackends.accounts.account import Account, Instance
-from qrbackends.accounts.scope import Scope, Scopes
 from qrbackends.cache.cache import Cache
 from qrbackends.cache.entry import Fetched
 from qrbackends.cache.loader import Loader
@@ -49,38 +49,49 @@ from qrbackends.errors import (
     ServerError,
     ServiceUnavailable,
     Timeout,
+    TransportError,
     Unauthorized,
 )
-from qrbackends.protocol.requests import API_VERSION, Request
-from qrbackends.service.origin import Origin, OriginAnswer, decoded
+from qrbackends.protocol.requests import Request
+from qrbackends.service.origin import Origin, decoded
+from qrbackends.service.sender import Sender
+from qrbackends.service.tokens import Tokens
 from qrbackends.tasks.deadlines import Calls
-from qrbackends.tasks.flight import Flight
 from qrbackends.transport.pool import Response, SessionPool
+from qrbackends.transport.retry import RetryPolicy
+
+from .changing import (
+    ACCOUNT,
+    SCOPES,
+    Change,
+    Credentials,
+    Document,
+    Encoding,
+    Held,
+    Key,
+    Served,
+    Service,
+    Tag,
+    Tags,
+    matches,
+)
 
 T = TypeVar("T")
 
 TICKS = 25  # of the event loop; the longest way from an answer to its callers takes less than 10
 
-US = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::")
-EU = Instance("crn:v1:bluemix:public:quantum-computing:eu-de:a/1:3::")
+STATUS = Request("status", "ibm_oslo")  # never kept
 REQUESTS = (
     Request("properties", "ibm_oslo"),
-    Request("status", "ibm_oslo"),  # never kept
+    STATUS,
     Request("properties", "ibm_oslo", calibration_id="ultra"),
     Request("properties", "ibm_oslo", updated_before=datetime(2020, 1, 1, tzinfo=UTC)),
     Request("properties", "ibm_rome"),
     Request("backends"),
 )
-BODIES = {
-    "properties": b'{"backend_name":"ibm_oslo","backend_version":"1","qubits":[],"gates":[],"general":[],'
-    b'"last_update_date":"2020-01-01T00:00:00Z"}',
-    "status": b'{"length_queue":1}',
-    "backends": b'{"devices":[]}',
-}
-
 # Binary fractions, as the steps of the clock are: every instant is exact, and boundaries are met.
 _SHORT = CachePolicy(
-    properties=8, history=32, backends=4, negative=2, stale_while_revalidate=4, stale_if_error=16, jitter=0
+    properties=8, history=64, backends=4, negative=2, stale_while_revalidate=4, stale_if_error=16, jitter=0
 )
 POLICIES = (
     _SHORT,
@@ -114,59 +125,60 @@ REFUSALS: tuple[Callable[[str], QRBackendsError], ...] = (
 )
 
 
-class Key(NamedTuple):
-    request: Request
-    instance: Instance
-
-
-KEYS = tuple(Key(request, instance) for request in REQUESTS for instance in (US, EU))
+KEYS = tuple(Key(request, scope) for request in REQUESTS for scope in SCOPES)
+RESOURCES = ("properties", "status", "backends")
 MATCHES: tuple[Callable[[Request], bool], ...] = (
     lambda request: request.backend_id == "ibm_oslo",
     lambda request: request.resource == "properties",
     lambda _: True,
 )
 
-
-# --- the fake service
-
-
-class Held:
-    """One request to the service, which waits until the test gives its answer."""
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.answer: asyncio.Future[OriginAnswer] = asyncio.get_running_loop().create_future()
-        self.stopped = False
-
-
-class Service:
-    """Takes requests and holds them."""
-
-    def __init__(self) -> None:
-        self.new: list[Held] = []
-
-    async def ask(self, request: Request, scope: Scope, flight: Flight[Any]) -> OriginAnswer:
-        held = Held(Key(request, scope.instance))
-        self.new.append(held)
-        try:
-            return await held.answer
-        except asyncio.CancelledError:
-            held.stopped = True
-            raise
+ENCODINGS: tuple[Encoding, ...] = ("", "gzip")
+TAGS: tuple[Tags, ...] = ("none", "strong", "weak", "date", "restless", "constant")
+CHANGES: tuple[Change, ...] = ("start", "end", "longer", "first", "encoding")
+LIES = ("no tag", "the tag", "the weak tag", "another tag")
+CONFIRMED = 24  # so many answers in a row may be a 304
 
 
 # --- the model
 
 
 @dataclass(eq=False)
+class Version:
+    """One object that callers get; which one it is, the first of them tells."""
+
+    served: Served
+    object: Any = None
+
+
+@dataclass(eq=False)
 class Known:
     """What was answered, and whether the service failed since."""
 
-    value: Any  # or the NotFound
+    value: Version | NotFound
     at: float
     fresh_until: float
     kept_until: float
     failed_at: float | None = None
+    unchanged: bool = False
+    tag: Tag = None
+    confirmed: int = 0
+    is_trusted: bool = True  # the service has not shown that its tag says nothing
+
+    @property
+    def asked_about(self) -> Tag:
+        """The tag to ask about when it is renewed."""
+        return self.tag if self.is_trusted and self.confirmed < CONFIRMED else None
+
+    def renewed(self, served: Served, asked: Tag) -> "Known":
+        """Return what is known after an answer; its times are still to be filled in."""
+        if served.status == 304:
+            return replace(self, unchanged=True, tag=served.tag, confirmed=self.confirmed + 1)
+        same = isinstance(self.value, Version) and self.value.served[2:4] == served[2:4]
+        value = self.value if same else Version(served)
+        tells_nothing = is_same(served.tag, self.tag) and (asked is not None or not same)
+        trusted = self.is_trusted and not tells_nothing
+        return replace(self, value=value, unchanged=same, tag=served.tag, confirmed=0, is_trusted=trusted)
 
 
 @dataclass(eq=False)
@@ -180,6 +192,9 @@ class Fetch:
     in_background: bool = False
     held: Held | None = None
     answer: Known | None = None
+    known: Known | None = None
+    asked: Tag = None
+    sent_again: bool = False
 
 
 @dataclass(eq=False)
@@ -209,7 +224,8 @@ class Model:
         self.renewals: list[Fetch] = []  # begun in this step, in the background: after all others
         self.stopped: list[Fetch] = []  # in this step
         self.ended: list[Fetch] = []  # in this step
-        self.counts = {name: dict.fromkeys(ResourceStats.__struct_fields__, 0) for name in BODIES}
+        self.repeated: list[Fetch] = []  # in this step
+        self.counts = {name: dict.fromkeys(ResourceStats.__struct_fields__, 0) for name in RESOURCES}
         self.known: dict[Key, Known] = {}
         self.eras = dict.fromkeys(KEYS, 0)
         self.renewed: dict[Key, Fetch] = {}
@@ -246,14 +262,37 @@ class Model:
                 known.failed_at = self.now
                 self.give_instead(caller, known)
             else:
-                caller.gets = Timeout("")
+                # The last failure says more than that there is no time.
+                failed = caller.fetch is not None and caller.fetch.sent_again
+                caller.gets = TransportError("") if failed else Timeout("")
 
-    def answer(self, fetch: Fetch, value: Any) -> None:
+    def sends(self, fetch: Fetch) -> None:
+        """The request goes out: what is known now decides its conditions."""
+        known = self.get(fetch.key)
+        if known is not None and isinstance(known.value, Version):
+            fetch.known, fetch.asked = known, known.asked_about
+
+    def answer(self, fetch: Fetch, served: Served) -> None:
         if fetch not in self.fetches:
             return  # it was stopped in this step
+        if served.status == 304 and not is_same(served.tag, fetch.asked):
+            if fetch.sent_again:
+                self.fail(fetch, TransportError(""))
+            else:  # it is asked again, without conditions
+                fetch.sent_again, fetch.asked = True, None
+                self.repeated.append(fetch)
+            return
         fresh_until = self.now + self.freshness(fetch.key.request)
         grace = max(self.policy.stale_while_revalidate, self.policy.stale_if_error)
-        fetch.answer = Known(value, self.now, fresh_until, fresh_until + grace)
+        times = self.now, fresh_until, fresh_until + grace
+        if fetch.known is None:
+            fetch.answer = Known(Version(served), *times, tag=served.tag)
+        else:
+            renewed = fetch.known.renewed(served, fetch.asked)
+            at, fresh_until, kept_until = times
+            fetch.answer = replace(
+                renewed, at=at, fresh_until=fresh_until, kept_until=kept_until, failed_at=None
+            )
         if fetch.era == self.eras[fetch.key] and self.freshness(fetch.key.request):
             self.known[fetch.key] = fetch.answer
         self.end(fetch)
@@ -265,9 +304,9 @@ class Model:
         self.end(fetch)
         if fetch.in_background:
             self.count(fetch.key, "failures")
-        outage = isinstance(
-            error, (ConnectError, ServerError, RateLimited, ReadTimeout, BodyDamaged)
-        ) or getattr(error, "malformed", False)
+        outage = isinstance(error, (TransportError, ServerError, RateLimited)) or getattr(
+            error, "malformed", False
+        )
         if isinstance(error, NotFound):
             if fetch.era == self.eras[fetch.key]:
                 until = self.now + self.policy.negative
@@ -275,7 +314,7 @@ class Model:
         elif isinstance(error, (Forbidden, Unauthorized)):
             refused = fetch.key.request.backend_id if isinstance(error, Forbidden) else None
             self.forget(
-                lambda key: key.instance == fetch.key.instance and refused in (None, key.request.backend_id)
+                lambda key: key.scope == fetch.key.scope and refused in (None, key.request.backend_id)
             )
         elif isinstance(error, AuthenticationFailed):
             self.forget(lambda _: True)
@@ -346,7 +385,9 @@ class Model:
         if isinstance(known.value, NotFound):
             caller.gets = known.value
         else:
-            caller.gets = Fetched(known.value, self.now - known.at, source)
+            unchanged = source == "origin" and known.unchanged
+            fresh_for = max(0.0, known.fresh_until - self.now)
+            caller.gets = Fetched(known.value, self.now - known.at, source, fresh_for, unchanged)
 
     def renew(self, key: Key, known: Known) -> None:
         if key in self.renewed or (known.failed_at is not None and self.now < known.failed_at + 1.0):
@@ -406,10 +447,20 @@ class Model:
         self.counts[key.request.resource][name] += 1
 
 
+def is_same(told: Tag, asked: Tag) -> bool:
+    """Return whether two validators are the same, be they weak or strong."""
+    if told is None or asked is None or told[0] != asked[0]:
+        return False
+    return told[1].removeprefix("W/") == asked[1].removeprefix("W/")
+
+
 # --- both, side by side
 
 _key = st.integers(0, 2)
 _which = st.integers(0, 7)
+_keys = st.lists(st.sampled_from(KEYS), min_size=1, max_size=3, unique=True) | st.sampled_from(REQUESTS).map(
+    lambda request: [Key(request, scope) for scope in SCOPES]  # whose documents and tags are alike
+)
 _RACES = (  # what happens at one moment, in this order
     ("ask", "ask"),
     ("ask", "answer"),
@@ -432,26 +483,32 @@ class CacheMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.loop.set_debug(False)  # it would note the stack of a million callbacks, of which none is slow
         self.agree = False
-        self.service = Service()
+        self.service = Service(KEYS)
         self.calls = Calls(30.0, SessionPool())
-        self.scopes = Scopes(Account(token="secret", instances=[US, EU]), API_VERSION)
         self.callers: list[Caller] = []
         self.invalidations: list[tuple[asyncio.Task[int], int]] = []
         self.errors: dict[int, QRBackendsError] = {}  # given to callers; kept, so that no id is used twice
+        self.given: dict[int, Any] = {}  # values
         self.failures = 0
 
     @initialize(
         policy=st.sampled_from(POLICIES),
-        keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3, unique=True),
+        keys=_keys,
+        encoding=st.sampled_from(ENCODINGS),
+        tags=st.sampled_from(TAGS),
         end_calls_first=st.booleans(),
     )
-    def begin(self, policy: CachePolicy, keys: list[Key], end_calls_first: bool) -> None:
+    def begin(
+        self, policy: CachePolicy, keys: list[Key], encoding: Encoding, tags: Tags, end_calls_first: bool
+    ) -> None:
         self.end_calls_first = end_calls_first
         self.keys = keys
         self.model = Model(policy)
+        self.documents = {key: Document(key, encoding, tags) for key in KEYS}
         memory = Memory(clock=lambda: self.model.now)
-        scopes = [self.scopes.of(US), self.scopes.of(EU)]
-        loader = Loader(cast("Origin", self.service), policy, memory, lambda: scopes, draw=lambda: 1.0)
+        sender = Sender(ACCOUNT, cast("SessionPool", self.service), RetryPolicy(attempts=2, base=0))
+        origin = Origin(sender, cast("Tokens", Credentials()))
+        loader = Loader(origin, policy, memory, lambda: SCOPES, draw=lambda: 1.0)
         self.cache = Cache(self.calls, policy, memory, loader)
         self.agree = True
 
@@ -490,11 +547,8 @@ class CacheMachine(RuleBasedStateMachine):
         self, key: int, age: float, error: Callable[[str], QRBackendsError] | None, pause: float
     ) -> None:
         """Have an answer which is not fresh any more for so long, and ask."""
-        caller = self.caller_asks(key, True)
-        self.settle()
-        self.service_answers(cast("Fetch", caller.fetch))
-        self.settle()
-        self.model.now += max(0.0, self.model.freshness(caller.key.request) + age)
+        self.refresh(key)
+        self.model.now += max(0.0, self.model.freshness(self.key(key).request) + age)
         if error is not None:
             self.ask_and_fail(key, False, error)
             self.model.now += pause
@@ -515,10 +569,118 @@ class CacheMachine(RuleBasedStateMachine):
         self.ask_twice(key)
 
     @precondition(lambda self: self.model.fetches)
-    @rule(which=_which)
-    def answer(self, which: int) -> None:
-        self.service_answers(_one(self.model.fetches, which))
+    @rule(which=_which, in_full=st.booleans())
+    def answer(self, which: int, in_full: bool) -> None:
+        self.service_answers(_one(self.model.fetches, which), in_full)
         self.settle()
+
+    @rule(key=_key, tags=st.sampled_from(TAGS))
+    def validators_change(self, key: int, tags: Tags) -> None:
+        self.documents[self.key(key)].tags = tags
+
+    @rule(
+        key=_key,
+        change=st.sampled_from(CHANGES),
+        error=st.none() | st.sampled_from(OUTAGES),
+        in_full=st.booleans(),
+        seconds=st.sampled_from(STEPS),
+    )
+    def change(
+        self,
+        key: int,
+        change: Change,
+        error: Callable[[str], QRBackendsError] | None,
+        in_full: bool,
+        seconds: float,
+    ) -> None:
+        """Renew what has not changed, perhaps after a failure, and then what has."""
+        self.refresh(key)
+        self.model.now += seconds
+        if error is not None:
+            self.ask_and_fail(key, True, error)
+        self.refresh(key, in_full)
+        self.model.now += seconds
+        self.ask_twice(key)
+        self.documents[self.key(key)].change(change)
+        self.refresh(key, in_full)
+        self.ask_twice(key)
+
+    @rule(key=_key, count=st.sampled_from((1, 2, CONFIRMED, CONFIRMED + 2)), change=st.booleans())
+    def renew_often(self, key: int, count: int, change: bool) -> None:
+        self.refresh(key)
+        if self.model.get(self.key(key)) is None:  # it is never kept
+            return
+        for _ in range(count):
+            self.refresh(key)
+        if change:
+            self.documents[self.key(key)].change("end")
+            self.refresh(key)
+
+    @precondition(lambda self: self.model.fetches)
+    @rule(which=_which, lie=st.sampled_from(LIES))
+    def lie(self, which: int, lie: str) -> None:
+        self.service_lies(_one(self.model.fetches, which), lie)
+        self.settle()
+
+    @rule(key=_key, lie=st.sampled_from(LIES), tags=st.none() | st.sampled_from(TAGS))
+    def refresh_and_lie(self, key: int, lie: str, tags: Tags | None) -> None:
+        self.refresh(key)
+        self.documents[self.key(key)].change("start")
+        if tags is not None:
+            self.documents[self.key(key)].tags = tags
+        fetch = cast("Fetch", self.caller_asks(key, True).fetch)
+        self.settle()
+        self.service_lies(fetch, lie)
+        self.settle()
+        if fetch in self.model.fetches:  # it was not believed
+            self.service_answers(fetch)
+            self.settle()
+        self.ask_twice(key)
+
+    @rule(
+        key=_key,
+        by=st.sampled_from(("invalidate", "refresh", "refuse")),
+        error=st.sampled_from(REFUSALS),
+        change=st.none() | st.sampled_from(CHANGES),
+        in_full=st.booleans(),
+    )
+    def renew_in_vain(
+        self,
+        key: int,
+        by: str,
+        error: Callable[[str], QRBackendsError],
+        change: Change | None,
+        in_full: bool,
+    ) -> None:
+        """While an entry is renewed it is dropped, or replaced by what was asked later."""
+        self.refresh(key)
+        asked = self.key(key)
+        self.model.now += self.model.freshness(asked.request)
+        self.caller_asks(key, False)
+        self.settle()
+        # The service answers now, and its answer takes long.
+        late = [
+            (fetch, self.documents[asked].served(_held(fetch).conditions, in_full))
+            for fetch in self.model.fetches
+            if fetch.key == asked
+        ]
+        if by == "invalidate":
+            self.entries_are_invalidated(asked.request.__eq__)
+            self.settle()
+        elif by == "refuse":  # what another caller asks, about the backend or the whole instance
+            fetch = cast("Fetch", self.asks(Key(STATUS, asked.scope)).fetch)
+            self.settle()
+            self.service_fails(fetch, error)
+            self.settle()
+        else:
+            if change is not None:
+                self.documents[asked].change(change)
+            self.refresh(key)
+        for fetch, served in late:
+            if fetch in self.model.fetches:
+                self.serve(fetch, served)
+                self.settle()
+        self.ask_twice(key)
 
     @precondition(lambda self: self.model.fetches)
     @rule(which=_which, error=st.sampled_from(OUTAGES))
@@ -552,7 +714,7 @@ class CacheMachine(RuleBasedStateMachine):
             if caller is one or (all_of_the_key and caller.key == one.key):
                 self.caller_is_cancelled(caller)
         if another_asks:  # at the same moment
-            self.caller_asks(self.keys.index(one.key), one.refresh)
+            self.asks(one.key, one.refresh)
         self.settle()
 
     @rule(
@@ -596,6 +758,15 @@ class CacheMachine(RuleBasedStateMachine):
 
     # --- a few steps of which there are many
 
+    def key(self, index: int) -> Key:
+        return self.keys[index % len(self.keys)]
+
+    def refresh(self, key: int, in_full: bool = False) -> None:
+        fetch = cast("Fetch", self.caller_asks(key, True).fetch)
+        self.settle()
+        self.service_answers(fetch, in_full)
+        self.settle()
+
     def ask_and_fail(self, key: int, refresh: bool, error: Callable[[str], QRBackendsError]) -> None:
         asked = self.caller_asks(key, refresh).key
         self.settle()
@@ -613,26 +784,47 @@ class CacheMachine(RuleBasedStateMachine):
     def caller_asks(
         self, index: int, refresh: bool, deadline: float | None = None, max_age: float | None = None
     ) -> Caller:
-        key = self.keys[index % len(self.keys)]
-        scope = self.scopes.of(key.instance)
-        asking = self.cache.fetch(key.request, scope, deadline, refresh=refresh, max_age=max_age)
+        return self.asks(self.key(index), refresh, deadline, max_age)
+
+    def asks(
+        self, key: Key, refresh: bool = False, deadline: float | None = None, max_age: float | None = None
+    ) -> Caller:
+        asking = self.cache.fetch(key.request, key.scope, deadline, refresh=refresh, max_age=max_age)
         caller = Caller(key, refresh, max_age, self.loop.create_task(asking))
         self.callers.append(caller)
         self.model.ask(caller)
         return caller
 
-    def service_answers(self, fetch: Fetch) -> None:
-        request, instance = fetch.key
-        body = BODIES[request.resource].replace(b"ibm_oslo", (request.backend_id or "").encode())
-        # A new object, so that it can be traced.
-        value = decoded(request, self.scopes.of(instance), Response(200, {}, body))
-        _held(fetch).answer.set_result(OriginAnswer(value, body, ""))
-        self.model.answer(fetch, value)
+    def service_answers(self, fetch: Fetch, in_full: bool = False) -> None:
+        held = _held(fetch)
+        self.serve(fetch, self.documents[fetch.key].served(held.conditions, in_full))
+
+    def service_lies(self, fetch: Fetch, lie: str) -> None:
+        """The service says 304, whatever it has."""
+        conditions = _held(fetch).conditions
+        tag = conditions.get("If-None-Match", '"0"').removeprefix("W/")
+        told: Tag = None
+        match lie:
+            case "the tag" if "If-Modified-Since" in conditions:
+                told = "Last-Modified", conditions["If-Modified-Since"]
+            case "the tag":
+                told = "ETag", tag
+            case "the weak tag":
+                told = "ETag", f"W/{tag}"
+            case "another tag":
+                told = "ETag", '"another"'
+        self.serve(fetch, Served(304, told))
+
+    def serve(self, fetch: Fetch, served: Served) -> None:
+        _held(fetch).answer.set_result(served)
+        self.model.answer(fetch, served)
 
     def service_fails(self, fetch: Fetch, error: Callable[[str], QRBackendsError]) -> None:
         self.failures += 1
         text = f"failure {self.failures}"
-        _held(fetch).answer.set_exception(error(text))
+        failure = error(text)
+        failure.retryable = False
+        _held(fetch).answer.set_exception(failure)
         self.model.fail(fetch, error(text))
 
     def caller_is_cancelled(self, caller: Caller) -> None:
@@ -657,9 +849,8 @@ class CacheMachine(RuleBasedStateMachine):
         closing.result()
         assert not self.callers
         assert not asyncio.all_tasks(self.loop)
-        request, instance = self.keys[0]
         for late in (
-            self.cache.fetch(request, self.scopes.of(instance)),
+            self.cache.fetch(*self.keys[0]),
             self.cache.invalidate(lambda _: True),
         ):
             with pytest.raises(ClientClosed):
@@ -682,12 +873,15 @@ class CacheMachine(RuleBasedStateMachine):
     def compare_requests(self) -> None:
         """Exactly what the model says was begun, and exactly what it says was stopped."""
         model = self.model
-        new, self.service.new = self.service.new, []
         for fetch in (*model.begun, *model.renewals):
+            model.sends(fetch)
+        new, self.service.new = self.service.new, []
+        for fetch in (*model.begun, *model.renewals, *model.repeated):
             held = next((held for held in new if held.key == fetch.key), None)
             if held is not None:
                 new.remove(held)
                 fetch.held = held
+                assert matches(fetch.asked, held.conditions) if fetch.asked else not held.conditions
             else:
                 # Whoever left at once may have left before the service was asked.
                 assert fetch in model.stopped, f"nobody asks for {fetch.key.request}"
@@ -696,7 +890,7 @@ class CacheMachine(RuleBasedStateMachine):
             assert fetch.held is None or fetch.held.stopped, f"{fetch.key.request} goes on for nobody"
         for fetch in (*model.fetches, *model.ended):
             assert not _held(fetch).stopped, f"{fetch.key.request} was stopped"
-        for events in (model.begun, model.renewals, model.stopped, model.ended):
+        for events in (model.begun, model.renewals, model.repeated, model.stopped, model.ended):
             events.clear()
 
     def compare_callers(self) -> None:
@@ -719,8 +913,8 @@ class CacheMachine(RuleBasedStateMachine):
         if isinstance(promised, Fetched):
             assert error is None, f"{error!r} instead of {promised}"
             given = caller.task.result()
-            assert (given.source, given.age) == (promised.source, promised.age)
-            assert given.value is promised.value, "another answer than promised"
+            assert _without_value(given) == _without_value(promised)
+            self.compare_version(caller.key, given.value, promised.value)
             return
         assert promised is not None
         assert error is not None, f"{caller.task.result()} instead of {promised!r}"
@@ -731,9 +925,17 @@ class CacheMachine(RuleBasedStateMachine):
         if promised.message:
             assert error.message == promised.message
         if not isinstance(error, ClientClosed):
-            request, instance = caller.key
+            request, scope = caller.key
             about = (error.region, error.instance, error.backend)
-            assert about == (instance.region, instance.crn, request.backend_id)
+            assert about == (scope.region, scope.crn, request.backend_id)
+
+    def compare_version(self, key: Key, given: Any, version: Version) -> None:
+        """The first caller gets a new object with the version's content, and all others get the same."""
+        if version.object is None:
+            assert id(given) not in self.given, "an object of another version"
+            assert given == decoded(*key, Response(200, {}, version.served.body)), "another version"
+            version.object = self.given[id(given)] = given
+        assert given is version.object, "another object than promised"
 
     def compare_stats(self) -> None:
         stats = self.cache.stats()
@@ -745,6 +947,11 @@ class CacheMachine(RuleBasedStateMachine):
 
     def run(self, steps: Coroutine[Any, Any, Any]) -> None:
         self.loop.run_until_complete(steps)
+
+
+def _without_value(fetched: Fetched[Any]) -> Fetched[Any]:
+    """Return what is told beside the value."""
+    return structs.replace(fetched, value=None)
 
 
 async def _checkpoints() -> None:
