@@ -18,7 +18,7 @@ from ..protocol.validators import NONE, Validators, validators_of
 from ..tasks.flight import Flight
 from ..transport.body import Wire
 from ..transport.pool import Response
-from .sender import Message, Sender
+from .sender import Message, Sender, Unconfirmed
 from .tokens import Tokens
 
 _OLDEST = "2025-01-01"  # with older versions the list is one of bare names
@@ -135,12 +135,13 @@ class _Question:
         """Return that the known answer is still the service's.
 
         Raises:
-            TransportError: the 304 is about another answer, or none was asked about; the request is sent
-                again without conditions.
+            Unconfirmed: the 304 is about another answer; the request is sent again without conditions.
+            TransportError: no answer was asked about.
         """
         asked, self._validators = self._validators, NONE
         if self._known is None or not told.confirm(asked):
-            raise TransportError("the service answered with a 304 (not modified) that was not asked for")
+            error = TransportError("the service answered with a 304 (not modified) that was not asked for")
+            raise Unconfirmed(error) if any(asked) else error
         return OriginAnswer(None, b"", date, self._known, told, unchanged=True, not_modified=True)
 
 

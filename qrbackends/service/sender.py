@@ -32,6 +32,18 @@ class Credentials(Protocol):
         ...
 
 
+class Unconfirmed(Exception):
+    """Raised by a reader: the condition of the request was not answered; send it again without one.
+
+    Args:
+        error: what was wrong with the answer, for the history of the call.
+    """
+
+    def __init__(self, error: QRBackendsError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class Message(Struct, Generic[T], frozen=True):
     """One request, and the function that reads its answer.
 
@@ -40,7 +52,7 @@ class Message(Struct, Generic[T], frozen=True):
         tenant: the key of the rate limit; a 429 slows down requests with the same key.
         url: the address, percent-encoded.
         headers: returns the headers for a secret.
-        read: returns the value of an answer, or raises an error for it.
+        read: returns the value of an answer, or raises an error for it, or `Unconfirmed`.
         body: returns the body to POST for a secret; None for a GET.
         most: the most bytes that the answer may have, after decompression; None for the client's limit.
         known: the body of an earlier answer; an equal one is not decompressed.
@@ -111,6 +123,8 @@ class Sender:
                 )
                 flight.explain = unexplained  # failures before an answer explain no delay after it
                 return answer
+            except Unconfirmed as unconfirmed:  # not an attempt that failed: the service works
+                state.note(unconfirmed.error, asyncio.get_running_loop().time())
             except QRBackendsError as error:
                 now = asyncio.get_running_loop().time()
                 redact(error, secret.reveal().removeprefix("Bearer "))  # an answer may echo the secret

@@ -455,6 +455,28 @@ async def test_a_tag_that_changes_with_the_encoding_or_each_time_hides_nothing(
     assert decoded["properties"] == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"), [("etag", None), ("etag", '"another"'), ("etag", "a"), ("date", None), ("date", '"a"')]
+)
+async def test_a_304_that_does_not_name_what_was_asked_costs_one_request_and_no_attempt(
+    serve: Serve, connect: Serve, kind: Validation, told: str | None
+) -> None:
+    """Some servers send no date with a 304."""
+    emulator = await serve(kind)
+    client = await connect(emulator, attempts=1)
+    first = await client.properties("alpha")
+    emulator.fault(NotModified(told), resource="properties")
+    given = await client.fetch(ASKED, refresh=True)
+    assert given.value is first
+    assert given.unchanged
+    assert statuses(emulator) == [200, 304, 200]
+    assert (await client.fetch(ASKED, refresh=True)).value is first
+    assert_in_full(emulator)  # as the tag says nothing
+    emulator.fault(NotModified(told), resource="properties")
+    with pytest.raises(TransportError, match="304"):
+        await client.fetch(ASKED, refresh=True)
+
+
 @pytest.mark.parametrize(("known", "told"), [('"a"', 'W/"a"'), ('W/"a"', '"a"')])
 async def test_a_304_may_weaken_the_tag(serve: Serve, connect: Serve, known: str, told: str) -> None:
     """Proxies that compress do so."""
