@@ -355,7 +355,7 @@ async def test_a_shorter_body_that_begins_alike_is_another_answer(serve: Serve, 
 
 @pytest.mark.parametrize("kind", ["etag", None])
 @pytest.mark.parametrize("tag", [None, '"another"'])
-async def test_a_304_that_was_not_asked_for_is_not_believed(
+async def test_a_304_that_was_not_asked_for_is_no_answer(
     serve: Serve, connect: Serve, world: World, kind: Validation | None, tag: str | None
 ) -> None:
     emulator = await serve(kind)
@@ -394,7 +394,7 @@ async def test_nothing_but_304s_that_were_not_asked_for_is_an_outage(
     assert (given.source, given.unchanged) == ("stale", False)
 
 
-async def test_a_server_that_answers_304_for_ever_is_asked_in_full_after_24(
+async def test_a_service_that_says_304_for_ever_is_found_out(
     serve: Serve, connect: Serve, world: World
 ) -> None:
     emulator = await serve("etag")
@@ -419,7 +419,7 @@ async def test_a_server_that_answers_304_for_ever_is_asked_in_full_after_24(
     assert_confirmed(emulator, "etag")
 
 
-async def test_a_tag_that_stands_for_two_documents_is_not_sent_again(
+async def test_a_service_that_ignores_conditions_is_not_asked_with_them(
     serve: Serve, connect: Serve, world: World
 ) -> None:
     emulator = await serve(None)
@@ -440,7 +440,7 @@ async def test_a_tag_that_stands_for_two_documents_is_not_sent_again(
         assert third.unchanged
 
 
-async def test_a_tag_that_changes_with_the_encoding_or_each_time_hides_nothing(
+async def test_a_tag_that_always_changes_does_no_harm(
     serve: Serve, connect: Serve, decoded: Counter[str]
 ) -> None:
     emulator = await serve(None)
@@ -458,10 +458,10 @@ async def test_a_tag_that_changes_with_the_encoding_or_each_time_hides_nothing(
 @pytest.mark.parametrize(
     ("kind", "told"), [("etag", None), ("etag", '"another"'), ("etag", "a"), ("date", None), ("date", '"a"')]
 )
-async def test_a_304_that_does_not_name_what_was_asked_costs_one_request_and_no_attempt(
+async def test_a_304_with_another_tag_is_not_believed(
     serve: Serve, connect: Serve, kind: Validation, told: str | None
 ) -> None:
-    """Some servers send no date with a 304."""
+    """It costs one request, and no attempt. Some servers send no date with a 304."""
     emulator = await serve(kind)
     client = await connect(emulator, attempts=1)
     first = await client.properties("alpha")
@@ -478,7 +478,7 @@ async def test_a_304_that_does_not_name_what_was_asked_costs_one_request_and_no_
 
 
 @pytest.mark.parametrize(("known", "told"), [('"a"', 'W/"a"'), ('W/"a"', '"a"')])
-async def test_a_304_may_weaken_the_tag(serve: Serve, connect: Serve, known: str, told: str) -> None:
+async def test_weak_tags_are_used(serve: Serve, connect: Serve, known: str, told: str) -> None:
     """Proxies that compress do so."""
     emulator = await serve(None)
     client = await connect(emulator)
@@ -506,7 +506,7 @@ async def test_a_tag_that_is_none_is_not_sent_back(serve: Serve, connect: Serve,
 
 
 @pytest.mark.parametrize("by", ["invalidation", "refusal"])
-async def test_a_304_does_not_bring_back_what_was_dropped_meanwhile(
+async def test_a_304_for_a_dropped_entry_does_not_bring_it_back(
     serve: Serve, connect: Serve, decoded: Counter[str], by: str
 ) -> None:
     emulator = await serve("etag")
