@@ -196,6 +196,11 @@ class Fetch:
     asked: Tag = None
     sent_again: bool = False
 
+    @property
+    def condition(self) -> Tag:
+        """The tag that the last request asks about."""
+        return None if self.sent_again else self.asked
+
 
 @dataclass(eq=False)
 class Caller:
@@ -275,11 +280,11 @@ class Model:
     def answer(self, fetch: Fetch, served: Served) -> None:
         if fetch not in self.fetches:
             return  # it was stopped in this step
-        if served.status == 304 and not is_same(served.tag, fetch.asked):
+        if served.status == 304 and not is_same(served.tag, fetch.condition):
             if fetch.sent_again:
                 self.fail(fetch, TransportError(""))
             else:  # it is asked again, without conditions
-                fetch.sent_again, fetch.asked = True, None
+                fetch.sent_again = True
                 self.repeated.append(fetch)
             return
         fresh_until = self.now + self.freshness(fetch.key.request)
@@ -622,10 +627,16 @@ class CacheMachine(RuleBasedStateMachine):
         self.service_lies(_one(self.model.fetches, which), lie)
         self.settle()
 
-    @rule(key=_key, lie=st.sampled_from(LIES), tags=st.none() | st.sampled_from(TAGS))
-    def refresh_and_lie(self, key: int, lie: str, tags: Tags | None) -> None:
+    @rule(
+        key=_key,
+        lie=st.sampled_from(LIES),
+        change=st.none() | st.sampled_from(CHANGES),
+        tags=st.none() | st.sampled_from(TAGS),
+    )
+    def refresh_and_lie(self, key: int, lie: str, change: Change | None, tags: Tags | None) -> None:
         self.refresh(key)
-        self.documents[self.key(key)].change("start")
+        if change is not None:
+            self.documents[self.key(key)].change(change)
         if tags is not None:
             self.documents[self.key(key)].tags = tags
         fetch = cast("Fetch", self.caller_asks(key, True).fetch)
@@ -635,6 +646,7 @@ class CacheMachine(RuleBasedStateMachine):
         if fetch in self.model.fetches:  # it was not believed
             self.service_answers(fetch)
             self.settle()
+        self.refresh(key)
         self.ask_twice(key)
 
     @rule(
@@ -668,7 +680,7 @@ class CacheMachine(RuleBasedStateMachine):
             self.entries_are_invalidated(asked.request.__eq__)
             self.settle()
         elif by == "refuse":  # what another caller asks, about the backend or the whole instance
-            fetch = cast("Fetch", self.asks(Key(STATUS, asked.scope)).fetch)
+            fetch = cast("Fetch", self.asks(Key(STATUS, asked.scope), True).fetch)
             self.settle()
             self.service_fails(fetch, error)
             self.settle()
@@ -881,7 +893,8 @@ class CacheMachine(RuleBasedStateMachine):
             if held is not None:
                 new.remove(held)
                 fetch.held = held
-                assert matches(fetch.asked, held.conditions) if fetch.asked else not held.conditions
+                asked = fetch.condition
+                assert matches(asked, held.conditions) if asked else not held.conditions
             else:
                 # Whoever left at once may have left before the service was asked.
                 assert fetch in model.stopped, f"nobody asks for {fetch.key.request}"
