@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from .calibration import DocumentShape
-from .chip import EXTRA_GATE, Chip
+from .chip import RZZ, Chip
 from .dates import with_milliseconds, with_offset
+from .fractional import fractional_gate
 
 _QASM = {
     "id": ([], "gate id q { U(0, 0, 0) q; }"),
@@ -17,7 +18,6 @@ _QASM = {
     "cx": ([], "gate cx q0,q1 { CX q0,q1; }"),
     "cz": ([], "gate cz q0,q1 { h q1; CX q0,q1; h q1; }"),
     "ecr": ([], "gate ecr q0,q1 { rzx(pi/4) q0,q1; x q0; rzx(-pi/4) q0,q1; }"),
-    "rzz": (["theta"], "gate rzz(theta) q0,q1 { CX q0,q1; U(0, 0, theta) q1; CX q0,q1; }"),
 }
 
 
@@ -156,10 +156,15 @@ def _contract(chip: Chip, online: float) -> dict[str, Any]:
 
 def _gates(chip: Chip) -> list[dict[str, Any]]:
     singles = [[qubit] for qubit in range(len(chip.qubits))]
-    gates = [_gate(name, singles) for name in ("id", "rz", "sx", "x")]
+    fractional = {"rx": singles} if "rx" in chip.generation.fractional else {}
+    if chip.has_rzz:
+        fractional[RZZ] = [list(pair) for pair in _both_ways(chip)]
+    gates = [
+        fractional_gate(name, fractional[name]) if name in fractional else _gate(name, singles)
+        for name in ("id", "rx", "rz", RZZ, "sx", "x")
+        if name in fractional or name in _QASM
+    ]
     gates.append(_gate(chip.generation.entangler, _coupling_map(chip)))
-    if chip.extra:
-        gates.append(_gate(EXTRA_GATE, [list(pair) for pair in _both_ways(chip)]))
     return gates
 
 

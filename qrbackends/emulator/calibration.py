@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from .chip import EXTRA_GATE, Chip, Coupling, Qubit
+from .chip import RZZ, Chip, Coupling, Qubit
 from .dates import in_seconds, with_milliseconds, with_offset
 from .generations import LogNormal
 
@@ -118,7 +118,7 @@ class _Calibration:
 
     def _one_qubit_gates(self) -> Iterator[_LiveGate | _ContractGate]:
         generation, hour = self._chip.generation, self._hour
-        names = ("id", "sx", "x") if generation.channels else ("id", "rx", "sx", "x")
+        names = ("id", "rx", "sx", "x") if "rx" in generation.fractional else ("id", "sx", "x")
         errors = [_draw(generation.sx, qubit.sx.at(hour)) for qubit in self._chip.qubits]
         dates = [self._date(qubit.sx.measured(hour)) for qubit in self._chip.qubits]
         for name in names:
@@ -136,8 +136,8 @@ class _Calibration:
         yield from self._entanglers(
             generation.entangler, generation.both_ways, lambda pair: pair.entangler.at
         )
-        if self._chip.extra:
-            yield from self._entanglers(EXTRA_GATE, True, lambda pair: pair.extra.at)
+        if self._chip.has_rzz:
+            yield from self._entanglers(RZZ, True, lambda pair: pair.rzz.at)
 
     def _entanglers(
         self, name: str, both_ways: bool, walk: Callable[[Coupling], Callable[[int], float]]

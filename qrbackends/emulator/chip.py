@@ -7,8 +7,8 @@ from .generations import Generation
 from .lattice import Lattice, lattice
 from .walk import Walk
 
-EXTRA_GATES = "extra_gates"  # the only calibration_id of synthetic devices
-EXTRA_GATE = "rzz"
+EXTRA_GATES = "extra_gates"  # the only calibration_id of synthetic devices: all of them have `rzz` in it
+RZZ = "rzz"
 
 # Shares of qubits and gates with `operational: 0`, and of qubits without a T1 or T2, as in the snapshots.
 _FAULTY_QUBITS = 0.006
@@ -47,7 +47,7 @@ class Coupling:
 
     Attributes:
         qubits: their numbers, in the direction of the native gate.
-        entangler, extra: how the logarithms of the errors of the native and of the additional gate change.
+        entangler, rzz: how the logarithms of the errors of the native gate and of `rzz` change.
         strength: of the coupling, in GHz.
         broken: whether the gate's error says that it does not work.
         operational: whether the gate's flag says that it works.
@@ -55,7 +55,7 @@ class Coupling:
 
     qubits: tuple[int, int]
     entangler: Walk
-    extra: Walk
+    rzz: Walk
     strength: float
     broken: bool
     operational: bool
@@ -71,7 +71,7 @@ class Chip:
         lattice: the positions of its qubits.
         qubits: its qubits.
         couplings: its coupled pairs, in the direction of the native gate.
-        extra: whether it has the additional gate.
+        has_rzz: whether it has the gate `rzz`.
         hours_east: the UTC offset of the dates in its documents, in hours.
     """
 
@@ -80,7 +80,7 @@ class Chip:
     lattice: Lattice
     qubits: tuple[Qubit, ...]
     couplings: tuple[Coupling, ...]
-    extra: bool
+    has_rzz: bool
     hours_east: int
 
 
@@ -103,7 +103,7 @@ def make_chip(seed: str, name: str, qubits: int, generation: Generation, variant
         lattice=positions,
         qubits=tuple(_qubit(hardware, values, generation) for _ in range(qubits)),
         couplings=tuple(_coupling(hardware, values, generation, pair) for pair in positions.edges),
-        extra=variant == EXTRA_GATES,
+        has_rzz=variant == EXTRA_GATES or RZZ in generation.fractional,
         hours_east=Random(f"{seed}/{name}/zone").choice((-5, -4, 1, 2)),
     )
 
@@ -127,7 +127,7 @@ def _coupling(hardware: Random, values: Random, generation: Generation, pair: tu
     return Coupling(
         qubits=(pair[1], pair[0]) if turned else pair,
         entangler=Walk(values, _ENTANGLER_EVERY),
-        extra=Walk(values, _ENTANGLER_EVERY),
+        rzz=Walk(values, _ENTANGLER_EVERY),
         strength=hardware.lognormvariate(-7.4, 0.1),
         broken=hardware.random() < generation.broken,
         operational=hardware.random() >= _FAULTY_GATES,

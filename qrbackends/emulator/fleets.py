@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 import msgspec
 
 from .dates import parse_instant
+from .fractional import with_fractional_gates
 
 DocumentKind: TypeAlias = Literal["configuration", "properties", "defaults"]
 
@@ -136,6 +137,9 @@ def wheel_directory() -> Path:
 class SnapshotFleet:
     """Recorded calibrations, served byte for byte.
 
+    There is one exception: nine configurations of the wheel were stored without the fractional gates `rx` and
+    `rzz`, which the properties beside them have. They are served as the service sends them, with these gates.
+
     Args:
         directory: a tree with files `conf_NAME.json`, each beside its `props_NAME.json` and, where there are
             pulse-level defaults, `defs_NAME.json`. A file `props_NAME_VARIANT.json` is for the calibration_id
@@ -148,6 +152,7 @@ class SnapshotFleet:
 
     def __init__(self, directory: Path | str | None = None) -> None:
         root = Path(directory) if directory is not None else wheel_directory()
+        self._from_wheel = directory is None
         self._devices: dict[str, Device] = {}
         self._configurations: dict[str, Path] = {}
         self._properties: dict[tuple[str, str | None], Path] = {}
@@ -200,8 +205,18 @@ class SnapshotFleet:
         return path
 
     def build(self, key: Hashable) -> bytes:
-        """Return the bytes of a file that `find` returned."""
-        return key.read_bytes() if isinstance(key, Path) else b"{}"
+        """Return the bytes of a file that `find` returned; fractional gates are added if they are missing."""
+        if not isinstance(key, Path):
+            return b"{}"
+        properties = key.with_name(key.name.replace("conf_", "props_", 1))
+        if self._from_wheel and properties != key and properties.is_file():
+            return with_fractional_gates(key.read_bytes(), properties.read_bytes())
+        return key.read_bytes()
+
+    def calibrated(self, name: str) -> float | None:
+        """Return the date of a backend's calibration in Unix seconds; None if it has none."""
+        path = self._properties.get((name, None))
+        return None if path is None else self._last_update(path)
 
     def _has_defaults(self, name: str) -> bool:
         """Return whether `defaults` are an empty object; of most backends the service answers 404."""

@@ -38,6 +38,7 @@ class Generation:
         clops: circuit layer operations per second.
         channels: whether its configuration describes control channels.
         couplings: whether `general` lists couplings.
+        fractional: its fractional gates.
         microsecond: how the unit of T1 and T2 is written.
     """
 
@@ -61,6 +62,7 @@ class Generation:
     clops: int
     channels: bool
     couplings: bool
+    fractional: tuple[str, ...] = ()
     microsecond: str = "us"
 
 
@@ -83,28 +85,28 @@ HERON_1 = Generation(
     t1=(185.0, 0.468), t2_by_t1=(0.867, 0.626), readout=(2.30e-2, 1.075), asymmetry=(0.969, 0.837),
     sx=(2.71e-4, 0.614), entangling=(4.08e-3, 0.498), broken=0.073,
     readout_ns=1560, sx_ns=32, entangler_ns=68, frequency=None, clops=210_000,
-    channels=False, couplings=True,
+    channels=False, couplings=True, fractional=("rx", "rzz"),
 )  # fmt: skip
 HERON_2 = Generation(
     "Heron", "2", "heavy-hex", "cz", True, 4.0,
     t1=(192.6, 0.481), t2_by_t1=(0.629, 0.767), readout=(9.09e-3, 0.914), asymmetry=(1.91, 1.050),
     sx=(2.30e-4, 0.449), entangling=(3.09e-3, 0.604), broken=0.051,
     readout_ns=2280, sx_ns=32, entangler_ns=68, frequency=None, clops=195_000,
-    channels=False, couplings=True,
+    channels=False, couplings=True, fractional=("rx", "rzz"),
 )  # fmt: skip
 HERON_3 = Generation(
     "Heron", "3", "heavy-hex", "cz", True, 4.0,
     t1=(270.3, 0.279), t2_by_t1=(1.196, 0.259), readout=(5.37e-3, 0.555), asymmetry=(1.42, 1.027),
     sx=(1.76e-4, 0.452), entangling=(1.42e-3, 0.527), broken=0.015,
     readout_ns=2584, sx_ns=32, entangler_ns=68, frequency=None, clops=330_000,
-    channels=False, couplings=True,
+    channels=False, couplings=True, fractional=("rx", "rzz"),
 )  # fmt: skip
 NIGHTHAWK = Generation(
     "Nighthawk", "1", "square", "cz", True, 4.0,
     t1=(297.9, 0.299), t2_by_t1=(0.956, 0.386), readout=(1.50e-2, 0.931), asymmetry=(1.43, 0.634),
     sx=(1.80e-4, 0.493), entangling=(2.63e-3, 0.636), broken=0.020,
     readout_ns=2400, sx_ns=32, entangler_ns=68, frequency=None, clops=25_000,
-    channels=False, couplings=True,
+    channels=False, couplings=True, fractional=("rx",),
 )  # fmt: skip
 
 _BY_SIZE = {27: FALCON, 120: NIGHTHAWK, 127: EAGLE, 133: HERON_1}

@@ -172,6 +172,19 @@ def test_it_reads_the_past_and_a_variant(service: Any, emulator: Emulator) -> No
     assert_every_call_carried_a_bearer(emulator)
 
 
+@pytest.mark.parametrize(("name", "gates"), [("ibm_boston", {"rx", "rzz"}), ("ibm_miami", {"rx"})])
+def test_fractional_gates_are_in_its_targets_if_they_are_wanted(
+    service: Any, name: str, gates: set[str]
+) -> None:
+    fractional = service.backend(name, use_fractional_gates=True).target
+    assert {"rx", "rzz"}.intersection(fractional.operation_names) == gates
+    for gate in gates:
+        assert len(fractional[gate]) > 100
+        assert all(one.error is not None for one in fractional[gate].values())
+    plain = service.backend(name, use_fractional_gates=False).target
+    assert {"rx", "rzz"}.isdisjoint(plain.operation_names)
+
+
 def test_it_understands_the_synthetic_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
     with in_background(Emulator()) as synthetic:
         point_at(synthetic, monkeypatch)
@@ -186,6 +199,8 @@ def test_it_understands_the_synthetic_fleet(monkeypatch: pytest.MonkeyPatch) -> 
         assert large.target.num_qubits == 156
         extra = service.backend(large.name, calibration_id="extra_gates", use_fractional_gates=True)
         assert "rzz" in extra.configuration().basis_gates
+        assert "rzz" in service.backend(large.name, use_fractional_gates=True).target.operation_names
+        assert "rzz" not in service.backend(large.name).target.operation_names
         assert_every_call_carried_a_bearer(synthetic)
 
 

@@ -127,15 +127,42 @@ def test_before_its_birth_a_backend_has_no_calibration() -> None:
     assert properties(SMALL, "small", before=online + 2 * HOUR) is not None
 
 
-def test_the_one_variant_has_an_additional_gate_and_other_values() -> None:
-    plain, extra = properties(SMALL, "big"), properties(SMALL, "big", "extra_gates")
-    assert {gate["gate"] for gate in extra["gates"]} - {gate["gate"] for gate in plain["gates"]} == {"rzz"}
+@pytest.mark.parametrize(
+    ("name", "gates"), [("synthetic_falcon_27", {"rzz"}), ("synthetic_heron_133", set())]
+)
+def test_the_one_variant_has_other_values_and_where_it_is_missing_an_additional_gate(
+    name: str, gates: set[str]
+) -> None:
+    plain, extra = properties(FLEET, name), properties(FLEET, name, "extra_gates")
+    assert {gate["gate"] for gate in extra["gates"]} - {gate["gate"] for gate in plain["gates"]} == gates
     before, after = values(plain), values(extra)
     assert any(before[key] != after[key] for key in before.keys() & after.keys())
-    basis = [configuration(SMALL, "big", variant)["basis_gates"] for variant in (None, "extra_gates")]
-    assert set(basis[1]) - set(basis[0]) == {"rzz"}
-    assert SMALL.find("properties", "big", "no_such_variant", None, NOW) is None
-    assert SMALL.find("configuration", "big", "no_such_variant", None, NOW) is None
+    basis = [configuration(FLEET, name, variant)["basis_gates"] for variant in (None, "extra_gates")]
+    assert set(basis[1]) - set(basis[0]) == gates
+    assert FLEET.find("properties", name, "no_such_variant", None, NOW) is None
+    assert FLEET.find("configuration", name, "no_such_variant", None, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "fractional"),
+    [
+        ("synthetic_falcon_27", []),
+        ("synthetic_eagle_127", []),
+        ("synthetic_heron_133", ["rx", "rzz"]),
+        ("synthetic_heron_156_a", ["rx", "rzz"]),
+        ("synthetic_heron_156_c", ["rx", "rzz"]),
+        ("synthetic_nighthawk_120_a", ["rx"]),
+    ],
+)
+def test_fractional_gates_are_those_of_the_generation(name: str, fractional: list[str]) -> None:
+    document, calibrated = configuration(FLEET, name), properties(FLEET, name)
+    gates = {gate["name"]: gate for gate in document["gates"]}
+    for names in (gates, document["basis_gates"], document["supported_instructions"]):
+        assert [gate for gate in names if gate in ("rx", "rzz")] == fractional
+    for gate in fractional:
+        assert gates[gate]["parameters"] == ["theta"]
+        places = sorted(one["qubits"] for one in calibrated["gates"] if one["gate"] == gate)
+        assert gates[gate]["coupling_map"] == places
 
 
 def test_defaults_are_withdrawn_on_most_backends_and_empty_on_some() -> None:
