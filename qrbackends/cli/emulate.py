@@ -36,6 +36,11 @@ def regions_of(text: str) -> tuple[str, ...]:
     return regions
 
 
+def names_of(text: str) -> tuple[str, ...]:
+    """Return the names in a text that separates them by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def fleet_of(text: str) -> str | Path:
     """Return the name of one of the emulator's own fleets, or the path of a directory."""
     if text in FLEETS:
@@ -49,12 +54,17 @@ def fleet_of(text: str) -> str | Path:
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
 @click.option(
     "--fleet",
+    "fleets",
     type=fleet_of,
-    metavar="snapshots|synthetic|PATH",
-    default=FLEETS[0],
+    metavar=f"{'|'.join(FLEETS)}|PATH",
+    multiple=True,
+    default=FLEETS[:1],
     show_default=True,
-    help="Recorded calibrations, made-up ones, or a directory of conf_NAME.json and props_NAME.json.",
+    help="Recorded calibrations, only those of the devices in service, made-up ones, or a directory of "
+    "conf_NAME.json and props_NAME.json, such as `record` writes. Repeatable: of two devices with the same "
+    "name, that of the earlier fleet is served.",
 )
+@click.option("--backends", type=names_of, metavar="A,B", help="Serve these devices only.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option(
     "--port",
@@ -89,7 +99,8 @@ def fleet_of(text: str) -> str | Path:
 )
 def emulate(
     as_json: bool,
-    fleet: str | Path,
+    fleets: tuple[str | Path, ...],
+    backends: tuple[str, ...] | None,
     host: str,
     port: int,
     seed: str,
@@ -104,6 +115,7 @@ def emulate(
     SIGTERM; then the exit code is 0.
     """
     from ..emulator import Emulator, SnapshotsMissing  # imported here, as --help runs without it
+    from ..emulator.sources import NoSuchBackend
 
     if port and port + len(regions) > _LAST_PORT:
         raise click.UsageError(f"--port {port} leaves too few ports above it for {len(regions)} regions")
@@ -113,24 +125,19 @@ def emulate(
             "send their keys over plain http (qrbackends does so with allow_http=True only)"
         )
 
+    shown = ", ".join(map(str, fleets))
+    options: dict[str, Any] = {"host": host, "port": port, "instances": instances, "allocation": allocation}
+    options["validators"] = validators
+
     def announce(emulator: "Emulator") -> None:
-        addresses = _addresses(emulator, str(fleet), host)
+        addresses = _addresses(emulator, shown, host)
         if as_json:
             echo_json(addresses)
         else:
             echo(_text(addresses))
 
     async def serve() -> None:
-        async with Emulator(
-            fleet,
-            regions,
-            seed,
-            host=host,
-            port=port,
-            instances=instances,
-            allocation=allocation,
-            validators=validators,
-        ) as emulator:
+        async with Emulator(fleets, regions, seed, backends=backends, **options) as emulator:
             await _until_signal(lambda: announce(emulator))
 
     try:
@@ -138,7 +145,9 @@ def emulate(
     except SnapshotsMissing as error:
         raise click.ClickException(f"{error}; or try --fleet synthetic") from None
     except msgspec.MsgspecError as error:
-        raise click.ClickException(f"{fleet}: a file is not as it should be: {error}") from None
+        raise click.ClickException(f"{shown}: a file is not as it should be: {error}") from None
+    except NoSuchBackend as error:
+        raise click.UsageError(str(error)) from None
 
 
 async def _until_signal(announce: Callable[[], None]) -> None:

@@ -23,7 +23,7 @@ from ..client import Client
 from ..errors import AccountError
 from .text import echo, warn
 
-FLEETS: Final = ("snapshots", "synthetic")
+FLEETS: Final = ("snapshots", "snapshots:current", "synthetic")
 """The emulated fleets."""
 
 
@@ -195,8 +195,9 @@ _OPTIONS = (
         type=click.Choice(FLEETS),
         is_flag=False,
         flag_value=FLEETS[0],
-        help="Use the embedded emulator: recorded calibrations (snapshots, the default) or made-up "
-        "ones (synthetic). Environment and saved accounts are ignored.",
+        help="Use the embedded emulator: recorded calibrations (snapshots, the default), those of devices in "
+        "service (snapshots:current), or made-up ones (synthetic). Environment and saved accounts are "
+        "ignored.",
     ),
     click.option("--account", metavar="NAME", help="The saved account of this name."),
     click.option(

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
 
@@ -17,14 +16,14 @@ from .allocation import Allocation, allocate, check_allocation, check_names
 from .cloud import CloudService
 from .emulated_instances import EmulatedInstance, make_instances
 from .faults import Action, Fault, Faults
-from .fleets import Fleet, SnapshotFleet
+from .fleets import Fleet
 from .handler import Handler, Service
 from .library import Library
 from .log import LoggedRequest, RequestLog
 from .ports import Port, to_its_end
 from .queues import Queue
 from .service import BackendsService, Setting
-from .synthetic import SyntheticFleet
+from .sources import Source, load_fleet
 from .tokens import Issuer
 from .validators import Validation, Validators
 from .wire import Errors
@@ -36,10 +35,13 @@ class Emulator:
     """The service on loopback: one port per region, and one for IAM, Global Search and Global Catalog.
 
     Args:
-        fleet: `synthetic`, `snapshots` (the real calibrations of the installed qiskit-ibm-runtime wheel), a
-            directory of such files, or a `Fleet`.
+        fleet: `synthetic`, `snapshots` (the real calibrations of the installed qiskit-ibm-runtime wheel),
+            `snapshots:current` (those of them that were calibrated in the year of the newest one), a
+            directory of such files, a `Fleet`, or a list of these. Of two devices with the same name, that of
+            the earlier one in the list is served.
         regions: the regions; the backends, sorted by name, are distributed to them in turn.
         seed: queues, keys, CRNs and synthetic calibrations follow from it.
+        backends: the names of the devices to serve; left out, all of the fleet.
         shape: the shape of a synthetic fleet's documents: `live`, as the service answers, or `contract`, as
             its published contract says.
         host: the address to listen at.
@@ -60,7 +62,8 @@ class Emulator:
 
     Raises:
         ValueError: `regions` is empty or names a region twice, a number is not positive, or there are no such
-            `validators` or `allocation`; or, on entering, the allocation names an unknown backend.
+            `validators` or `allocation`; or, on entering, the fleet has no backend with a name in `backends`
+            or `allocation`.
         SnapshotsMissing: on entering, the snapshots are asked for, and the wheel is not installed.
         OSError: on entering, a port is taken; the error names the address.
         RuntimeError: on entering, it runs already.
@@ -68,10 +71,11 @@ class Emulator:
 
     def __init__(
         self,
-        fleet: "Literal['synthetic', 'snapshots'] | Path | str | Fleet" = "synthetic",
+        fleet: Source | Sequence[Source] = "synthetic",
         regions: Sequence[str] = ("us-east", "eu-de"),
         seed: int | str = 0,
         *,
+        backends: Sequence[str] | None = None,
         shape: Literal["live", "contract"] = "live",
         host: str = "127.0.0.1",
         port: int = 0,
@@ -92,8 +96,7 @@ class Emulator:
         check_allocation(allocation, instances)
         self.regions = tuple(regions)
         self.seed = str(seed)
-        self._wanted = fleet
-        self._shape = shape
+        self._load_fleet = partial(load_fleet, fleet, backends, seed=self.seed, shape=shape)
         self._validators = validators
         self._allocation = allocation
         self._host = host
@@ -315,17 +318,6 @@ class Emulator:
 
     def _handler(self, service: Service, is_own: Callable[[str], bool]) -> Handler:
         return Handler(service, is_own, self._faults, self._log, self._errors, self._clock)
-
-    def _load_fleet(self) -> Fleet:
-        match self._wanted:
-            case "synthetic":
-                return SyntheticFleet(seed=self.seed, shape=self._shape)
-            case "snapshots":
-                return SnapshotFleet()
-            case str() | Path():
-                return SnapshotFleet(self._wanted)
-            case _:
-                return self._wanted
 
     def _region_services(self, fleet: Fleet) -> list[BackendsService]:
         library = Library(fleet)

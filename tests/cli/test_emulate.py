@@ -114,6 +114,21 @@ def test_instances_see_the_same_or_different_backends(
     assert run("emulate", "--instances", "0").code == 2
 
 
+@pytest.mark.usefixtures("told_at_once")
+def test_several_fleets_and_a_choice_of_their_devices(run: Run, tmp_path: Path) -> None:
+    configuration = {"backend_name": "b", "backend_version": "1", "n_qubits": 1}
+    (tmp_path / "conf_b.json").write_text(json.dumps(configuration))
+    fleets = ("--fleet", str(tmp_path), "--fleet", "synthetic")
+    shown = json.loads(run("emulate", "--json", *fleets).out)
+    assert (shown["fleet"], shown["backends"]) == (f"{tmp_path}, synthetic", 9)
+    chosen = run("emulate", "--json", *fleets, "--backends", "b, synthetic_falcon_27")
+    assert json.loads(chosen.out)["backends"] == 2
+    code, out, err = run("emulate", *fleets, "--backends", "b,synthetic_falcon")
+    assert (code, out) == (2, "")
+    assert "no backend 'synthetic_falcon'; did you mean synthetic_falcon_27?" in " ".join(err.split())
+    assert run("emulate", "--fleet", "snapshot:current").code == 2
+
+
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_right_after_the_announcement_is_not_missed(
     run: Run, monkeypatch: pytest.MonkeyPatch, asked: signal.Signals
