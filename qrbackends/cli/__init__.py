@@ -40,6 +40,7 @@ _COMMANDS = {  # name: module, which is imported only for its command, as rich t
     "board": "board",
     "exporter": "exporter",
     "emulate": "emulate",
+    "record": "record",
     "cache": "cache",
     "accounts": "accounts",
 }

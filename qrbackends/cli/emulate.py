@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from ..accounts.urls import is_loopback
-from .options import FLEETS
+from .options import FLEETS, names_of
 from .text import echo, echo_json, warn
 
 if TYPE_CHECKING:
@@ -34,11 +34,6 @@ def regions_of(text: str) -> tuple[str, ...]:
     if len(set(regions)) != len(regions):
         raise click.BadParameter("a region is named twice")
     return regions
-
-
-def names_of(text: str) -> tuple[str, ...]:
-    """Return the names in a text that separates them by commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def fleet_of(text: str) -> str | Path:

@@ -21,6 +21,7 @@ from ..cache.policy import CachePolicy
 from ..cache.stores.file import FileStore
 from ..client import Client
 from ..errors import AccountError
+from ..transport.pool import SessionPool
 from .text import echo, warn
 
 FLEETS: Final = ("snapshots", "snapshots:current", "synthetic")
@@ -65,13 +66,15 @@ class Source:
     async def client(self, policy: CachePolicy = _CURRENT) -> AsyncIterator[Client]:
         """Open a client, with the emulator or with the file that keeps answers between runs."""
         async with AsyncExitStack() as stack:
-            if self.emulator is None:
-                account = self._narrowed(self._load())
-                store = await _kept(stack) if self.cache else None
-            else:
-                account = self._narrowed(await _emulated(self.emulator, self.instance, stack))
-                store = None
-            yield await stack.enter_async_context(_client(account, policy, store))
+            account = await self.opened(stack)
+            store = await _kept(stack) if self.cache and self.emulator is None else None
+            yield await stack.enter_async_context(make_client(account, policy, store))
+
+    async def opened(self, stack: AsyncExitStack) -> Account:
+        """Return the account, restricted by the options; an emulator of its own runs until the stack ends."""
+        if self.emulator is None:
+            return self._narrowed(self._load())
+        return self._narrowed(await _emulated(self.emulator, self.instance, stack))
 
     def _load(self) -> Account:
         saved = self.account is not None or self.account_file is not None
@@ -134,10 +137,17 @@ async def _kept(stack: AsyncExitStack) -> FileStore | None:
     return store
 
 
-def _client(account: Account, policy: CachePolicy = _CURRENT, store: FileStore | None = None) -> Client:
+def make_client(
+    account: Account,
+    policy: CachePolicy = _CURRENT,
+    store: FileStore | None = None,
+    pool: SessionPool | None = None,
+) -> Client:
+    """Return a client; what it warns of is written on stderr."""
+    connected: dict[str, Any] = {"pool": pool} if pool else {"trust_env": True}  # as every command does
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        client = Client(account, store=store, cache=policy, trust_env=True)  # as every command does
+        client = Client(account, store=store, cache=policy, **connected)
     for warning in caught:
         warn(str(warning.message))
     return client
@@ -149,6 +159,11 @@ def instance_of(text: str) -> Instance | str:
         return Instance(text) if text.startswith("crn:") else text
     except AccountError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Return the names in a text that separates them by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def instant_of(text: str) -> datetime:

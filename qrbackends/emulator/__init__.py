@@ -24,7 +24,7 @@ from .faults import (
     Truncate,
     WithHeaders,
 )
-from .fleets import Device, Fleet, SnapshotFleet, SnapshotsMissing
+from .fleets import Device, Fleet, RecordedAnswers, SnapshotFleet, SnapshotsMissing
 from .log import LoggedRequest
 from .server import Emulator
 from .synthetic import SyntheticFleet
@@ -47,6 +47,7 @@ __all__ = [
     "NotModified",
     "Plan",
     "RateLimit",
+    "RecordedAnswers",
     "Redirect",
     "Reset",
     "SnapshotFleet",

@@ -1,8 +1,8 @@
 """Fleets, from which an emulator takes its backends: the protocol, and recorded calibrations."""
 
 import re
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -21,6 +21,20 @@ _EMPTY = "an empty object"  # the key of defaults documents without content
 
 class SnapshotsMissing(ModuleNotFoundError):
     """The qiskit-ibm-runtime wheel, which contains the real calibrations, is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAnswers:
+    """What a service answered about a backend, which is served as it was.
+
+    Attributes:
+        entry: the backend's entry in the list; None if the list leaves it out.
+        answers: HTTP status and body by resource: of `status`, and of documents that were not answered with
+            200. A `status` that is not there is answered with 404.
+    """
+
+    entry: bytes | None
+    answers: Mapping[str, tuple[int, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,7 @@ class Device:
     reason: str = ""
     message: str = ""
     physical_qubits: int | None = None
+    recorded: RecordedAnswers | None = field(default=None, hash=False)
 
 
 class Fleet(Protocol):
@@ -165,9 +180,9 @@ class SnapshotFleet:
         self._names = tuple(sorted(self._devices))
 
     def _add(self, path: Path) -> None:
-        configuration = _CONFIGURATION.decode(path.read_bytes())
-        name = configuration.backend_name
-        self._devices[name] = _device(configuration, _physical_qubits(path) or configuration.n_qubits)
+        device = described(path.read_bytes(), _physical_qubits(path))
+        name = device.name
+        self._devices[name] = device
         self._configurations[name] = path
         defaults = path.with_name(path.name.replace("conf_", "defs_", 1))
         if defaults.exists():
@@ -224,9 +239,18 @@ class SnapshotFleet:
 
     def _last_update(self, path: Path) -> float:
         if path not in self._updated:
-            text = _UPDATED.decode(path.read_bytes()).last_update_date
-            self._updated[path] = parse_instant(text)
+            self._updated[path] = last_update(path.read_bytes())
         return self._updated[path]
+
+
+def last_update(properties: bytes) -> float:
+    """Return the date of a calibration in Unix seconds.
+
+    Raises:
+        msgspec.MsgspecError: the document has no date.
+        ValueError: the date is not well-formed.
+    """
+    return parse_instant(_UPDATED.decode(properties).last_update_date)
 
 
 def _has_configuration(properties: Path) -> bool:
@@ -241,7 +265,13 @@ def _physical_qubits(configuration: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _device(configuration: _Configuration, physical_qubits: int) -> Device:
+def described(document: bytes, physical_qubits: int | None = None) -> Device:
+    """Return what the list says of a backend with this configuration.
+
+    Raises:
+        msgspec.MsgspecError: the document is not a configuration.
+    """
+    configuration = _CONFIGURATION.decode(document)
     processor = configuration.processor_type
     return Device(
         name=configuration.backend_name,
@@ -249,7 +279,7 @@ def _device(configuration: _Configuration, physical_qubits: int) -> Device:
         qubits=configuration.n_qubits,
         clops=_clops(configuration),
         processor=(processor.family, str(processor.revision), processor.segment) if processor else None,
-        physical_qubits=physical_qubits,
+        physical_qubits=physical_qubits or configuration.n_qubits,
     )
 
 

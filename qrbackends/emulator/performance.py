@@ -33,9 +33,13 @@ def performance_metrics(properties: bytes) -> dict[str, Any]:
 
     These are the best and the median error of the native two-qubit gate, the error per gate in a layer of
     100 qubits if it was measured, and the median readout error; all are probabilities. A gate error of 1 or
-    more marks a gate that does not work, and is left out.
+    more marks a gate that does not work, and is left out. A recorded document that is not as it should be has
+    no metrics.
     """
-    calibration = _PROPERTIES.decode(properties)
+    try:
+        calibration = _PROPERTIES.decode(properties)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
     metrics: dict[str, Any] = {}
     errors = _two_qubit_errors(calibration)
     if errors:

@@ -37,8 +37,8 @@ class Emulator:
     Args:
         fleet: `synthetic`, `snapshots` (the real calibrations of the installed qiskit-ibm-runtime wheel),
             `snapshots:current` (those of them that were calibrated in the year of the newest one), a
-            directory of such files, a `Fleet`, or a list of these. Of two devices with the same name, that of
-            the earlier one in the list is served.
+            directory of such files or a recording, a `Fleet`, or a list of these. Of two devices with the
+            same name, that of the earlier one in the list is served.
         regions: the regions; the backends, sorted by name, are distributed to them in turn.
         seed: queues, keys, CRNs and synthetic calibrations follow from it.
         backends: the names of the devices to serve; left out, all of the fleet.

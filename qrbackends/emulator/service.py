@@ -7,6 +7,8 @@ from datetime import date
 from typing import Any, get_args
 from urllib.parse import unquote
 
+import msgspec
+
 from .dates import parse_instant
 from .emulated_instances import EmulatedInstance
 from .fleets import Device, DocumentKind, Fleet
@@ -104,8 +106,9 @@ class BackendsService:
         return tuple(name for name in self._names if self._is_listed(name))
 
     def _is_listed(self, name: str) -> bool:
-        setting = self._setting(name)
-        return not setting.hidden and not setting.retired
+        setting, recorded = self._setting(name), self._fleet.device(name).recorded
+        is_left_out = recorded is not None and recorded.entry is None
+        return not setting.hidden and not setting.retired and not is_left_out
 
     def set_backend(self, name: str, setting: Setting) -> None:
         """Set how a backend is from now on; it replaces an earlier setting."""
@@ -123,9 +126,12 @@ class BackendsService:
         return self._set.get(name, _UNCHANGED)
 
     def _device(self, name: str) -> Device:
+        """Return how a backend is now: as it was set, in place of how it was recorded."""
         device, setting = self._fleet.device(name), self._setting(name)
         if setting.status is not None:
             device = replace(device, status=setting.status, reason=setting.reason, message="")
+        if setting.status is not None or setting.queue_length is not None:
+            device = replace(device, recorded=None)
         return device if device.reason else replace(device, reason=_REASONS[device.status])
 
     def _poll(self, name: str) -> int:
@@ -174,6 +180,8 @@ class BackendsService:
         real = self._mocks.get(name, name)
         if real not in allocated or self._setting(real).hidden:
             raise self._unknown(name)
+        if name == real and (recorded := self._recorded(name, resource)):
+            return recorded
         if resource == "status":
             return self._status(name)
         return await self._document(call, resource, name, parameters)
@@ -242,16 +250,32 @@ class BackendsService:
         if version < _WITH_OBJECTS:
             return json_answer({"devices": listed + mocks})
         now = self._clock()
-        devices = []
+        devices: list[Any] = []
         for name in listed:
+            device = self._device(name)
+            if device.recorded is not None and device.recorded.entry is not None:
+                devices.append(msgspec.Raw(device.recorded.entry))
+                continue
             key = self._fleet.find("properties", name, None, None, now)
-            entry = _entry(self._device(name), self._poll(name))
+            entry = _entry(device, self._poll(name))
             entry["performance_metrics"] = await self._library.metrics(name, key)
             if fields:
                 entry["wait_time_seconds"] = self._queues[name].wait_times()
             devices.append(entry)
         devices += [_mock(mock, self._device(self._mocks[mock])) for mock in mocks]
         return json_answer({"devices": devices})
+
+    def _recorded(self, name: str, resource: str) -> Answer | None:
+        """Return the answer as it was recorded; None if the fleet has it, or nothing is recorded."""
+        device = self._device(name) if resource == "status" else self._fleet.device(name)
+        if device.recorded is None:
+            return None
+        if resource in device.recorded.answers:
+            status, body = device.recorded.answers[resource]
+            return Answer(status, Document(body))
+        if resource == "status":
+            raise self._missing(resource, name)
+        return None
 
     def _status(self, name: str) -> Answer:
         device = self._device(self._mocks.get(name, name))

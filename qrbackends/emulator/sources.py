@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias, cast
 
 from .calibration import DocumentShape
 from .fleets import Device, DocumentKind, Fleet, SnapshotFleet
+from .recording import INDEX, RecordedFleet
 from .synthetic import SyntheticFleet
 
 CURRENT = "snapshots:current"
@@ -21,7 +22,7 @@ class NoSuchBackend(ValueError):
 
 
 Source: TypeAlias = Fleet | Path | str
-"""One of `NAMED_SOURCES`, a directory, or a `Fleet`."""
+"""One of `NAMED_SOURCES`, a directory of calibrations or a recording, or a `Fleet`."""
 
 
 def load_fleet(
@@ -67,7 +68,8 @@ def _load(source: Source, seed: int | str, shape: DocumentShape) -> Fleet:
         case "snapshots:current":
             return _current(SnapshotFleet())
         case str() | Path():
-            return SnapshotFleet(source)
+            recorded = Path(source, INDEX).is_file()
+            return RecordedFleet(source) if recorded else SnapshotFleet(source)
         case _:
             return source
 
@@ -102,7 +104,7 @@ class _Selection:
         self._fleets = tuple(fleets)
         wanted = [backends] if isinstance(backends, str) else backends
         first = {name: at for at, fleet in reversed([*enumerate(fleets)]) for name in fleet.names}
-        names = sorted(first if wanted is None else {_known(name, first) for name in wanted})
+        names = sorted(first if wanted is None else {known_backend(name, first) for name in wanted})
         if not names:
             raise NoSuchBackend("backends names none: give at least one, or leave it out for all")
         self._places = {name: first[name] for name in names}
@@ -130,7 +132,12 @@ class _Selection:
         return self._fleets[place].build(inner)
 
 
-def _known(name: str, known: Iterable[str]) -> str:
+def known_backend(name: str, known: Iterable[str]) -> str:
+    """Return the name if it is among the known ones.
+
+    Raises:
+        NoSuchBackend: it is not; the error has the name that is most like it.
+    """
     names = sorted(known)
     if name in names:
         return name

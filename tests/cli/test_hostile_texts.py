@@ -165,6 +165,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "board": ("--port", "0"),
     "exporter": ("--port", "0"),
     "emulate": ("--fleet", "synthetic"),
+    "record": (f"recording {EVIL_ACCOUNT}",),
     "cache info": (),
     "cache clear": (),
     "accounts list": (),

@@ -174,6 +174,14 @@ def test_an_unusable_account_is_told_as_the_core_does(monkeypatch: pytest.Monkey
         asyncio.run(open_and_close(source))
 
 
+def test_the_devices_in_service_are_a_fleet_of_their_own(run: Run) -> None:
+    code, out, err = run("backends", "--emulator", "snapshots:current", "--json")
+    assert (code, err) == (0, "Emulated data (snapshots:current), not from IBM's service.\n")
+    names = [device["name"] for device in json.loads(out)["devices"]]
+    assert "ibm_boston" in names
+    assert "ibmq_lima" not in names
+
+
 @pytest.mark.parametrize("arguments", [("fleet", "--emulator"), ("emulate",)])
 def test_missing_snapshots_are_told(
     run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
