@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec.structs import astuple
+
 from ..models import (
     BackendConfiguration,
     BackendDefaults,
@@ -65,8 +67,7 @@ def _properties(body: bytes, value: BackendProperties) -> int:
     numbers = sum([len(gate.qubits) for gate in value.gates])
     each = 8 if len(value.qubits) < _INTERNED and numbers <= 4 * len(value.gates) else 24
     named = [one.qubits for one in value.general_qlists or ()]
-    large = max(map(max, filter(None, named)), default=0) >= _INTERNED
-    lists = len(named) * _QUBIT_LIST + sum(map(len, named)) * (_NUMBER if large else 8)
+    lists = len(named) * _QUBIT_LIST + sum(map(len, named)) * _NUMBER
     explained = measured * _NDUV_JSON + len(value.gates) * _GATE_JSON
     length = len(body)
     if length > explained + measured * _USUAL_TEXTS + 512:
@@ -89,16 +90,35 @@ def _width(body: bytes) -> int:
 
 def _configuration(body: bytes, value: BackendConfiguration) -> int:
     """Return the size of a configuration: arrays of arrays grow when they are decoded, raw parts do not."""
-    kept = b"".join([bytes(raw) for raw in value.raw_parts()])
-    arrays, commas = (body.count(mark) - kept.count(mark) for mark in (b"[", b","))
+    raws = [bytes(raw) for raw in value.raw_parts()]
+    kept = sum(map(len, raws))
+    counts = [_arrays_of(one) for one in (value, *value.gates)]
+    channels = sum(map(len, value.u_channel_lo or ()))  # each is a struct with an array of two numbers
+    arrays = sum([one[0] for one in counts]) + channels
+    values = sum([one[1] for one in counts]) + 2 * channels
     if b"\n" in body or b"\t" in body or b"\r" in body or b"  " in body[:_SAMPLE]:  # laid out for people
-        written = len(body.translate(None, _BLANKS)) - len(kept.translate(None, _BLANKS))
+        written = len(body.translate(None, _BLANKS)) - sum(
+            [len(raw.translate(None, _BLANKS)) for raw in raws]
+        )
     else:
-        written = len(body) - len(kept) - (commas if b'": ' in body[:_SAMPLE] else 0)
+        written = len(body) - kept - (values if b'": ' in body[:_SAMPLE] else 0)
     rest = written - _ARRAY_JSON * arrays
     large = max(0.0, 1 - _INTERNED / max(1, value.n_qubits))  # the part of the qubits' numbers
-    decoded = arrays * (_ARRAY + 2 * 28 * large) + max(_REST * rest, _VALUE * (commas - 2 * arrays), 0)
-    return max(len(kept) + int(decoded), len(body)) + _wide(body)  # it may be one text of blanks
+    decoded = arrays * (_ARRAY + 2 * 28 * large) + max(_REST * rest, _VALUE * (values - 2 * arrays), 0)
+    return max(kept + int(decoded), len(body)) + _wide(body)  # it may be one text of blanks
+
+
+def _arrays_of(document: Any) -> tuple[int, int]:
+    """Return how many arrays in arrays the fields of a struct have, and how many values are in arrays."""
+    arrays = values = 0
+    for found in astuple(document):
+        if type(found) is tuple and found:
+            if type(found[0]) is tuple:
+                arrays += len(found)
+                values += sum(map(len, found))
+            else:
+                values += len(found)
+    return arrays, values
 
 
 def _list(body: bytes, value: BackendsResponse) -> int:
