@@ -109,7 +109,8 @@ class Memory:
             return
         key = epoch.key
         with self._entries.timer as now:  # the clock stands still inside, so that nothing expires meanwhile
-            self._entries.pop(key, None)
+            if key in self._entries.recent:
+                self._entries.pop(key, None)
             if entry.size <= self._share and now < entry.expires:
                 self._entries.make_room(key[0], self._share - entry.size)
                 self._entries[key] = entry

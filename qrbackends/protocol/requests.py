@@ -106,8 +106,8 @@ class Request(Struct, frozen=True, dict=True):
             path = "/backends"
         else:
             path = f"/backends/{quote(self.backend_id, safe='')}/{self.resource}"
-        query = urlencode(self.query, quote_via=quote)
-        return f"{path}?{query}" if query else path
+        query = self.query
+        return f"{path}?{urlencode(query, quote_via=quote)}" if query else path
 
     @property
     def query(self) -> dict[str, str]:
