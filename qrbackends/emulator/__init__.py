@@ -6,14 +6,12 @@
 It knows nothing of the client: of this package it imports only `accounts` and `tasks`. Start with `server`.
 """
 
-from .emulated_instances import EmulatedInstance, Plan
-from .faults import (
+from .actions import (
     Action,
     Bomb,
     Delay,
     Drip,
     Endless,
-    Fault,
     Garbage,
     Hold,
     NotModified,
@@ -24,6 +22,8 @@ from .faults import (
     Truncate,
     WithHeaders,
 )
+from .emulated_instances import EmulatedInstance, Plan
+from .faults import Fault
 from .fleets import Device, Fleet, RecordedAnswers, SnapshotFleet, SnapshotsMissing
 from .log import LoggedRequest
 from .server import Emulator

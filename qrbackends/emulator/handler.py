@@ -11,8 +11,9 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
-from . import faults as kinds
-from .faults import Action, Fault, Faults, gzip_bomb
+from . import actions as kinds
+from .actions import Action, gzip_bomb
+from .faults import Fault, Faults
 from .log import LoggedRequest, RequestLog
 from .wire import EMULATED, Answer, Call, Document, Errors, Refused, merged, split_target
 
@@ -71,8 +72,13 @@ class Handler:
         resource, backend = self._service.classify(path)
         number = self._log.arrived(self._record(call, resource, backend, request.raw_path))
         fault = self._faults.take(resource, backend, self._service.region)
-        response = await self._respond(request, call, fault)
-        self._log.answered(number, None if response is None else response.status)
+        response = None
+        try:
+            response = await self._respond(request, call, fault)
+        except ConnectionError:  # the client left, perhaps while it was held
+            pass
+        finally:
+            self._log.answered(number, None if response is None else response.status)
         # aiohttp needs a response even if the connection is closed; then it is not sent.
         return web.Response() if response is None else response
 
@@ -125,8 +131,8 @@ class Handler:
     async def _scripted(self, action: Action | None, call: Call) -> tuple[Answer, bool] | None:
         """Return the answer of a fault that gives one, and whether it may be compressed; otherwise None."""
         match action:
-            case kinds.Status(status, headers, body):
-                return self._error(status, headers, body), call.takes_gzip
+            case kinds.Status(status, headers, body, raw):
+                return self._error(status, headers, body if raw is None else raw), call.takes_gzip
             case kinds.RateLimit(retry_after=seconds):
                 headers = {} if seconds is None else {"Retry-After": str(seconds)}
                 return self._error(429, headers, None), call.takes_gzip

@@ -12,10 +12,11 @@ from typing import Literal, Self, get_args
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..tasks.fanout import together
 from ..tasks.loops import running_loop
+from .actions import Action
 from .allocation import Allocation, allocate, check_allocation, check_names
 from .cloud import CloudService
 from .emulated_instances import EmulatedInstance, make_instances
-from .faults import Action, Fault, Faults
+from .faults import Fault, Faults
 from .fleets import Fleet
 from .handler import Handler, Service
 from .library import Library
@@ -248,7 +249,7 @@ class Emulator:
             region: its name, or `cloud`; left out, any.
             times: the number of requests that it affects; None for all.
         """
-        return self._faults.add(Fault(action, resource, backend, region, times))
+        return self._faults.add(lambda name: Fault(action, resource, backend, region, times, name))
 
     def set_backend(
         self,

@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from ..accounts.account import Account, InstanceSearch
+from .actions import Action
 from .emulated_instances import EmulatedInstance
-from .faults import Action, Fault
+from .faults import Fault
 from .log import LoggedRequest
 from .server import Emulator
 
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 class ThreadedEmulator:
     """An `Emulator` with an event loop and a thread of its own; its methods can be called from any thread.
+
+    So can those of the faults that it returns: `fault.wait_reached()` blocks until requests have arrived, and
+    `fault.release()` lets them go.
 
     A child process that is forked can send it requests, but cannot control it: the thread is the parent's.
 
