@@ -22,23 +22,43 @@ from .actions import (
     Truncate,
     WithHeaders,
 )
+from .clock import ClockState
 from .emulated_instances import EmulatedInstance, Plan
 from .faults import Fault
 from .fleets import Device, Fleet, RecordedAnswers, SnapshotFleet, SnapshotsMissing
+from .journal import read_journal
 from .log import LoggedRequest
+from .operations import (
+    AddFault,
+    ClearFaults,
+    ExpireTokens,
+    Recalibrate,
+    ReleaseFault,
+    RemoveFault,
+    SetBackend,
+    StartRegion,
+    StopRegion,
+)
+from .replaying import Difference, replay
+from .scenario import Scenario, ScenarioError, Step
 from .server import Emulator
 from .synthetic import SyntheticFleet
 from .threaded import ThreadedEmulator
 
 __all__ = [
     "Action",
+    "AddFault",
     "Bomb",
+    "ClearFaults",
+    "ClockState",
     "Delay",
     "Device",
+    "Difference",
     "Drip",
     "EmulatedInstance",
     "Emulator",
     "Endless",
+    "ExpireTokens",
     "Fault",
     "Fleet",
     "Garbage",
@@ -47,14 +67,25 @@ __all__ = [
     "NotModified",
     "Plan",
     "RateLimit",
+    "Recalibrate",
     "RecordedAnswers",
     "Redirect",
+    "ReleaseFault",
+    "RemoveFault",
     "Reset",
+    "Scenario",
+    "ScenarioError",
+    "SetBackend",
     "SnapshotFleet",
     "SnapshotsMissing",
+    "StartRegion",
     "Status",
+    "Step",
+    "StopRegion",
     "SyntheticFleet",
     "ThreadedEmulator",
     "Truncate",
     "WithHeaders",
+    "read_journal",
+    "replay",
 ]

@@ -25,6 +25,7 @@ Resource: TypeAlias = Literal[
     "defaults",
     "status",
     "versions",
+    "usage",
     "token",
     "search",
     "catalog",

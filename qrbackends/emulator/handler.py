@@ -94,6 +94,7 @@ class Handler:
             gzip=call.takes_gzip,
             if_none_match=call.headers.get("If-None-Match"),
             if_modified_since=call.headers.get("If-Modified-Since"),
+            version=call.headers.get("IBM-API-Version"),
         )
 
     async def _respond(

@@ -1,6 +1,7 @@
 """The log of requests to the emulator, for tests. It contains no credentials."""
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 KEPT = 100_000
@@ -28,6 +29,9 @@ class LoggedRequest:
         if_none_match: the If-None-Match header, or None.
         if_modified_since: the If-Modified-Since header, or None.
         status: the HTTP status of the answer; None before it is sent, and if a fault prevented it.
+        version: the IBM-API-Version header, or None.
+        at: when it arrived, in Unix seconds of the emulator's clock.
+        number: how many requests arrived before it.
     """
 
     region: str
@@ -41,12 +45,21 @@ class LoggedRequest:
     if_none_match: str | None = None
     if_modified_since: str | None = None
     status: int | None = None
+    version: str | None = None
+    at: float = 0.0
+    number: int = 0
 
 
 class RequestLog:
-    """The requests in the order of their arrival."""
+    """The requests in the order of their arrival.
 
-    def __init__(self) -> None:
+    Args:
+        clock: the time in Unix seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.on_answer: Callable[[LoggedRequest], None] | None = None
         self._records: dict[int, LoggedRequest] = {}
         self._order: deque[int] = deque()
         self._counts: Counter[tuple[str | None, str | None, str]] = Counter()
@@ -56,7 +69,7 @@ class RequestLog:
         """Add a request; return its number, which `answered` takes."""
         number = self._next
         self._next += 1
-        self._records[number] = request
+        self._records[number] = replace(request, number=number, at=self._clock())
         self._order.append(number)
         counted = request.resource, request.backend, request.region
         if counted not in self._counts and len(self._counts) >= KEPT:
@@ -69,7 +82,9 @@ class RequestLog:
     def answered(self, number: int, status: int | None) -> None:
         """Add the status of the answer to a request."""
         if number in self._records:
-            self._records[number] = replace(self._records[number], status=status)
+            request = self._records[number] = replace(self._records[number], status=status)
+            if self.on_answer is not None:
+                self.on_answer(request)
 
     def records(self) -> tuple[LoggedRequest, ...]:
         """Return the last requests, oldest first."""

@@ -3,14 +3,13 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import anyio
 from aiohttp import web
 
-from .handler import Handler
-
 T = TypeVar("T")
+AnyHandler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _GRACE = 0.05  # seconds after which the requests in flight are cancelled when a port stops
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -34,7 +33,7 @@ class Port:
     """
 
     def __init__(
-        self, host: str, number: int, make_handler: Callable[[Callable[[str], bool]], Handler]
+        self, host: str, number: int, make_handler: Callable[[Callable[[str], bool]], AnyHandler]
     ) -> None:
         self._host = host
         self._reserved: socket.socket | None = _bound(host, number)
@@ -48,6 +47,11 @@ class Port:
     def netloc(self) -> str:
         """Host and port, as in a URL."""
         return _netloc(_ANY.get(self._host, self._host), self.number)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it listens."""
+        return self._runner is not None
 
     async def start(self) -> None:
         """Listen, unless it listens already.

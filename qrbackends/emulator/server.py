@@ -1,4 +1,4 @@
-"""The emulator: it opens the ports, and lets tests script faults and read the log."""
+"""The emulator: it opens the ports, and tells the addresses and keys. `steering` changes one that runs."""
 
 import asyncio
 import hashlib
@@ -6,33 +6,37 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
 
 from ..accounts.account import Account, Instance, InstanceSearch
-from ..tasks.fanout import together
 from ..tasks.loops import running_loop
-from .actions import Action
 from .allocation import Allocation, allocate, check_allocation, check_names
+from .clock import Clock
 from .cloud import CloudService
+from .control import Control
 from .emulated_instances import EmulatedInstance, make_instances
-from .faults import Fault, Faults
+from .faults import CLOUD, Faults
 from .fleets import Fleet
 from .handler import Handler, Service
+from .journal import JournalFile
 from .library import Library
-from .log import LoggedRequest, RequestLog
+from .log import RequestLog
 from .ports import Port, to_its_end
 from .queues import Queue
-from .service import BackendsService, Setting
+from .recalibrations import RecalibratingFleet
+from .scenario import Scenario
+from .service import BackendsService
 from .sources import Source, load_fleet
+from .steering import Steering
+from .timeline import Timeline
 from .tokens import Issuer
 from .validators import Validation, Validators
 from .wire import Errors
 
-CLOUD = "cloud"
 
-
-class Emulator:
+class Emulator(Steering):
     """The service on loopback: one port per region, and one for IAM, Global Search and Global Catalog.
 
     Args:
@@ -59,9 +63,15 @@ class Emulator:
         validators: what the answers of the Backends API carry: `etag` (a strong ETag), `weak` (a weak one) or
             `date` (Last-Modified). A client that sends it back in If-None-Match or If-Modified-Since gets 304
             if the content is the same. With None they carry nothing, and such headers are ignored.
-        clock: the time in Unix seconds, for tokens, the hourly synthetic calibrations and the answers' dates.
+        clock: the time in Unix seconds, for tokens, the hourly synthetic calibrations and the answers' dates;
+            `advance()` and `set_clock()` move the emulator away from it.
+        scenario: what happens when, as a `Scenario` or the path of its TOML file.
+        control_port: the port of the control API, which listens on loopback only; 0 takes a free one. With
+            None there is none.
+        journal: a file that gets a line of JSON for each request when it is answered.
 
     Raises:
+        ScenarioError: the scenario is not as it should be; some of it is checked on entering.
         ValueError: `regions` is empty or names a region twice, a number is not positive, or there are no such
             `validators` or `allocation`; or, on entering, the fleet has no backend with a name in `backends`
             or `allocation`.
@@ -87,6 +97,9 @@ class Emulator:
         token_lifetime: int = 3600,
         validators: Validation | None = None,
         clock: Callable[[], float] = time.time,
+        scenario: Scenario | Path | str | None = None,
+        control_port: int | None = None,
+        journal: Path | str | None = None,
     ) -> None:
         if not regions or len(set(regions)) != len(regions) or CLOUD in regions:
             raise ValueError(f"regions have to be distinct, at least one, and none of them {CLOUD!r}")
@@ -102,12 +115,18 @@ class Emulator:
         self._allocation = allocation
         self._host = host
         self._first_port = port
-        self._clock = clock
+        self._clock = Clock(clock)
+        self._timeline = Timeline(self._clock, self._run_step)
+        self._scenario = Scenario.load(scenario) if isinstance(scenario, str | Path) else scenario
+        self._control_port = control_port
+        self._control: Control | None = None
+        self._journal_path = journal
         self._errors = Errors(self.seed)
-        self._issuer = Issuer(make_keys(self.seed, keys), token_lifetime, clock)
+        self._issuer = Issuer(make_keys(self.seed, keys), token_lifetime, self._clock)
         self._instances = make_instances(self.seed, self.regions, instances, unusable_instances)
         self._faults = Faults()
-        self._log = RequestLog()
+        self._log = RequestLog(self._clock)
+        self._journal: JournalFile | None = None
         self._entered = False
         self._ports: dict[str, Port] = {}
         self._services: list[BackendsService] = []
@@ -119,8 +138,13 @@ class Emulator:
             raise RuntimeError("the emulator is running already; make another one")
         self._entered = True
         try:
-            fleet = await asyncio.to_thread(self._load_fleet)
-            self._services = self._region_services(fleet)
+            self._fleet = RecalibratingFleet(await asyncio.to_thread(self._load_fleet), self._clock)
+            scenario = self._scenario or Scenario([])
+            scenario.check(self.regions, self._fleet.names)
+            if self._journal_path is not None:
+                self._journal = JournalFile(self._journal_path, [one.crn for one in self._instances])
+                self._log.on_answer = self._journal.write
+            self._services = self._region_services(self._fleet)
             services: list[Service] = [*self._services]
             services.append(CloudService(self._issuer, self._instances, self._errors))
             for offset, service in enumerate(services):
@@ -128,6 +152,10 @@ class Emulator:
                 self._ports[service.region] = Port(self._host, number, partial(self._handler, service))
             for port in self._ports.values():
                 await port.start()
+            if self._control_port is not None:
+                self._control = Control(self, self._control_port)
+                await self._control.start()
+            await self._timeline.start(scenario.steps)
         except BaseException:
             await self._close()
             raise
@@ -137,11 +165,6 @@ class Emulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._close()
-
-    def url(self, region: str) -> str:
-        """Return the base address of a region's Backends API, or for `cloud` of the other services."""
-        path = "" if region == CLOUD else "/api/v1"
-        return f"http://{self._port(region).netloc}{path}"
 
     @property
     def iam_url(self) -> str:
@@ -159,9 +182,35 @@ class Emulator:
         return f"{self.url(CLOUD)}/api/v1"
 
     @property
+    def control_url(self) -> str:
+        """The address of the control API.
+
+        Raises:
+            RuntimeError: there is none, or the emulator is not running.
+        """
+        return self._running_control().url
+
+    @property
+    def control_token(self) -> str:
+        """The token of the control API, another one each time.
+
+        Raises:
+            RuntimeError: there is none, or the emulator is not running.
+        """
+        return self._running_control().token
+
+    @property
     def api_keys(self) -> tuple[str, ...]:
         """The API keys that IAM accepts."""
         return self._issuer.keys
+
+    def make_token(self, key: int = 0) -> str:
+        """Return a new bearer token, as IAM issues it for one of the API keys.
+
+        Args:
+            key: the index of the key in `api_keys`.
+        """
+        return str(self._issuer.issue(self.api_keys[key])["access_token"])
 
     @property
     def instances(self) -> tuple[EmulatedInstance, ...]:
@@ -192,129 +241,28 @@ class Emulator:
             catalog_url=self.catalog_url,
         )
 
-    @property
-    def requests(self) -> tuple[LoggedRequest, ...]:
-        """The requests since the last `reset_log()`, in the order of arrival."""
-        return self._log.records()
-
-    def count(
-        self, resource: str | None = None, backend: str | None = None, region: str | None = None
-    ) -> int:
-        """Return the number of requests that match; an argument that is left out matches any request."""
-        return self._log.count(resource, backend, region)
-
-    def reset_log(self) -> None:
-        """Forget all requests, and count from 0 again."""
-        self._log.clear()
-
-    async def reset(self) -> None:
-        """Bring it back to its start, for the next test: cheaper than another emulator.
-
-        All faults are removed, the connections are cut, the regions that were stopped are up again, the log
-        is empty, the tokens issued until now are refused, and the backends and their queues are as they were
-        when it began. The addresses, API keys, CRNs and documents are the same ones as before.
-
-        Raises:
-            RuntimeError: it is not running.
-        """
-        if not self._ports:
-            raise RuntimeError("the emulator is not running")
-        self._faults.clear()
-        await together(*(port.reset() for port in self._ports.values()))
-        self._issuer.reset()
-        self._errors.reset()
-        for service in self._services:
-            service.reset()
-        self._log.clear()
-
-    def fault(
-        self,
-        action: Action,
-        *,
-        resource: str | None = None,
-        backend: str | None = None,
-        region: str | None = None,
-        times: int | None = 1,
-    ) -> Fault:
-        """Add a fault, which affects requests that match, and return it.
-
-        Like the emulator's other methods, it is to be called in the emulator's event loop only.
-
-        Args:
-            action: what happens: `Status`, `Hold`, `Delay`, `Reset`, `Truncate`, `Garbage`, `Bomb`,
-                `Redirect`, `Drip`, `Endless`, `RateLimit`, `NotModified` or `WithHeaders`.
-            resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `versions`, `usage`,
-                `token`, `search` or `catalog`; left out, any.
-            backend: its name; left out, any.
-            region: its name, or `cloud`; left out, any.
-            times: the number of requests that it affects; None for all.
-        """
-        return self._faults.add(lambda name: Fault(action, resource, backend, region, times, name))
-
-    def set_backend(
-        self,
-        name: str,
-        *,
-        status: Literal["online", "paused", "offline"] | None = None,
-        reason: str = "",
-        queue_length: int | None = None,
-        hidden: bool = False,
-        retired: bool = False,
-    ) -> None:
-        """Set how a backend is from now on; what is left out is as it was when the emulator started.
-
-        Args:
-            name: the backend's name.
-            status: `online`; `paused`, so that it takes jobs and runs none, which the status endpoint calls
-                `internal`; or `offline`, which it calls `maintenance`.
-            reason: the reason of the status; left out, `available`, `internal` or `maintenance`.
-            queue_length: the number of waiting jobs, which then stays the same.
-            hidden: whether the list leaves it out, and its documents are answered with 404.
-            retired: whether the list leaves it out, but its documents are answered.
-
-        Raises:
-            ValueError: there is no such backend, or `queue_length` is negative.
-        """
-        if queue_length is not None and queue_length < 0:
-            raise ValueError("queue_length has to be 0 or more")
-        for service in self._services:
-            if name in self._names[service.region]:
-                service.set_backend(name, Setting(status, reason, queue_length, hidden, retired))
-                return
-        raise ValueError(f"the emulator has no backend {name!r:.100}")
-
-    def clear_faults(self) -> None:
-        """Remove all faults, and answer the requests that they hold."""
-        self._faults.clear()
-
-    def expire_tokens(self) -> None:
-        """Refuse all tokens issued until now."""
-        self._issuer.revoke_all()
-
-    async def stop_region(self, region: str) -> None:
-        """Stop the port of a region, or of `cloud`: connections are closed, and new ones refused."""
-        await self._port(region).stop()
-
-    async def start_region(self, region: str) -> None:
-        """Start a stopped region, or `cloud`, on the same port."""
-        await self._port(region).start()
-
-    def _port(self, region: str) -> Port:
-        try:
-            return self._ports[region]
-        except KeyError:
-            running = ", ".join(self._ports) or "nothing: it is not running"
-            raise ValueError(f"the emulator has no region {region!r}; it has {running}") from None
+    def _running_control(self) -> Control:
+        if self._control is None:
+            raise RuntimeError("there is no control API: it needs control_port, and an emulator that runs")
+        return self._control
 
     async def _close(self) -> None:
-        ports, self._ports = tuple(self._ports.values()), {}
+        ending = self._timeline.cancel()
+        ports, self._ports = [*self._ports.values()], {}
+        if self._control is not None:
+            ports.append(self._control.port)
+            self._control = None
         # Every port is closed, even if closing another one fails, or this is cancelled.
-        closing = asyncio.gather(*(port.close() for port in ports), return_exceptions=True)
+        closing = asyncio.gather(*(port.close() for port in ports), *ending, return_exceptions=True)
         outcomes = await to_its_end(closing)
         self._faults.clear()
+        self._clock.reset()
+        self._log.on_answer = None
+        if self._journal is not None:
+            self._journal.close()
         self._entered = False
         for outcome in outcomes:
-            if outcome is not None:
+            if isinstance(outcome, Exception):
                 raise outcome
 
     def _handler(self, service: Service, is_own: Callable[[str], bool]) -> Handler:
@@ -322,7 +270,7 @@ class Emulator:
 
     def _region_services(self, fleet: Fleet) -> list[BackendsService]:
         library = Library(fleet)
-        queues = {name: Queue(f"{self.seed}/queue/{name}") for name in fleet.names}
+        queues = {name: Queue(f"{self.seed}/queue/{name}", self._clock.moved) for name in fleet.names}
         count = len(self.regions)
         self._names = {region: fleet.names[at::count] for at, region in enumerate(self.regions)}
         check_names(self._allocation, fleet.names)

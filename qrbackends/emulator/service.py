@@ -114,6 +114,10 @@ class BackendsService:
         """Set how a backend is from now on; it replaces an earlier setting."""
         self._set[name] = setting
 
+    def setting(self, name: str) -> Setting:
+        """Return what was set of a backend."""
+        return self._setting(name)
+
     def reset(self) -> None:
         """Let all backends be as they were at the start, their queues included."""
         self._set.clear()

@@ -8,10 +8,12 @@ from typing import Any, Literal, Self, TypeVar
 
 from ..accounts.account import Account, InstanceSearch
 from .actions import Action
+from .clock import ClockState
 from .emulated_instances import EmulatedInstance
 from .faults import Fault
 from .log import LoggedRequest
 from .server import Emulator
+from .states import EmulatorState
 
 T = TypeVar("T")
 
@@ -75,6 +77,41 @@ class ThreadedEmulator:
         """The requests since the last `reset_log()`, in the order of arrival."""
         return self._call(lambda: self._emulator.requests)
 
+    @property
+    def iam_url(self) -> str:
+        """The address of IAM."""
+        return self._emulator.iam_url
+
+    @property
+    def search_url(self) -> str:
+        """The address of Global Search."""
+        return self._emulator.search_url
+
+    @property
+    def catalog_url(self) -> str:
+        """The address of Global Catalog, which ends in /api/v1."""
+        return self._emulator.catalog_url
+
+    @property
+    def control_url(self) -> str:
+        """The address of the control API, as `Emulator.control_url`."""
+        return self._emulator.control_url
+
+    @property
+    def control_token(self) -> str:
+        """The token of the control API, as `Emulator.control_token`."""
+        return self._emulator.control_token
+
+    @property
+    def clock(self) -> ClockState:
+        """The emulator's time, and how fast it passes."""
+        return self._call(lambda: self._emulator.clock)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults, in the order in which they were added."""
+        return self._call(lambda: self._emulator.faults)
+
     def url(self, region: str) -> str:
         """Return the base address of a region's Backends API, or for `cloud` of the other services."""
         return self._emulator.url(region)
@@ -86,6 +123,10 @@ class ThreadedEmulator:
     def account(self, key: int = 0, *, search: InstanceSearch | None = None) -> Account:
         """Return an account with one of the API keys, as `Emulator.account` does."""
         return self._emulator.account(key, search=search)
+
+    def make_token(self, key: int = 0) -> str:
+        """Return a new bearer token, as `Emulator.make_token` does."""
+        return self._call(lambda: self._emulator.make_token(key))
 
     def count(
         self, resource: str | None = None, backend: str | None = None, region: str | None = None
@@ -109,13 +150,22 @@ class ThreadedEmulator:
         backend: str | None = None,
         region: str | None = None,
         times: int | None = 1,
+        name: str | None = None,
     ) -> Fault:
         """Add a fault and return it, as `Emulator.fault` does."""
         return self._call(
             lambda: self._emulator.fault(
-                action, resource=resource, backend=backend, region=region, times=times
+                action, resource=resource, backend=backend, region=region, times=times, name=name
             )
         )
+
+    def find_fault(self, name: str) -> Fault:
+        """Return the fault of a name, as `Emulator.find_fault` does."""
+        return self._call(lambda: self._emulator.find_fault(name))
+
+    def remove_fault(self, name: str) -> None:
+        """Remove a fault, and answer the requests that it holds, as `Emulator.remove_fault` does."""
+        self._call(lambda: self._emulator.remove_fault(name))
 
     def clear_faults(self) -> None:
         """Remove all faults, and answer the requests that they hold."""
@@ -142,6 +192,26 @@ class ThreadedEmulator:
                 retired=retired,
             )
         )
+
+    def recalibrate(self, name: str) -> None:
+        """Let a calibration of a backend end at this moment, as `Emulator.recalibrate` does."""
+        self._call(lambda: self._emulator.recalibrate(name))
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward, as `Emulator.advance` does."""
+        self._run(self._emulator.advance(seconds))
+
+    def set_clock(self, *, now: float | None = None, rate: float | None = None) -> None:
+        """Set the time, or how fast it passes, as `Emulator.set_clock` does."""
+        self._run(self._emulator.set_clock(now=now, rate=rate))
+
+    def state(self) -> EmulatorState:
+        """Return the clock, regions, backends and faults, as `Emulator.state` does."""
+        return self._call(self._emulator.state)
+
+    def journal(self) -> bytes:
+        """Return the requests since the last `reset_log()` as lines of JSON, as `Emulator.journal` does."""
+        return self._call(self._emulator.journal)
 
     def expire_tokens(self) -> None:
         """Refuse all tokens issued until now."""
