@@ -3,10 +3,10 @@
 import asyncio
 import re
 import signal
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import anyio
 import click
@@ -14,6 +14,7 @@ import msgspec
 
 from ..accounts.urls import is_loopback
 from .options import FLEETS, names_of
+from .steering import show_replay, steering_options
 from .text import echo, echo_json, warn
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def fleet_of(text: str) -> str | Path:
     type=click.IntRange(0, _LAST_PORT),
     default=0,
     metavar="N",
-    help="The first port; the regions and then IAM take consecutive ports. By default free ports.",
+    help="The first port; the regions, IAM and the control API take consecutive ones. By default free ports.",
 )
 @click.option(
     "--seed", default="0", show_default=True, help="Keys, CRNs, queues and made-up data are computed from it."
@@ -92,6 +93,7 @@ def fleet_of(text: str) -> str | Path:
     type=click.Choice(["etag", "weak", "date"]),
     help="Send strong or weak ETags, or Last-Modified, and answer 304 to clients that have the same content.",
 )
+@steering_options
 def emulate(
     as_json: bool,
     fleets: tuple[str | Path, ...],
@@ -103,16 +105,23 @@ def emulate(
     instances: int,
     allocation: Literal["shared", "overlapping"],
     validators: "Validation | None",
+    scenario: Path | None,
+    journal: Path | None,
+    replayed: BinaryIO | None,
+    speed: float,
 ) -> None:
     """Run the emulated service on this machine.
 
     It prints its addresses, a throw-away key, its instances and code that uses them, and runs until Ctrl-C or
-    SIGTERM; then the exit code is 0.
-    """
-    from ..emulator import Emulator, SnapshotsMissing  # imported here, as --help runs without it
-    from ..emulator.sources import NoSuchBackend
+    SIGTERM; then the exit code is 0. With --replay the exit code is 1 if there are differences.
 
-    if port and port + len(regions) > _LAST_PORT:
+    The control API, at an address of its own on loopback, steers it while it runs: faults, regions, devices,
+    the clock. It takes requests with the token that is printed once.
+    """
+    from ..emulator import Emulator  # imported here, as --help runs without it
+
+    control_port = port and port + len(regions) + 1
+    if control_port > _LAST_PORT:
         raise click.UsageError(f"--port {port} leaves too few ports above it for {len(regions)} regions")
     if not is_loopback(host):
         warn(
@@ -121,8 +130,9 @@ def emulate(
         )
 
     shown = ", ".join(map(str, fleets))
-    options: dict[str, Any] = {"host": host, "port": port, "instances": instances, "allocation": allocation}
-    options["validators"] = validators
+    options: dict[str, Any] = {"host": host, "port": port, "control_port": control_port}
+    options |= {"instances": instances, "allocation": allocation}
+    options |= {"backends": backends, "validators": validators, "scenario": scenario, "journal": journal}
 
     def announce(emulator: "Emulator") -> None:
         addresses = _addresses(emulator, shown, host)
@@ -132,15 +142,30 @@ def emulate(
             echo(_text(addresses))
 
     async def serve() -> None:
-        async with Emulator(fleets, regions, seed, backends=backends, **options) as emulator:
-            await _until_signal(lambda: announce(emulator))
+        async with Emulator(fleets, regions, seed, **options) as emulator:
+            if replayed is None:
+                await _until_signal(lambda: announce(emulator))
+            else:
+                await show_replay(emulator, replayed, speed, as_json)
+
+    with _told(shown):
+        asyncio.run(serve())
+
+
+@contextmanager
+def _told(fleets: str) -> Iterator[None]:
+    """Tell what is wrong with fleets and scenarios."""
+    from ..emulator import ScenarioError, SnapshotsMissing
+    from ..emulator.sources import NoSuchBackend
 
     try:
-        asyncio.run(serve())
+        yield
     except SnapshotsMissing as error:
         raise click.ClickException(f"{error}; or try --fleet synthetic") from None
+    except ScenarioError as error:
+        raise click.ClickException(str(error)) from None
     except msgspec.MsgspecError as error:
-        raise click.ClickException(f"{shown}: a file is not as it should be: {error}") from None
+        raise click.ClickException(f"{fleets}: a file is not as it should be: {error}") from None
     except NoSuchBackend as error:
         raise click.UsageError(str(error)) from None
 
@@ -165,6 +190,8 @@ def _addresses(emulator: "Emulator", fleet: str, host: str) -> dict[str, Any]:
         "iam_url": emulator.iam_url,
         "search_url": emulator.search_url,
         "catalog_url": emulator.catalog_url,
+        "control_url": emulator.control_url,
+        "control_token": emulator.control_token,
         "api_key": emulator.api_keys[0],
         "instances": [
             {"crn": instance.crn, "region": instance.region, "url": emulator.url(instance.region)}
@@ -196,9 +223,12 @@ Emulated fleet ({fleet}): {count} at {host}. Nothing here is IBM's service.
 {lines}
   IAM, Search     {iam_url}
   Catalog         {catalog_url}
+  Control         {control_url}
 
 API key, good for nothing else:
   {api_key}
+Token of the control API, another one each time:
+  {control_token}
 Instances:
 {crns}
 

@@ -57,7 +57,10 @@ def run(run_on: Run, tmp_path: Path) -> Run:
 @pytest.fixture(scope="session")
 def elsewhere() -> Iterator[Emulator]:
     """An emulator in another thread, which is to the command line what the service is."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(Emulator()) as running:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Emulator(control_port=0)) as running,
+    ):
         yield running
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import aiohttp
 import click
 import pytest
 
@@ -48,7 +49,10 @@ def test_the_addresses_as_json(run: Run) -> None:
     assert list(shown["regions"]) == ["us-east", "mars"]
     assert [instance["region"] for instance in shown["instances"]] == ["us-east", "mars"]
     assert shown["api_key"].startswith("emulated-")
-    assert shown["api_key"] != json.loads(run("emulate", *options).out)["api_key"]
+    again = json.loads(run("emulate", *options).out)
+    assert again["api_key"] != shown["api_key"]
+    assert again["control_token"] != shown["control_token"]
+    assert shown["control_url"].startswith("http://127.0.0.1:")
 
 
 @pytest.mark.usefixtures("told_at_once")
@@ -215,3 +219,92 @@ def test_names_of_regions() -> None:
         Instance("crn:v1:bluemix:public:quantum-computing:US:a/b:c::")
     with pytest.raises(click.BadParameter):
         emulate.regions_of("US")
+
+
+SCENARIO = """
+[[step]]
+at = 0
+do = "stop_region"
+region = "eu-de"
+"""
+
+
+def test_a_scenario_a_journal_and_the_control_api(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    scenario, journal = tmp_path / "s.toml", tmp_path / "journal"
+    scenario.write_text(SCENARIO)
+
+    async def steer(announce: Callable[[], None]) -> None:
+        announce()
+        shown = json.loads(announced[0])
+        headers = {"Authorization": f"Bearer {shown['control_token']}"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            async with session.get(f"{shown['control_url']}/state") as answer:
+                regions = (await answer.json())["regions"]
+            async with session.get(f"{shown['regions']['us-east']}/versions") as answer:
+                assert answer.status == 200
+        assert {one["region"]: one["running"] for one in regions} == {
+            "us-east": True,
+            "eu-de": False,
+            "cloud": True,
+        }
+
+    announced: list[str] = []
+    monkeypatch.setattr(emulate, "echo_json", lambda value: announced.append(json.dumps(value)))
+    monkeypatch.setattr(emulate, "_until_signal", steer)
+    options = ("--json", "--fleet", "synthetic", "--scenario", str(scenario), "--journal", str(journal))
+    assert run("emulate", *options) == (0, "", "")
+    (request,) = map(json.loads, journal.read_text().splitlines())
+    assert (request["resource"], request["status"]) == ("versions", 200)
+
+    again = run("emulate", "--fleet", "synthetic", "--replay", str(journal))
+    assert again == (0, "1 request, 0 answered differently\n", "")
+    journal.write_text(json.dumps(request | {"status": 503, "region": "eu-de"}))
+    code, out, err = run("emulate", "--fleet", "synthetic", "--replay", str(journal))
+    assert (code, err) == (1, "")
+    assert out.startswith("eu-de  GET /api/v1/versions  was 503, is 200\n1 request, 1 answered ")
+    replayed = ("--replay", str(journal), "--scenario", str(scenario), "--speed", "0", "--json")
+    code, out, err = run("emulate", "--fleet", "synthetic", *replayed)
+    (difference,) = json.loads(out)["differences"]
+    assert (code, err, difference["status"]) == (1, "", None)
+
+
+def test_the_schema_of_scenarios(run: Run) -> None:
+    code, out, err = run("emulate", "--scenario-schema")
+    assert (code, err) == (0, "")
+    assert "stop_region" in json.loads(out)["$defs"]["StopRegion"]["properties"]["do"]["enum"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "--scenario",
+            SCENARIO.replace("eu-de", "mars"),
+            "line 5, step[0].region: The emulator has no region 'mars'",
+        ),
+        (
+            "--scenario",
+            SCENARIO.replace("at = 0", ""),
+            "line 2, step[0].at: Object missing required field `at`",
+        ),
+        ("--scenario", "[[step", "Expected ']]' at the end of an array declaration"),
+        ("--replay", "{", "line 1: Input data was truncated"),
+        (
+            "--replay",
+            '{"region":"r","resource":null,"backend":null,"method":"GET","path_qs":"/","auth":null}',
+            "r",
+        ),
+    ],
+)
+def test_files_that_are_not_as_they_should_be(
+    run: Run, tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_text(content)
+    code, out, err = run("emulate", "--fleet", "synthetic", name, str(path))
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert message in err
+    assert err.count("\n") == 1
