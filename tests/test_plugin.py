@@ -63,9 +63,11 @@ async def test_a_region_can_die(qrbackends_client, qrbackends_emulator):
 """
 
 SYNC_TESTS = """
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from fastapi.testclient import TestClient
-from qrbackends.emulator import Status
+from qrbackends.emulator import Hold
 
 from app import app
 
@@ -86,6 +88,18 @@ def test_the_app_when_the_service_is_gone(qrbackends_emulator):
         answer = web.get("/t1/anything")
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.qrbackends(clock=lambda: 1_780_000_000.0)
+def test_the_app_while_the_service_hangs(qrbackends_emulator):
+    held = qrbackends_emulator.fault(Hold(), resource="properties")
+    qrbackends_emulator.advance(86_400)
+    with TestClient(app) as web, ThreadPoolExecutor() as pool:
+        answer = pool.submit(web.get, f"/t1/{qrbackends_emulator.backends()[0]}")
+        held.wait_reached()
+        held.release()
+        assert answer.result(20).status_code == 200
+    assert qrbackends_emulator.requests[-1].at == 1_780_086_400.0
 """
 
 WRONG = """
@@ -172,7 +186,7 @@ def test_an_app_is_tested_as_it_is(project: Path) -> None:
     (project / "test_it.py").write_text(SYNC_TESTS)
     outcome = run(project, "-p", "no:asyncio", "-W", "ignore:Using `httpx` with")
     assert outcome.returncode == 0, outcome.stdout
-    assert "3 passed" in outcome.stdout
+    assert "4 passed" in outcome.stdout
 
 
 def test_a_sync_test_is_told_what_to_do(project: Path) -> None:
