@@ -1,0 +1,66 @@
+"""Environments of other clients of the service, one for each, in which nothing else is installed.
+
+    python -m pip install uv
+    python tests/clients/environments.py DIRECTORY
+
+makes those that DIRECTORY does not hold yet. The name of each follows from its requirement and from the
+version of Python. The tests take the same directory from the variable QRBACKENDS_CLIENTS.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Client(NamedTuple):
+    """What a client is installed and imported as."""
+
+    requirement: str
+    module: str
+
+
+CLIENTS = {
+    "runtime": Client("qiskit-ibm-runtime>=0.51", "qiskit_ibm_runtime"),
+    # The first that takes the address of IAM from the environment.
+    "runtime-oldest": Client("qiskit-ibm-runtime==0.49.0", "qiskit_ibm_runtime"),
+    "qrmi": Client("qrmi>=0.26.4", "qrmi"),
+    "qbraid": Client("qbraid[qiskit]>=0.13", "qbraid.runtime.ibm"),
+    "mcp-server": Client("qiskit-ibm-runtime-mcp-server>=0.6.2", "qiskit_ibm_runtime_mcp_server.server"),
+}
+
+
+def environment_of(directory: Path, name: str) -> Path:
+    """Return the path of a client's environment, which may be missing."""
+    made_of = f"{sys.version}\n{CLIENTS[name].requirement}"
+    return directory / f"{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+
+
+def make(directory: Path, name: str) -> None:
+    """Make a client's environment, unless it is there; one that cannot be finished leaves nothing behind."""
+    finished, client = environment_of(directory, name), CLIENTS[name]
+    if finished.exists():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    begun = Path(tempfile.mkdtemp(prefix=f"{name}-", suffix=".begun", dir=directory))
+    uv = [sys.executable, "-m", "uv", "--quiet", "--no-python-downloads"]
+    install = [*uv, "pip", "install", "--only-binary", ":all:", "--python", str(begun)]
+    try:
+        subprocess.run([*uv, "venv", "--allow-existing", "--python", sys.executable, str(begun)], check=True)
+        subprocess.run([*install, client.requirement], check=True)
+        # It is proved to work, and its modules are compiled.
+        subprocess.run([begun / "bin" / "python", "-I", "-c", f"import {client.module}"], check=True)
+        begun.rename(finished)  # at once, as another process may be making the same one
+    except OSError:
+        if not finished.exists():
+            raise
+    finally:
+        shutil.rmtree(begun, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    for one in CLIENTS:
+        make(Path(sys.argv[1]), one)
