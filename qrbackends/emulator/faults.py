@@ -26,6 +26,7 @@ Resource: TypeAlias = Literal[
     "status",
     "versions",
     "usage",
+    "jobs",
     "token",
     "search",
     "catalog",

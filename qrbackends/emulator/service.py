@@ -1,4 +1,4 @@
-"""The five endpoints of the Backends API in one region, its versions, and the usage of an instance."""
+"""The five endpoints of the Backends API in one region, its versions, and an instance's usage and jobs."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +20,14 @@ from .validators import Validators
 from .wire import Answer, Call, Document, Errors, json_answer
 
 _ROOT = "/api/v1/backends"
-_PATHS = {_ROOT: "backends", "/api/v1/versions": "versions", "/api/v1/instances/usage": "usage"}
+_PATHS = {
+    _ROOT: "backends",
+    "/api/v1/versions": "versions",
+    "/api/v1/instances/usage": "usage",
+    "/api/v1/jobs": "jobs",
+}
 _RESOURCES = (*get_args(DocumentKind), "status")
+_NO_JOBS = {"jobs": [], "count": 0, "offset": 0, "limit": 200}  # none can be run, but clients look for theirs
 _LONGEST_ID = 500
 _LONGEST_PARAMETER = 100
 _VERSION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -174,8 +180,8 @@ class BackendsService:
         self._authenticate(call)
         version = self._version(call)
         instance, allocated = self._instance(call)
-        if resource == "usage":
-            return json_answer(usage_of(instance, self._clock()))
+        if resource in ("usage", "jobs"):
+            return json_answer(usage_of(instance, self._clock()) if resource == "usage" else _NO_JOBS)
         parameters = self._parameters(call)
         if name is None:
             return await self._list([one for one in self.names if one in allocated], version, parameters)

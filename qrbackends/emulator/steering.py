@@ -132,7 +132,7 @@ class Steering:
             action: what happens: `Status`, `Hold`, `Delay`, `Reset`, `Truncate`, `Garbage`, `Bomb`,
                 `Redirect`, `Drip`, `Endless`, `RateLimit`, `NotModified` or `WithHeaders`.
             resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `versions`, `usage`,
-                `token`, `search` or `catalog`; left out, any.
+                `jobs`, `token`, `search` or `catalog`; left out, any.
             backend: its name; left out, any.
             region: its name, or `cloud`; left out, any.
             times: the number of requests that it affects; None for all.

@@ -23,6 +23,7 @@ found = {
     "all": names(),
     "filtered": {filters: names(filters) for filters in sys.argv[1:]},
     "accessible": {one.resource_id(): one.is_accessible() for one in provider.resources()},
+    "status": {one.resource_id(): one.status().to_dict() for one in provider.resources()},
     "least_busy": least_busy.resource_id(),
     "target": {
         "name": target["configuration"]["backend_name"],

@@ -142,6 +142,9 @@ def test_qrmi(emulator: ThreadedEmulator, tmp_path: Path) -> None:
         [],
     ]
     assert found["accessible"] == {name: name in RUNNING for name in OF_FIRST_INSTANCE}
+    assert {name: (one["status"], one["pending_job_count"]) for name, one in found["status"].items()} == {
+        name: (STATES[name].status, STATES[name].queue) for name in OF_FIRST_INSTANCE
+    }
     assert found["least_busy"] == found["target"]["name"] == "ibm_boston"
     assert {"cz", "rx", "rzz"} <= set(found["target"]["basis_gates"])
     assert found["target"]["calibrated_qubits"] == 156

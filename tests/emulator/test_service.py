@@ -139,6 +139,13 @@ async def test_the_usage_of_an_instance_is_that_of_its_plan() -> None:
         assert_refused(await ask.request("POST", "/instances/usage"), 405)
 
 
+async def test_there_are_no_jobs_and_none_can_be_run(served: Asker) -> None:
+    answer = await served.get("/jobs?limit=5&pending=true")
+    assert answer.json() == {"jobs": [], "count": 0, "offset": 0, "limit": 200}
+    assert_refused(await served.get("/jobs", Authorization=None), 401)
+    assert_refused(await served.request("POST", "/jobs"), 405)
+
+
 @pytest.mark.parametrize("path", ENDPOINTS)
 @pytest.mark.parametrize("crn", [None, "", "nonsense", "crn:v1:bluemix:public:quantum-computing:us-east::::"])
 async def test_without_a_well_formed_crn_400(served: Asker, path: str, crn: str | None) -> None:
@@ -176,7 +183,7 @@ async def test_an_id_is_too_long_from_501_characters_on(served: Asker) -> None:
         f"/backends/a/{HERE}/status",
         "/backends//status",
         "/backend%73",
-        "/jobs",
+        "/sessions",
     ],
 )
 async def test_an_unknown_path_404(served: Asker, path: str) -> None:
