@@ -27,7 +27,7 @@ CLIENTS = {
     "runtime": Client("qiskit-ibm-runtime>=0.51", "qiskit_ibm_runtime"),
     # The first that takes the address of IAM from the environment.
     "runtime-oldest": Client("qiskit-ibm-runtime==0.49.0", "qiskit_ibm_runtime"),
-    "qrmi": Client("qrmi>=0.26.4", "qrmi"),
+    "qrmi": Client("qrmi>=0.26.4,<0.27", "qrmi"),  # `is_accessible()` is deprecated
     "qbraid": Client("qbraid[qiskit]>=0.13", "qbraid.runtime.ibm"),
     "mcp-server": Client("qiskit-ibm-runtime-mcp-server>=0.6.2", "qiskit_ibm_runtime_mcp_server.server"),
 }
