@@ -105,7 +105,7 @@ class Flights(Generic[T]):
         try:
             await waiter
         finally:
-            self._alarms.drop()
+            self._alarms.drop(loop)
             if not flight.task.done():
                 del flight.waiting[waiter]
                 if callable(until):
@@ -114,6 +114,8 @@ class Flights(Generic[T]):
         if flight.task.done():
             self._forget(flight)
             return self.outcome(flight.task)
+        if self.closed:
+            raise ClientClosed("the client was closed during the call")
         at = until() if callable(until) else until
         late = Timeout(f"no answer within {max(0.0, at - began):.3g} s")
         raise flight.explain(late, loop.time()).again()
@@ -197,11 +199,15 @@ class Flights(Generic[T]):
     async def aclose(self, patience: float | None = None) -> None:
         """Cancel all work, and wait until it has ended, or for `patience` seconds.
 
-        Callers get `ClientClosed`.
+        Callers get `ClientClosed`, even if their work goes on all the same.
         """
         self.closed = True
-        await stopped(self._tasks, patience)
-        self._alarms.stop()
+        try:
+            await stopped(self._tasks, patience)
+        finally:
+            for flight in self._tasks.values():
+                _wake(flight)
+            self._alarms.stop()
 
 
 def _wake(flight: Flight[Any]) -> None:
@@ -228,8 +234,10 @@ class _Alarms:
         self._callers += 1
         self._push(until() if callable(until) else until, caller, until)
 
-    def drop(self) -> None:
+    def drop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Note that a caller leaves; the deadline stays in the heap until half of all are such."""
+        if loop is not self._loop:  # a caller of the loop that has ended, collected only now
+            return
         self._callers -= 1
         if not self._callers:
             self._due.clear()

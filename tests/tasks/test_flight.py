@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -226,6 +227,28 @@ async def test_closing_ends_all_callers_and_takes_no_more() -> None:
     await flights.aclose()
 
 
+async def test_callers_leave_closed_flights_whose_work_cannot_be_cancelled() -> None:
+    flights: Flights[str] = Flights()
+    end, running = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(_: Flight[str]) -> str:
+        running.set()
+        while not end.is_set():
+            with suppress(asyncio.CancelledError):
+                await end.wait()
+        return "done"
+
+    caller = asyncio.create_task(flights.join("key", stubborn, anyio.current_time() + 600.0))
+    await running.wait()
+    work = flights.under_way["key"].task
+    await flights.aclose(0.001)
+    await asyncio.wait([caller], timeout=10.0)
+    end.set()
+    assert await work == "done"
+    with pytest.raises(ClientClosed):
+        await caller
+
+
 # --- flights that wait for flights
 
 
@@ -354,4 +377,24 @@ def test_a_deadline_counts_in_a_second_event_loop() -> None:
             await flights.join("key", Work(), anyio.current_time() + 0.001)
 
     assert asyncio.run(ask(600.0)) == "done"
+    asyncio.run(wait_in_vain())
+
+
+def test_callers_of_a_loop_that_has_ended_take_no_deadline_with_them() -> None:
+    flights: Flights[str] = Flights()
+    left: list[Coroutine[Any, Any, str]] = []
+
+    async def leave_one_behind() -> None:
+        left.append(flights.join("key", Work(), anyio.current_time() + 600.0))
+        left[0].send(None)
+
+    async def wait_in_vain() -> None:
+        work = Work()
+        waiting = asyncio.create_task(flights.join("another", work, anyio.current_time() + 0.01))
+        await work.running.wait()
+        left[0].close()
+        with anyio.fail_after(10.0), pytest.raises(Timeout):
+            await waiting
+
+    asyncio.run(leave_one_behind())
     asyncio.run(wait_in_vain())
