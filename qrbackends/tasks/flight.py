@@ -104,6 +104,8 @@ class Flights(Generic[T]):
         self._alarms.set(loop, waiter, until)
         try:
             await waiter
+            if callable(until) and not (flight.task.done() or self.closed) and until() > loop.time():
+                return await self.result(flight, until)  # a caller joined at the moment of the deadline
         finally:
             self._alarms.drop(loop)
             if not flight.task.done():

@@ -347,6 +347,25 @@ async def test_a_deadline_that_has_moved_counts(flights: Flights[str]) -> None:
     assert work.stopped == 1
 
 
+async def test_a_deadline_that_moves_at_the_moment_it_passes_counts(flights: Flights[str]) -> None:
+    work = Work()
+    loop = asyncio.get_running_loop()
+    first, passed = loop.time() + 0.01, asyncio.Event()
+
+    def deadline() -> float:
+        if passed.is_set():
+            return first + 600.0
+        if loop.time() >= first:
+            passed.set()
+        return first
+
+    caller = asyncio.create_task(flights.join("key", work, deadline))
+    await passed.wait()
+    work.end.set_result("done")
+    assert await caller == "done"
+    assert work.stopped == 0
+
+
 async def test_deadlines_of_callers_who_have_left_are_forgotten(flights: Flights[str]) -> None:
     work = Work()
     now = anyio.current_time()
