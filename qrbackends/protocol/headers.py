@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from multidict import CIMultiDict
+
 from .._version import __version__
 from ..accounts.secret import Secret
 from .requests import API_VERSION
@@ -16,8 +18,11 @@ EMULATED: Final = "X-Emulated"
 _MAX_RETRY_AFTER = 86400.0  # seconds
 
 
-class Headers(dict[str, str]):
-    """Headers whose repr hides the credential, because debuggers and crash reports print it."""
+class Headers(CIMultiDict[str]):
+    """Headers whose repr hides the credential, because debuggers and crash reports print it.
+
+    They are of aiohttp's own kind, which it need not make of others for each request.
+    """
 
     def __repr__(self) -> str:
         return repr({name: "***" if name == "Authorization" else self[name] for name in self})

@@ -62,7 +62,7 @@ def validators_of(headers: Mapping[str, str]) -> Validators:
     if etag and len(etag) <= _LONGEST and _TAG.fullmatch(etag):
         return Validators(etag)
     modified = headers.get("Last-Modified", "").strip()
-    if not _DATE.fullmatch(modified):
+    if not modified or not _DATE.fullmatch(modified):
         return NONE
     since, now = http_date(modified), http_date(headers.get("Date", ""))
     if since is None or now is None or (now - since).total_seconds() < _SETTLED:

@@ -1,7 +1,7 @@
 """Requests to the Backends API, sent with an account's credential."""
 
 import re
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
 from msgspec.structs import force_setattr
@@ -69,6 +69,8 @@ class Origin:
         self._sender = sender
         self._tokens = tokens
         self._api_version = api_version
+        self._secret: Secret | None = None
+        self._headers: dict[str, Headers] = {}  # with this secret, by the instance's CRN
 
     def ask(
         self,
@@ -91,7 +93,7 @@ class Origin:
             QRBackendsError: when awaited: the last failure of a request that was sent, with its attempts and
                 history.
         """
-        question = _Question(request, scope, self._api_version, known, validators)
+        question = _Question(request, scope, self._headers_of, known, validators)
         message = Message(
             scope.region,
             scope.id,
@@ -103,23 +105,37 @@ class Origin:
         )
         return self._sender.send(message, self._tokens, flight)
 
+    def _headers_of(self, secret: Secret, crn: str) -> Headers:
+        """Return the headers that all requests to an instance have, which are made once for each token."""
+        if secret is not self._secret:
+            self._secret, self._headers = secret, {}
+        known = self._headers.get(crn)
+        if known is None:
+            known = self._headers[crn] = headers(secret, crn, self._api_version)
+        return known
+
 
 class _Question:
     """A request that may be sent several times, with its conditions, and the reader of its answer."""
 
     def __init__(
-        self, request: Request, scope: Scope, api_version: str, known: Wire | None, validators: Validators
+        self,
+        request: Request,
+        scope: Scope,
+        headers_of: Callable[[Secret, str], Headers],
+        known: Wire | None,
+        validators: Validators,
     ) -> None:
         self._request = request
         self._scope = scope
-        self._api_version = api_version
+        self._headers_of = headers_of
         self._known = known
         self._validators = NONE if known is None else validators
 
     def headers(self, secret: Secret) -> Headers:
-        sent = headers(secret, self._scope.crn, self._api_version)
-        sent.update(self._validators.conditions())
-        return sent
+        sent = self._headers_of(secret, self._scope.crn)
+        conditions = self._validators.conditions()
+        return Headers(sent, **conditions) if conditions else sent
 
     def read(self, response: Response) -> OriginAnswer:
         date = response.headers.get("Date", "")
