@@ -186,6 +186,9 @@ class Loader:
         past = request.updated_before is not None
         date = (http_date(answer.date) or self._now()) if past else None
         freshness = self._policy.freshness(request, date)
+        if not freshness and not answer.unchanged:  # such as a status: nothing is kept of it
+            now = self._clock()
+            return _Answered(Found(Entry(answer.value, now, now, now, 0), "origin"), None)
         if freshness >= _WORTH_PACKING and not (answer.unchanged or answer.wire.encoding):
             answer = answer._replace(wire=await off_loop(len(answer.body), answer.wire.packed))
         entry = self._entry(answer, known, freshness)
@@ -207,7 +210,7 @@ class Loader:
             value, size = known.value, known.size
         else:
             value = answer.value
-            size = retained_size(answer.body, value, answer.wire.data) if freshness else 0
+            size = retained_size(answer.body, value, answer.wire.data)
         expires = fresh_until + self._grace
         return Entry(
             value, stored_at, fresh_until, expires, size, wire=answer.wire, validators=answer.validators
