@@ -28,6 +28,12 @@ class Validators(NamedTuple):
     etag: str = ""
     last_modified: str = ""
 
+    def well_formed(self) -> "Validators":
+        """Return those that are well-formed; only these may be sent back."""
+        is_tag = len(self.etag) <= _LONGEST and _TAG.fullmatch(self.etag)
+        is_date = _DATE.fullmatch(self.last_modified)
+        return Validators(self.etag if is_tag else "", self.last_modified if is_date else "")
+
     def conditions(self) -> dict[str, str]:
         """Return the headers that ask for the answer only if it is not the same any more.
 
@@ -58,13 +64,11 @@ def validators_of(headers: Mapping[str, str]) -> Validators:
     Args:
         headers: the answer's headers; a case-insensitive mapping.
     """
-    etag = headers.get("ETag", "").strip()
-    if etag and len(etag) <= _LONGEST and _TAG.fullmatch(etag):
-        return Validators(etag)
-    modified = headers.get("Last-Modified", "").strip()
-    if not modified or not _DATE.fullmatch(modified):
-        return NONE
-    since, now = http_date(modified), http_date(headers.get("Date", ""))
+    found = Validators(headers.get("ETag", "").strip(), headers.get("Last-Modified", "").strip())
+    found = found.well_formed()
+    if found.etag or not found.last_modified:
+        return Validators(found.etag) if found.etag else NONE
+    since, now = http_date(found.last_modified), http_date(headers.get("Date", ""))
     if since is None or now is None or (now - since).total_seconds() < _SETTLED:
         return NONE
-    return Validators(last_modified=modified)
+    return found

@@ -342,14 +342,17 @@ class Shared:
         tag, content = sealed[len(_MAGIC) : begin], sealed[begin:]
         if not sealed.startswith(_MAGIC) or not hmac.compare_digest(tag, _tag(scope, name, content)):
             return None
-        stored = _decode(content)
-        age = self._clock() - stored.fetched_at
-        if (
-            not age > -_SKEW
-        ):  # clocks differ a little; one from further in the future would be new for too long
+        try:
+            stored = _decode(content)
+        except (ValueError, RecursionError):  # another version of this package stored it
             return None
-        _, wire, *others = msgspec.structs.astuple(stored)
-        return Stored(Wire(*wire), max(0.0, age), *others)
+        age = self._clock() - stored.fetched_at
+        # Clocks differ a little; an answer from further in the future would be new for too long. Neither
+        # comparison holds for NaN, which would be young, or confirmed, for ever.
+        if not (age > -_SKEW and stored.confirmed >= 0):
+            return None
+        validators = stored.validators.well_formed()
+        return Stored(Wire(*stored.wire), max(0.0, age), validators, stored.confirmed, stored.emulated)
 
 
 class Lease:

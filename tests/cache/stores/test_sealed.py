@@ -3,16 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from math import inf, nan
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
 
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores import sealed
 from qrbackends.cache.stores.sealed import Shared, Stored
+from qrbackends.protocol.validators import NONE, Validators
 from qrbackends.transport.body import Wire
 
 from ...waiting import until
@@ -275,3 +278,71 @@ async def test_a_caller_who_is_cancelled_leaves_a_store_that_makes_another_error
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+# --- values of another version of this package, under a valid seal
+
+
+class Holding(Trouble):
+    """A `Store` that has one value."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.content = content
+
+    async def get(self, scope: str, name: str) -> bytes | None:
+        return b"qrb2" + sealed._tag(MINE, name, self.content) + self.content
+
+
+def stored(
+    fetched_at: Any = 1.8e9, wire: Any = (b"{}", "", b""), validators: Any = ("", ""), *rest: Any
+) -> bytes:
+    return msgspec.msgpack.encode((fetched_at, wire, validators, *(rest or (0,))))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xc1",
+        b"\x91" * 5000,
+        msgspec.msgpack.encode({"wire": b"{}"}),
+        msgspec.msgpack.encode((1.8e9, (b"{}", "", b""))),
+        stored("now"),
+        stored(nan),
+        stored(inf),
+        stored(1.8e9, b"{}"),
+        stored(1.8e9, (b"{}", None, b"")),
+        stored(1.8e9, (b"{}", "", b""), None),
+        stored(1.8e9, (b"{}", "", b""), (1, 2)),
+        stored(1.8e9, (b"{}", "", b""), ("", "", "")),
+        stored(1.8e9, (b"{}", "", b""), ("x", "")).replace(b"\xa1x", b"\xa1\xff"),
+        stored(1.8e9, (b"{}", "", b""), ("", ""), "0"),
+        stored(1.8e9, (b"{}", "", b""), ("", ""), nan),  # no count would ever be reached
+        stored(1.8e9, (b"{}", "", b""), ("", ""), -inf),
+        stored(1.8e9, (b"{}", "", b""), ("", ""), -1),
+        stored(1.8e9, (b"{}", "", b""), ("", ""), 0, "no"),
+    ],
+)
+async def test_what_cannot_be_read_is_a_miss(content: bytes) -> None:
+    shared = Shared(Holding(content), 2**20, lambda: 1.8e9)
+    assert await shared.get(MINE, NAME) is None
+    assert (shared.hits, shared.rejected, shared.errors) == (0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("validators", "used"),
+    [
+        (('"a"', ""), Validators('"a"')),
+        (('"a"\r\nX: y', ""), NONE),
+        (("a", "Thu, 26 Nov 2026 12:00:00 GMT"), Validators("", "Thu, 26 Nov 2026 12:00:00 GMT")),
+        (('"' + "x" * 9000 + '"', "Thu, 26 Nov 2026 12:00:00 GMT\r\nX: y"), NONE),
+        (('"\u20ac"', "soon"), NONE),
+        ((), NONE),
+    ],
+)
+async def test_validators_that_may_not_be_sent_are_left_out(validators: Any, used: Validators) -> None:
+    shared = Shared(
+        Holding(stored(1.8e9, (b"{}", "", b""), validators, inf, False, "new")), 2**20, lambda: 1.8e9
+    )
+    assert await shared.get(MINE, NAME) == Stored(Wire(b"{}"), 0.0, used, inf)
