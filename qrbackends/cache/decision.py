@@ -159,7 +159,7 @@ def validators_to_send(known: Entry | None) -> Validators:
     return NONE if known is None or known.confirmed >= _MOST_CONFIRMED else known.validators
 
 
-def confirmations(known: Entry | None, asked: Validators, answer: OriginAnswer) -> float:
+def confirmations(known: Entry | None, answer: OriginAnswer) -> float:
     """Return how many answers in a row, this one included, were a 304: `confirmed` of the new entry.
 
     It is infinite from an answer on that came in full under the validators that were known before: the
@@ -167,7 +167,6 @@ def confirmations(known: Entry | None, asked: Validators, answer: OriginAnswer) 
 
     Args:
         known: the entry that was known before the request, or None.
-        asked: the validators that were sent with the request.
         answer: the service's answer.
     """
     if known is None:
@@ -175,5 +174,5 @@ def confirmations(known: Entry | None, asked: Validators, answer: OriginAnswer) 
     if answer.not_modified:
         return known.confirmed + 1
     named_alike = answer.validators.confirm(known.validators)
-    deceived = named_alike and (any(asked) or not answer.unchanged)
+    deceived = named_alike and (any(answer.asked) or not answer.unchanged)
     return inf if deceived or known.confirmed == inf else 0

@@ -167,10 +167,9 @@ class Loader:
 
     async def _from_origin(self, question: Question, epoch: Epoch, flight: Flight[Found]) -> _Answered:
         request, known = question.request, self._known(question)
-        asked = validators_to_send(known)
         try:
             try:
-                wire = None if known is None else known.wire
+                wire, asked = None if known is None else known.wire, validators_to_send(known)
                 answer = await self._origin.ask(request, question.scope, flight, wire, asked)
             finally:
                 flight.answered = True
@@ -192,7 +191,7 @@ class Loader:
         if freshness >= _WORTH_PACKING and not (answer.unchanged or answer.wire.encoding):
             answer = answer._replace(wire=await off_loop(len(answer.body), answer.wire.packed))
         entry = self._entry(answer, known, freshness)
-        entry.confirmed = confirmations(known, asked, answer)
+        entry.confirmed = confirmations(known, answer)
         self._keep(question, epoch, entry)
         shared = date is None or is_settled(request, date)
         return _Answered(Found(entry, "origin", answer.unchanged), freshness if shared else None)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import force_setattr
 
 from ..accounts.scope import Scope
-from ..accounts.secret import Secret
+from ..accounts.secret import LEAST_SEARCHED, Secret
 from ..errors import DecodeError, InvalidRequest, TransportError
 from ..models import BackendsResponse
 from ..protocol.answers import check_backend, parse
@@ -36,6 +36,7 @@ class OriginAnswer(NamedTuple):
         validators: the validators that came with it.
         unchanged: whether the body is the known one.
         not_modified: whether the service said so with a 304, and sent no body.
+        asked: the validators that the service was asked about, with this request or one just before it.
     """
 
     value: Any
@@ -45,6 +46,7 @@ class OriginAnswer(NamedTuple):
     validators: Validators = NONE
     unchanged: bool = False
     not_modified: bool = False
+    asked: Validators = NONE
 
 
 class Origin:
@@ -130,22 +132,34 @@ class _Question:
         self._scope = scope
         self._headers_of = headers_of
         self._known = known
-        self._validators = NONE if known is None else validators
+        self._asked = self._validators = NONE if known is None else validators
+        self._secret: Secret | None = None
+        self._unanswered = False
 
     def headers(self, secret: Secret) -> Headers:
+        if self._unanswered:  # perhaps due to the condition: some servers send a 304 that has a body
+            self._asked = self._validators = NONE
+        self._secret, self._unanswered = secret, True
         sent = self._headers_of(secret, self._scope.crn)
         conditions = self._validators.conditions()
         return Headers(sent, **conditions) if conditions else sent
 
     def read(self, response: Response) -> OriginAnswer:
-        date = response.headers.get("Date", "")
-        known = self._known
+        self._unanswered = False
+        date, told = response.headers.get("Date", ""), self._validators_of(response)
+        known, asked = self._known, self._asked
         if response.status == 304:
-            return self._not_modified(validators_of(response.headers), date)
+            return self._not_modified(told, date)
         if known is not None and response.wire is known:
-            return OriginAnswer(None, b"", date, known, validators_of(response.headers), unchanged=True)
+            return OriginAnswer(None, b"", date, known, told, unchanged=True, asked=asked)
         value = decoded(self._request, self._scope, response)
-        return OriginAnswer(value, response.body, date, response.wire, validators_of(response.headers))
+        return OriginAnswer(value, response.body, date, response.wire, told, asked=asked)
+
+    def _validators_of(self, response: Response) -> Validators:
+        """Return an answer's validators; none that repeats the credential, as stores would keep it."""
+        told = validators_of(response.headers)
+        token = "" if self._secret is None else self._secret.reveal().removeprefix("Bearer ")
+        return NONE if len(token) >= LEAST_SEARCHED and token in told.etag else told
 
     def _not_modified(self, told: Validators, date: str) -> OriginAnswer:
         """Return that the known answer is still the service's.
@@ -158,7 +172,7 @@ class _Question:
         if self._known is None or not told.confirm(asked):
             error = TransportError("the service answered with a 304 (not modified) that was not asked for")
             raise Unconfirmed(error) if any(asked) else error
-        return OriginAnswer(None, b"", date, self._known, told, unchanged=True, not_modified=True)
+        return OriginAnswer(None, b"", date, self._known, told, True, True, asked)
 
 
 def decoded(request: Request, scope: Scope, response: Response) -> Any:

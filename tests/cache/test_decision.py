@@ -23,6 +23,7 @@ from qrbackends.protocol.answers import error_for
 from qrbackends.protocol.requests import Request
 from qrbackends.protocol.validators import NONE, Validators
 from qrbackends.service.origin import OriginAnswer
+from qrbackends.transport.body import Wire
 
 FRESH, REVALIDATE, ERROR = 10.0, 4.0, 20.0
 POLICY = CachePolicy(properties=FRESH, stale_while_revalidate=REVALIDATE, stale_if_error=ERROR, jitter=0.0)
@@ -233,10 +234,10 @@ def test_24_answers_in_a_row_may_be_a_304_and_the_next_is_asked_for_in_full(vali
         assert validators_to_send(tagged(validators, confirmed)) == NONE
 
 
-def answer(validators: Validators, *, unchanged: bool, not_modified: bool = False) -> OriginAnswer:
-    return OriginAnswer(
-        "value", b"{}", "", validators=validators, unchanged=unchanged, not_modified=not_modified
-    )
+def answer(
+    told: Validators, *, unchanged: bool, not_modified: bool = False, asked: Validators = NONE
+) -> OriginAnswer:
+    return OriginAnswer("value", b"{}", "", Wire(b""), told, unchanged, not_modified, asked)
 
 
 @pytest.mark.parametrize(
@@ -264,19 +265,19 @@ def answer(validators: Validators, *, unchanged: bool, not_modified: bool = Fals
 def test_whether_validators_tell_the_truth_is_learnt_from_full_answers(
     known: Validators, asked: Validators, told: Validators, unchanged: bool, trusted: bool
 ) -> None:
-    full = answer(told, unchanged=unchanged)
+    full = answer(told, unchanged=unchanged, asked=asked)
     for confirmed in (0.0, 1.0, 24.0):
-        assert confirmations(tagged(known, confirmed), asked, full) == (0 if trusted else inf)
-    assert confirmations(tagged(known, inf), asked, full) == inf, "distrust stays"
+        assert confirmations(tagged(known, confirmed), full) == (0 if trusted else inf)
+    assert confirmations(tagged(known, inf), full) == inf, "distrust stays"
 
 
 @pytest.mark.parametrize("told", [TAG, WEAK])
 @pytest.mark.parametrize("confirmed", [0, 1, 23, inf])
 def test_304s_are_counted_and_say_nothing_about_their_own_truth(told: Validators, confirmed: float) -> None:
-    not_modified = answer(told, unchanged=True, not_modified=True)
-    assert confirmations(tagged(confirmed=confirmed), TAG, not_modified) == confirmed + 1
+    not_modified = answer(told, unchanged=True, not_modified=True, asked=TAG)
+    assert confirmations(tagged(confirmed=confirmed), not_modified) == confirmed + 1
 
 
 @pytest.mark.parametrize("told", [TAG, DATED, NONE])
 def test_a_first_answer_is_trusted(told: Validators) -> None:
-    assert confirmations(None, NONE, answer(told, unchanged=False)) == 0
+    assert confirmations(None, answer(told, unchanged=False)) == 0

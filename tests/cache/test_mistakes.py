@@ -270,7 +270,7 @@ def a_24th_answer_is_asked_for_without_a_condition(patch: Patch) -> None:
 
 @mistake
 def a_tag_that_stands_for_two_documents_is_trusted(patch: Patch) -> None:
-    def confirmations(known: Entry | None, _: Validators, answer: OriginAnswer) -> float:
+    def confirmations(known: Entry | None, answer: OriginAnswer) -> float:
         return known.confirmed + 1 if known is not None and answer.not_modified else 0
 
     patch.setattr(loader, "confirmations", confirmations)
@@ -278,17 +278,19 @@ def a_tag_that_stands_for_two_documents_is_trusted(patch: Patch) -> None:
 
 @mistake
 def distrust_is_forgotten_at_the_next_answer(patch: Patch) -> None:
-    def confirmations(known: Entry | None, asked: Validators, answer: OriginAnswer) -> float:
+    def confirmations(known: Entry | None, answer: OriginAnswer) -> float:
         if known is not None and known.confirmed == inf:
             known = structs.replace(known, confirmed=0)
-        return _confirmations(known, asked, answer)
+        return _confirmations(known, answer)
 
     patch.setattr(loader, "confirmations", confirmations)
 
 
 @mistake
 def a_server_that_compares_no_tags_is_asked_again(patch: Patch) -> None:
-    patch.setattr(loader, "confirmations", lambda known, _, answer: _confirmations(known, NONE, answer))
+    patch.setattr(
+        loader, "confirmations", lambda known, answer: _confirmations(known, answer._replace(asked=NONE))
+    )
 
 
 # The rules that have nothing to do with what is unchanged are left out: so mistakes are found sooner.

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ import pytest
 from redis.asyncio import Redis
 
 from qrbackends import (
+    Account,
     CachePolicy,
     Client,
     FileStore,
     Forbidden,
+    Instance,
     Memory,
     NotFound,
     RedisStore,
@@ -23,7 +25,7 @@ from qrbackends import (
     Store,
     TransportError,
 )
-from qrbackends.emulator import Emulator, Hold, NotModified, Status, SyntheticFleet, WithHeaders
+from qrbackends.emulator import Emulator, Hold, NotModified, Reset, Status, SyntheticFleet, WithHeaders
 from qrbackends.emulator.log import LoggedRequest
 from qrbackends.emulator.validators import Validation
 from qrbackends.protocol import answers
@@ -500,6 +502,81 @@ async def test_a_tag_that_is_none_is_not_sent_back(serve: Serve, connect: Serve,
     for unchanged in (False, True):
         assert (await client.fetch(ASKED, refresh=True)).unchanged == unchanged
         assert_in_full(emulator)
+
+
+@pytest.mark.parametrize("kind", ["etag", "date"])
+async def test_after_a_request_without_an_answer_the_next_one_has_no_condition(
+    serve: Serve, connect: Serve, kind: Validation
+) -> None:
+    """A 304 may be what could not be read. That says nothing about the tag."""
+    emulator = await serve(kind)
+    client = await connect(emulator)
+    first = await client.properties("alpha")
+    for _ in range(2):
+        emulator.fault(Reset(), resource="properties")
+        given = await client.fetch(ASKED, refresh=True)
+        assert (given.value is first, given.unchanged) == (True, True)
+        assert any(conditions(emulator.requests[-2]))
+        assert_in_full(emulator)
+    emulator.fault(Status(503), resource="properties")
+    assert (await client.fetch(ASKED, refresh=True)).unchanged
+    assert_confirmed(emulator, kind)
+
+
+@asynccontextmanager
+async def saying(*answers: bytes) -> AsyncIterator[tuple[Account, list[bytes]]]:
+    """Yield the account of a server that gives these answers in turn, and the requests that it gets."""
+    left, heads = list(answers), []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while left:
+                heads.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(b"HTTP/1.1 " + left.pop(0))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/api/v1"
+        crn = "crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::"
+        yield Account(token=TOKEN, instances=[Instance(crn, url=url)]), heads
+
+
+TOKEN = "0123456789abcdef"
+ANSWER = document("1.5", 1)
+
+
+def in_full(etag: str) -> bytes:
+    return f"200 OK\r\nETag: {etag}\r\nContent-Length: {len(ANSWER)}\r\n\r\n".encode() + ANSWER
+
+
+def everything_in(directory: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in directory.rglob("*") if file.is_file())
+
+
+async def test_a_304_with_a_body_is_asked_for_again_in_full() -> None:
+    with_body = b'304 Not Modified\r\nETag: "a"\r\nContent-Length: 2\r\n\r\n{}'
+    async with (
+        saying(*[in_full('"a"'), with_body] * 2, in_full('"a"')) as (account, requests),
+        Client(account, retry=RetryPolicy(attempts=2, base=0)) as client,
+    ):
+        first = await client.properties("alpha")
+        for _ in range(2):
+            given = await client.fetch(ASKED, refresh=True)
+            assert (given.value is first, given.unchanged) == (True, True)
+    assert [b"If-None-Match" in one for one in requests] == [False, True, False, True, False]
+
+
+async def test_a_tag_that_repeats_the_token_is_not_kept(tmp_path: Path) -> None:
+    tags = [f'"{TOKEN}"', f'W/"a{TOKEN}b"', '"a"', '"b"']
+    async with (
+        saying(*[in_full(tag) for tag in tags]) as (account, requests),
+        FileStore(tmp_path / "answers") as store,
+        Client(account, store=store) as client,
+    ):
+        for _ in tags:
+            await client.fetch(ASKED, refresh=True)
+            assert TOKEN.encode() not in everything_in(tmp_path)
+    assert [b"If-None-Match" in one for one in requests] == [False, False, False, True]
 
 
 # --- what was dropped
