@@ -285,10 +285,13 @@ class Loader:
     ) -> OriginAnswer | None:
         """Return a stored answer; None if it cannot be read."""
         wire, validators = stored.wire, stored.validators
-        if known is not None and known.wire is not None and known.wire.is_same(wire):
-            return OriginAnswer(None, b"", "", known.wire, validators, unchanged=True)
+        kept = None if known is None else known.wire
+        if kept is not None and kept.is_same(wire):
+            return OriginAnswer(None, b"", "", kept, validators, unchanged=True)
         try:
-            body = await off_loop(len(wire.data), partial(wire.plain, limit))
+            body, same = await off_loop(len(wire.data), partial(wire.compared, kept, limit))
+            if same:  # compressed anew
+                return OriginAnswer(None, b"", "", kept or wire, validators, unchanged=True)
             headers = {EMULATED: "yes"} if stored.emulated else {}
             value = decoded(question.request, question.scope, Response(200, headers, body))
         except QRBackendsError:

@@ -57,9 +57,17 @@ class Wire(Struct, frozen=True, gc=False):
         Raises:
             TransportError: it is larger than `limit` bytes, or is not compressed as `encoding` says.
         """
-        body = Body(self.encoding, limit)
+        return self.compared(None, limit)[0]
+
+    def compared(self, known: "Wire | None", limit: int) -> tuple[bytes, bool]:
+        """Return the body, decompressed, and whether it is the known one; then nothing is returned of it.
+
+        Raises:
+            TransportError: as for `plain`.
+        """
+        body = Body(self.encoding, limit, known)
         body.feed(self.data)
-        return body.finish()
+        return body.finish(), body.wire is known
 
     def is_same(self, other: "Wire") -> bool:
         """Return whether the other one is the same body, as far as that is known without decompressing."""

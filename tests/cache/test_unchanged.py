@@ -1,6 +1,7 @@
 """Answers that have not changed, over sockets: 304s, equal bytes, and servers that say what is not true."""
 
 import asyncio
+import gzip
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -688,6 +689,32 @@ async def test_equal_bytes_renew_another_workers_entry(
     assert_in_full(emulator)
     assert (given.value, given.source, given.age, given.unchanged) == (first, "origin", 0, True)
     assert decoded["properties"] == 2
+
+
+async def test_bytes_that_were_compressed_anew_for_another_worker_are_known(
+    serve: Serve, connect: Serve, world: World, any_store: Store, decoded: Counter[str]
+) -> None:
+    emulator = await serve(None)
+    one, other = [await connect(emulator, store=any_store) for _ in range(2)]
+    found = []
+    for client, value, asking in (
+        (one, "1.5", {}),
+        (other, "1.5", {"refresh": True}),
+        (one, "", {"max_age": 10}),
+        (other, "2.5", {"refresh": True}),
+        (one, "", {"max_age": 10}),
+    ):
+        world.now += 10
+        if value:
+            sent = gzip.compress(document(value, 100), mtime=int(world.now))
+            packed = Status(200, headers={"Content-Encoding": "gzip"}, body=sent)
+            emulator.fault(packed, resource="properties")
+        found.append(await client.fetch(ASKED, **asking))
+    assert [one.source for one in found] == ["origin", "origin", "shared", "origin", "shared"]
+    assert [one.unchanged for one in found] == [False, False, True, False, False]
+    assert found[2].value is found[0].value
+    assert found[4].value == found[3].value
+    assert decoded["properties"] == 4
 
 
 async def test_workers_that_take_turns_ask_in_full_after_24_304s(
