@@ -64,8 +64,9 @@ class Fetched(Struct, Generic[T], frozen=True):
         source: `memory`; `shared`, the store that workers share; `origin`, the service; or `stale`, an entry
             in memory that is not fresh.
         fresh_for: seconds for which the answer stays fresh; 0 if it is stale or never kept.
-        unchanged: whether the service, or the shared store, was asked and has the same answer as before:
-            `value` is the object that earlier callers got. False where nobody was asked.
+        unchanged: whether the service, or the shared store, was asked and has the answer that memory had
+            before, whose object `value` is. A caller's own last answer may be older than that one: compare
+            the two with `is`. False where nobody was asked.
     """
 
     value: T
