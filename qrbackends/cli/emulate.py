@@ -2,9 +2,9 @@
 
 import asyncio
 import re
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -12,8 +12,9 @@ import anyio
 import click
 import msgspec
 
-from ..accounts.urls import is_loopback
+from ..accounts.urls import is_loopback, is_plain_http
 from .options import FLEETS, names_of
+from .signals import ended_by_signals
 from .steering import show_replay, steering_options
 from .text import echo, echo_json, warn
 
@@ -35,6 +36,16 @@ def regions_of(text: str) -> tuple[str, ...]:
     if len(set(regions)) != len(regions):
         raise click.BadParameter("a region is named twice")
     return regions
+
+
+def host_of(text: str) -> str:
+    """Return the name of a host in lower case."""
+    from ..emulator.hosts import checked_name
+
+    try:
+        return checked_name(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def fleet_of(text: str) -> str | Path:
@@ -62,6 +73,15 @@ def fleet_of(text: str) -> str | Path:
 )
 @click.option("--backends", type=names_of, metavar="A,B", help="Serve these devices only.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option(
+    "--allow-host",
+    "hosts",
+    type=host_of,
+    multiple=True,
+    metavar="NAME",
+    help="A name by which others reach it, such as a container's; addresses and localhost always are "
+    "allowed. The first one is in the addresses that are printed. Repeatable.",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, _LAST_PORT),
@@ -99,6 +119,7 @@ def emulate(
     fleets: tuple[str | Path, ...],
     backends: tuple[str, ...] | None,
     host: str,
+    hosts: tuple[str, ...],
     port: int,
     seed: str,
     regions: tuple[str, ...],
@@ -131,25 +152,15 @@ def emulate(
 
     shown = ", ".join(map(str, fleets))
     options: dict[str, Any] = {"host": host, "port": port, "control_port": control_port}
-    options |= {"instances": instances, "allocation": allocation}
+    options |= {"allowed_hosts": hosts, "instances": instances, "allocation": allocation}
     options |= {"backends": backends, "validators": validators, "scenario": scenario, "journal": journal}
-
-    def announce(emulator: "Emulator") -> None:
-        addresses = _addresses(emulator, shown, host)
-        if as_json:
-            echo_json(addresses)
-        else:
-            echo(_text(addresses))
-
-    async def serve() -> None:
-        async with Emulator(fleets, regions, seed, **options) as emulator:
-            if replayed is None:
-                await _until_signal(lambda: announce(emulator))
-            else:
-                await show_replay(emulator, replayed, speed, as_json)
-
     with _told(shown):
-        asyncio.run(serve())
+        emulator = Emulator(fleets, regions, seed, **options)
+        if replayed is None:
+            announce = partial(_announce, emulator, shown, host, as_json)
+            asyncio.run(_run(emulator, partial(_until_signal, announce)))
+        elif not asyncio.run(_run(emulator, partial(show_replay, emulator, replayed, speed, as_json))):
+            raise click.Abort
 
 
 @contextmanager
@@ -170,15 +181,25 @@ def _told(fleets: str) -> Iterator[None]:
         raise click.UsageError(str(error)) from None
 
 
+async def _run(emulator: "Emulator", work: Callable[[], Awaitable[None]]) -> bool:
+    """Run an emulator until the work is done, or a signal comes; return whether the work is done."""
+    with ended_by_signals() as scope:  # from the start on, as loading takes a moment
+        async with emulator:
+            await work()
+    return not scope.cancelled_caught
+
+
 async def _until_signal(announce: Callable[[], None]) -> None:
-    """Announce, and wait for SIGINT or SIGTERM; signals are caught before the announcement."""
-    with _signals() as signals:
-        announce()
-        await anext(signals)
+    announce()
+    await anyio.sleep_forever()
 
 
-def _signals() -> AbstractContextManager[Any]:
-    return anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+def _announce(emulator: "Emulator", fleet: str, host: str, as_json: bool) -> None:
+    addresses = _addresses(emulator, fleet, host)
+    if as_json:
+        echo_json(addresses)
+    else:
+        echo(_text(addresses))
 
 
 def _addresses(emulator: "Emulator", fleet: str, host: str) -> dict[str, Any]:
@@ -211,6 +232,7 @@ def _text(addresses: dict[str, Any]) -> str:
         | {
             "count": f"{addresses['backends']:,} backend{'' if addresses['backends'] == 1 else 's'}",
             "lines": lines,
+            "arguments": "account" + ", allow_http=True" * is_plain_http(addresses["iam_url"]),
             "account": account,
             "crns": "\n".join(f"  {instance['crn']}" for instance in instances),
         }
@@ -245,7 +267,7 @@ account = Account(
     search_url={search_url!r},
     catalog_url={catalog_url!r},
 )
-# async with Client(account) as client: ...
+# async with Client({arguments}) as client: ...
 
 With the official client, first in the shell, then in Python:
 

@@ -15,8 +15,15 @@ from . import actions as kinds
 from .actions import Action, gzip_bomb
 from .faults import Fault, Faults
 from .log import LoggedRequest, RequestLog
-from .wire import EMULATED, Answer, Call, Document, Errors, Refused, merged, split_target
+from .wire import EMULATED, Answer, Call, Document, Errors, Refused, json_answer, merged, split_target
 
+HEALTH = "/health"
+"""The path at which each port tells that it runs, whoever asks and by whatever name.
+
+Such requests are not logged, and have no faults.
+"""
+
+_HEALTHY = json_answer({"status": "ok"}, headers={"Cache-Control": "no-store"})
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds
 
 
@@ -68,6 +75,8 @@ class Handler:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         host, path, query = split_target(request.raw_path)
+        if path == HEALTH and request.method in ("GET", "HEAD"):
+            return _response(self._signed(_HEALTHY), takes_gzip=False)
         call = Call(request.method, path, query, request.headers, host or request.headers.get("Host", ""))
         resource, backend = self._service.classify(path)
         number = self._log.arrived(self._record(call, resource, backend, request.raw_path))

@@ -8,12 +8,12 @@ from typing import TypeAlias, TypeVar
 import anyio
 from aiohttp import web
 
+from .hosts import Hosts, netloc
+
 T = TypeVar("T")
 AnyHandler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _GRACE = 0.05  # seconds after which the requests in flight are cancelled when a port stops
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 
 
 class Port:
@@ -27,15 +27,21 @@ class Port:
         number: the port; 0 takes a free one.
         make_handler: makes the handler, given a function that returns whether a Host header is one of this
             port.
+        hosts: the names that reach it; by default those of the address.
 
     Raises:
         OSError: the port is taken, or the host is not this machine's; the error names the address.
     """
 
     def __init__(
-        self, host: str, number: int, make_handler: Callable[[Callable[[str], bool]], AnyHandler]
+        self,
+        host: str,
+        number: int,
+        make_handler: Callable[[Callable[[str], bool]], AnyHandler],
+        hosts: Hosts | None = None,
     ) -> None:
         self._host = host
+        self._hosts = hosts or Hosts(host)
         self._reserved: socket.socket | None = _bound(host, number)
         self.number: int = self._reserved.getsockname()[1]
         self._handler = make_handler(self.is_own)
@@ -46,7 +52,7 @@ class Port:
     @property
     def netloc(self) -> str:
         """Host and port, as in a URL."""
-        return _netloc(_ANY.get(self._host, self._host), self.number)
+        return netloc(self._hosts.advertised, self.number)
 
     @property
     def runs(self) -> bool:
@@ -123,15 +129,8 @@ class Port:
             await runner.cleanup()
 
     def is_own(self, host: str) -> bool:
-        """Return whether a Host header is one of this port.
-
-        If it listens at a loopback address, every name of loopback is accepted. If it listens at all
-        addresses, its names are not known, and only the port number is compared.
-        """
-        if self._host in _ANY:
-            return host.rpartition(":")[2] == str(self.number)
-        names = _LOOPBACK if self._host in _LOOPBACK else (self._host,)
-        return host.lower() in {_netloc(name.lower(), self.number) for name in names}
+        """Return whether a Host header is one of this port."""
+        return self._hosts.are_named(host, self.number)
 
 
 async def to_its_end(change: Awaitable[T]) -> T:
@@ -153,17 +152,14 @@ async def to_its_end(change: Awaitable[T]) -> T:
     return task.result()
 
 
-def _netloc(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _bound(host: str, number: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # on Windows it would let two programs have one port
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setblocking(False)
         bound.bind((host, number))
     except OSError as error:
         bound.close()
-        raise OSError(error.errno, f"cannot listen at {_netloc(host, number)}: {error.strerror}") from None
+        raise OSError(error.errno, f"cannot listen at {netloc(host, number)}: {error.strerror}") from None
     return bound

@@ -20,6 +20,7 @@ from .emulated_instances import EmulatedInstance, make_instances
 from .faults import CLOUD, Faults
 from .fleets import Fleet
 from .handler import Handler, Service
+from .hosts import Hosts
 from .journal import JournalFile
 from .library import Library
 from .log import RequestLog
@@ -50,6 +51,8 @@ class Emulator(Steering):
         shape: the shape of a synthetic fleet's documents: `live`, as the service answers, or `contract`, as
             its published contract says.
         host: the address to listen at.
+        allowed_hosts: the names by which other machines and containers reach it, the first of which is in
+            the URLs. If given, requests that name another host are refused, except addresses and localhost.
         port: the first port; the regions get consecutive ones, the cloud's services the next one. With 0,
             free ports are taken.
         instances: number of service instances per region.
@@ -73,8 +76,8 @@ class Emulator(Steering):
     Raises:
         ScenarioError: the scenario is not as it should be; some of it is checked on entering.
         ValueError: `regions` is empty or names a region twice, a number is not positive, or there are no such
-            `validators` or `allocation`; or, on entering, the fleet has no backend with a name in `backends`
-            or `allocation`.
+            `validators`, `allocation` or hosts; or, on entering, the fleet has no backend with a name in
+            `backends` or `allocation`.
         SnapshotsMissing: on entering, the snapshots are asked for, and the wheel is not installed.
         OSError: on entering, a port is taken; the error names the address.
         RuntimeError: on entering, it runs already.
@@ -89,6 +92,7 @@ class Emulator(Steering):
         backends: Sequence[str] | None = None,
         shape: Literal["live", "contract"] = "live",
         host: str = "127.0.0.1",
+        allowed_hosts: Sequence[str] = (),
         port: int = 0,
         instances: int = 1,
         allocation: Allocation = "shared",
@@ -114,6 +118,7 @@ class Emulator(Steering):
         self._validators = validators
         self._allocation = allocation
         self._host = host
+        self._hosts = Hosts(host, allowed_hosts)
         self._first_port = port
         self._clock = Clock(clock)
         self._timeline = Timeline(self._clock, self._run_step)
@@ -149,7 +154,8 @@ class Emulator(Steering):
             services.append(CloudService(self._issuer, self._instances, self._errors))
             for offset, service in enumerate(services):
                 number = self._first_port + offset if self._first_port else 0
-                self._ports[service.region] = Port(self._host, number, partial(self._handler, service))
+                handler = partial(self._handler, service)
+                self._ports[service.region] = Port(self._host, number, handler, self._hosts)
             for port in self._ports.values():
                 await port.start()
             if self._control_port is not None:

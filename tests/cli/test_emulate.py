@@ -6,8 +6,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,14 +27,10 @@ from .conftest import Run
 def told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the signal be there as soon as everything is announced."""
 
-    @contextmanager
-    def signals() -> Iterator[AsyncIterator[int]]:
-        async def one() -> AsyncIterator[int]:
-            yield signal.SIGTERM
+    async def until_now(announce: Callable[[], None]) -> None:
+        announce()
 
-        yield one()
-
-    monkeypatch.setattr(emulate, "_signals", signals)
+    monkeypatch.setattr(emulate, "_until_signal", until_now)
 
 
 @pytest.mark.usefixtures("told_at_once")
