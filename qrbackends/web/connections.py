@@ -6,7 +6,6 @@ a thousand silent connections would use up the process's descriptors, and lock e
 
 import asyncio
 import logging
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,10 +28,10 @@ _FULL = (
 
 
 def _most_connections() -> int:
-    if sys.platform == "win32":  # there is no limit of descriptors, and select() takes 512
+    try:
+        from resource import RLIMIT_NOFILE, getrlimit
+    except ImportError:  # on Windows there is no limit of descriptors, and select() takes 512
         return 256
-    from resource import RLIMIT_NOFILE, getrlimit
-
     soft, _ = getrlimit(RLIMIT_NOFILE)
     return _MOST if soft < 0 else max(ACCEPTED_AT_ONCE, min(_MOST, soft - _RESERVE))
 

@@ -103,7 +103,8 @@ def _listening(host: str, port: int) -> socket.socket:
         raise OSError(error.errno, f"{host} is no address to listen at") from None
     listener = socket.socket(family, kind)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # on Windows it would let two programs have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(
             socket, "TCP_USER_TIMEOUT"
         ):  # inherited: who takes nothing any more costs nothing for long

@@ -61,6 +61,6 @@ def make_private(path: Path) -> None:
     except FileNotFoundError:
         return
     except NotImplementedError:  # Linux says so for a symbolic link; Windows for any file, and has no modes
-        if os.name == "posix":
+        if hasattr(os, "geteuid"):
             message = "cannot be kept from other users; not used as a cache"
             raise PermissionError(errno.EPERM, message, str(path)) from None
