@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-import anyio
+import anyio.lowlevel
 import click
 import msgspec
 
@@ -185,6 +185,7 @@ async def _run(emulator: "Emulator", work: Callable[[], Awaitable[None]]) -> boo
     """Run an emulator until the work is done, or a signal comes; return whether the work is done."""
     with ended_by_signals() as scope:  # from the start on, as loading takes a moment
         async with emulator:
+            await anyio.lowlevel.checkpoint()  # a signal came, perhaps
             await work()
     return not scope.cancelled_caught
 

@@ -333,6 +333,20 @@ async def test_at_all_addresses_only_the_port_of_the_host_is_compared() -> None:
         assert (await ask.get("/backends", Host="machine.example")).status == 421
 
 
+async def test_health_is_told_whoever_asks_and_whatever_fails() -> None:
+    async with Emulator(FLEET) as emulator, Asker(emulator) as ask:
+        emulator.fault(Status(503), times=None)
+        for url in (emulator.url("us-east").removesuffix("/api/v1"), emulator.iam_url):
+            got = await ask.send("GET", f"{url}/health", headers={"Host": "evil.example"})
+            assert (got.status, got.json(), got.headers["X-Emulated"]) == (
+                200,
+                {"status": "ok"},
+                "qrbackends",
+            )
+            assert (await ask.send("POST", f"{url}/health")).status == 503
+        assert [one.method for one in emulator.requests] == ["POST", "POST"]
+
+
 async def test_ipv6() -> None:
     try:
         with socket.socket(socket.AF_INET6) as probe:
