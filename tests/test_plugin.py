@@ -1,6 +1,8 @@
 """The pytest plugin, in the tests of a project of its own, as its users have it."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +62,83 @@ async def test_a_region_can_die(qrbackends_client, qrbackends_emulator):
     fleet = await qrbackends_client.backends(timeout=5)
     assert [error.region for error in fleet.errors] == ["eu-de"]
     qrbackends_emulator.start_region("eu-de")
+
+
+async def test_the_clock_is_that_of_both(qrbackends_client, qrbackends_emulator, qrbackends_clock):
+    name, began = qrbackends_emulator.backends()[0], qrbackends_clock.now
+    before = await qrbackends_client.properties(name)
+    qrbackends_clock.advance(299.0)
+    assert await qrbackends_client.properties(name) is before
+    assert qrbackends_emulator.count("properties") == 1
+    for _ in range(3):
+        qrbackends_clock.advance(86_400.0)
+        after = await qrbackends_client.properties(name)
+        assert after.last_update_date > before.last_update_date
+        before = after
+    assert qrbackends_emulator.count("properties") == 4
+    assert (qrbackends_clock.now - began, qrbackends_clock()) == (259_499.0, 259_499.0), "it stands still"
+
+
+@pytest.mark.qrbackends(scenario="outage.toml")
+async def test_a_scenario_is_a_file_beside_the_test(qrbackends_client, qrbackends_clock):
+    assert not (await qrbackends_client.backends()).errors
+    qrbackends_clock.advance(10.0)
+    partly = await qrbackends_client.backends(refresh=True, timeout=5)
+    assert [error.region for error in partly.errors] == ["eu-de"]
+
+
+@pytest.mark.qrbackends(fleet=["devices", "synthetic"])
+async def test_a_fleet_is_a_directory_beside_the_test(qrbackends_client):
+    names = {one.name for one in await qrbackends_client.backends()}
+    assert {"x_ours", "synthetic_falcon_27"} <= names
+"""
+
+OVERRIDDEN = """
+import unittest
+from pathlib import Path
+
+import pytest
+from qrbackends.emulator import Step, StopRegion
+
+
+@pytest.fixture
+def qrbackends_fleet():
+    return Path("devices")
+
+
+@pytest.fixture
+def qrbackends_scenario():
+    return [Step(10.0, StopRegion("eu-de"))]
+
+
+def test_fixtures_of_the_project_say_what_the_emulator_serves(qrbackends_emulator, qrbackends_clock):
+    assert qrbackends_emulator.backends() == ("x_ours",)
+    assert [one.running for one in qrbackends_emulator.state().regions] == [True, True, True]
+    qrbackends_clock.advance(10.0)
+    assert [one.running for one in qrbackends_emulator.state().regions] == [True, False, True]
+
+
+class TestApp(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def keep(self, qrbackends_emulator):
+        self.emulator = qrbackends_emulator
+
+    def test_a_unittest_has_the_fixtures(self):
+        self.assertEqual(self.emulator.count(), 0)
+
+
+@pytest.mark.qrbackends(fleet="synthetic", scenario=None)
+def test_the_mark_counts_more(qrbackends_emulator, qrbackends_clock):
+    assert len(qrbackends_emulator.backends()) == 8
+    qrbackends_clock.advance(10.0)
+    assert all(one.running for one in qrbackends_emulator.state().regions)
+"""
+
+OUTAGE = """
+[[step]]
+at = 10.0
+do = "stop_region"
+region = "eu-de"
 """
 
 SYNC_TESTS = """
@@ -135,13 +214,23 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         *PLUGINS,
         *options,
     ]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of a process that imports the package beside these tests."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    return own | {"PYTHONPATH": str(Path(__file__).parent.parent)}
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "outage.toml").write_text(OUTAGE)
+    devices = tmp_path / "devices"
+    devices.mkdir()
+    configuration = {"backend_name": "x_ours", "backend_version": "1", "n_qubits": 1}
+    (devices / "conf_x_ours.json").write_text(json.dumps(configuration))
     return tmp_path
 
 
@@ -161,8 +250,8 @@ LOOP = ("-o", "asyncio_default_fixture_loop_scope=function")
 @pytest.mark.parametrize(
     ("head", "tests", "options"),
     [
-        pytest.param(ANYIO, 6, ("-p", "no:asyncio"), id="anyio"),
-        pytest.param("import pytest\npytestmark = pytest.mark.asyncio\n", 6, LOOP, id="pytest-asyncio"),
+        pytest.param(ANYIO, 9, ("-p", "no:asyncio"), id="anyio"),
+        pytest.param("import pytest\npytestmark = pytest.mark.asyncio\n", 9, LOOP, id="pytest-asyncio"),
         pytest.param(
             'import pytest\npytestmark = pytest.mark.asyncio(loop_scope="module")\n',
             2,
@@ -187,6 +276,34 @@ def test_an_app_is_tested_as_it_is(project: Path) -> None:
     outcome = run(project, "-p", "no:asyncio", "-W", "ignore:Using `httpx` with")
     assert outcome.returncode == 0, outcome.stdout
     assert "4 passed" in outcome.stdout
+
+
+def test_a_project_says_what_its_tests_have(project: Path) -> None:
+    (project / "test_it.py").write_text(OVERRIDDEN)
+    outcome = run(project, "-p", "no:asyncio")
+    assert outcome.returncode == 0, outcome.stdout
+    assert "3 passed" in outcome.stdout
+
+
+def test_the_page_on_testing_is_right(project: Path) -> None:
+    """Run its examples by the runners that they are for."""
+    page = (Path(__file__).parent.parent / "docs" / "testing.md").read_text(encoding="utf-8")
+    files = re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert len(files) == page.count("\n```") // 2
+    for name, text in files:
+        (project / name).write_text(text)
+    (project / "unit").mkdir()
+    for name, text in files:
+        if "unittest" in text:
+            (project / name).rename(project / "unit" / name)
+    by_pytest = run(project, "-p", "no:asyncio", "--ignore=unit")
+    assert by_pytest.returncode == 0, by_pytest.stdout
+    command = [sys.executable, "-W", "error", "-m", "unittest", "discover", "-s", "unit", "-t", "unit"]
+    by_unittest = subprocess.run(
+        command, cwd=project, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert by_unittest.returncode == 0, by_unittest.stderr
+    assert "Ran 4 tests" in by_unittest.stderr
 
 
 def test_a_sync_test_is_told_what_to_do(project: Path) -> None:
