@@ -247,7 +247,8 @@ class Cache:
 
     def _renew(self, question: Question) -> None:
         key = question.key
-        if key in self._renewals or len(self._renewals) >= _RENEWALS:
+        known = self._renewals.get(key)
+        if (known is not None and not known.done()) or len(self._renewals) >= _RENEWALS:
             return
         epoch = self._memory.epoch(key)
         work = partial(self._loader.load, question, epoch)
@@ -258,7 +259,8 @@ class Cache:
         task.add_done_callback(partial(self._renewed, question))
 
     def _renewed(self, question: Question, task: asyncio.Task[Found]) -> None:
-        del self._renewals[question.key]
+        if self._renewals.get(question.key) is task:  # otherwise another one has begun since
+            del self._renewals[question.key]
         error = Timeout("it took too long") if task.cancelled() else task.exception()
         if isinstance(error, QRBackendsError):
             question.name(error)
