@@ -140,7 +140,7 @@ class Control:
         except msgspec.ValidationError as error:
             path, why = located(error, WORDS)
             raise _Refusal(HTTPStatus.BAD_REQUEST, why, path) from None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _Refusal(HTTPStatus.BAD_REQUEST, f"The body has to be a JSON object: {error}") from None
         try:
             result = await operation.run(self._emulator)

@@ -120,7 +120,11 @@ class Fault:
         Raises:
             RuntimeError: it will not: `hits` is more than its `times`, or it has been removed.
         """
-        await asyncio.wrap_future(self._reached(hits))
+        waiter = self._reached(hits)
+        if waiter.done():  # without waiting, for which any timeout may be too short
+            waiter.result()
+        else:
+            await asyncio.wrap_future(waiter)
 
     def wait_reached(self, hits: int = 1, timeout: float | None = 10.0) -> None:
         """Block until it has affected `hits` requests: for threads other than the emulator's.

@@ -33,7 +33,7 @@ class AddFault(Operation, frozen=True):
     Attributes:
         action: what happens.
         resource: the resource; left out, any.
-        backend: its name; left out, any.
+        backend: its name, or that of its mock; left out, any.
         region: its name, or `cloud`; left out, any.
         times: the number of requests that it affects; null for all.
         fault: its name; left out, it gets one.
@@ -48,8 +48,7 @@ class AddFault(Operation, frozen=True):
 
     async def run(self, emulator: "Steering") -> FaultState:
         """Add it."""
-        if self.region is not None:
-            emulator.url(self.region)  # raises if there is no such region
+        emulator._check_names(region=self.region, backend=self.backend)
         return emulator.fault(
             self.action,
             resource=self.resource,

@@ -116,6 +116,10 @@ class BackendsService:
         is_left_out = recorded is not None and recorded.entry is None
         return not setting.hidden and not setting.retired and not is_left_out
 
+    def knows(self, name: str) -> bool:
+        """Return whether one of its backends, or of their mocks, has this name."""
+        return name in self._names or name in self._mocks
+
     def set_backend(self, name: str, setting: Setting) -> None:
         """Set how a backend is from now on; it replaces an earlier setting."""
         self._set[name] = setting

@@ -271,6 +271,13 @@ class Steering:
             message = f"the emulator has no region {region!r:.100}; it has {running}"
             raise UnknownName("region", message) from None
 
+    def _check_names(self, *, region: str | None = None, backend: str | None = None) -> None:
+        """Raise `UnknownName` unless there are such a region and such a backend, or mock of one."""
+        if region is not None:
+            self._port(region)
+        if backend is not None and not any(service.knows(backend) for service in self._services):
+            self._service_of(backend)
+
     def _service_of(self, backend: str) -> BackendsService:
         for service in self._services:
             if backend in self._names[service.region]:

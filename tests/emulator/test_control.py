@@ -67,6 +67,11 @@ ACTIONS: list[dict[str, Any]] = [
 ]
 
 
+DEEP = b'{"do":"add_fault","action":{"kind":"status","status":500,"body":{"a":%b}}}' % (
+    b"[" * 9999 + b"]" * 9999
+)
+
+
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action["kind"])
 def test_every_kind_of_fault_can_be_added_and_is_shown(
     emulator: ThreadedEmulator, action: dict[str, Any]
@@ -102,6 +107,7 @@ def test_a_request_is_held_seen_and_released(emulator: ThreadedEmulator) -> None
         assert (told.status, told.content["hits"]) == (200, 1)
         assert do(emulator, "release_fault", fault="held").status == 200
         assert waiting.recv(12) == b"HTTP/1.1 200"
+    assert do(emulator, "await_fault", fault="held", timeout=0).status == 200, "it has happened already"
     assert do(emulator, "await_fault", fault="held", hits=2).status == 409
     do(emulator, "add_fault", action={"kind": "hold"}, fault="other")
     late = do(emulator, "await_fault", fault="other", timeout=0)
@@ -229,6 +235,7 @@ def test_what_is_wrong_is_named(
         ("recalibrate", {"backend": "z"}, "backend"),
         ("release_fault", {"fault": "z"}, "fault"),
         ("add_fault", {"action": {"kind": "hold"}, "region": "mars"}, "region"),
+        ("add_fault", {"action": {"kind": "hold"}, "backend": "z"}, "backend"),
     ],
 )
 def test_unknown_names_are_named(
@@ -239,7 +246,7 @@ def test_unknown_names_are_named(
     assert emulator.faults == ()
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"do":'])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"do":', b'{"do":"\xff"}', DEEP])
 def test_a_body_that_is_no_json(emulator: ThreadedEmulator, body: bytes) -> None:
     told = send(emulator, "POST", "/do", body)
     assert (told.status, "JSON" in told.content["detail"]) == (400, True)
