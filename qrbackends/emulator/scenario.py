@@ -22,6 +22,7 @@ from .operations import WORDS, AddFault, ClearFaults, Operation, ReleaseFault, R
 from .schemas import with_descriptions
 
 _SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+_STATEMENT = re.compile(r"""\s*(\[|["']|[\w-]+\s*[.=])""", re.ASCII)  # how its line begins; values may, too
 _At: TypeAlias = Annotated[
     float, Meta(ge=0, le=1e10, description="Seconds of the emulator's clock since its start.")
 ]
@@ -87,7 +88,7 @@ class Scenario:
             OSError: it cannot be read.
         """
         try:
-            text = Path(path).read_text("utf-8")
+            text = Path(path).read_text("utf-8-sig")  # editors of Windows write a byte order mark
         except UnicodeDecodeError:
             raise ScenarioError(f"{path}: it is not UTF-8") from None
         return cls.parse(text, file=str(path))
@@ -101,7 +102,9 @@ class Scenario:
         """
         try:
             document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except RecursionError:
+            raise ScenarioError(f"{file}: it is nested too deeply") from None
+        except ValueError as error:  # a TOMLDecodeError, but for numbers with thousands of digits
             raise ScenarioError(f"{file}: {error}") from None
         try:
             given: list[Any] = msgspec.convert(document, _File).step  # type: ignore[attr-defined]
@@ -167,7 +170,8 @@ def _line(text: str, keys: list[str | int]) -> int:
     lines = text.split("\n")
 
     def contains(count: int) -> bool:
-        for fewer in range(count, -1, -1):
+        begins = (fewer for fewer in range(count - 1, -1, -1) if _STATEMENT.match(lines[fewer]))
+        for fewer in (count, *begins):
             try:
                 value: Any = tomllib.loads("\n".join(lines[:fewer]))
             except tomllib.TOMLDecodeError:  # it ends within a value

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -218,6 +219,16 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     path.write_bytes(b"\xff")
     with pytest.raises(ScenarioError, match=r"x\.toml: it is not UTF-8"):
         Scenario.load(path)
+    path.write_text(OUTAGE, "utf-8-sig")
+    assert len(Scenario.load(path).steps) == OUTAGE.count("at =")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("x=" + "[" * 9999, "nested"), (f"x = {'1' * 9999}", "4300 digits")]
+)
+def test_a_file_that_python_does_not_read(text: str, message: str) -> None:
+    with pytest.raises(ScenarioError, match=f"^s.toml: .*{message}"):
+        Scenario.parse(text, file="s.toml")
 
 
 @pytest.mark.parametrize(
@@ -272,6 +283,21 @@ def test_lines_are_found_in_a_long_file() -> None:
     text = "".join(f'[[step]]\nat = {n}\ndo = "stop_region"\nregion = """\n\nr"""\n' for n in range(300))
     with pytest.raises(ScenarioError, match=r"^scenario, line 1202, step\[200\].at: "):
         Scenario.parse(text.replace("at = 200\n", "at = -1\n"))
+
+
+def test_lines_are_found_in_a_long_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    loads = tomllib.loads
+
+    def counted(text: str) -> dict[str, Any]:
+        calls.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(tomllib, "loads", counted)
+    steps = '{at = 1, do = "stop_region", region = "r"},\n' * 200
+    with pytest.raises(ScenarioError, match=r"^scenario, line 203, step\[200\].do: "):
+        Scenario.parse(f"# 200 steps\nstep = [\n{steps}{{at = -1}}]\n")
+    assert len(calls) < 40, "it does not try each line of each value"
 
 
 async def test_a_port_that_another_program_took_is_told(caplog: pytest.LogCaptureFixture) -> None:
