@@ -15,7 +15,7 @@ import msgspec
 from ..accounts.urls import is_loopback, is_plain_http
 from .options import FLEETS, names_of
 from .signals import ended_by_signals
-from .steering import show_replay, steering_options
+from .steering import keep_what_is_read, show_replay, steering_options
 from .text import echo, echo_json, warn
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def emulate(
     control_port = port and port + len(regions) + 1
     if control_port > _LAST_PORT:
         raise click.UsageError(f"--port {port} leaves too few ports above it for {len(regions)} regions")
+    keep_what_is_read(journal, replayed, scenario)
     if not is_loopback(host):
         warn(
             f"{host} is not a loopback address: whoever reaches it can read the emulated data, and clients "

@@ -42,7 +42,7 @@ _OPTIONS = (
     click.option(
         "--journal",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Write each request to this file, as a line of JSON without credentials.",
+        help="Write each request to this file, as a line of JSON without credentials; it is replaced.",
     ),
     click.option(
         "--replay",
@@ -65,6 +65,14 @@ def steering_options(command: F) -> F:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def keep_what_is_read(journal: Path | None, replayed: BinaryIO | None, scenario: Path | None) -> None:
+    """Refuse a journal that would replace the file that is replayed, or the scenario."""
+    read = {"--replay": replayed and replayed.name, "--scenario": scenario}
+    for option, path in read.items():
+        if journal and path and journal.resolve() == Path(path).resolve():
+            raise click.UsageError(f"--journal would replace the file of {option}: give another one")
 
 
 async def show_replay(emulator: "Emulator", journal: BinaryIO, speed: float, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from .wire import split_target
 logger = logging.getLogger("qrbackends.emulator")
 
 _DECODER = msgspec.json.Decoder(LoggedRequest)
-_PARAMETER = re.compile(r"(?<=[?&])([^=&]+)(?:=[^&]*)?")
+_PARAMETER = re.compile(r"(?<=[?&])([^=&]*)(?:=[^&]*)?")
 _KNOWN = ("fields", "calibration_id", "updated_before", "include_mocks", "limit")
 _OWNER = re.compile(r":a/[^:]*:[^:]*::$")
 _NOBODY = f":a/{'0' * 32}:00000000-0000-0000-0000-000000000000::"
@@ -31,11 +31,21 @@ def journal_line(request: LoggedRequest, crns: Collection[str]) -> bytes:
     """
     crn = request.crn
     if crn is not None and crn not in crns:
-        crn = _OWNER.sub(_NOBODY, crn) if crn.startswith("crn:") and _OWNER.search(crn) else MALFORMED
+        known = crn.startswith("crn:") and crn.isascii() and _OWNER.search(crn)
+        crn = _OWNER.sub(_NOBODY, crn) if known else MALFORMED
     _, path, query = split_target(request.path_qs)  # of a proxy's client, it may have a user and a password
     if query:
         path += _PARAMETER.sub(lambda m: m[0] if m[1] in _KNOWN else "removed", f"?{query}")
-    return msgspec.json.encode(replace(request, crn=crn, path_qs=path)) + b"\n"
+    version, tag, since = map(_text, (request.version, request.if_none_match, request.if_modified_since))
+    shown = replace(
+        request, crn=crn, path_qs=path, version=version, if_none_match=tag, if_modified_since=since
+    )
+    return msgspec.json.encode(shown) + b"\n"
+
+
+def _text(header: str | None) -> str | None:
+    """Return a header with U+FFFD for bytes that are not UTF-8, which JSON cannot have."""
+    return None if header is None else header.encode(errors="surrogateescape").decode(errors="replace")
 
 
 class JournalFile:
@@ -82,6 +92,6 @@ def read_journal(lines: Iterable[bytes], name: str = "journal") -> list[LoggedRe
     for number, line in enumerate(lines, 1):
         try:
             requests.append(_DECODER.decode(line))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{name}, line {number}: {error}") from None
     return sorted(requests, key=lambda request: request.number)

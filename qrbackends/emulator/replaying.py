@@ -88,7 +88,7 @@ async def _send(session: aiohttp.ClientSession, request: LoggedRequest, emulator
     try:
         async with session.request(
             request.method,
-            URL(f"{root}{request.path_qs}", encoded=True),
+            URL(f"{root}/{request.path_qs.removeprefix('/')}", encoded=True),  # never another host
             headers=headers,
             data=data,
             allow_redirects=False,
@@ -107,7 +107,7 @@ def _headers(request: LoggedRequest, emulator: Emulator) -> Mapping[str, str]:
         None: None,
         "Bearer": f"Bearer {_REFUSED if refused else emulator.make_token()}",
         "apikey": f"apikey {_REFUSED if refused else emulator.api_keys[0]}",
-    }[request.auth]
+    }.get(request.auth)
     crn = request.crn
     if crn not in (None, MALFORMED) and request.status != HTTPStatus.FORBIDDEN:
         here = [one.crn for one in emulator.instances if one.region == request.region and one.usable]

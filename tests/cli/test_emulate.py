@@ -263,6 +263,11 @@ def test_a_scenario_a_journal_and_the_control_api(
     code, out, err = run("emulate", "--fleet", "synthetic", *replayed)
     (difference,) = json.loads(out)["differences"]
     assert (code, err, difference["status"]) == (1, "", None)
+    for read in ("--replay", "--scenario"):
+        before = journal.read_text()
+        code, _, err = run("emulate", read, str(journal), "--journal", str(tmp_path / "x" / ".." / "journal"))
+        assert (code, f"would replace the file of {read}" in err) == (2, True)
+        assert journal.read_text() == before
 
 
 def test_the_schema_of_scenarios(run: Run) -> None:

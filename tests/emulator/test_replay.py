@@ -153,7 +153,8 @@ async def ask_as_a_proxy(url: str, target: str) -> None:
     """Ask with a target in absolute form."""
     host = url.split("/")[2]
     reader, writer = await asyncio.open_connection(*host.split(":"))
-    writer.write(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    lines = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    writer.write(lines.encode(errors="surrogateescape"))
     assert (await reader.read(-1)).startswith(b"HTTP/1.1 ")
     writer.close()
     await writer.wait_closed()
@@ -171,7 +172,7 @@ def test_a_journal_is_read_in_the_order_of_arrival() -> None:
     request = LoggedRequest("r", None, None, "GET", "/", None)
     lines = [journal_line(replace(request, number=number), ()) for number in (2, 0, 1)]
     assert [request.number for request in read_journal(lines)] == [0, 1, 2]
-    for wrong in (b"{", b"{}", b'{"region": 5}'):
+    for wrong in (b"{", b"{}", b'{"region": 5}', b'{"region": "\xff"}', b'{"more":' + b"[" * 99_999):
         with pytest.raises(ValueError, match=r"^x, line 2: "):
             read_journal([lines[0], wrong], "x")
 
@@ -184,3 +185,30 @@ async def test_what_cannot_be_replayed() -> None:
         with pytest.raises(ValueError, match="positive"):
             await replay([], emulator, speed=0)
         assert msgspec.json.decode(emulator.journal() or b"[]") == []
+
+
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Modified-Since", "IBM-API-Version", "Service-CRN"])
+async def test_a_header_that_is_no_text_is_in_the_journal(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "journal"
+    async with new(journal=path) as emulator, Asker(emulator) as ask:
+        odd = f"/api/v1/versions HTTP/1.1\r\n{header}: crn:\udcff:a/x:y::\r\nX:"
+        await ask_as_a_proxy(emulator.url("r"), odd)
+        await ask.get("/versions", "r")
+        requests = read_journal(emulator.journal().splitlines())
+    assert {one.status for one in requests} == {200}
+    assert read_journal(path.read_bytes().splitlines()) == requests
+
+
+@pytest.mark.parametrize("query", ["=SECRET", "limit=1&=SECRET&", "&&=SECRET", "SECRET", "fields;SECRET=1"])
+def test_a_parameter_without_a_name_is_removed(query: str) -> None:
+    request = LoggedRequest("r", None, None, "GET", f"/x?{query}", None)
+    assert b"SECRET" not in journal_line(request, ())
+
+
+async def test_a_journal_of_others_is_sent_to_the_emulator_only() -> None:
+    async with new() as emulator, new() as elsewhere:
+        host = elsewhere.url("r").split("/")[2]
+        for target in (f"@{host}/api/v1/versions", f":1@{host}/", f"//{host}/", "9/", "", "*", "?x"):
+            request = LoggedRequest("r", None, None, "GET", target, "Basic", status=404)
+            assert await replay([request], emulator, speed=None) == [], target
+        assert elsewhere.requests == ()
