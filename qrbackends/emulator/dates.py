@@ -1,7 +1,7 @@
 """Reading and writing the dates of requests and documents; instants are Unix seconds."""
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d+)?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
@@ -33,8 +33,16 @@ def parse_instant(text: str) -> float:
 
 def with_offset(instant: float, offset_hours: int) -> str:
     """Return an instant as the service sends it, such as `2026-04-17T12:19:24+02:00`."""
-    zone = timezone(timedelta(hours=offset_hours))
-    return datetime.fromtimestamp(int(instant), zone).isoformat()
+    moment = datetime.fromtimestamp(int(instant), UTC)
+    return in_zone(moment, timezone(timedelta(hours=offset_hours))).isoformat()
+
+
+def in_zone(moment: datetime, zone: tzinfo | None) -> datetime:
+    """Return a moment in a time zone; in UTC if there is none, or the moment's year there is beyond 9999."""
+    try:
+        return moment.astimezone(zone or UTC)
+    except OverflowError:
+        return moment.astimezone(UTC)
 
 
 def with_milliseconds(instant: float) -> str:

@@ -31,7 +31,9 @@ class Queue:
 
     def poll(self) -> int:
         """Change the length by one or two jobs, more likely towards its usual value; return it."""
-        minutes = max(0, int((self._moved() - self._seen) / _SECONDS_PER_STEP))
+        moved = self._moved()
+        self._seen = min(self._seen, moved)  # a clock that was moved backward goes on from there
+        minutes = int((moved - self._seen) / _SECONDS_PER_STEP)
         self._seen += minutes * _SECONDS_PER_STEP
         for _ in range(1 + min(minutes, _MOST_STEPS)):
             self._step()

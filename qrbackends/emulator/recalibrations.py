@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
+from .dates import in_zone
 from .fleets import Device, DocumentKind, Fleet
 
 _SPREAD = 0.05  # the standard deviation of a value's logarithm from one calibration to the next
 _TIMES = ("T1", "T2")  # of a qubit: they change together, so that T2 stays below 2 T1
 _ERRORS = ("readout_error", "prob_meas0_prep1", "prob_meas1_prep0", "gate_error")
+_UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,11 @@ class RecalibratingFleet:
         """Return the JSON document for a key that `find` returned."""
         if not isinstance(key, Recalibration):
             return self._fleet.build(key)
-        return recalibrated(self._fleet.build(key.base), key.at, key.serial)
+        before = self._fleet.build(key.base)
+        try:
+            return recalibrated(before, key.at, key.serial)
+        except _UNREADABLE:  # a recording may have any bytes: what cannot be measured again stays as it is
+            return before
 
 
 def recalibrated(properties: bytes, at: int, serial: int) -> bytes:
@@ -120,5 +126,5 @@ def _dated(pattern: str, moment: datetime) -> str:
         zone = datetime.fromisoformat(pattern).tzinfo
     except ValueError:
         zone = None
-    text = moment.astimezone(zone or UTC).isoformat(timespec="milliseconds" if "." in pattern else "seconds")
+    text = in_zone(moment, zone).isoformat(timespec="milliseconds" if "." in pattern else "seconds")
     return text.removesuffix("+00:00") + "Z" if pattern.endswith("Z") else text

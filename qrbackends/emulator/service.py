@@ -142,9 +142,10 @@ class BackendsService:
     def _device(self, name: str) -> Device:
         """Return how a backend is now: as it was set, in place of how it was recorded."""
         device, setting = self._fleet.device(name), self._setting(name)
-        if setting.status is not None:
-            device = replace(device, status=setting.status, reason=setting.reason, message="")
-        if setting.status is not None or setting.queue_length is not None:
+        if setting.status is not None or setting.reason:
+            status = setting.status or device.status
+            device = replace(device, status=status, reason=setting.reason, message="", recorded=None)
+        if setting.queue_length is not None:
             device = replace(device, recorded=None)
         return device if device.reason else replace(device, reason=_REASONS[device.status])
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -53,6 +54,12 @@ async def test_queues_move_on_when_the_clock_is_moved(emulator: Emulator, ask: A
     assert await length(ask) == polled[0]
     await emulator.advance(29 * 60)
     assert await length(ask) == polled[30], "a step for each minute, and one for the poll"
+    await emulator.reset()
+    await emulator.set_clock(now=NOW - DAY)
+    await ask.log_in()
+    assert await length(ask) == polled[0]
+    await emulator.advance(29 * 60)
+    assert await length(ask) == polled[30], "from where the clock was moved back to"
 
 
 async def test_reset_takes_the_clock_back(emulator: Emulator, ask: Asker) -> None:
@@ -134,6 +141,44 @@ async def test_a_backend_is_recalibrated_at_once(emulator: Emulator, ask: Asker)
     assert (await ask.get(PROPERTIES, "r")).json() == before
     with pytest.raises(ValueError, match="no backend 'z'"):
         emulator.recalibrate("z")
+
+
+@pytest.mark.parametrize("now", [0.0, LAST])
+async def test_the_calendar_has_an_end_and_all_is_answered_there(now: float) -> None:
+    async with Emulator("synthetic", ["r"]) as emulator, Asker(emulator) as ask:
+        await emulator.set_clock(now=now, rate=0)
+        await ask.log_in()
+        for name in emulator.backends():
+            emulator.recalibrate(name)
+            for resource in ("properties", "configuration", "status"):
+                answer = await ask.get(f"/backends/{name}/{resource}", "r")
+                assert answer.status == (404 if now == 0 and resource == "properties" else 200)
+        for path in ("/backends", "/instances/usage"):
+            answer = await ask.get(path, "r")
+            assert (answer.status, answer.headers["Date"]) == (200, formatdate(now, usegmt=True))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"\xff",
+        b"[]",
+        b"null",
+        b'{"qubits":5}',
+        b'{"qubits":[[{"name":"T1","value":"x"}]]}',
+        b'{"gates":[{}]}',
+        b'{"last_update_date":5}',
+        b'{"qubits":[[{"value":1}]]}',
+        b'{"a":' * 9999,
+    ],
+)
+def test_what_cannot_be_read_stays_as_it_is(tmp_path: Path, body: bytes) -> None:
+    (tmp_path / "conf_x.json").write_bytes(b'{"backend_name":"x","backend_version":"1","n_qubits":1}')
+    (tmp_path / "props_x.json").write_bytes(body)
+    fleet = RecalibratingFleet(SnapshotFleet(tmp_path), lambda: NOW)
+    fleet.recalibrate("x")
+    assert fleet.build(fleet.find("properties", "x", None, None, NOW)) == body
 
 
 @pytest.mark.parametrize("name", ["ibm_boston", "ibm_lagos"])

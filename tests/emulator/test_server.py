@@ -539,6 +539,8 @@ async def test_a_backend_is_as_a_test_says_until_it_says_otherwise() -> None:
         now = await entries()
         assert now["a"]["status"] == before["a"]["status"]
         assert "b" in now
+        emulator.set_backend("a", reason="warming up")
+        assert (await entries())["a"]["status"] == {"name": "online", "reason": "warming up"}
         with pytest.raises(ValueError, match="no backend 'z'"):
             emulator.set_backend("z")
         with pytest.raises(ValueError, match="queue_length"):
