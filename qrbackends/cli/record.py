@@ -29,7 +29,11 @@ _MOST_BYTES = 16 * 2**20  # the largest real document has 684 kB
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @source_options
 @click.option("--backends", type=names_of, metavar="A,B", help="These devices only.")
-@click.option("--overwrite", is_flag=True, help="Write into a directory that has files already.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Write into a directory that has files; an earlier recording in it is removed.",
+)
 def record(
     source: Source, as_json: bool, directory: Path, backends: tuple[str, ...] | None, overwrite: bool
 ) -> None:

@@ -4,12 +4,13 @@ A recording has the files of a directory of calibrations (`conf_NAME.json` and `
 index that says which file is which answer, and has the devices' entries in the list.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from errno import ENOENT
 from math import inf
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import Annotated, Final, cast, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -30,25 +31,43 @@ _FAILURES = (msgspec.MsgspecError, ValueError, RecursionError)  # of a document 
 
 class _File(msgspec.Struct):
     file: str
-    status: int
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)]
 
 
-class _Index(msgspec.Struct):
+class _Index(msgspec.Struct, omit_defaults=True):
     entries: dict[str, msgspec.Raw]
     answers: dict[str, dict[str, _File]]
+    broken_lists: list[str] = []
+
+    def files(self) -> Iterator[str]:
+        """Yield the names of all files.
+
+        Raises:
+            ValidationError: one of them is not in the directory; others may have made the index.
+        """
+        answers = (one.file for files in self.answers.values() for one in files.values())
+        for file in (*answers, *self.broken_lists):
+            if not file or Path(file).name != file:
+                raise msgspec.ValidationError(f"{INDEX} names a file outside of the directory")
+            yield file
+
+
+def _read_index(directory: Path) -> _Index:
+    return msgspec.json.decode((directory / INDEX).read_bytes(), type=_Index)
 
 
 class RecordingWriter:
     """Writes a recording; it is complete after `close()`.
 
     Args:
-        directory: where to write; it is made if it does not exist.
+        directory: where to write; it is made if it does not exist, and an earlier recording in it is removed.
     """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._index = _Index({}, {})
+        self._remove_earlier()
+        self._index = _Index({}, {}, [])
         self._stems: dict[str, str] = {}
         self.answers = 0
         """The number of answers."""
@@ -71,11 +90,22 @@ class RecordingWriter:
 
     def add_broken_list(self, number: int, body: bytes) -> None:
         """Keep a list that cannot be read beside the recording; it is not served."""
-        (self._directory / f"list_{number}.txt").write_bytes(body)
+        file = f"list_{number}.txt"
+        (self._directory / file).write_bytes(body)
+        self._index.broken_lists.append(file)
 
     def close(self) -> None:
         """Write the index."""
         (self._directory / INDEX).write_bytes(msgspec.json.encode(self._index))
+
+    def _remove_earlier(self) -> None:
+        """Remove the files of an earlier recording: a part of them would be mixed with those of this one."""
+        files: list[str] = []
+        with suppress(FileNotFoundError, *_FAILURES):
+            files += _read_index(self._directory).files()
+        for path in (self._directory / file for file in (INDEX, *files)):
+            if path.is_file():
+                path.unlink()
 
     def _stem(self, name: str) -> str:
         """Return a part of a file's name that no other device has, whatever case the disk distinguishes."""
@@ -102,12 +132,12 @@ class RecordedFleet:
 
     def __init__(self, directory: Path | str) -> None:
         self._directory = Path(directory)
-        index = msgspec.json.decode((self._directory / INDEX).read_bytes(), type=_Index)
+        index = _read_index(self._directory)
         self._answers = index.answers
         self._updated: dict[Path, float] = {}
-        for one in (file for files in index.answers.values() for file in files.values()):
-            if not one.file or Path(one.file).name != one.file:  # others may have made the index
-                raise msgspec.ValidationError(f"{INDEX} names a file outside of the directory")
+        for file in index.files():
+            if not (self._directory / file).is_file():
+                raise FileNotFoundError(ENOENT, f"{INDEX} names a file that is not there", file)
         self._devices = {
             name: self._device(name, index.entries.get(name), index.answers[name])
             for name in sorted(index.answers)

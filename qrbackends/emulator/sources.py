@@ -14,6 +14,7 @@ from .synthetic import SyntheticFleet
 CURRENT = "snapshots:current"
 NAMED_SOURCES = ("snapshots", CURRENT, "synthetic")
 
+NO_NAME = "backends names none: give at least one, or leave it out for all"
 _SHOWN = 20  # the most names in an error
 
 
@@ -106,7 +107,7 @@ class _Selection:
         first = {name: at for at, fleet in reversed([*enumerate(fleets)]) for name in fleet.names}
         names = sorted(first if wanted is None else {known_backend(name, first) for name in wanted})
         if not names:
-            raise NoSuchBackend("backends names none: give at least one, or leave it out for all")
+            raise NoSuchBackend(NO_NAME)
         self._places = {name: first[name] for name in names}
 
     @property

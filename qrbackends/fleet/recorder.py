@@ -9,7 +9,7 @@ import msgspec
 from ..accounts.account import Account
 from ..cache.entry import Fetch
 from ..emulator.recording import RecordingWriter
-from ..emulator.sources import known_backend
+from ..emulator.sources import NO_NAME, NoSuchBackend, known_backend
 from ..errors import NotFound, QRBackendsError
 from ..protocol.requests import Request, Resource
 from ..service.discovery import ServiceInstance
@@ -113,9 +113,11 @@ class Recorder:
 
         Raises:
             QRBackendsError: no instance could be listed.
-            NoSuchBackend: nothing is known about one of `backends`.
+            NoSuchBackend: nothing is known about one of `backends`, or they name none.
             OSError: the directory cannot be written to.
         """
+        if backends is not None and not backends:
+            raise NoSuchBackend(NO_NAME)
         entries = await self._entries(optional=backends is not None)
         names = sorted(entries if backends is None else set(backends))
         self._scrubber = Scrubber(self._account, self._instances, entries)  # it spares their names

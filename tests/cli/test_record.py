@@ -91,6 +91,13 @@ def test_a_device_that_nobody_has(run: Run, tmp_path: Path) -> None:
     assert list((tmp_path / "x").iterdir()) == []
 
 
+@pytest.mark.parametrize("names", ["", " , "])
+def test_no_name_is_no_device(run: Run, tmp_path: Path, names: str) -> None:
+    code, out, err = run("record", str(tmp_path / "x"), "--emulator", "synthetic", "--backends", names)
+    assert (code, out) == (2, "")
+    assert "backends names none: give at least one" in err
+
+
 def test_a_directory_that_cannot_be_made(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, out, err = run("record", str(tmp_path / "file" / "x"), "--emulator", "synthetic")

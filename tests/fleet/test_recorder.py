@@ -285,6 +285,47 @@ async def test_files_have_names_that_every_disk_takes(tmp_path: Path) -> None:
     assert all(one.isascii() and "/" not in one for one in written)
 
 
+def write_one(directory: Path, name: str = "x", status: int = 200) -> RecordingWriter:
+    writer = RecordingWriter(directory)
+    writer.add_entry(name, b'{"name":"%b"}' % name.encode())
+    writer.add_answer(name, "status", status, b"{}")
+    writer.add_broken_list(1, b"{")
+    return writer
+
+
+async def test_a_second_recording_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear")
+    write_one(tmp_path, "x", 500).close()
+    (first, second) = (write_one(tmp_path, "y"), {"letter.txt", "status_y.json", "list_1.txt"})
+    assert set(files(tmp_path)) == second, "what was interrupted is no recording"
+    first.close()
+    assert set(files(tmp_path)) == second | {INDEX}
+    for wrong in (b"{", b'{"entries":{},"answers":{"x":{"status":{"file":"../y","status":200}}}}'):
+        (tmp_path / "letters").mkdir(exist_ok=True)
+        (tmp_path / "letters" / INDEX).write_bytes(wrong)
+        (tmp_path / "y").write_text("mine")
+        write_one(tmp_path / "letters").close()
+        assert RecordedFleet(tmp_path / "letters").names == ("x",)
+        assert (tmp_path / "y").read_text() == "mine"
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.parametrize("file", ["gone", "a\0b", "..", "sub"])
+def test_a_file_that_is_missing_is_told_at_the_start(tmp_path: Path, file: str, resource: str) -> None:
+    (tmp_path / "sub").mkdir()
+    answers = {"x": {resource: {"file": file, "status": 200}}}
+    (tmp_path / INDEX).write_bytes(msgspec.json.encode({"entries": {}, "answers": answers}))
+    with pytest.raises(FileNotFoundError, match="names a file that is not there"):
+        RecordedFleet(tmp_path)
+
+
+@pytest.mark.parametrize("status", [-1, 0, 99, 100, 199, 600, 9999])
+def test_a_status_that_is_none_is_told_at_the_start(tmp_path: Path, status: int) -> None:
+    write_one(tmp_path, status=status).close()
+    with pytest.raises(msgspec.ValidationError, match="status"):
+        RecordedFleet(tmp_path)
+
+
 @pytest.mark.parametrize("file", ["../secret", "/etc/passwd", "sub/conf_x.json", ""])
 async def test_an_index_names_no_files_elsewhere(tmp_path: Path, file: str) -> None:
     answers = {"x": {"configuration": {"file": file, "status": 200}}}
