@@ -3,6 +3,7 @@
 `redaction` is for texts of errors and logs. A body may have megabytes, and has to stay as it is elsewhere.
 """
 
+import html
 import json
 import re
 from array import array
@@ -25,16 +26,17 @@ _PUBLIC = ".cloud.ibm.com"  # hosts that everybody knows, but for private endpoi
 
 _DEEPEST = 3  # JSON in a text in JSON, and an address in that
 
-# In JSON and in addresses; a surrogate pair is one escape.
+# In JSON, in addresses and in the pages of gateways; a surrogate pair is one escape.
 _ESCAPE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|%[0-9a-fA-F]{2}",
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|%[0-9a-fA-F]{2}"
+    rb"|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-z]{2,4});",
     re.DOTALL,
 )
 _CRN = re.compile(rb'crn:v1(?::[^:"\s]*){4}:(?P<account>a/[^:"\s]*)(?::(?P<guid>[^:"\s]+))?')
 _OTHERS = (
     (re.compile(rb"(?<![\w-])eyJ[\w-]{8,}(?:\.[\w-]+){1,2}"), _HIDDEN),  # a bearer token
     (re.compile(rb"(?:IBMid|iam-ServiceId|iam-Profile)-[\w-]+"), _HIDDEN),
-    (re.compile(rb"(?<![\w-])private\.(?:[\w-]+\.)+[A-Za-z]{2,}"), _HOST),
+    (re.compile(rb"(?<![\w-])(?i:private)\.(?:[\w-]+\.)+[A-Za-z]{2,}"), _HOST),
 )
 
 
@@ -49,9 +51,10 @@ class _Span(NamedTuple):
 class Scrubber:
     """Replaces credentials, CRNs, account ids, GUIDs and names of instances, and private hosts in bodies.
 
-    They are found as they are, percent-encoded, with JSON's escapes, and credentials in base64, too. What has
-    fewer than 8 characters is not searched for: it occurs in words by chance. Names of instances that are so
-    short are found as whole words, but not in calibrations, where they could be names of gates.
+    They are found as they are, percent-encoded, with the escapes of JSON and HTML, and credentials in base64,
+    too; hosts, account ids and GUIDs in upper and lower case. What has fewer than 8 characters is not
+    searched for: it occurs in words by chance. Names of instances that are so short are found as whole words,
+    but not in calibrations, where they could be names of gates.
 
     Args:
         account: its credentials, addresses and proxies are removed.
@@ -63,6 +66,7 @@ class Scrubber:
         self, account: Account, instances: Sequence[ServiceInstance], backends: Iterable[str] = ()
     ) -> None:
         self._needles: dict[bytes, bytes] = {}
+        self._caseless: dict[bytes, bytes] = {}  # in lower case
         self._secrets: set[str] = set()
         self._words: list[tuple[re.Pattern[bytes], bytes]] = []
         self._short_words: list[tuple[re.Pattern[bytes], bytes]] = []
@@ -73,7 +77,7 @@ class Scrubber:
         for number, one in enumerate(instances, 1):
             self._add_instance(number, one, taken)
         for text in _private_texts(account, instances):
-            self._add(text, _HOST)
+            self._add_caseless(text, _HOST)
 
     def add_secret(self, secret: str) -> None:
         """Remove a credential, too, such as a bearer token."""
@@ -107,11 +111,12 @@ class Scrubber:
         return body
 
     def _found(self, view: bytes) -> Iterator[_Span]:
-        for needle, by in self._needles.items():
-            at = view.find(needle)
-            while at >= 0:
-                yield _Span(at, at + len(needle), by)
-                at = view.find(needle, at + 1)
+        for text, needles in ((view, self._needles), (view.lower(), self._caseless)):
+            for needle, by in needles.items():
+                at = text.find(needle)
+                while at >= 0:
+                    yield _Span(at, at + len(needle), by)
+                    at = text.find(needle, at + 1)
         for crn in _CRN.finditer(view):
             yield _Span(*crn.span("account"), b"a/" + _ACCOUNT_ID)
             if crn["guid"]:
@@ -124,18 +129,22 @@ class Scrubber:
         if len(text) >= LEAST_SEARCHED:
             self._needles[text] = by
 
+    def _add_caseless(self, text: bytes, by: bytes) -> None:
+        if len(text) >= LEAST_SEARCHED:
+            self._caseless[text.lower()] = by
+
     def _add_instance(self, number: int, one: ServiceInstance, backends: set[str]) -> None:
         parts = one.instance.crn.split(":")
         account, guid = parts[6].removeprefix("a/"), parts[7]
-        for form in (str.lower, str.upper, str):
-            self._add(form(account).encode(), _ACCOUNT_ID)
-            self._add(form(guid).encode(), _guid(number))
-            self._add(form(guid).replace("-", "").encode(), _guid(number).replace(b"-", b""))
+        self._add_caseless(account.encode(), _ACCOUNT_ID)
+        self._add_caseless(guid.encode(), _guid(number))
+        self._add_caseless(guid.replace("-", "").encode(), _guid(number).replace(b"-", b""))
         name, by = one.name.encode("utf-8", "surrogatepass"), b"instance-%d" % number
         if not name or one.name in backends:
             return
         if len(name) >= LEAST_SEARCHED and not any(one.name in backend for backend in backends):
             self._add(name, by)
+            self._add(name.replace(b" ", b"+"), by)  # in the query of an address
             return
         word = rb"(?<!\w)%b(?!\w)" % re.escape(name)
         if len(name) >= LEAST_SEARCHED:
@@ -191,7 +200,7 @@ def _views(body: bytes) -> Iterator[tuple[bytes, Sequence[int]]]:
     yield body, places
     view = body
     for _ in range(_DEEPEST):
-        if b"\\" not in view and b"%" not in view:
+        if not any(mark in view for mark in (b"\\", b"%", b"&")):
             return
         plain, moved, at = bytearray(), array("Q"), 0
         for escape in _ESCAPE.finditer(view):
@@ -211,6 +220,8 @@ def _meant(escape: bytes) -> bytes:
     """Return the character that an escape stands for, in UTF-8; an unknown escape as it is."""
     if escape.startswith(b"%"):
         return bytes.fromhex(escape[1:].decode())
+    if escape.startswith(b"&"):
+        return html.unescape(escape.decode()).encode()
     try:
         text: str = json.loads(b'"%b"' % escape)
     except ValueError:

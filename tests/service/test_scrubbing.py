@@ -1,10 +1,11 @@
 """What identifies an account does not survive in a body, however it is written there; all else does."""
 
+import html
 import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 from hypothesis import given
@@ -72,13 +73,16 @@ FORMS: dict[str, Callable[[str], str]] = {
     "escaped": escaped,
     "percent": lambda text: quote(text, safe=""),
     "percent of all": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "html": lambda text: html.escape(FORMS["plain"](text)),
+    "html of all": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "html in json": lambda text: json.dumps("".join(f"&#x{ord(char):X};" for char in text))[1:-1],
     "twice": lambda text: json.dumps(json.dumps({"text": text}))[1:-1],
 }
 
 
 def meant(body: bytes) -> str:
     """Return what a body says to whoever decodes it."""
-    return unquote(json.loads(b'"%b"' % body, strict=False))
+    return html.unescape(unquote(json.loads(b'"%b"' % body, strict=False)))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -95,6 +99,20 @@ def test_it_does_not_survive(identity: str, form: str) -> None:
     assert text not in shown
     for hidden in (KEY, ACCOUNT_ID, *GUIDS):
         assert hidden not in shown
+
+
+@pytest.mark.parametrize("case", [str.upper, str.lower, str.title, str.swapcase])
+@pytest.mark.parametrize("identity", ["crn", "account", "guid", "host", "private", "proxy"])
+def test_nor_does_it_in_another_case(identity: str, case: Callable[[str], str]) -> None:
+    shown = SCRUBBER.scrubbed(b"begin %b end" % case(IDENTITIES[identity]).encode()).decode().lower()
+    hidden = IDENTITIES[identity].split(":")[-3] if identity == "crn" else IDENTITIES[identity]
+    assert hidden.lower() not in shown
+    assert (shown[:6], shown[-4:]) == ("begin ", " end")
+
+
+def test_the_name_of_an_instance_in_a_query() -> None:
+    shown = make().scrubbed(f"/x?name={quote_plus(NAMES[0])}&a=b+c".encode())
+    assert shown == b"/x?name=instance-1&a=b+c"
 
 
 @pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
