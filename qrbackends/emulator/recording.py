@@ -69,6 +69,7 @@ class RecordingWriter:
         self._remove_earlier()
         self._index = _Index({}, {}, [])
         self._stems: dict[str, str] = {}
+        self._written: list[Path] = []
         self.answers = 0
         """The number of answers."""
         self.size = 0
@@ -83,7 +84,7 @@ class RecordingWriter:
         """Add the answer to a request for one of a device's resources, such as `properties`."""
         stem = f"{_PREFIXES[resource]}_{self._stem(name)}"
         file = f"{stem}.json" if status == 200 else f"{status}_{stem}.txt"
-        (self._directory / file).write_bytes(body)
+        self._put(file, body)
         self._index.answers.setdefault(name, {})[resource] = _File(file, status)
         self.answers += 1
         self.size += len(body)
@@ -91,12 +92,26 @@ class RecordingWriter:
     def add_broken_list(self, number: int, body: bytes) -> None:
         """Keep a list that cannot be read beside the recording; it is not served."""
         file = f"list_{number}.txt"
-        (self._directory / file).write_bytes(body)
+        self._put(file, body)
         self._index.broken_lists.append(file)
 
     def close(self) -> None:
         """Write the index."""
-        (self._directory / INDEX).write_bytes(msgspec.json.encode(self._index))
+        self._put(INDEX, msgspec.json.encode(self._index))
+
+    def discard(self) -> None:
+        """Remove what was written, as it is not complete."""
+        for path in reversed(self._written):
+            path.unlink(missing_ok=True)
+
+    def _put(self, file: str, body: bytes) -> None:
+        path = self._directory / file
+        self._written.append(path)
+        try:
+            path.write_bytes(body)
+        except OSError as error:
+            error.filename = str(path)  # of a full disk it is not told
+            raise
 
     def _remove_earlier(self) -> None:
         """Remove the files of an earlier recording: a part of them would be mixed with those of this one."""

@@ -147,8 +147,24 @@ class Recorder:
         entries: Mapping[str, _Entry],
         found: Iterable[tuple[_Question, _Answer | None]],
     ) -> RecordingSummary:
-        """Write everything; until now nothing was."""
+        """Write everything; until now nothing was, and if it fails, nothing is."""
         writer = RecordingWriter(self._directory)
+        try:
+            self._write_all(writer, names, entries, found)
+        except BaseException:
+            writer.discard()
+            raise
+        return RecordingSummary(
+            tuple(names), writer.answers, writer.size, tuple(dict.fromkeys(self._failures))
+        )
+
+    def _write_all(
+        self,
+        writer: RecordingWriter,
+        names: Sequence[str],
+        entries: Mapping[str, _Entry],
+        found: Iterable[tuple[_Question, _Answer | None]],
+    ) -> None:
         for number, body in enumerate(self._broken_lists, 1):
             writer.add_broken_list(number, self._scrubbed(body))
         shown = {name: self._scrubbed(name.encode()).decode() for name in names}  # as in its bodies
@@ -159,9 +175,6 @@ class Recorder:
             if answer is not None:
                 writer.add_answer(shown[name], resource, answer.status, answer.body)
         writer.close()
-        return RecordingSummary(
-            tuple(names), writer.answers, writer.size, tuple(dict.fromkeys(self._failures))
-        )
 
     async def _entries(self, *, optional: bool) -> dict[str, _Entry]:
         """Return the entries of all lists by the device's name; of equal names, that of the first instance.

@@ -1,6 +1,7 @@
 """What a service answers is recorded, and served again as it was."""
 
 from collections.abc import Mapping
+from errno import ENOSPC
 from pathlib import Path
 
 import msgspec
@@ -308,6 +309,26 @@ async def test_a_second_recording_takes_the_place_of_the_first(tmp_path: Path) -
         write_one(tmp_path / "letters").close()
         assert RecordedFleet(tmp_path / "letters").names == ("x",)
         assert (tmp_path / "y").read_text() == "mine"
+
+
+@pytest.mark.parametrize("full_at", ["props_", "recording"])
+async def test_a_full_disk_leaves_no_part_of_a_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_at: str
+) -> None:
+    write = Path.write_bytes
+
+    def write_a_part(path: Path, data: bytes) -> int:
+        if not path.name.startswith(full_at):
+            return write(path, data)
+        write(path, data[:9])
+        raise OSError(ENOSPC, "No space left on device")
+
+    (tmp_path / "letter.txt").write_text("Dear")
+    monkeypatch.setattr(Path, "write_bytes", write_a_part)
+    async with Emulator("synthetic", backends=["synthetic_falcon_27"]) as source:
+        with pytest.raises(OSError, match=f"No space left on device: '.*{full_at}"):
+            await recorded(source, tmp_path)
+    assert set(files(tmp_path)) == {"letter.txt"}
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
