@@ -14,6 +14,7 @@ from .control_description import description
 from .invalid import UnknownName, located
 from .operations import WORDS, AnyOperation
 from .ports import Port
+from .wire import split_target
 
 if TYPE_CHECKING:
     from .steering import Steering
@@ -105,7 +106,8 @@ class Control:
 
     def _check(self, request: web.BaseRequest) -> None:
         """Refuse what comes by another name, from another origin, or without the token."""
-        if not self._is_own(request.headers.get("Host", "")):
+        host, _, _ = split_target(request.raw_path)
+        if not self._is_own(host or request.headers.get("Host", "")):
             raise _Refusal(HTTPStatus.MISDIRECTED_REQUEST, "This server does not go by this name.")
         origin = request.headers.get("Origin")
         if origin is not None and not self._is_own(origin.removeprefix("http://")):

@@ -284,6 +284,8 @@ def test_who_is_let_in(emulator: ThreadedEmulator, headers: dict[str, str | None
 
 def test_addresses_and_methods(emulator: ThreadedEmulator) -> None:
     assert send(emulator, "GET", "/").status == 404
+    assert send(emulator, "GET", "http://evil.example/state").status == 421, "as a proxy is asked"
+    assert send(emulator, "GET", f"{emulator.control_url}/state").status == 200
     told = send(emulator, "DELETE", "/journal")
     assert (told.status, told.headers["Allow"]) == (405, "GET")
 
