@@ -67,7 +67,8 @@ class Validators:
         """Return the Unix time at which the content of an address changed, in whole seconds.
 
         A change counts from the end of its second, and the date is not sent before: a client that has seen
-        an earlier content within the same second would take the new one for the same.
+        an earlier content within the same second would take the new one for the same. For the same reason it
+        is later than the date before, even if the clock was moved backward.
         """
         known = self._seen.get(address)
         if known is not None and known[0] == digest:
@@ -75,7 +76,7 @@ class Validators:
         if known is None and len(self._seen) >= _KEPT:  # without a limit, it would grow for ever
             self._seen.clear()
             self._start = floor(self._clock()) + 1
-        modified = self._start if known is None else floor(self._clock()) + 1
+        modified = self._start if known is None else max(floor(self._clock()), known[1]) + 1
         self._seen[address] = digest, modified
         return modified
 

@@ -203,6 +203,20 @@ async def test_a_change_is_never_hidden_by_a_date_of_the_same_second(dated: Aske
     assert (await dated.get("/backends", If_Modified_Since=imf(NOW + 1))).status == 304
 
 
+async def test_a_change_is_never_hidden_after_the_clock_was_moved_backward(dated: Asker) -> None:
+    first = (await dated.get("/backends/a/status")).headers["Last-Modified"]
+    await dated.emulator.set_clock(now=NOW - HOUR)
+    dated.emulator.set_backend("a", queue_length=4)
+    for _ in range(2):
+        got = await dated.get("/backends/a/status", If_Modified_Since=first)
+        assert (got.status, "Last-Modified" in got.headers) == (200, False)
+        await dated.emulator.advance(60)
+    await dated.emulator.set_clock(now=NOW + 1)
+    assert (await dated.get("/backends/a/status", If_Modified_Since=first)).headers["Last-Modified"] == imf(
+        NOW + 1
+    )
+
+
 async def test_after_a_reset_everything_is_as_at_the_start(dated: Asker) -> None:
     await dated.get("/backends")
     await dated.emulator.reset()
