@@ -10,6 +10,7 @@ import re
 import tomllib
 from bisect import bisect_left
 from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, Union, cast, get_args
 
@@ -131,7 +132,10 @@ class Scenario:
             for field, names in known.items():
                 name = getattr(operation, field, None)
                 if name is not None and name not in names:
-                    near = f"there are {', '.join(sorted(names))}" if field == "region" else "see `backends`"
+                    close = get_close_matches(name, names, 1)
+                    near = (
+                        f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(names)[:20])}"
+                    )
                     raise self._error(index, field, f"The emulator has no {field} {name!r}; {near}")
             match operation:
                 case AddFault(fault=str(name)) if name in faults:

@@ -239,7 +239,12 @@ def test_a_file_that_python_does_not_read(text: str, message: str) -> None:
             'region = "mars"',
             "line 10, step[1].region: The emulator has no region 'mars'; ",
         ),
-        ('backend = "a"', 'backend = "z"', "line 4, step[0].backend: The emulator has no backend 'z'"),
+        (
+            'backend = "a"',
+            'backend = "z"',
+            "line 4, step[0].backend: The emulator has no backend 'z'; it has a, ",
+        ),
+        ('backend = "a"', 'backend = "aa"', "The emulator has no backend 'aa'; did you mean 'a'?"),
         (
             'do = "start_region"\nregion = "s"',
             'do = "release_fault"\nfault = "late"',
