@@ -192,13 +192,18 @@ def _forms(secret: bytes) -> Iterator[bytes]:
 
 
 def _views(body: bytes) -> Iterator[tuple[bytes, Sequence[int]]]:
-    """Yield a body as it is, without its escapes, and without the escapes in that, if there are any.
+    """Yield a body as it is, without NUL and escapes, and without the escapes in that, if there are any.
 
     With each, for each of its bytes and the end, the place in the body.
     """
     places: Sequence[int] = range(len(body) + 1)
     yield body, places
     view = body
+    if b"\0" in body:  # such as of ASCII in UTF-16 and UTF-32
+        places = array("Q", (at for at, byte in enumerate(body) if byte))
+        places.append(len(body))
+        view = body.translate(None, b"\0")
+        yield view, places
     for _ in range(_DEEPEST):
         if not any(mark in view for mark in (b"\\", b"%", b"&")):
             return

@@ -110,6 +110,16 @@ def test_nor_does_it_in_another_case(identity: str, case: Callable[[str], str]) 
     assert (shown[:6], shown[-4:]) == ("begin ", " end")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("identity", [name for name, text in IDENTITIES.items() if text.isascii()])
+def test_nor_does_it_in_another_encoding(identity: str, encoding: str) -> None:
+    body = f'{{"a": "begin {IDENTITIES[identity]} end"}}'.encode(encoding)
+    shown = SCRUBBER.scrubbed(body).replace(b"\0", b"").decode(errors="replace")
+    assert IDENTITIES[identity] not in shown
+    assert '"begin ' in shown
+    assert shown.endswith(' end"}')
+
+
 def test_the_name_of_an_instance_in_a_query() -> None:
     shown = make().scrubbed(f"/x?name={quote_plus(NAMES[0])}&a=b+c".encode())
     assert shown == b"/x?name=instance-1&a=b+c"
