@@ -24,8 +24,9 @@ from .schemas import with_descriptions
 
 _SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _STATEMENT = re.compile(r"""\s*(\[|["']|[\w-]+\s*[.=])""", re.ASCII)  # how its line begins; values may, too
+_LATEST = 1e10
 _At: TypeAlias = Annotated[
-    float, Meta(ge=0, le=1e10, description="Seconds of the emulator's clock since its start.")
+    float, Meta(ge=0, le=_LATEST, description="Seconds of the emulator's clock since its start.")
 ]
 
 
@@ -60,10 +61,18 @@ class Step(Struct, frozen=True):
     Attributes:
         at: seconds of the emulator's clock since its start or its last `reset()`.
         operation: what happens.
+
+    Raises:
+        ScenarioError: `at` is negative or beyond 1e10.
     """
 
     at: float
     operation: Scripted
+
+    def __post_init__(self) -> None:
+        """Refuse what no clock can reach."""
+        if not 0 <= self.at <= _LATEST:
+            raise ScenarioError(f"at: {self.at} does not lie between 0 and {_LATEST:.0e} s")
 
 
 class Scenario:

@@ -6,6 +6,7 @@ import socket
 import time
 import tomllib
 from collections.abc import Callable
+from math import inf, nan
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
@@ -270,6 +271,12 @@ def test_steps_from_python_are_checked_by_their_order_in_time() -> None:
         Scenario([Step(1, add), Step(2, add)]).check(["r"], ["a"])
     with pytest.raises(ScenarioError, match=r"^step\[0\].fault: No earlier"):
         Scenario([Step(2, remove), Step(3, add)]).check(["r"], ["a"])
+
+
+@pytest.mark.parametrize("at", [nan, inf, -1.0])
+def test_times_from_python_are_checked(at: float) -> None:
+    with pytest.raises(ScenarioError, match=r"^at: .* does not lie between 0 and 1e\+10 s"):
+        Step(at, StopRegion("r"))
 
 
 async def test_the_schema_takes_what_the_parser_takes() -> None:
