@@ -168,7 +168,7 @@ def emulate(
 def _told(fleets: str) -> Iterator[None]:
     """Tell what is wrong with fleets and scenarios."""
     from ..emulator import ScenarioError, SnapshotsMissing
-    from ..emulator.sources import NoSuchBackend
+    from ..emulator.invalid import NoSuchBackend
 
     try:
         yield

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from .emulated_instances import EmulatedInstance
+from .invalid import known_backend
 
 Allocation: TypeAlias = Literal["shared", "overlapping"] | Mapping[int, Collection[str]]
 
@@ -11,19 +12,22 @@ Allocation: TypeAlias = Literal["shared", "overlapping"] | Mapping[int, Collecti
 def check_allocation(allocation: Allocation, count: int) -> None:
     """Raise `ValueError` if an allocation is not one for `count` instances per region."""
     if isinstance(allocation, Mapping):
-        wrong = [number for number in allocation if number not in range(1, count + 1)]
-        if wrong:
-            raise ValueError(f"an allocation has no instance {wrong[0]!r}: they have to be 1 to {count}")
+        for number, names in allocation.items():
+            if number not in range(1, count + 1):
+                raise ValueError(f"an allocation has no instance {number!r}: they have to be 1 to {count}")
+            if isinstance(names, str):
+                raise ValueError(
+                    f"an allocation needs lists of names, such as {{{number}: [{names!r:.100}]}}"
+                )
     elif allocation not in ("shared", "overlapping"):
         raise ValueError("an allocation has to be 'shared', 'overlapping' or a mapping")
 
 
 def check_names(allocation: Allocation, names: Collection[str]) -> None:
-    """Raise `ValueError` if an allocation names a backend that is none of these."""
-    named = [name for own in allocation.values() for name in own] if isinstance(allocation, Mapping) else []
-    for name in named:
-        if name not in names:
-            raise ValueError(f"the emulator has no backend {name!r:.100}")
+    """Raise `NoSuchBackend` if an allocation names a backend that is none of these."""
+    for own in allocation.values() if isinstance(allocation, Mapping) else ():
+        for name in own:
+            known_backend(name, names)
 
 
 def allocate(

@@ -1,13 +1,14 @@
 """What is said of input that is not as it should be: which field, and why."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 import msgspec
 
 _WHERE = re.compile(r"(?P<why>.*) - at (?:`key` in )?`\$\.?(?P<path>.*)`", re.DOTALL)
 _CHOICE = re.compile(r"Invalid (?:enum )?value '(?P<given>.*)'")
+_SHOWN = 20  # the most names in an error
 _FIELD = re.compile(r"(?:missing required|contains unknown) field `(?P<name>[^`]*)`")
 
 
@@ -21,6 +22,27 @@ class UnknownName(ValueError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class NoSuchBackend(UnknownName):
+    """The fleet has no backend of that name, or none was named."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("backend", message)
+
+
+def known_backend(name: str, known: Iterable[str]) -> str:
+    """Return the name if it is among the known ones.
+
+    Raises:
+        NoSuchBackend: it is not; the error has the name that is most like it.
+    """
+    names = sorted(known)
+    if name in names:
+        return name
+    close = get_close_matches(name, names, n=1)
+    there = f"did you mean {close[0]}?" if close else f"it has {', '.join(names[:_SHOWN])}"
+    raise NoSuchBackend(f"the fleet has no backend {name!r:.100}; {there}")
 
 
 def located(error: msgspec.ValidationError, words: Collection[str]) -> tuple[str, str]:

@@ -95,7 +95,8 @@ class BackendsService:
         self.region = region
         self._names = dict.fromkeys(names)
         # The service names a device's mock so: `mock_` instead of the first part of its name.
-        self._mocks = {re.sub("^[^_]+", "mock", name): name for name in reversed(names) if "_" in name}
+        mocks = {re.sub("^[^_]+", "mock", name): name for name in reversed(names) if "_" in name}
+        self._mocks = {mock: name for mock, name in mocks.items() if mock not in self._names}
         self._set: dict[str, Setting] = {}
         self._fleet = fleet
         self._library = library
@@ -121,7 +122,15 @@ class BackendsService:
         return name in self._names or name in self._mocks
 
     def set_backend(self, name: str, setting: Setting) -> None:
-        """Set how a backend is from now on; it replaces an earlier setting."""
+        """Set how a backend is from now on; it replaces an earlier setting.
+
+        Raises:
+            ValueError: there is no such status, or the queue is negative.
+        """
+        if setting.status not in (None, *_STATES):
+            raise ValueError(f"status has to be one of {', '.join(_STATES)}, not {setting.status!r:.100}")
+        if setting.queue_length is not None and setting.queue_length < 0:
+            raise ValueError("queue_length has to be 0 or more")
         self._set[name] = setting
 
     def setting(self, name: str) -> Setting:

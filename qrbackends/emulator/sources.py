@@ -2,12 +2,12 @@
 
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, cast
 
 from .calibration import DocumentShape
 from .fleets import Device, DocumentKind, Fleet, SnapshotFleet
+from .invalid import NoSuchBackend, known_backend
 from .recording import INDEX, RecordedFleet
 from .synthetic import SyntheticFleet
 
@@ -15,13 +15,6 @@ CURRENT = "snapshots:current"
 NAMED_SOURCES = ("snapshots", CURRENT, "synthetic")
 
 NO_NAME = "backends names none: give at least one, or leave it out for all"
-_SHOWN = 20  # the most names in an error
-
-
-class NoSuchBackend(ValueError):
-    """Devices were chosen by name, and the fleet has none of a name, or no name was given."""
-
-
 Source: TypeAlias = Fleet | Path | str
 """One of `NAMED_SOURCES`, a directory of calibrations or a recording, or a `Fleet`."""
 
@@ -131,17 +124,3 @@ class _Selection:
         """Return the JSON document for a key that `find` returned."""
         place, inner = cast("_Key", key)
         return self._fleets[place].build(inner)
-
-
-def known_backend(name: str, known: Iterable[str]) -> str:
-    """Return the name if it is among the known ones.
-
-    Raises:
-        NoSuchBackend: it is not; the error has the name that is most like it.
-    """
-    names = sorted(known)
-    if name in names:
-        return name
-    close = get_close_matches(name, names, n=1)
-    there = f"did you mean {close[0]}?" if close else f"it has {', '.join(names[:_SHOWN])}"
-    raise NoSuchBackend(f"the fleet has no backend {name!r:.100}; {there}")

@@ -9,7 +9,7 @@ from .actions import Action
 from .clock import LAST, Clock, ClockState
 from .emulated_instances import EmulatedInstance
 from .faults import CLOUD, Fault, Faults
-from .invalid import UnknownName
+from .invalid import UnknownName, known_backend
 from .journal import journal_line
 from .log import LoggedRequest, RequestLog
 from .ports import Port
@@ -184,10 +184,8 @@ class Steering:
             retired: whether the list leaves it out, but its documents are answered.
 
         Raises:
-            ValueError: there is no such backend, or `queue_length` is negative.
+            ValueError: there is no such backend or status, or `queue_length` is negative.
         """
-        if queue_length is not None and queue_length < 0:
-            raise ValueError("queue_length has to be 0 or more")
         setting = Setting(status, reason, queue_length, hidden, retired)
         self._service_of(name).set_backend(name, setting)
 
@@ -279,7 +277,5 @@ class Steering:
             self._service_of(backend)
 
     def _service_of(self, backend: str) -> BackendsService:
-        for service in self._services:
-            if backend in self._names[service.region]:
-                return service
-        raise UnknownName("backend", f"the emulator has no backend {backend!r:.100}")
+        known_backend(backend, self._fleet.names)
+        return next(one for one in self._services if backend in self._names[one.region])

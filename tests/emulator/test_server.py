@@ -243,9 +243,18 @@ async def test_a_backend_of_another_instance_is_unknown(resource: str) -> None:
             assert names == [f"ibm_{own}", f"mock_{own}"]
 
 
-@pytest.mark.parametrize("allocation", ["split", {0: ["a"]}, {3: ["a"]}, {1: ["z"]}])
-async def test_an_allocation_that_makes_no_sense_is_refused(allocation: Any) -> None:
-    with pytest.raises(ValueError, match=r"allocation|no backend 'z'"):
+@pytest.mark.parametrize(
+    ("allocation", "problem"),
+    [
+        ("split", "has to be 'shared', 'overlapping' or a mapping"),
+        ({0: ["a"]}, "no instance 0: they have to be 1 to 2"),
+        ({3: ["a"]}, "no instance 3: they have to be 1 to 2"),
+        ({1: ["z"]}, "no backend 'z'; it has a, b, c"),
+        ({2: "abc"}, r"lists of names, such as {2: \['abc'\]}"),
+    ],
+)
+async def test_an_allocation_that_makes_no_sense_is_refused(allocation: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
         async with Emulator(FLEET, instances=2, allocation=allocation):
             pass
 
@@ -538,6 +547,11 @@ async def test_a_backend_is_as_a_test_says_until_it_says_otherwise() -> None:
             emulator.set_backend(name)
         now = await entries()
         assert now["a"]["status"] == before["a"]["status"]
+        emulator.set_backend("a", reason="by hand")
+        assert (await entries())["a"]["status"] == {
+            "name": before["a"]["status"]["name"],
+            "reason": "by hand",
+        }
         assert "b" in now
         emulator.set_backend("a", reason="warming up")
         assert (await entries())["a"]["status"] == {"name": "online", "reason": "warming up"}
@@ -545,3 +559,5 @@ async def test_a_backend_is_as_a_test_says_until_it_says_otherwise() -> None:
             emulator.set_backend("z")
         with pytest.raises(ValueError, match="queue_length"):
             emulator.set_backend("a", queue_length=-1)
+        with pytest.raises(ValueError, match="online, paused, offline, not 'internal'"):
+            emulator.set_backend("a", status="internal")  # type: ignore[arg-type]

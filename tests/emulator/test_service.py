@@ -100,6 +100,14 @@ async def test_the_list_has_bare_names_without_a_version_and_before_2025(
     assert [device["name"] for device in listed["devices"]] == names
 
 
+async def test_a_device_that_is_called_as_anothers_mock_stays_itself() -> None:
+    fleet = SyntheticFleet({"ibm_a": 5, "mock_a": 7})
+    async with Emulator(fleet, regions=("us-east",)) as emulator, Asker(emulator) as ask:
+        listed = (await ask.get("/backends?include_mocks=true")).json()["devices"]
+        assert [one["name"] for one in listed] == ["ibm_a", "mock_a"]
+        assert (await ask.get("/backends/mock_a/configuration")).json()["n_qubits"] == 7
+
+
 async def test_every_answer_says_that_it_is_emulated(ask: Asker) -> None:
     cloud = ask.emulator.iam_url
     answers = [
