@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ssl import CERT_REQUIRED, SSLContext
-from typing import NoReturn, TypeAlias
-from urllib.parse import urlsplit
+from typing import Final, NoReturn, TypeAlias
+from urllib.parse import urljoin, urlsplit
 
 from ..errors import AccountError
 from .secret import LEAST_SEARCHED, BearerProvider, Secret
@@ -15,6 +15,9 @@ from .urls import CATALOG_URL, CLOUD_URL, SEARCH_URL, checked_proxy, checked_url
 _STAGING_CLOUD = "test.cloud.ibm.com"
 _GLOBAL_REGION = "us-east"  # its host name does not contain the region
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+EMULATED_KEY: Final = "emulated-"
+"""The beginning of an emulator's API keys, which IBM Cloud does not know."""
+
 _CRN_TEXT = re.compile(r"[\x21-\x7e]{1,512}")  # it becomes a header: visible ASCII, no spaces
 
 
@@ -28,7 +31,7 @@ class Instance:
         url: the base address of its API, such as `http://127.0.0.1:8101/api/v1`; left out, it is derived
             from `cloud_url` and the region.
         private_endpoint: whether to use the region's private endpoint.
-        cloud_url: the root address of the cloud.
+        cloud_url: the root address of the cloud; one with `experimental` in it is the base address itself.
 
     Raises:
         AccountError: the CRN or an address is not well-formed.
@@ -66,6 +69,10 @@ class Instance:
         """The base address of its Backends API, without a slash at its end."""
         if self.url is not None:
             return self.url
+        if (
+            "experimental" in self.cloud_url
+        ):  # by this word the official client takes it for the API's address
+            return urljoin(f"{self.cloud_url}/", ".").rstrip("/")
         root = urlsplit(self.cloud_url)
         if self.private_endpoint:
             prefix = f"private.{self.region}."
@@ -88,7 +95,8 @@ class InstanceSearch:
         plans: the plans that it may have, such as `open` or `premium`, in order of preference; case does
             not matter. Left out, free and trial instances come first, then paid ones.
         tags: tags of which it has all; case does not matter.
-        cloud_url: the root address of the cloud, from which the instances' addresses are derived.
+        cloud_url: the root address of the cloud, from which the instances' addresses are derived; one with
+            `experimental` in it is the base address of all.
         private_endpoint: whether to use the regions' private endpoints.
         endpoints: by region, the base address of the Backends API, in place of the derived one.
 
@@ -202,6 +210,11 @@ class Account:
         where = first or self.search
         cloud = _STAGING_CLOUD if first and first.staging else where.cloud_url.partition("://")[2]
         return f"https://{'private.' if where.private_endpoint else ''}iam.{cloud}"
+
+    @property
+    def emulated(self) -> bool:
+        """Whether its API key is an emulator's, so that nothing that it reads is IBM's."""
+        return isinstance(self.api_key, Secret) and self.api_key.reveal().startswith(EMULATED_KEY)
 
     @property
     def verified(self) -> bool:

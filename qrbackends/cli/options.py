@@ -53,21 +53,29 @@ class Source:
 
     def title(self, what: str) -> str:
         """Return a title for `what`, which marks emulated data."""
-        if self.emulator is not None:
-            return f"Emulated {what} ({self.emulator})"
-        return what[:1].upper() + what[1:]
+        return self._marked(what) or what[:1].upper() + what[1:]
+
+    def mark(self) -> str | None:
+        """Return a sentence that says that the data is emulated; None if it is not."""
+        marked = self._marked("data")
+        return f"{marked}, not from IBM's service" if marked else None
 
     def announce(self) -> None:
         """Write on stderr that the data is emulated, for output that has no place for it."""
+        if (mark := self.mark()) is not None:
+            echo(f"{mark}.", err=True)
+
+    def _marked(self, what: str) -> str | None:
         if self.emulator is not None:
-            echo(f"Emulated data ({self.emulator}), not from IBM's service.", err=True)
+            return f"Emulated {what} ({self.emulator})"
+        return f"Emulated {what}" if self._load().emulated else None
 
     @asynccontextmanager
     async def client(self, policy: CachePolicy = _CURRENT) -> AsyncIterator[Client]:
         """Open a client, with the emulator or with the file that keeps answers between runs."""
         async with AsyncExitStack() as stack:
             account = await self.opened(stack)
-            store = await _kept(stack) if self.cache and self.emulator is None else None
+            store = await _kept(stack) if self.cache and not account.emulated else None
             yield await stack.enter_async_context(make_client(account, policy, store))
 
     async def opened(self, stack: AsyncExitStack) -> Account:

@@ -153,9 +153,8 @@ def _draw(
             return await draw(client)
 
     figure = asyncio.run(run())
-    if source.emulator is not None:  # the picture may be shown without the command
-        said = f"Emulated data ({source.emulator}), not from IBM's service"
-        figure.text(0.005, 0.005, said, fontsize=7, color="#d55e00")
+    if (mark := source.mark()) is not None:  # the picture may be shown without the command
+        figure.text(0.005, 0.005, mark, fontsize=7, color="#d55e00")
     figure.savefig(output, dpi=dpi)
     if as_json:
         echo_json({"file": str(output)})

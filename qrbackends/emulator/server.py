@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
 
-from ..accounts.account import Account, Instance, InstanceSearch
+from ..accounts.account import EMULATED_KEY, Account, Instance, InstanceSearch
 from ..tasks.loops import running_loop
 from .allocation import Allocation, allocate, check_allocation, check_names
 from .clock import Clock
@@ -300,6 +300,6 @@ class Emulator(Steering):
 
 
 def make_keys(seed: str, count: int) -> tuple[str, ...]:
-    """Return `count` API keys, as long as real ones; they begin with `emulated-`."""
+    """Return `count` API keys, as long as real ones; they begin with `EMULATED_KEY`."""
     digests = (hashlib.sha256(f"{seed}/key/{number}".encode()).hexdigest() for number in range(count))
-    return tuple(f"emulated-{digest[:35]}" for digest in digests)
+    return tuple(f"{EMULATED_KEY}{digest[:35]}" for digest in digests)

@@ -91,6 +91,15 @@ def test_addresses_follow_from_the_cloud_s_root() -> None:
     assert account.catalog_url == "https://globalcatalog.test.cloud.ibm.com/api/v1"
 
 
+@pytest.mark.parametrize("instance", [CRN, "auto", "name"])
+def test_an_address_with_experimental_in_it_is_that_of_the_api(instance: str) -> None:
+    url = "http://127.0.0.1:8101/experimental/../api/v1/"
+    environ = {"QISKIT_IBM_TOKEN": KEY, "QISKIT_IBM_INSTANCE": instance, "QISKIT_IBM_URL": url}
+    account = load_account(environ=environ)
+    for found in account.instances or [account.search.instance(crn) for crn in (CRN, EU)]:
+        assert found.base_url == "http://127.0.0.1:8101/api/v1"
+
+
 def test_addresses_can_be_given_by_name(file: Path) -> None:
     write(file, {"a": entry(instance=CRN, url="https://test.cloud.ibm.com")})
     account = load_account(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+from qrbackends.accounts.account import Account
 from qrbackends.cli import options
 from qrbackends.cli import run as run_command
 from qrbackends.emulator import Emulator
@@ -66,9 +67,10 @@ def elsewhere() -> Iterator[Emulator]:
 
 @pytest.fixture
 def service(elsewhere: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """Let the environment's account be one of `elsewhere`; faults are over at the end."""
+    """Let `elsewhere` be IBM's service, with an account in the environment; faults are over at the end."""
     monkeypatch.setenv("QISKIT_IBM_TOKEN", elsewhere.api_keys[0])
     monkeypatch.setattr(options, "load_account", lambda *_, **__: elsewhere.account())
+    monkeypatch.setattr(Account, "emulated", False)
     elsewhere.reset_log()
     yield elsewhere
     elsewhere.clear_faults()

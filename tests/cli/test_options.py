@@ -55,6 +55,27 @@ def test_without_an_account_it_says_what_to_do(run: Run, tmp_path: Path) -> None
         assert advice in err
 
 
+def test_an_emulator_elsewhere_is_found_by_the_environment_and_called_one(
+    run_on: Run, elsewhere: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    addresses = {
+        "IAM_URL": elsewhere.iam_url,
+        "GLOBAL_SEARCH_URL": elsewhere.search_url,
+        "GLOBAL_CATALOG_URL": elsewhere.catalog_url,
+        "QISKIT_IBM_URL": elsewhere.url("eu-de").replace("/api", "/experimental/../api"),
+        "QISKIT_IBM_TOKEN": elsewhere.api_keys[0],
+        "QISKIT_IBM_INSTANCE": "emulated-eu-de-1",
+    }
+    for name, value in addresses.items():
+        monkeypatch.setenv(name, value)
+    name = elsewhere.backends("eu-de")[0]
+    assert run_on("status", name).out.startswith(f"Emulated status of {name}\n")
+    code, out, err = run_on("backends", "--json")
+    assert (code, err) == (0, "Emulated data, not from IBM's service.\n")
+    assert {one["qrbackends_emulated"] for one in json.loads(out)["devices"]} == {True}
+    assert not (tmp_path / "cache").exists(), "an emulator that is started anew may answer otherwise"
+
+
 def test_a_saved_account_is_read(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "accounts.json"
     file.write_text(json.dumps({"mine": {"token": "some-key", "instance": "crn:no"}}))
