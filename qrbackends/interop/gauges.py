@@ -46,6 +46,11 @@ AGE: Final = Gauge(
 """The metric of the calibrations' ages, without values."""
 
 _VALUES: tuple[tuple[str, str, Callable[[MonitoredBackend], float | None]], ...] = (
+    (
+        "emulated",
+        "1 if an emulator lists the backend, and not IBM's service, else 0.",
+        lambda one: one.backend.emulated,
+    ),
     ("queue_jobs", "Waiting jobs.", lambda one: one.backend.queue_length),
     ("qubits", "Number of qubits of the backend.", lambda one: one.backend.qubits),
     ("t1_seconds", "The median T1 of the working qubits.", _figure(lambda one: median_of(one.t1))),

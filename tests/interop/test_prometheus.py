@@ -45,6 +45,7 @@ UNITS = (
     "jobs",
     "qubits",
     "gates",
+    "emulated",
     "couplings",
     "total",
     "state",
@@ -94,6 +95,7 @@ async def test_the_page_tells_fleet_and_client(emulator: Emulator, client: Clien
         assert len(emulator.requests) == asked, "a scrape asks for nothing"
     where = {"backend": name, "region": "us-east"}
     assert value(families, "qrbackends_backend_queue_jobs", **where) == 12
+    assert value(families, "qrbackends_backend_emulated", **where) == 1
     assert value(families, "qrbackends_backend_state", **where, state="paused") == 1
     assert value(families, "qrbackends_backend_state", **where, state="online") == 0
     assert value(families, "qrbackends_backend_t1_seconds", **where) == properties.median_t1()
