@@ -24,7 +24,7 @@ from .actions import (
 )
 from .clock import ClockState
 from .emulated_instances import EmulatedInstance, Plan
-from .faults import Fault
+from .faults import Fault, FaultState
 from .fleets import Device, Fleet, RecordedAnswers, SnapshotFleet, SnapshotsMissing
 from .journal import read_journal
 from .log import LoggedRequest
@@ -42,12 +42,14 @@ from .operations import (
 from .replaying import Difference, replay
 from .scenario import Scenario, ScenarioError, Step
 from .server import Emulator
+from .states import BackendState, EmulatorState, RegionState
 from .synthetic import SyntheticFleet
 from .threaded import ThreadedEmulator
 
 __all__ = [
     "Action",
     "AddFault",
+    "BackendState",
     "Bomb",
     "ClearFaults",
     "ClockState",
@@ -57,9 +59,11 @@ __all__ = [
     "Drip",
     "EmulatedInstance",
     "Emulator",
+    "EmulatorState",
     "Endless",
     "ExpireTokens",
     "Fault",
+    "FaultState",
     "Fleet",
     "Garbage",
     "Hold",
@@ -70,6 +74,7 @@ __all__ = [
     "Recalibrate",
     "RecordedAnswers",
     "Redirect",
+    "RegionState",
     "ReleaseFault",
     "RemoveFault",
     "Reset",
