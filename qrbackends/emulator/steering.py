@@ -2,13 +2,13 @@
 
 from dataclasses import astuple
 from math import inf
-from typing import Literal
+from typing import Literal, get_args
 
 from ..tasks.fanout import together
 from .actions import Action
 from .clock import LAST, Clock, ClockState
 from .emulated_instances import EmulatedInstance
-from .faults import CLOUD, Fault, Faults
+from .faults import CLOUD, Fault, Faults, Resource
 from .invalid import UnknownName, known_backend
 from .journal import journal_line
 from .log import LoggedRequest, RequestLog
@@ -139,8 +139,12 @@ class Steering:
             name: its name; left out, it gets one.
 
         Raises:
-            ValueError: another fault has this name.
+            ValueError: another fault has this name, or there is no such resource.
         """
+        if resource not in (None, *get_args(Resource)):  # such a fault would never affect a request
+            raise ValueError(
+                f"resource has to be one of {', '.join(get_args(Resource))}, not {resource!r:.100}"
+            )
         return self._faults.add(lambda name: Fault(action, resource, backend, region, times, name), name)
 
     def find_fault(self, name: str) -> Fault:

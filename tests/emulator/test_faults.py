@@ -298,6 +298,12 @@ async def test_the_clouds_services_can_die_too(ask: Asker) -> None:
     assert (await ask.log_in()).status == 200
 
 
+async def test_a_fault_of_no_resource_is_refused(ask: Asker) -> None:
+    with pytest.raises(ValueError, match=r"one of backends, .*, not 'propertys'"):
+        ask.emulator.fault(Status(503), resource="propertys")
+    assert ask.emulator.faults == ()
+
+
 async def test_there_are_no_other_regions(ask: Asker) -> None:
     for use in (ask.emulator.stop_region, ask.emulator.start_region):
         with pytest.raises(ValueError, match="no region 'mars'; it has us-east, eu-de, cloud"):
