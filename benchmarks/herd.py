@@ -8,7 +8,7 @@ from aiocache import cached_stampede
 
 from qrbackends import Client, SessionPool
 from qrbackends.emulator import Emulator
-from qrbackends.emulator.fleets import SnapshotFleet
+from qrbackends.emulator.devices.fleets import SnapshotFleet
 
 from .connected import Loop, opened
 from .measure import Cost, Table, by_cost, in_turn, summarized

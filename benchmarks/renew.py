@@ -11,7 +11,7 @@ from unittest.mock import patch
 import msgspec
 
 from qrbackends import BackendProperties, Client, Request
-from qrbackends.emulator.validators import Validation
+from qrbackends.emulator.surface.validators import Validation
 from qrbackends.transport import body
 
 from .connected import Backend, Get, Loop, client_of, concurrently, opened, with_hishel, with_official

@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from qrbackends import Account, Instance
 from qrbackends.emulator import Delay, Emulator, SyntheticFleet
-from qrbackends.emulator.fleets import Device, DocumentKind, Fleet, SnapshotFleet
-from qrbackends.emulator.validators import Validation
+from qrbackends.emulator.devices.fleets import Device, DocumentKind, Fleet, SnapshotFleet
+from qrbackends.emulator.surface.validators import Validation
 
 _HOUR = re.compile(rb'("last_update_date": *"[0-9-]+.)\d\d')
 

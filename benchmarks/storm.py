@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from qrbackends import Client, Limits, RateLimited
 from qrbackends.emulator import Delay, Emulator, RateLimit, SyntheticFleet
-from qrbackends.emulator.faults import Fault
+from qrbackends.emulator.surface.faults import Fault
 
 from .bare import bare_session, get, instance_of
 from .clock import run_at_once

@@ -22,7 +22,7 @@ import pytest
 if TYPE_CHECKING:
     from .cache.memory import Memory
     from .client import Client
-    from .emulator.sources import Source
+    from .emulator.devices.sources import Source
     from .emulator.threaded import ThreadedEmulator
 
 # A client takes only one new token in 10 s, and the clock may be moved more often than that.

@@ -11,8 +11,8 @@ from qrbackends.assembly import Parts
 from qrbackends.cache.cache import Cache
 from qrbackends.cache.stores.sealed import Shared
 from qrbackends.emulator import Emulator
-from qrbackends.emulator.ports import Port
-from qrbackends.emulator.tokens import Issuer
+from qrbackends.emulator.services.tokens import Issuer
+from qrbackends.emulator.surface.ports import Port
 from qrbackends.fleet.directory import Directory
 from qrbackends.fleet.watch import Watcher
 from qrbackends.protocol import answers

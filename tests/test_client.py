@@ -34,7 +34,8 @@ from qrbackends import (
     Unauthorized,
     WrongEventLoop,
 )
-from qrbackends.emulator import Bomb, Emulator, Garbage, Hold, Redirect, Reset, Status, Truncate, handler
+from qrbackends.emulator import Bomb, Emulator, Garbage, Hold, Redirect, Reset, Status, Truncate
+from qrbackends.emulator.surface import handler
 
 from .internals import parts
 from .waiting import until

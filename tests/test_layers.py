@@ -36,6 +36,10 @@ ROOMS = [
 ]
 
 
+# The same within the emulator, whose own modules are "server" and the like.
+PARTS = ["", "steering", "services", "surface", "devices"]
+
+
 def modules() -> list[Path]:
     return sorted(ROOT.rglob("*.py"))
 
@@ -74,6 +78,17 @@ def test_imports_go_downward(path: Path) -> None:
     own = room(path)
     upward = {other for other in imported_rooms(path) - {own} if ROOMS.index(other) < ROOMS.index(own)}
     assert not upward, f"{own} is below {sorted(upward)} and may not import from there"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "emulator").glob("*/*.py")), ids=lambda path: "/".join(path.parts[-2:])
+)
+def test_imports_go_downward_in_the_emulator(path: Path) -> None:
+    own = PARTS.index(path.parent.name)
+    tree = ast.walk(ast.parse(path.read_text()))
+    names = {node.module or "" for node in tree if isinstance(node, ast.ImportFrom) and node.level == 2}
+    parts = {PARTS.index(name.partition(".")[0]) if name.partition(".")[0] in PARTS else 0 for name in names}
+    assert all(part > own for part in parts), f"{path.parent.name} may not import from above it"
 
 
 def test_few_modules_lie_outside_the_folders() -> None:

@@ -20,7 +20,7 @@ from .text import echo, echo_json, warn
 
 if TYPE_CHECKING:
     from ..emulator import Emulator
-    from ..emulator.validators import Validation
+    from ..emulator.surface.validators import Validation
 
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _LAST_PORT = 65535
@@ -40,7 +40,7 @@ def regions_of(text: str) -> tuple[str, ...]:
 
 def host_of(text: str) -> str:
     """Return the name of a host in lower case."""
-    from ..emulator.hosts import checked_name
+    from ..emulator.surface.hosts import checked_name
 
     try:
         return checked_name(text)
@@ -168,7 +168,7 @@ def emulate(
 def _told(fleets: str) -> Iterator[None]:
     """Tell what is wrong with fleets and scenarios."""
     from ..emulator import ScenarioError, SnapshotsMissing
-    from ..emulator.invalid import NoSuchBackend
+    from ..emulator.devices.invalid import NoSuchBackend
 
     try:
         yield

@@ -48,7 +48,7 @@ def record(
         raise FileExistsError(
             errno.EEXIST, "it is not empty; --overwrite writes into it nevertheless", str(directory)
         )
-    from ..emulator.invalid import NoSuchBackend
+    from ..emulator.devices.invalid import NoSuchBackend
 
     directory.mkdir(parents=True, exist_ok=True)  # where it cannot be made, nobody has to wait
     try:

@@ -19,7 +19,7 @@ _NO_ANSWER = "without an answer"
 
 def _print_schema(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from ..emulator.scenario import schema
+        from ..emulator.steering.scenario import schema
 
         echo_json(schema())
         context.exit()

@@ -3,10 +3,32 @@
     async with Emulator(fleet="snapshots") as emulator, Client(emulator.account()) as client:
         ...
 
-It knows nothing of the client: of this package it imports only `accounts` and `tasks`. Start with `server`.
+`devices` is what there is to serve, `services` answers requests about it, `surface` is HTTP, and `steering`
+changes what runs. It knows nothing of the client: of this package it imports only `accounts` and `tasks`.
+Start with `server`.
 """
 
-from .actions import (
+from .devices.fleets import Device, Fleet, RecordedAnswers, SnapshotFleet, SnapshotsMissing
+from .devices.synthetic import SyntheticFleet
+from .replaying import Difference, replay
+from .server import Emulator
+from .services.emulated_instances import EmulatedInstance, Plan
+from .steering.clock import ClockState
+from .steering.journal import read_journal
+from .steering.operations import (
+    AddFault,
+    ClearFaults,
+    ExpireTokens,
+    Recalibrate,
+    ReleaseFault,
+    RemoveFault,
+    SetBackend,
+    StartRegion,
+    StopRegion,
+)
+from .steering.scenario import Scenario, ScenarioError, Step
+from .steering.states import BackendState, EmulatorState, RegionState
+from .surface.actions import (
     Action,
     Bomb,
     Delay,
@@ -22,28 +44,8 @@ from .actions import (
     Truncate,
     WithHeaders,
 )
-from .clock import ClockState
-from .emulated_instances import EmulatedInstance, Plan
-from .faults import Fault, FaultState
-from .fleets import Device, Fleet, RecordedAnswers, SnapshotFleet, SnapshotsMissing
-from .journal import read_journal
-from .log import LoggedRequest
-from .operations import (
-    AddFault,
-    ClearFaults,
-    ExpireTokens,
-    Recalibrate,
-    ReleaseFault,
-    RemoveFault,
-    SetBackend,
-    StartRegion,
-    StopRegion,
-)
-from .replaying import Difference, replay
-from .scenario import Scenario, ScenarioError, Step
-from .server import Emulator
-from .states import BackendState, EmulatorState, RegionState
-from .synthetic import SyntheticFleet
+from .surface.faults import Fault, FaultState
+from .surface.log import LoggedRequest
 from .threaded import ThreadedEmulator
 
 __all__ = [

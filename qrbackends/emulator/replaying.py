@@ -10,10 +10,10 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from .cloud import GRANT, QUERY
-from .journal import MALFORMED
-from .log import LoggedRequest
 from .server import Emulator
+from .services.cloud import GRANT, QUERY
+from .steering.journal import MALFORMED
+from .surface.log import LoggedRequest
 
 _REFUSED = "refused"  # a credential that nobody issued
 _TIMEOUT = aiohttp.ClientTimeout(30)

@@ -12,29 +12,29 @@ from typing import Literal, Self, get_args
 
 from ..accounts.account import EMULATED_KEY, Account, Instance, InstanceSearch
 from ..tasks.loops import running_loop
-from .allocation import Allocation, allocate, check_allocation, check_names
-from .clock import Clock
-from .cloud import CloudService
-from .control import Control
-from .emulated_instances import EmulatedInstance, make_instances
-from .faults import CLOUD, Faults
-from .fleets import Fleet
-from .handler import Handler, Service
-from .hosts import Hosts
-from .journal import JournalFile
-from .library import Library
-from .log import RequestLog
-from .ports import Port, to_its_end
-from .queues import Queue
-from .recalibrations import RecalibratingFleet
-from .scenario import Scenario
-from .service import BackendsService
-from .sources import Source, load_fleet
-from .steering import Steering
-from .timeline import Timeline
-from .tokens import Issuer
-from .validators import Validation, Validators
-from .wire import Errors
+from .devices.fleets import Fleet
+from .devices.recalibrations import RecalibratingFleet
+from .devices.sources import Source, load_fleet
+from .services.allocation import Allocation, allocate, check_allocation, check_names
+from .services.cloud import CloudService
+from .services.emulated_instances import EmulatedInstance, make_instances
+from .services.library import Library
+from .services.queues import Queue
+from .services.service import BackendsService
+from .services.tokens import Issuer
+from .steering.clock import Clock
+from .steering.control import Control
+from .steering.journal import JournalFile
+from .steering.scenario import Scenario
+from .steering.steering import Steering
+from .steering.timeline import Timeline
+from .surface.faults import CLOUD, Faults
+from .surface.handler import Handler, Service
+from .surface.hosts import Hosts
+from .surface.log import RequestLog
+from .surface.ports import Port, to_its_end
+from .surface.validators import Validation, Validators
+from .surface.wire import Errors
 
 
 class Emulator(Steering):

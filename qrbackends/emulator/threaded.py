@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from ..accounts.account import Account, InstanceSearch
-from .actions import Action
-from .clock import ClockState
-from .emulated_instances import EmulatedInstance
-from .faults import Fault
-from .log import LoggedRequest
 from .server import Emulator
-from .states import EmulatorState
+from .services.emulated_instances import EmulatedInstance
+from .steering.clock import ClockState
+from .steering.states import EmulatorState
+from .surface.actions import Action
+from .surface.faults import Fault
+from .surface.log import LoggedRequest
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ import msgspec
 
 from ..accounts.account import Account
 from ..cache.entry import Fetch
-from ..emulator.invalid import NoSuchBackend, known_backend
-from ..emulator.recording import RecordingWriter
-from ..emulator.sources import NO_NAME
+from ..emulator.devices.invalid import NoSuchBackend, known_backend
+from ..emulator.devices.recording import RecordingWriter
+from ..emulator.devices.sources import NO_NAME
 from ..errors import NotFound, QRBackendsError
 from ..protocol.requests import Request, Resource
 from ..service.discovery import ServiceInstance

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from qrbackends import Client, Memory, RedisStore
 from qrbackends.emulator import Delay, Emulator
-from qrbackends.emulator.synthetic import SyntheticFleet
+from qrbackends.emulator.devices.synthetic import SyntheticFleet
 
 from ..redis_proxy import Proxy, cutting, nothing, proxy, spoiling, whole
 from ..redis_server import RedisServer, running

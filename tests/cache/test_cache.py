@@ -39,7 +39,7 @@ from qrbackends import (
 )
 from qrbackends.assembly import ClientOptions
 from qrbackends.emulator import Emulator, Endless, Garbage, Hold, Redirect, Reset, Status, Truncate
-from qrbackends.emulator.synthetic import SyntheticFleet
+from qrbackends.emulator.devices.synthetic import SyntheticFleet
 
 from ..internals import containers, http_connections, parts, ports, renewals
 from ..waiting import until

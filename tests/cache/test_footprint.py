@@ -16,7 +16,7 @@ from qrbackends.cache.entry import Entry
 from qrbackends.cache.footprint import retained_size
 from qrbackends.cache.memory import Memory
 from qrbackends.emulator import SnapshotFleet
-from qrbackends.emulator.fleets import DocumentKind
+from qrbackends.emulator.devices.fleets import DocumentKind
 from qrbackends.protocol.answers import parse
 from qrbackends.protocol.validators import Validators
 from qrbackends.transport.body import Wire

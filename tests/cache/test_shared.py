@@ -41,8 +41,9 @@ from qrbackends.accounts.scope import Scopes
 from qrbackends.cache import loader
 from qrbackends.cache.stores import sealed as shared_tier
 from qrbackends.cache.stores.sealed import Shared, Stored
-from qrbackends.emulator import Emulator, Hold, Status, handler
-from qrbackends.emulator.synthetic import SyntheticFleet
+from qrbackends.emulator import Emulator, Hold, Status
+from qrbackends.emulator.devices.synthetic import SyntheticFleet
+from qrbackends.emulator.surface import handler
 from qrbackends.protocol.requests import API_VERSION
 from qrbackends.transport.body import Wire
 

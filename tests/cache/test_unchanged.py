@@ -27,8 +27,8 @@ from qrbackends import (
     TransportError,
 )
 from qrbackends.emulator import Emulator, Hold, NotModified, Reset, Status, SyntheticFleet, WithHeaders
-from qrbackends.emulator.log import LoggedRequest
-from qrbackends.emulator.validators import Validation
+from qrbackends.emulator.surface.log import LoggedRequest
+from qrbackends.emulator.surface.validators import Validation
 from qrbackends.protocol import answers
 from qrbackends.transport import body
 

@@ -20,7 +20,7 @@ import yaml
 from qrbackends import Account, Client, Instance
 from qrbackends.cli import emulate
 from qrbackends.emulator import Emulator, Fleet, server
-from qrbackends.emulator.sources import load_fleet
+from qrbackends.emulator.devices.sources import load_fleet
 
 from .conftest import Run
 

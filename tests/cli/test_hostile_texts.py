@@ -26,8 +26,8 @@ from qrbackends import Client
 from qrbackends.cli import cli, emulate, options
 from qrbackends.cli import run as run_command
 from qrbackends.emulator import Emulator, Status
-from qrbackends.emulator.fleets import Device, DocumentKind
-from qrbackends.emulator.synthetic import SyntheticFleet
+from qrbackends.emulator.devices.fleets import Device, DocumentKind
+from qrbackends.emulator.devices.synthetic import SyntheticFleet
 
 NAME = "plain"
 EVIL = (

@@ -12,7 +12,7 @@ import qrbackends.emulator
 from qrbackends import Account, AccountError, Client, Instance, InstanceSearch
 from qrbackends.cli import options
 from qrbackends.emulator import Emulator, SnapshotsMissing
-from qrbackends.emulator.synthetic import SyntheticFleet
+from qrbackends.emulator.devices.synthetic import SyntheticFleet
 
 from ..transport.test_pool import server as raw_server
 from ..waiting import until

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from qrbackends.emulator import ClockState, Emulator, SnapshotFleet, SyntheticFleet
-from qrbackends.emulator.clock import LAST, Clock
-from qrbackends.emulator.dates import parse_instant
-from qrbackends.emulator.recalibrations import RecalibratingFleet, recalibrated
+from qrbackends.emulator.devices.dates import parse_instant
+from qrbackends.emulator.devices.recalibrations import RecalibratingFleet, recalibrated
+from qrbackends.emulator.steering.clock import LAST, Clock
 
 from .asking import NOW, Asker
 

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from qrbackends.emulator import Emulator, Hold, SyntheticFleet, ThreadedEmulator
-from qrbackends.emulator.actions import Action
-from qrbackends.emulator.operations import AnyOperation
+from qrbackends.emulator.steering.operations import AnyOperation
+from qrbackends.emulator.surface.actions import Action
 
 from .asking import NOW
 from .steered import do, send

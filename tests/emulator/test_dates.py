@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qrbackends.emulator.dates import in_seconds, parse_instant, with_milliseconds, with_offset
+from qrbackends.emulator.devices.dates import in_seconds, parse_instant, with_milliseconds, with_offset
 
 OFFSETS = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 

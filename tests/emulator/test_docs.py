@@ -9,8 +9,8 @@ from typing import Any, get_args
 import pytest
 
 from qrbackends.emulator import Emulator, Scenario, ThreadedEmulator
-from qrbackends.emulator.actions import Action
-from qrbackends.emulator.operations import AnyOperation, Scripted
+from qrbackends.emulator.steering.operations import AnyOperation, Scripted
+from qrbackends.emulator.surface.actions import Action
 
 from ..test_readme import run
 from .steered import send

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from qrbackends.emulator import Bomb, Delay, Emulator, Garbage, Hold, Redirect, Reset, Status, Truncate
-from qrbackends.emulator.actions import gzip_bomb
+from qrbackends.emulator.surface.actions import gzip_bomb
 
 from .asking import Asker, Got
 

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from qrbackends.emulator import SnapshotFleet
-from qrbackends.emulator.fleets import wheel_directory
-from qrbackends.emulator.fractional import with_fractional_gates
+from qrbackends.emulator.devices.fleets import wheel_directory
+from qrbackends.emulator.devices.fractional import with_fractional_gates
 from qrbackends.models import BackendConfiguration, BackendProperties
 
 HERONS = (

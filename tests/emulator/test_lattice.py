@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qrbackends.emulator.fleets import wheel_directory
-from qrbackends.emulator.lattice import Lattice, Shape, lattice
+from qrbackends.emulator.devices.fleets import wheel_directory
+from qrbackends.emulator.devices.lattice import Lattice, Shape, lattice
 
 MOST: dict[Shape, int] = {"heavy-hex": 3, "square": 4}
 

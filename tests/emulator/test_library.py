@@ -5,7 +5,7 @@ from collections.abc import Hashable
 import pytest
 
 from qrbackends.emulator import SyntheticFleet
-from qrbackends.emulator.library import Library
+from qrbackends.emulator.services.library import Library
 
 from .asking import NOW
 

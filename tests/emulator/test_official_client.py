@@ -13,9 +13,9 @@ import pytest
 
 from qrbackends import BackendList, Client
 from qrbackends.emulator import EmulatedInstance, Emulator
-from qrbackends.emulator.fleets import wheel_directory
-from qrbackends.emulator.synthetic import SyntheticFleet
-from qrbackends.emulator.validators import Validation
+from qrbackends.emulator.devices.fleets import wheel_directory
+from qrbackends.emulator.devices.synthetic import SyntheticFleet
+from qrbackends.emulator.surface.validators import Validation
 
 from .background import in_background
 

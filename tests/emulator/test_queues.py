@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qrbackends.emulator.queues import Queue
+from qrbackends.emulator.services.queues import Queue
 
 
 @given(st.text())

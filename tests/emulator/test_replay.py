@@ -19,8 +19,8 @@ from qrbackends.emulator import (
     read_journal,
     replay,
 )
-from qrbackends.emulator.journal import journal_line
-from qrbackends.emulator.log import LoggedRequest
+from qrbackends.emulator.steering.journal import journal_line
+from qrbackends.emulator.surface.log import LoggedRequest
 
 from .asking import GRANT, NOW, Asker
 

@@ -31,8 +31,8 @@ from qrbackends.emulator import (
     StopRegion,
     SyntheticFleet,
 )
-from qrbackends.emulator.operations import Scripted
-from qrbackends.emulator.scenario import schema
+from qrbackends.emulator.steering.operations import Scripted
+from qrbackends.emulator.steering.scenario import schema
 
 from ..waiting import until
 from .asking import NOW, Asker

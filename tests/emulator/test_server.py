@@ -12,7 +12,8 @@ import aiohttp
 import anyio
 import pytest
 
-from qrbackends.emulator import Emulator, Hold, Status, SyntheticFleet, log
+from qrbackends.emulator import Emulator, Hold, Status, SyntheticFleet
+from qrbackends.emulator.surface import log
 
 from ..internals import ports
 from .asking import Asker

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from qrbackends.emulator import Emulator, SnapshotFleet, SnapshotsMissing, fleets
-from qrbackends.emulator.fleets import wheel_directory
-from qrbackends.emulator.performance import performance_metrics
+from qrbackends.emulator import Emulator, SnapshotFleet, SnapshotsMissing
+from qrbackends.emulator.devices import fleets
+from qrbackends.emulator.devices.fleets import wheel_directory
+from qrbackends.emulator.devices.performance import performance_metrics
 
 from .asking import NOW, Asker
 from .test_fractional import WITHOUT_FRACTIONAL_GATES

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from qrbackends.emulator import Emulator, SnapshotFleet, SyntheticFleet
-from qrbackends.emulator.sources import load_fleet
+from qrbackends.emulator.devices.sources import load_fleet
 
 from .asking import NOW, Asker
 from .test_snapshots import CONF, PROPS, write

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qrbackends.emulator import SyntheticFleet
-from qrbackends.emulator.dates import parse_instant
-from qrbackends.emulator.generations import (
+from qrbackends.emulator.devices.dates import parse_instant
+from qrbackends.emulator.devices.generations import (
     EAGLE,
     FALCON,
     HERON_1,

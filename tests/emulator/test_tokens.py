@@ -4,7 +4,7 @@ import base64
 
 import msgspec
 
-from qrbackends.emulator.tokens import Issuer
+from qrbackends.emulator.services.tokens import Issuer
 
 from .asking import NOW
 

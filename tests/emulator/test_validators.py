@@ -7,9 +7,10 @@ from email.utils import formatdate
 
 import pytest
 
-from qrbackends.emulator import Emulator, NotModified, SyntheticFleet, WithHeaders, validators
-from qrbackends.emulator.validators import Validation, Validators
-from qrbackends.emulator.wire import Answer, Call, Document
+from qrbackends.emulator import Emulator, NotModified, SyntheticFleet, WithHeaders
+from qrbackends.emulator.surface import validators
+from qrbackends.emulator.surface.validators import Validation, Validators
+from qrbackends.emulator.surface.wire import Answer, Call, Document
 
 from .asking import NOW, Asker, Got
 

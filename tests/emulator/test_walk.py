@@ -6,7 +6,7 @@ from statistics import fmean, pstdev
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qrbackends.emulator.walk import Walk
+from qrbackends.emulator.devices.walk import Walk
 
 HOURS = st.integers(0, 1_000_000)
 

@@ -34,7 +34,7 @@ from qrbackends import (
     summary,
 )
 from qrbackends.emulator import Emulator, Status
-from qrbackends.emulator.synthetic import SyntheticFleet
+from qrbackends.emulator.devices.synthetic import SyntheticFleet
 from qrbackends.models import median_of
 
 from ..internals import let_ask, let_know, monitor_tasks, parts

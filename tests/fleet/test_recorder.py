@@ -9,8 +9,8 @@ import pytest
 
 from qrbackends import Account, Client, NotFound, QRBackendsError, RetryPolicy
 from qrbackends.emulator import Emulator, Reset, Status
-from qrbackends.emulator.invalid import NoSuchBackend
-from qrbackends.emulator.recording import INDEX, RecordedFleet, RecordingWriter
+from qrbackends.emulator.devices.invalid import NoSuchBackend
+from qrbackends.emulator.devices.recording import INDEX, RecordedFleet, RecordingWriter
 from qrbackends.fleet.recorder import Recorder, RecordingSummary
 from qrbackends.service.discovery import ServiceInstance
 from qrbackends.transport.recording import RecordingPool

@@ -28,7 +28,7 @@ from qrbackends import (
     summary,
 )
 from qrbackends.emulator import Emulator, Status
-from qrbackends.emulator.synthetic import SyntheticFleet
+from qrbackends.emulator.devices.synthetic import SyntheticFleet
 from qrbackends.fleet.changes import FleetState, differences
 from qrbackends.interop.exposition import fleet_text
 from qrbackends.models import DeviceStatus

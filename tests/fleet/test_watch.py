@@ -36,7 +36,7 @@ from qrbackends import (
     WrongEventLoop,
 )
 from qrbackends.emulator import Emulator, Status
-from qrbackends.emulator.fleets import Device
+from qrbackends.emulator.devices.fleets import Device
 from qrbackends.fleet.changes import FleetState, differences
 from qrbackends.fleet.watch import Watcher
 from qrbackends.models import DeviceStatus

@@ -8,7 +8,7 @@ import pytest
 
 from qrbackends import BackendConfiguration, summary
 from qrbackends.emulator import SyntheticFleet
-from qrbackends.emulator.lattice import Shape, lattice
+from qrbackends.emulator.devices.lattice import Shape, lattice
 from qrbackends.models import Topology
 from qrbackends.models.configuration import GateConfig
 from qrbackends.models.topology import lattice_of

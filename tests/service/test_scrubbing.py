@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qrbackends import Account, Instance, ServiceInstance
-from qrbackends.emulator.fleets import wheel_directory
+from qrbackends.emulator.devices.fleets import wheel_directory
 from qrbackends.service.scrubbing import Scrubber
 
 ACCOUNT_ID = "8f3c1b7e9d2a4c6fb0e1d2c3a4b5c6d7"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qrbackends.emulator.faults import Bucket
+from qrbackends.emulator.surface.faults import Bucket
 from qrbackends.transport.throttle import Throttle
 
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from ..surface.faults import FaultState
 from .clock import ClockState
-from .faults import FaultState
 
 
 class RegionState(Struct, frozen=True):

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, TypeAlias
 
+from ..devices.invalid import known_backend
 from .emulated_instances import EmulatedInstance
-from .invalid import known_backend
 
 Allocation: TypeAlias = Literal["shared", "overlapping"] | Mapping[int, Collection[str]]
 

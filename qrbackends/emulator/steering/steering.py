@@ -4,22 +4,22 @@ from dataclasses import astuple
 from math import inf
 from typing import Literal, get_args
 
-from ..tasks.fanout import together
-from .actions import Action
+from ...tasks.fanout import together
+from ..devices.invalid import UnknownName, known_backend
+from ..devices.recalibrations import RecalibratingFleet
+from ..services.emulated_instances import EmulatedInstance
+from ..services.service import BackendsService, Setting
+from ..services.tokens import Issuer
+from ..surface.actions import Action
+from ..surface.faults import CLOUD, Fault, Faults, Resource
+from ..surface.log import LoggedRequest, RequestLog
+from ..surface.ports import Port
+from ..surface.wire import Errors
 from .clock import LAST, Clock, ClockState
-from .emulated_instances import EmulatedInstance
-from .faults import CLOUD, Fault, Faults, Resource
-from .invalid import UnknownName, known_backend
 from .journal import journal_line
-from .log import LoggedRequest, RequestLog
-from .ports import Port
-from .recalibrations import RecalibratingFleet
 from .scenario import Step
-from .service import BackendsService, Setting
 from .states import BackendState, EmulatorState, RegionState
 from .timeline import Timeline
-from .tokens import Issuer
-from .wire import Errors
 
 
 class Steering:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args
 import anyio
 from msgspec import Meta, Struct
 
-from .actions import Action, Count, snake_case
+from ..surface.actions import Action, Count, snake_case
+from ..surface.faults import FaultState, Resource
 from .clock import LAST, ClockState
-from .faults import FaultState, Resource
 
 if TYPE_CHECKING:
     from .steering import Steering

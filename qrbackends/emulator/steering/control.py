@@ -10,11 +10,11 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from ..devices.invalid import UnknownName, located
+from ..surface.ports import Port
+from ..surface.wire import split_target
 from .control_description import description
-from .invalid import UnknownName, located
 from .operations import WORDS, AnyOperation
-from .ports import Port
-from .wire import split_target
 
 if TYPE_CHECKING:
     from .steering import Steering

@@ -9,15 +9,15 @@ from urllib.parse import unquote
 
 import msgspec
 
-from .dates import parse_instant
+from ..devices.dates import parse_instant
+from ..devices.fleets import Device, DocumentKind, Fleet
+from ..surface.validators import Validators
+from ..surface.wire import Answer, Call, Document, Errors, json_answer
 from .emulated_instances import EmulatedInstance
-from .fleets import Device, DocumentKind, Fleet
 from .library import Library
 from .queues import Queue
 from .tokens import Issuer
 from .usage import usage_of
-from .validators import Validators
-from .wire import Answer, Call, Document, Errors, json_answer
 
 _ROOT = "/api/v1/backends"
 _PATHS = {

@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from ..surface.wire import Answer, Call, Errors, Refused, json_answer
 from .emulated_instances import PLANS, EmulatedInstance
 from .tokens import Issuer
-from .wire import Answer, Call, Errors, Refused, json_answer
 
 GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 QUERY = "service_name:quantum-computing"

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .wire import as_uuid
+from ..surface.wire import as_uuid
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from typing import Annotated, Any, TypeAlias, Union, cast, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from .faults import CLOUD
-from .invalid import located
+from ..devices.invalid import located
+from ..surface.faults import CLOUD
 from .operations import WORDS, AddFault, ClearFaults, Operation, ReleaseFault, RemoveFault, Scripted
 from .schemas import with_descriptions
 
