@@ -131,17 +131,17 @@ class Body:
                 self._equal += len(chunk)
                 return
             self._differ(self._known)
-        self._take(chunk)
+        if self._compressed:
+            self._decompress(chunk)
+        else:
+            self._keep(chunk)
 
     def _differ(self, known: Wire) -> None:
         """Take what was only compared until now, as the next bytes are not the known body's."""
         self._equals = False
-        self._take(known.data[: self._equal])
+        self.feed(known.data[: self._equal])
 
-    def _take(self, chunk: bytes) -> None:
-        if not self._compressed:
-            self._keep(chunk)
-            return
+    def _decompress(self, chunk: bytes) -> None:
         self._received += len(chunk)
         if self._received > self._limit:  # many gzip members that are empty
             raise self._too_large()

@@ -29,18 +29,19 @@ class CircuitBreaker:
         self._failures = 0
         self._noted = -inf  # the time of the last failure that counted
         self._only: Hashable | None = None  # the one document that all failures were about
-        self._pause = 0.0  # 0 while closed
+        self.pause = 0.0
+        """Seconds of the pause while it is open or probing; 0 while it is closed."""
         self._probe_at = 0.0
         self._probing = False
 
     @property
     def state(self) -> CircuitState:
         """`closed`: all requests pass; `open`: none does; `probing`: the probe is in flight."""
-        return "probing" if self._probing else "open" if self._pause else "closed"
+        return "probing" if self._probing else "open" if self.pause else "closed"
 
     def refusal(self, now: float) -> CircuitOpen | None:
         """Return the error if a request may not pass now, or None if it may."""
-        if not self._pause or (not self._probing and now >= self._probe_at):
+        if not self.pause or (not self._probing and now >= self._probe_at):
             return None
         wait = self._probe_at - now
         when = f"it is asked again in {wait:.1f} s"
@@ -56,15 +57,15 @@ class CircuitBreaker:
         Raises:
             CircuitOpen: the request may not pass.
         """
-        if self._pause and (refusal := self.refusal(now)):
+        if self.pause and (refusal := self.refusal(now)):
             raise refusal
-        self._probing = self._pause > 0
+        self._probing = self.pause > 0
         return self._probing
 
     def succeeded(self) -> None:
         """Note that a request, any, got an answer."""
         self._failures = 0
-        self._pause = 0.0
+        self.pause = 0.0
         self._probing = False
 
     def failed(
@@ -85,8 +86,8 @@ class CircuitBreaker:
         if probe:
             self._probing = False
             self._failures += 1
-            self._open(now, 2 * self._pause)
-        elif not self._pause and (timed_out or sent >= self._noted or not self._failures):
+            self._open(now, 2 * self.pause)
+        elif not self.pause and (timed_out or sent >= self._noted or not self._failures):
             self._only = about if about == self._only or not self._failures else None
             self._failures += 1
             self._noted = now
@@ -99,5 +100,5 @@ class CircuitBreaker:
             self._probing = False
 
     def _open(self, now: float, pause: float) -> None:
-        self._pause = min(pause, self._rest)
-        self._probe_at = now + self._pause
+        self.pause = min(pause, self._rest)
+        self._probe_at = now + self.pause

@@ -176,19 +176,16 @@ class _Guard(asyncio.Protocol):
         unasked = self.idle
         if not unasked:
             self._heard = self._clock()
-            if len(self._start) < len(_START) and not self._is_http(data):
-                self._handler.set_exception(TransportError("the answer is not HTTP/1.1"))
-                self._transport.abort()
-                return
+            if self._start != _START:  # aiohttp also takes RTSP, HTTP/0.9 and HTTP/2.0
+                self._start += data[: len(_START) - len(self._start)]
+                if not _START.startswith(self._start):
+                    self._handler.set_exception(TransportError("the answer is not HTTP/1.1"))
+                    self._transport.abort()
+                    return
             self._handler.data_received(data)  # calls `note_end` if the body ends in these bytes
             unasked = self.idle and self._handler.should_close and not self._transport.is_closing()
         if unasked:
             self._transport.abort()
-
-    def _is_http(self, data: bytes) -> bool:
-        """Return whether an answer may begin like this; aiohttp also takes RTSP, HTTP/0.9 and HTTP/2.0."""
-        self._start += data[: len(_START) - len(self._start)]
-        return _START.startswith(self._start)
 
     def eof_received(self) -> None:
         self._handler.eof_received()

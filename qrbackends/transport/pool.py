@@ -14,6 +14,7 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 
 import aiohttp
 import anyio
+from msgspec import Struct
 from yarl import URL
 
 from ..accounts.account import Account
@@ -99,7 +100,7 @@ class CallState(Protocol):
         ...
 
 
-class Response(NamedTuple):
+class Response(Struct, frozen=True):
     """A complete answer.
 
     Attributes:
@@ -191,13 +192,17 @@ class SessionPool(LoopBound):
             ClientClosed: the pool is closed.
             WrongEventLoop: the pool belongs to another event loop or process.
         """
-        self.check()
+        if self.closed or asyncio.get_running_loop() is not self._loop:
+            self.check()
         target, origin = _address(url)
         proxy = None if target.scheme == "http" else self._proxy(account, target)
         socks = proxy if proxy is not None and is_socks(proxy) else None
         session, _, queue = self._region_of(region, origin, socks)
         about = url if method == "GET" else None
-        async with Slot(queue, tenant, call.deadline, about, call.sent > 0) as slot:
+        slot = Slot(tenant, call.deadline, about, call.sent > 0)
+        if not queue.enters_at_once(slot):
+            await queue.enter(slot)
+        try:
             if self.closed:  # it was closed while this request waited for its slot
                 raise ClientClosed("the client is closed")
             call.sent += 1
@@ -219,7 +224,8 @@ class SessionPool(LoopBound):
                         response.release()
                 answer = Response(response.status, response.headers, body, wire)
                 logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(wire.data))
-                queue.answered(slot, answer.status, retry_after(answer.headers))
+                pause = None if answer.status == 200 else retry_after(answer.headers)
+                queue.answered(slot, answer.status, pause)
                 return answer
             except TransportError as error:  # before OSError: our own timeouts are OSErrors, too
                 failure = error.again()
@@ -228,6 +234,8 @@ class SessionPool(LoopBound):
             except (aiohttp.ClientError, OSError) as error:
                 failure = self._failure(error, target, proxy)
             queue.failed(slot, failure, own=is_own(failure, proxy))
+        finally:
+            queue.leave(slot)
         # Raised outside `except`, and without an earlier traceback: aiohttp's errors and frames hold the
         # request's headers, among them the token.
         raise failure
@@ -242,7 +250,7 @@ class SessionPool(LoopBound):
         limit = min(self._limits.body, most or self._limits.body, self._limits.body if good else ERROR_BYTES)
         body = Body(response.headers.get("Content-Encoding", ""), limit, known if good else None)
         content = response.content
-        while not content.at_eof():  # iterating over the chunks would take twice the time for a single one
+        while True:  # iterating over the chunks would take twice the time for a single one
             chunk = await content.readany()
             try:
                 body.feed(chunk)
@@ -251,11 +259,12 @@ class SessionPool(LoopBound):
                     raise
                 response.close()  # the rest is not read
                 return body.begun(), body.wire
+            if content.at_eof():
+                return body.finish(), body.wire
             received += len(chunk)
             passed = clock() - began
             if passed > self._limits.read and received < passed * self._limits.rate:
                 raise ReadTimeout(f"the answer comes with less than {self._limits.rate:g} bytes per second")
-        return body.finish(), body.wire
 
     def retire_connections(self, region: str, url: str) -> None:
         """Use no open connection of a region again: one brought what is no answer to its request."""

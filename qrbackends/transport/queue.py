@@ -4,11 +4,11 @@ import asyncio
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from itertools import count
 from math import inf
-from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from ..errors import (
     BodyDamaged,
@@ -97,15 +97,21 @@ class RequestQueue:
         if self._timer is not None:
             self._timer.cancel()
 
-    def enters_at_once(self) -> bool:
+    def enters_at_once(self, slot: "Slot") -> bool:
         """Take a slot if one is free, nobody waits, and nothing is held back; return whether it was taken."""
-        if not self._free or self._queues or self._throttles or self._circuit.state != "closed":
+        if not self._free or self._queues or self._throttles or self._circuit.pause:
             return False
         self._free -= 1
+        slot.sent = asyncio.get_running_loop().time()
         return True
 
-    async def enter(self, tenant: Hashable, deadline: Deadline) -> tuple[float, bool]:
-        """Wait for a slot; return the time, and whether this request is the circuit breaker's probe."""
+    async def enter(self, slot: "Slot") -> None:
+        """Wait for a slot.
+
+        Raises:
+            QRBackendsError: none can come before the deadline.
+        """
+        tenant, deadline = slot.tenant, slot.deadline
         loop = asyncio.get_running_loop()
         now = loop.time()
         if self._throttles and now > self._swept + _SWEEP:
@@ -118,13 +124,15 @@ class RequestQueue:
                 break
             self.leave()  # a pause began at the same moment
         try:
-            return now, self._circuit.enter(loop.time())
+            slot.sent, slot.probe = now, self._circuit.enter(loop.time())
         except CircuitOpen:
             self.leave()
             raise
 
-    def leave(self) -> None:
-        """Give the slot back."""
+    def leave(self, slot: "Slot | None" = None) -> None:
+        """Give a slot back. Its request counts as abandoned without an outcome; None: nothing was sent."""
+        if slot is not None and not slot.noted:
+            self._left(slot)
         self._free += 1
         if self._queues:
             self._dispatch()
@@ -166,7 +174,7 @@ class RequestQueue:
             about = slot.about if isinstance(error, BodyDamaged) else None
             self._broke(slot, now, about, isinstance(error, Timeout))
 
-    def left(self, slot: "Slot") -> None:
+    def _left(self, slot: "Slot") -> None:
         """Note that the caller left before the answer came."""
         now = asyncio.get_running_loop().time()
         self._traffic.count("abandoned", now - slot.sent, repeated=slot.repeated)
@@ -312,14 +320,10 @@ class RequestQueue:
         waiter.set_result(now)
 
 
-@dataclass(slots=True, eq=False)
-class Slot:
-    """The context in which one request is sent; entering it waits for a slot of the queue.
-
-    Its outcome is noted with the queue's `answered` or `failed`; without one it counts as abandoned.
+class Slot(Struct, eq=False):
+    """One request's place among those in flight.
 
     Attributes:
-        queue: the queue that gives the slot.
         tenant: the tenant that sends the request.
         deadline: returns when the answer has to be there.
         about: the document that is asked for, or None.
@@ -329,7 +333,6 @@ class Slot:
         noted: whether its outcome is.
     """
 
-    queue: RequestQueue
     tenant: Hashable
     deadline: Deadline
     about: Hashable | None = None
@@ -337,17 +340,3 @@ class Slot:
     sent: float = 0.0
     probe: bool = False
     noted: bool = False
-
-    async def __aenter__(self) -> Self:
-        if self.queue.enters_at_once():
-            self.sent = asyncio.get_running_loop().time()
-        else:
-            self.sent, self.probe = await self.queue.enter(self.tenant, self.deadline)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not self.noted:
-            self.queue.left(self)
-        self.queue.leave()

@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..errors import Attempt, CircuitOpen, ConnectionLost, HeldBack, QRBackendsError
 from .throttle import MAX_HOLD
@@ -45,8 +47,7 @@ class RetryPolicy:
                 raise ValueError(f"{name} has to be a number of seconds, 0 or more")
 
 
-@dataclass(slots=True)
-class RetryState:
+class RetryState(Struct):
     """The requests that one call has sent so far, and their failures.
 
     Args:
@@ -67,7 +68,7 @@ class RetryState:
     draw: Callable[[], float] = random.random
     sent: int = 0
     last: QRBackendsError | None = None
-    history: list[Attempt] = field(default_factory=list)
+    history: list[Attempt] = []
 
     def note(self, error: QRBackendsError, now: float) -> None:
         """Note that a request failed."""

@@ -1,6 +1,8 @@
 """Which request gets the next slot, and when."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from random import Random
 
 import anyio
@@ -20,6 +22,17 @@ def far() -> float:
     return 1e12
 
 
+@asynccontextmanager
+async def slot_of(queue: RequestQueue, tenant: str, deadline: Callable[[], float]) -> AsyncIterator[Slot]:
+    slot = Slot(tenant, deadline)
+    if not queue.enters_at_once(slot):
+        await queue.enter(slot)
+    try:
+        yield slot
+    finally:
+        queue.leave(slot)
+
+
 class Worker:
     """Sends requests, and notes in which order they got their slots."""
 
@@ -32,7 +45,7 @@ class Worker:
     async def work(
         self, name: str, tenant: str = "one", status: int = 200, wait: float | None = None
     ) -> None:
-        async with Slot(self.queue, tenant, far) as slot:
+        async with slot_of(self.queue, tenant, far) as slot:
             self.served.append(name)
             await self.go.wait()
             self.queue.answered(slot, status, wait)
@@ -108,7 +121,7 @@ async def test_a_held_tenant_is_refused_at_once_and_another_is_not() -> None:
     now = asyncio.get_running_loop().time()
     await worker.work("x", status=429, wait=40.0)
     with pytest.raises(HeldBack) as caught:
-        async with Slot(worker.queue, "one", lambda: now + 30.0):
+        async with slot_of(worker.queue, "one", lambda: now + 30.0):
             pass
     assert caught.value.retry_after is not None
     assert 30.0 < caught.value.retry_after <= 40.0
@@ -133,7 +146,7 @@ async def test_503_with_a_pause_holds_the_region() -> None:
     now = asyncio.get_running_loop().time()
     await worker.work("x", status=503, wait=40.0)
     with pytest.raises(CircuitOpen, match="asked for a pause") as caught:
-        async with Slot(worker.queue, "another", lambda: now + 30.0):
+        async with slot_of(worker.queue, "another", lambda: now + 30.0):
             pass
     assert 30.0 < caught.value.retry_after <= 40.0
 
@@ -161,7 +174,7 @@ async def test_4xx_never_count_and_neither_do_callers_who_leave() -> None:
     await ended(left)
     worker.go.set()
     await worker.work("z")
-    async with Slot(worker.queue, "one", far) as slot:
+    async with slot_of(worker.queue, "one", far) as slot:
         worker.queue.failed(slot, ConnectError("refused"))
     with pytest.raises(CircuitOpen):
         await worker.work("late")
@@ -177,10 +190,10 @@ async def test_those_who_wait_are_refused_at_once_where_a_pause_outlasts_the_dea
     now = asyncio.get_running_loop().time()
 
     async def impatient() -> None:
-        async with Slot(worker.queue, tenant, lambda: now + 30.0):
+        async with slot_of(worker.queue, tenant, lambda: now + 30.0):
             worker.served.append("too early")
 
-    async with Slot(worker.queue, "one", far) as slot:
+    async with slot_of(worker.queue, "one", far) as slot:
         waiting = [asyncio.create_task(impatient()) for _ in range(5)]
         patient = asyncio.create_task(worker.work("patient", tenant))
         await asyncio.sleep(0)
@@ -196,7 +209,7 @@ async def test_those_who_wait_are_refused_at_once_where_a_pause_outlasts_the_dea
 
 async def test_those_who_wait_are_refused_at_once_while_the_slot_is_still_taken() -> None:
     worker = Worker(failures=1)
-    async with Slot(worker.queue, "one", far) as slot:
+    async with slot_of(worker.queue, "one", far) as slot:
         waiting = [worker.start("y", tenant) for tenant in ("one", "two") for _ in range(5)]
         await asyncio.sleep(0)
         worker.queue.failed(slot, ConnectError("refused"))
