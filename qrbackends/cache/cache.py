@@ -13,7 +13,7 @@ from ..accounts.scope import Scope
 from ..errors import QRBackendsError, Timeout
 from ..protocol.requests import Request, Resource
 from ..tasks.deadlines import Calls
-from ..tasks.flight import Flight, Flights
+from ..tasks.flight import Flights
 from .decision import ASK, FAIL, SERVE, SERVE_AND_RENEW, is_enough, on_failure, on_question
 from .entry import Entry, Fetched, Found, Source
 from .loader import RETRY_AFTER, Loader, Question
@@ -207,7 +207,9 @@ class Cache:
                 flight = refreshing or under_way.get((epoch, False))
                 if flight is None:
                     counts.misses += not waited
-                    return await self._flights.result(self._start(question, epoch), until)
+                    work = partial(self._loader.load, question, epoch)
+                    flight = self._flights.start((epoch, question.refresh), work)  # others join a refresh
+                    return await self._flights.result(flight, until)
                 counts.coalesced += not waited
                 waited = True
                 found = await self._flights.result(flight, until)
@@ -218,10 +220,6 @@ class Cache:
         except QRBackendsError as error:
             question.name(error)
             return self._fallback(question, error)
-
-    def _start(self, question: Question, epoch: Epoch) -> Flight[Found]:
-        """Begin the fetch for a question; callers without `refresh` join a refresh, too."""
-        return self._flights.start((epoch, question.refresh), partial(self._loader.load, question, epoch))
 
     def _keep(self, epoch: Epoch, entry: Entry) -> None:
         """Keep an answer whose fetch was begun by a caller who does not keep it."""

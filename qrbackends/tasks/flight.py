@@ -3,18 +3,19 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import Context
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import anyio
+from msgspec import Struct
 
 from ..errors import ClientClosed, QRBackendsError, Timeout, TransportError
 
 T = TypeVar("T")
 
+_NO_TASK: Any = None  # until `Flights.start` has made it
 _SPARE = 64  # callers who have left and are still in the heap of deadlines
 
 Deadline: TypeAlias = float | Callable[[], float]
@@ -26,8 +27,7 @@ def unexplained(error: QRBackendsError, now: float) -> QRBackendsError:
     return error
 
 
-@dataclass(slots=True, eq=False)
-class Flight(Generic[T]):
+class Flight(Struct, Generic[T], eq=False):
     """The work for one key, while it runs.
 
     Attributes:
@@ -45,10 +45,10 @@ class Flight(Generic[T]):
 
     key: Hashable
     until: float = -inf
-    moving: list[Callable[[], float]] = field(default_factory=list)
+    moving: list[Callable[[], float]] = []
     explain: Callable[[QRBackendsError, float], QRBackendsError] = unexplained
-    task: asyncio.Task[T] = field(init=False)
-    waiting: dict[asyncio.Future[None], None] = field(default_factory=dict)
+    task: asyncio.Task[T] = _NO_TASK
+    waiting: dict[asyncio.Future[None], None] = {}
     wanted: float = -inf
     answered: bool = False
 
@@ -114,7 +114,6 @@ class Flights(Generic[T]):
                     flight.moving.remove(until)
                 self._leave(flight)
         if flight.task.done():
-            self._forget(flight)
             return self.outcome(flight.task)
         if self.closed:
             raise ClientClosed("the client was closed during the call")
@@ -155,20 +154,24 @@ class Flights(Generic[T]):
     async def _run(self, flight: Flight[T], work: Work[T]) -> T:
         try:
             return await work(flight)
+        except BaseException:
+            flight.task.add_done_callback(_retrieve)  # even if every caller has left
+            raise
         finally:
-            _wake(flight)  # here, as a task calls back only one turn of the event loop after its end
+            if flight.waiting:  # a task calls back only one turn of the event loop after its end
+                flight.task.remove_done_callback(self._ended)
+                self._ended(flight.task)
 
     def _ended(self, task: asyncio.Task[T]) -> None:
-        flight = self._tasks.pop(task)
-        self._forget(flight)
-        _wake(flight)  # those who joined since, and all if the task was cancelled before it ran
-        if not task.cancelled():
-            task.exception()  # marks it as retrieved, even if every caller has left
+        self._forget(self._tasks.pop(task))
 
     def _forget(self, flight: Flight[T]) -> None:
-        """Let nobody join a flight that has ended or is being cancelled."""
+        """Let nobody join a flight that has ended, is cancelled or closed, and wake those who wait for it."""
         if self.under_way.get(flight.key) is flight:
             del self.under_way[flight.key]
+        for caller in flight.waiting:
+            if not caller.done():
+                caller.set_result(None)
 
     def _unwanted(self, flight: Flight[T], until: float) -> None:
         if until == flight.wanted:  # otherwise it was begun again, for longer
@@ -208,14 +211,8 @@ class Flights(Generic[T]):
             await stopped(self._tasks, patience)
         finally:
             for flight in self._tasks.values():
-                _wake(flight)
+                self._forget(flight)
             self._alarms.stop()
-
-
-def _wake(flight: Flight[Any]) -> None:
-    for caller in flight.waiting:
-        if not caller.done():
-            caller.set_result(None)
 
 
 class _Alarms:
@@ -234,7 +231,10 @@ class _Alarms:
         if loop is not self._loop:  # another loop has ended with its callers and its timer
             self._loop, self._due, self._callers, self._timer, self._at = loop, [], 0, None, inf
         self._callers += 1
-        self._push(until() if callable(until) else until, caller, until)
+        at = until() if callable(until) else until
+        heappush(self._due, (at, next(self._numbers), caller, until))
+        if at < self._at:
+            self._arm(at)
 
     def drop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Note that a caller leaves; the deadline stays in the heap until half of all are such."""
@@ -252,12 +252,6 @@ class _Alarms:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _push(self, at: float, caller: asyncio.Future[None], until: Deadline) -> None:
-        if at < inf:
-            heappush(self._due, (at, next(self._numbers), caller, until))
-            if at < self._at:
-                self._arm(at)
-
     def _arm(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -272,7 +266,7 @@ class _Alarms:
             if caller.done():
                 continue
             if at > now:
-                self._push(at, caller, until)
+                heappush(self._due, (at, next(self._numbers), caller, until))
             else:
                 caller.set_result(None)
         if self._due and self._due[0][0] < self._at:
