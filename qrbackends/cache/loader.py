@@ -1,19 +1,21 @@
 """The loader: fetches answers from the shared tier or the service, and removes them from both tiers."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import anyio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..accounts.scope import Scope
 from ..errors import NotFound, QRBackendsError
 from ..models import BackendsResponse
 from ..protocol.headers import EMULATED, http_date
 from ..protocol.requests import Request, request_of
+from ..protocol.validators import NONE
 from ..service.origin import Origin, OriginAnswer, decoded
 from ..tasks.flight import Flight
 from ..tasks.loops import off_loop
@@ -64,13 +66,6 @@ class Question(Struct, frozen=True, gc=False):
         error.about(region=self.scope.region, instance=self.scope.crn, backend=self.request.backend_id)
 
 
-class _Answered(NamedTuple):
-    """The service's answer, and the seconds that it is fresh in the shared tier; None: it is not shared."""
-
-    found: Found
-    shared_for: float | None
-
-
 class Loader:
     """Fetches the answers of one client into memory.
 
@@ -105,8 +100,8 @@ class Loader:
         self._now = now
         self._draw = draw
 
-    async def load(self, question: Question, epoch: Epoch, flight: Flight[Found]) -> Found:
-        """Return the answer of the shared tier or of the service, and keep it in memory.
+    def load(self, question: Question, epoch: Epoch, flight: Flight[Found]) -> Coroutine[Any, Any, Found]:
+        """Return, when awaited, the answer of the shared tier or of the service, and keep it in memory.
 
         Args:
             question: the question.
@@ -116,13 +111,9 @@ class Loader:
         Raises:
             QRBackendsError: neither gave an answer.
         """
-        try:
-            if self._shared is not None and self._freshness(question.request):
-                return await self._load_shared(self._shared, question, epoch, flight)
-            return (await self._from_origin(question, epoch, flight)).found
-        except QRBackendsError as error:
-            await self._remove_after(question, error)
-            raise
+        if self._shared is not None and self._freshness(question.request):
+            return self._load_shared(self._shared, question, epoch, flight)
+        return self._from_origin(question, epoch, flight)
 
     async def remove_all(self, matches: Callable[[Request], bool]) -> int:
         """Remove matching answers of all the account's instances; return how many entries memory had."""
@@ -165,11 +156,14 @@ class Loader:
 
     # --- from the service
 
-    async def _from_origin(self, question: Question, epoch: Epoch, flight: Flight[Found]) -> _Answered:
+    async def _from_origin(
+        self, question: Question, epoch: Epoch, flight: Flight[Found], lease: Lease | None = None
+    ) -> Found:
+        """Return the service's answer; put it into memory, and with a lease into the shared tier, too."""
         request, known = question.request, self._known(question)
+        wire, asked = (None, NONE) if known is None else (known.wire, validators_to_send(known))
         try:
             try:
-                wire, asked = None if known is None else known.wire, validators_to_send(known)
                 answer = await self._origin.ask(request, question.scope, flight, wire, asked)
             finally:
                 flight.answered = True
@@ -181,20 +175,26 @@ class Loader:
             self._memory.put(epoch, Entry(error.again(), now, until, until, _NEGATIVE_SIZE, negative=True))
             await self._delete_shared(question)
             raise
+        except QRBackendsError as error:
+            await self._remove_after(question, error)
+            raise
         # The service's clock decides whether an answer about the past is settled; ours may be wrong.
         past = request.updated_before is not None
         date = (http_date(answer.date) or self._now()) if past else None
         freshness = self._policy.freshness(request, date)
         if not freshness and not answer.unchanged:  # such as a status: nothing is kept of it
             now = self._clock()
-            return _Answered(Found(Entry(answer.value, now, now, now, 0), "origin"), None)
+            return Found(Entry(answer.value, now, now, now, 0), "origin")
         if freshness >= _WORTH_PACKING and not (answer.unchanged or answer.wire.encoding):
-            answer = answer._replace(wire=await off_loop(len(answer.body), answer.wire.packed))
+            answer = replace(answer, wire=await off_loop(len(answer.body), answer.wire.packed))
         entry = self._entry(answer, known, freshness)
         entry.confirmed = confirmations(known, answer)
         self._keep(question, epoch, entry)
-        shared = date is None or is_settled(request, date)
-        return _Answered(Found(entry, "origin", answer.unchanged), freshness if shared else None)
+        if lease is not None and (date is None or is_settled(request, date)) and not epoch.over:
+            emulated = isinstance(entry.value, BackendsResponse) and entry.value.emulated
+            stored = Stored(answer.wire, 0.0, entry.validators, entry.confirmed, emulated)
+            await lease.put(stored, freshness + self._grace)
+        return Found(entry, "origin", answer.unchanged)
 
     def _known(self, question: Question) -> Entry | None:
         """Return the entry in memory with an answer, fresh or stale."""
@@ -241,7 +241,7 @@ class Loader:
             waits += 1
             failed += anyio.current_time() - began < LEASE  # a worker that renews its lease has not failed
         # The store does not work, or other workers' fetches brought no answer for us: all ask concurrently.
-        return (await self._from_origin(question, epoch, flight)).found
+        return await self._from_origin(question, epoch, flight)
 
     async def _lead(
         self, shared: Shared, lease: Lease, question: Question, epoch: Epoch, flight: Flight[Found]
@@ -251,13 +251,7 @@ class Loader:
             # Another worker may have stored an answer before this one got the lease.
             if not question.refresh and (found := await self._from_shared(shared, question, epoch)):
                 return found
-            answered = await self._from_origin(question, epoch, flight)
-            entry = answered.found.entry
-            if answered.shared_for is not None and entry.wire is not None and not epoch.over:
-                emulated = isinstance(entry.value, BackendsResponse) and entry.value.emulated
-                stored = Stored(entry.wire, 0.0, entry.validators, entry.confirmed, emulated)
-                await lease.put(stored, answered.shared_for + self._grace)
-            return answered.found
+            return await self._from_origin(question, epoch, flight, lease)
         finally:
             lease.release()
 

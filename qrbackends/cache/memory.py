@@ -3,13 +3,13 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from cachetools import TLRUCache
+from msgspec import Struct
 
 from ..protocol.requests import Request
 from .entry import Entry
@@ -35,8 +35,7 @@ MAX_BYTES = 256 * 2**20
 """The default limit of a memory in bytes."""
 
 
-@dataclass(slots=True, weakref_slot=True, eq=False)
-class Epoch:
+class Epoch(Struct, eq=False, weakref=True):
     """The time of a key between two invalidations; an answer is kept only if its epoch is not over."""
 
     key: Key

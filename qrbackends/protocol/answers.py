@@ -25,7 +25,7 @@ from ..errors import (
 )
 from ..models import BackendDefaults
 from ..models.lenient import FEW, LEAST_LENGTH, decode_leniently
-from ..models.size import check_values, has_long_number
+from ..models.size import UNCOUNTED, check_values, has_long_number
 from .headers import retry_after
 from .lengths import ERROR_BYTES
 from .requests import ANSWER_TYPES, Request
@@ -71,7 +71,7 @@ def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes
 def _decoded(request: Request, body: bytes) -> tuple[Any, DecodeError | None]:
     """Return the value of a body, or the error for it; only one of the wrong type has a path in it."""
     try:
-        if request.resource != "defaults":  # of which nothing is decoded before somebody looks
+        if len(body) > UNCOUNTED and request.resource != "defaults":  # nothing of those is decoded yet
             check_values(body)
         if not body.isascii():
             _check_utf8(body)  # msgspec does not check it in unknown fields

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..accounts.scope import Scope
@@ -25,7 +26,7 @@ _OLDEST = "2025-01-01"  # with older versions the list is one of bare names
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
-class OriginAnswer(NamedTuple):
+class OriginAnswer(Struct, frozen=True):
     """The service's answer.
 
     Attributes:
@@ -95,7 +96,8 @@ class Origin:
             QRBackendsError: when awaited: the last failure of a request that was sent, with its attempts and
                 history.
         """
-        question = _Question(request, scope, self._headers_of, known, validators)
+        asked = NONE if known is None else validators
+        question = _Question(request, scope, self._headers_of, known, asked, asked)
         message = Message(
             scope.region,
             scope.id,
@@ -117,49 +119,41 @@ class Origin:
         return known
 
 
-class _Question:
+class _Question(Struct):
     """A request that may be sent several times, with its conditions, and the reader of its answer."""
 
-    def __init__(
-        self,
-        request: Request,
-        scope: Scope,
-        headers_of: Callable[[Secret, str], Headers],
-        known: Wire | None,
-        validators: Validators,
-    ) -> None:
-        self._request = request
-        self._scope = scope
-        self._headers_of = headers_of
-        self._known = known
-        self._asked = self._validators = NONE if known is None else validators
-        self._secret: Secret | None = None
-        self._unanswered = False
+    request: Request
+    scope: Scope
+    headers_of: Callable[[Secret, str], Headers]
+    known: Wire | None
+    validators: Validators
+    asked: Validators
+    secret: Secret | None = None
+    unanswered: bool = False
 
     def headers(self, secret: Secret) -> Headers:
-        if self._unanswered:  # perhaps due to the condition: some servers send a 304 that has a body
-            self._asked = self._validators = NONE
-        self._secret, self._unanswered = secret, True
-        sent = self._headers_of(secret, self._scope.crn)
-        conditions = self._validators.conditions()
-        return Headers(sent, **conditions) if conditions else sent
+        if self.unanswered:  # perhaps due to the condition: some servers send a 304 that has a body
+            self.asked = self.validators = NONE
+        self.secret, self.unanswered = secret, True
+        sent = self.headers_of(secret, self.scope.crn)
+        return Headers(sent, **self.validators.conditions()) if any(self.validators) else sent
 
     def read(self, response: Response) -> OriginAnswer:
-        self._unanswered = False
-        date, told = response.headers.get("Date", ""), self._validators_of(response)
-        known, asked = self._known, self._asked
+        self.unanswered = False
+        date, told = response.headers.get("Date", ""), validators_of(response.headers)
+        if told.etag and self._repeats_credential(told.etag):  # stores would keep it
+            told = NONE
+        known, asked = self.known, self.asked
         if response.status == 304:
             return self._not_modified(told, date)
         if known is not None and response.wire is known:
             return OriginAnswer(None, b"", date, known, told, unchanged=True, asked=asked)
-        value = decoded(self._request, self._scope, response)
+        value = decoded(self.request, self.scope, response)
         return OriginAnswer(value, response.body, date, response.wire, told, asked=asked)
 
-    def _validators_of(self, response: Response) -> Validators:
-        """Return an answer's validators; none that repeats the credential, as stores would keep it."""
-        told = validators_of(response.headers)
-        token = "" if self._secret is None else self._secret.reveal().removeprefix("Bearer ")
-        return NONE if len(token) >= LEAST_SEARCHED and token in told.etag else told
+    def _repeats_credential(self, etag: str) -> bool:
+        token = "" if self.secret is None else self.secret.reveal().removeprefix("Bearer ")
+        return len(token) >= LEAST_SEARCHED and token in etag
 
     def _not_modified(self, told: Validators, date: str) -> OriginAnswer:
         """Return that the known answer is still the service's.
@@ -168,11 +162,11 @@ class _Question:
             Unconfirmed: the 304 is about another answer; the request is sent again without conditions.
             TransportError: no answer was asked about.
         """
-        asked, self._validators = self._validators, NONE
-        if self._known is None or not told.confirm(asked):
+        asked, self.validators = self.validators, NONE
+        if self.known is None or not told.confirm(asked):
             error = TransportError("the service answered with a 304 (not modified) that was not asked for")
             raise Unconfirmed(error) if any(asked) else error
-        return OriginAnswer(None, b"", date, self._known, told, True, True, asked)
+        return OriginAnswer(None, b"", date, self.known, told, True, True, asked)
 
 
 def decoded(request: Request, scope: Scope, response: Response) -> Any:

@@ -228,12 +228,10 @@ def a_renewed_entry_loses_its_tag(entry: Entry, known: Entry) -> None:
 
 def told(unchanged: Callable[[bool, Entry | None], bool]) -> Callable[[Patch], None]:
     def made(patch: Patch) -> None:
-        async def from_origin(self: Loader, question: Question, epoch: Epoch, flight: Any) -> Any:
+        async def from_origin(self: Loader, question: Question, epoch: Epoch, *how: Any) -> Any:
             known = self._known(question)
-            answered = await _from_origin(self, question, epoch, flight)
-            found = answered.found
-            found = Found(found.entry, found.source, unchanged(found.unchanged, known))
-            return answered._replace(found=found)
+            found = await _from_origin(self, question, epoch, *how)
+            return Found(found.entry, found.source, unchanged(found.unchanged, known))
 
         patch.setattr(Loader, "_from_origin", from_origin)
 
