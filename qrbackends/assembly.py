@@ -101,23 +101,20 @@ class Parts:
         self.versions = Versions(account, pool, self.calls, self.directory.instances, api_version)
         self._own_pool = own_pool
 
-    def look(self, request: Request, instance: AnInstance, refresh: bool, timeout: Seconds) -> Entry | None:
-        """Return what memory has, or None if the caller has to `ask`. Nothing is awaited."""
-        self.calls.check()
-        if timeout is not None:
-            self.calls.deadline(timeout)  # which has to be valid, even for a hit
-        scope = self.directory.route(request, instance)
-        return None if scope is None else self.cache.look(request, scope, refresh)
-
-    def ask(
+    def find(
         self, request: Request, instance: AnInstance, refresh: bool, timeout: Seconds
-    ) -> Awaitable[Found | Fetched[Any]]:
-        """Ask about a backend what memory does not know."""
-        deadline = self.calls.deadline(timeout)  # it includes look-ups of instances and lists
+    ) -> Entry | Awaitable[Found | Fetched[Any]]:
+        """Return what memory has about a backend, or what, when awaited, asks for it."""
+        self.calls.check()
+        until = None if timeout is None else self.calls.deadline(timeout)  # valid even for a hit
         scope = self.directory.route(request, instance)
+        entry = None if scope is None else self.cache.look(request, scope, refresh)
+        if entry is not None:
+            return entry
+        until = until or self.calls.deadline()  # it includes look-ups of instances and lists
         if scope is None:
-            return self.directory.fetch(request, instance, deadline, refresh=refresh)
-        return self.cache.ask(request, scope, deadline, refresh=refresh)
+            return self.directory.fetch(request, instance, until, refresh=refresh)
+        return self.cache.ask(request, scope, until, refresh=refresh)
 
     def fetch(
         self, request: Request, instance: AnInstance, timeout: Seconds = None, **how: Any

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from .accounts.account import Account, AnInstance
 from .accounts.saved import load_account
 from .assembly import LoadOptions, Parts, split
-from .cache.entry import Fetched
+from .cache.entry import Entry, Fetched
 from .cache.memory import Memory
 from .cache.policy import CachePolicy, checked_age
 from .cache.stats import ClientStats
@@ -100,7 +100,7 @@ class Client:
         parts = Parts(account, pool, own_pool, policy, retry or RetryPolicy(), api_version, memory, store)
         self._parts, self._check_version = parts, check_version
         self._calls, self._cache, self._directory = parts.calls, parts.cache, parts.directory
-        self._look, self._ask, self._fetch = parts.look, parts.ask, parts.fetch
+        self._find, self._fetch = parts.find, parts.fetch
         self._watcher = Watcher(
             self.fetch, parts.directory.instances, check=parts.calls.check, shared=store is not None
         )
@@ -154,9 +154,9 @@ class Client:
     ) -> BackendConfiguration:
         """Return a backend's configuration: gates, coupling map, limits and timing."""
         request = cached_request("configuration", backend_id, calibration_id)
-        known = self._look(request, instance, refresh, timeout)
-        found: BackendConfiguration = (known or await self._ask(request, instance, refresh, timeout)).value
-        return found
+        found = self._find(request, instance, refresh, timeout)
+        configuration: BackendConfiguration = (found if isinstance(found, Entry) else await found).value
+        return configuration
 
     async def properties(
         self,
@@ -170,17 +170,17 @@ class Client:
     ) -> BackendProperties:
         """Return a backend's newest calibrated properties, or the newest before `updated_before`."""
         request = cached_request("properties", backend_id, calibration_id, updated_before)
-        known = self._look(request, instance, refresh, timeout)
-        found: BackendProperties = (known or await self._ask(request, instance, refresh, timeout)).value
-        return found
+        found = self._find(request, instance, refresh, timeout)
+        properties: BackendProperties = (found if isinstance(found, Entry) else await found).value
+        return properties
 
     async def status(
         self, backend_id: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
     ) -> BackendStatus:
         """Return whether a backend is operational now, and how many jobs wait for it."""
         request = cached_request("status", backend_id)
-        found = self._look(request, instance, refresh, timeout)
-        status: BackendStatus = (found or await self._ask(request, instance, refresh, timeout)).value
+        found = self._find(request, instance, refresh, timeout)
+        status: BackendStatus = (found if isinstance(found, Entry) else await found).value
         return status
 
     async def defaults(
@@ -188,8 +188,8 @@ class Client:
     ) -> BackendDefaults:
         """Return a backend's pulse-level defaults; most backends have none now (`NotFound`)."""
         request = cached_request("defaults", backend_id)
-        found = self._look(request, instance, refresh, timeout)
-        defaults: BackendDefaults = (found or await self._ask(request, instance, refresh, timeout)).value
+        found = self._find(request, instance, refresh, timeout)
+        defaults: BackendDefaults = (found if isinstance(found, Entry) else await found).value
         return defaults
 
     async def fetch(

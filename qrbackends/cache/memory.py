@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from operator import attrgetter
 from typing import Any, TypeAlias
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from cachetools import TLRUCache
 from msgspec import Struct
@@ -73,7 +73,8 @@ class Memory:
         self._clock = clock
         self._share = int(max_bytes * share)
         self._entries = _Entries(max_bytes, clock)
-        self._epochs: WeakValueDictionary[Key, Epoch] = WeakValueDictionary()
+        # Not a `WeakValueDictionary`, whose methods take longer than a hit.
+        self._epochs: dict[Key, ref[Epoch]] = {}
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -116,17 +117,18 @@ class Memory:
 
     def epoch(self, key: Key) -> Epoch:
         """Return the current epoch of a key; it is the same until the key is invalidated."""
-        epoch = self._epochs.get(key)
-        if epoch is None:
-            epoch = self._epochs[key] = Epoch(key)
-        return epoch
+        known = self._epochs.get(key)
+        return (known and known()) or self._begin(key)
 
     def new_epoch(self, key: Key) -> Epoch:
         """Begin a new epoch of a key, and return it; answers to earlier requests are not kept."""
-        old = self._epochs.get(key)
-        if old is not None:
-            old.over = True
-        epoch = self._epochs[key] = Epoch(key)
+        self.epoch(key).over = True
+        return self._begin(key)
+
+    def _begin(self, key: Key) -> Epoch:
+        epoch = Epoch(key)
+        # What replaces the reference, or removes it, drops the only one to it, and then it calls nothing.
+        self._epochs[key] = ref(epoch, partial(self._epochs.pop, key))
         return epoch
 
     def remove(self, scopes: Iterable[str], matches: Callable[[Request], bool]) -> int:
@@ -135,10 +137,10 @@ class Memory:
         Matching answers that are being fetched now are not kept either.
         """
         wanted = set(scopes)
-        for key, epoch in list(self._epochs.items()):
+        for key in list(self._epochs):
             if key[0] in wanted and matches(key[1]):
-                epoch.over = True
-                del self._epochs[key]
+                self.epoch(key).over = True
+                self._epochs.pop(key, None)
         self._entries.expire()
         gone = [key for key in self._entries.recent if key[0] in wanted and matches(key[1])]
         for key in gone:

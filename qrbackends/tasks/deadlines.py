@@ -56,7 +56,7 @@ class Calls(LoopBound):
         Raises:
             InvalidRequest: `timeout` is not a number greater than zero.
         """
-        now = running_loop().time()
+        now = (self._loop or running_loop()).time()
         if timeout is None:
             return now + self._total
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:

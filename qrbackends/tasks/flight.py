@@ -160,7 +160,7 @@ class Flights(Generic[T]):
         finally:
             if flight.waiting:  # a task calls back only one turn of the event loop after its end
                 flight.task.remove_done_callback(self._ended)
-                self._ended(flight.task)
+                self._forget(self._tasks.pop(flight.task))
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         self._forget(self._tasks.pop(task))

@@ -47,11 +47,12 @@ def an_answer_without_a_body_extends_what_was_dropped(patch: Patch) -> None:
 @mistake
 def a_refusal_lets_those_answers_be_kept_that_come_later(patch: Patch) -> None:
     async def remove_after(self: Loader, question: Question, error: Any) -> None:
-        fresh = {key: epoch for key, epoch in self._memory._epochs.items() if not epoch.over}
+        known = self._memory._epochs.copy()
+        fresh = [(key, epoch) for key in known if not (epoch := self._memory.epoch(key)).over]
         await removed(self, question, error)
-        for key, epoch in fresh.items():
+        for key, epoch in fresh:
             epoch.over = False
-            self._memory._epochs[key] = epoch
+            self._memory._epochs[key] = known[key]
 
     removed = Loader._remove_after
     patch.setattr(Loader, "_remove_after", remove_after)
