@@ -145,25 +145,23 @@ class Flights(Generic[T]):
         if self.closed:
             raise ClientClosed("the client is closed")
         flight: Flight[T] = Flight(key)
-        task = asyncio.get_running_loop().create_task(self._run(flight, work), context=Context())
+        # Not by the loop's task factory: an eager one would begin the work before a deadline is known.
+        task = asyncio.Task(self._run(flight, work), loop=asyncio.get_running_loop(), context=Context())
         flight.task = task
         self.under_way[key] = self._tasks[task] = flight
         task.add_done_callback(self._ended)
         return flight
 
     async def _run(self, flight: Flight[T], work: Work[T]) -> T:
-        try:
-            return await work(flight)
-        except BaseException:
-            flight.task.add_done_callback(_retrieve)  # even if every caller has left
-            raise
-        finally:
-            if flight.waiting:  # a task calls back only one turn of the event loop after its end
-                flight.task.remove_done_callback(self._ended)
-                self._forget(self._tasks.pop(flight.task))
+        answer = await work(flight)
+        if flight.waiting:  # the callback comes one turn of the event loop later
+            flight.task.remove_done_callback(self._ended)
+            self._forget(self._tasks.pop(flight.task))
+        return answer
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         self._forget(self._tasks.pop(task))
+        _retrieve(task)  # even if every caller has left
 
     def _forget(self, flight: Flight[T]) -> None:
         """Let nobody join a flight that has ended, is cancelled or closed, and wake those who wait for it."""

@@ -197,7 +197,8 @@ class SessionPool(LoopBound):
         target, origin = _address(url)
         proxy = None if target.scheme == "http" else self._proxy(account, target)
         socks = proxy if proxy is not None and is_socks(proxy) else None
-        session, _, queue = self._region_of(region, origin, socks)
+        place = region, origin, socks
+        session, _, queue = self._regions.get(place) or self._open(place)
         about = url if method == "GET" else None
         slot = Slot(tenant, call.deadline, about, call.sent > 0)
         if not queue.enters_at_once(slot):
@@ -320,25 +321,18 @@ class SessionPool(LoopBound):
             region.connector.leave_to_parent()
             region.session.detach()
 
-    def _region_of(self, name: str, origin: str, socks: str | None) -> _Region:
-        """Return the session for an origin and a SOCKS proxy, and the origin's queue.
-
-        They are opened at the first use.
+    def _open(self, place: tuple[str, str, str | None]) -> _Region:
+        """Open the session for a region's origin and a SOCKS proxy; return it, and the origin's queue.
 
         Raises:
             AccountError: the address is plain http to another machine, or the extra `socks` is missing.
         """
-        region = self._regions.get((name, origin, socks))
-        if region is None:
-            if not self._allow_http and is_plain_http(origin):
-                raise AccountError(
-                    f"{origin} is plain http to another machine, where credentials would be sent in the "
-                    "clear; use https, or say allow_http=True"
-                )
-            region = self._regions[name, origin, socks] = self._open(name, origin, socks)
-        return region
-
-    def _open(self, name: str, origin: str, socks: str | None) -> _Region:
+        name, origin, socks = place
+        if not self._allow_http and is_plain_http(origin):
+            raise AccountError(
+                f"{origin} is plain http to another machine, where credentials would be sent in the "
+                "clear; use https, or say allow_http=True"
+            )
         connect, read = self._limits.connect, self._limits.read
         head = connect + read
         options = {"read": read, "head": head, "limit": 0, "keepalive_timeout": _KEEPALIVE}
@@ -358,7 +352,8 @@ class SessionPool(LoopBound):
         if queue is None:
             circuit = CircuitBreaker(name, self._limits.failures, self._limits.rest)
             queue = self._queues[name, origin] = RequestQueue(name, self._limits.per_region, circuit)
-        return _Region(session, connector, queue)
+        region = self._regions[place] = _Region(session, connector, queue)
+        return region
 
     def _proxy(self, account: Account, url: URL) -> str | None:
         """Return the proxy for an https address, or None. The rules are those of the library `requests`.
