@@ -224,7 +224,8 @@ class SessionPool(LoopBound):
                     if not response.closed:  # as it is once the body has been read to its end
                         response.release()
                 answer = Response(response.status, response.headers, body, wire)
-                logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(wire.data))
+                if logger.isEnabledFor(logging.DEBUG):
+                    logger.debug("%s %s: %d, %d bytes", method, target, answer.status, len(wire.data))
                 pause = None if answer.status == 200 else retry_after(answer.headers)
                 queue.answered(slot, answer.status, pause)
                 return answer
