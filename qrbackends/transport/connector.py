@@ -84,8 +84,9 @@ class Connector(aiohttp.TCPConnector):
         began = now = clock()
         while True:
             connection = await super().connect(req, traces, timeout)
-            transport, handler = connection.transport, connection.protocol
-            if transport is None or handler is None:  # it was lost; sending on it fails
+            handler = connection.protocol
+            transport = None if handler is None else handler.transport
+            if handler is None or transport is None:  # it was lost; sending on it fails
                 return connection
             guard = transport.get_protocol()
             if not isinstance(guard, _Guard):
