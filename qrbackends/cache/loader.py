@@ -160,7 +160,10 @@ class Loader:
         self, question: Question, epoch: Epoch, flight: Flight[Found], lease: Lease | None = None
     ) -> Found:
         """Return the service's answer; put it into memory, and with a lease into the shared tier, too."""
-        request, known = question.request, self._known(question)
+        request = question.request
+        past = request.updated_before is not None
+        freshness = 0.0 if past else self._policy.freshness(request)
+        known = self._known(question) if past or freshness else None
         wire, asked = (None, NONE) if known is None else (known.wire, validators_to_send(known))
         try:
             try:
@@ -178,11 +181,11 @@ class Loader:
         except QRBackendsError as error:
             await self._remove_after(question, error)
             raise
-        # The service's clock decides whether an answer about the past is settled; ours may be wrong.
-        past = request.updated_before is not None
-        date = (http_date(answer.date) or self._now()) if past else None
-        freshness = self._policy.freshness(request, date)
-        if not freshness and not answer.unchanged:  # such as a status: nothing is kept of it
+        date = None
+        if past:  # the service's clock decides whether the answer is settled; ours may be wrong
+            date = http_date(answer.date) or self._now()
+            freshness = self._policy.freshness(request, date)
+        elif not freshness:  # such as a status: nothing is kept of it
             now = self._clock()
             return Found(Entry(answer.value, now, now, now, 0), "origin")
         if freshness >= _WORTH_PACKING and not (answer.unchanged or answer.wire.encoding):

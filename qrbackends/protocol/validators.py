@@ -64,6 +64,8 @@ def validators_of(headers: Mapping[str, str]) -> Validators:
     Args:
         headers: the answer's headers; a case-insensitive mapping.
     """
+    if "ETag" not in headers and "Last-Modified" not in headers:
+        return NONE
     found = Validators(headers.get("ETag", "").strip(), headers.get("Last-Modified", "").strip())
     found = found.well_formed()
     if found.etag or not found.last_modified:

@@ -10,7 +10,7 @@ from msgspec.structs import force_setattr
 from ..accounts.scope import Scope
 from ..accounts.secret import LEAST_SEARCHED, Secret
 from ..errors import DecodeError, InvalidRequest, TransportError
-from ..models import BackendsResponse
+from ..models import BackendConfiguration, BackendProperties, BackendsResponse
 from ..protocol.answers import check_backend, parse
 from ..protocol.headers import EMULATED, Headers, headers
 from ..protocol.lengths import MOST_BYTES
@@ -22,6 +22,7 @@ from ..transport.pool import Response
 from .sender import Message, Sender, Unconfirmed
 from .tokens import Tokens
 
+_NAMED = (BackendConfiguration, BackendProperties)  # the answers that have their backend's name
 _OLDEST = "2025-01-01"  # with older versions the list is one of bare names
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -178,8 +179,9 @@ def decoded(request: Request, scope: Scope, response: Response) -> Any:
         QRBackendsError: any error that `protocol.answers.parse` or `check_backend` raises.
     """
     value = parse(request, response.status, response.headers, response.body)
-    check_backend(request, value)
-    if isinstance(value, BackendsResponse):
+    if isinstance(value, _NAMED):
+        check_backend(request, value)
+    elif isinstance(value, BackendsResponse):
         emulated = EMULATED in response.headers
         for device in value.devices:  # frozen, but no other code holds them yet
             force_setattr(device, "region", scope.region)

@@ -80,6 +80,9 @@ class Wire(Struct, frozen=True, gc=False):
         return sha256(self.data).digest() if self.encoding == "" else self.digest
 
 
+_NOTHING = Wire(b"")
+
+
 class Body:
     """A body that is being received.
 
@@ -113,7 +116,7 @@ class Body:
         # What came until now is the beginning of the known body, and was not looked into.
         self._equals = known is not None and (known.encoding, known.digest) == (self._encoding, b"")
         self._equal = 0  # bytes
-        self.wire = Wire(b"")
+        self.wire = _NOTHING
         if self._compressed and self._encoding not in _WINDOW_BITS:
             # Only known encodings are named: the header may hold anything, even an echo of a credential.
             way = f"as {self._encoding!r}" if self._encoding in _OTHERS else "in an unknown way"
