@@ -67,7 +67,8 @@ def _properties(body: bytes, value: BackendProperties) -> int:
     numbers = sum([len(gate.qubits) for gate in value.gates])
     each = 8 if len(value.qubits) < _INTERNED and numbers <= 4 * len(value.gates) else 24
     named = [one.qubits for one in value.general_qlists or ()]
-    lists = len(named) * _QUBIT_LIST + sum(map(len, named)) * _NUMBER
+    large = max(map(max, filter(None, named)), default=0) >= _INTERNED
+    lists = len(named) * _QUBIT_LIST + sum(map(len, named)) * (_NUMBER if large else 8)
     explained = measured * _NDUV_JSON + len(value.gates) * _GATE_JSON
     length = len(body)
     if length > explained + measured * _USUAL_TEXTS + 512:

@@ -77,11 +77,11 @@ def run(test: Callable[[Peer], Coroutine[Any, Any, None]]) -> None:
     """Run a test in an event loop whose clock it puts forward."""
 
     async def with_peer() -> None:
-        async with SessionPool(LIMITS) as pool:
-            peer = Peer(pool)
-            async with await asyncio.start_server(peer.serve, "127.0.0.1", 0) as listening:
-                peer.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-                await test(peer)
+        peer = Peer(SessionPool(LIMITS))
+        # The pool is closed first: from Python 3.12.1 on, a server waits for the end of its connections.
+        async with await asyncio.start_server(peer.serve, "127.0.0.1", 0) as listening, peer.pool:
+            peer.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+            await test(peer)
 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(with_peer())
