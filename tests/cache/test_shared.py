@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +286,11 @@ async def test_a_refresh_reaches_the_store(emulator: Emulator, store: RedisStore
         assert emulator.count("properties") == 2
 
 
+def is_waited_for(store: RedisStore, callers: int) -> bool:
+    """Return whether so many callers wait for the end of a lease."""
+    return store._listener is not None and store._listener.users == callers
+
+
 async def test_an_answer_that_is_an_error_makes_workers_ask_at_once_and_not_one_by_one(
     emulator: Emulator, store: RedisStore, wall: Clock
 ) -> None:
@@ -292,12 +298,14 @@ async def test_an_answer_that_is_an_error_makes_workers_ask_at_once_and_not_one_
         workers = [await stack.enter_async_context(worker_of(emulator, store, wall)) for _ in range(8)]
         for worker in workers:
             await worker.backends()
-        held = emulator.fault(Hold(), resource="properties", times=2)  # two leaders, one after the other
         missing = Request("properties", NAME, "nobody_has_it")
-        asking = [asyncio.create_task(worker.fetch(missing)) for worker in workers]
-        await held.reached(1)
-        held.release()
+        leaders = [emulator.fault(Hold(), resource="properties") for _ in range(2)]  # one after the other
         together = emulator.fault(Hold(), resource="properties", times=None)
+        asking = [asyncio.create_task(worker.fetch(missing)) for worker in workers]
+        for others, held in zip((7, 6), leaders, strict=True):
+            await held.reached(1)
+            await until(partial(is_waited_for, store, others))  # so that each sees it fail
+            held.release()
         await together.reached(6)  # nobody waits for another any more
         together.release()
         for outcome in await asyncio.gather(*asking, return_exceptions=True):
