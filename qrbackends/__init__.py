@@ -78,7 +78,8 @@ if TYPE_CHECKING:
     from .protocol.requests import Request
     from .service.discovery import ServiceInstance
     from .service.versions import ApiVersion
-    from .transport.pool import Limits, SessionPool
+    from .transport.limits import Limits
+    from .transport.pool import SessionPool
     from .transport.retry import RetryPolicy
     from .transport.traffic import RegionStats
 else:

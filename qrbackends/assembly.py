@@ -22,7 +22,8 @@ from .service.sender import Sender
 from .service.tokens import Tokens
 from .service.versions import Versions
 from .tasks.deadlines import Calls, Seconds
-from .transport.pool import Limits, SessionPool
+from .transport.limits import Limits
+from .transport.pool import SessionPool
 from .transport.retry import RetryPolicy
 
 

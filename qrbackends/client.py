@@ -33,7 +33,8 @@ from .protocol.requests import API_VERSION, Request, Resource, cached_request
 from .service.discovery import ServiceInstance
 from .service.versions import ApiVersion
 from .tasks.deadlines import Seconds
-from .transport.pool import Limits, SessionPool
+from .transport.limits import Limits
+from .transport.pool import SessionPool
 from .transport.retry import RetryPolicy
 
 

@@ -11,7 +11,7 @@ from ..client import Client
 from ..errors import NotFound, QRBackendsError
 from ..models import Backend, median_of, summary, unique
 from ..tasks.fanout import as_answered
-from ..transport.pool import Limits
+from ..transport.limits import Limits
 from .options import Source, SourceCommand, include_mocks_option, source_options
 from .rows import SORTS, Row, Wanted, in_order, json_of
 from .screen import Bar, Cell, Column, print_table, progress_bar, status_cell

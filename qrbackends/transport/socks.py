@@ -54,7 +54,7 @@ class SocksConnector(Connector, ProxyConnector):  # type: ignore[misc]  # no typ
             TransportError: the server sent something on a new connection before it was asked.
         """
         try:
-            return await _made(super().connect(req, traces, timeout), timeout.sock_connect)
+            return await _made(super().connect(req, traces, timeout), timeout.connect)
         except (TimeoutError, ProxyTimeoutError):
             failure: ConnectError | ConnectTimeout = ConnectTimeout("no connection through the proxy in time")
         except ProxyConnectionError:
