@@ -25,7 +25,8 @@ from .entry import Entry, Found
 from .footprint import retained_size
 from .memory import Epoch, Key, Memory
 from .policy import CachePolicy, is_settled
-from .stores.sealed import LEASE, Lease, Shared, Stored
+from .stores.seal import Stored
+from .stores.sealed import LEASE, Lease, Shared
 
 _LEADERS = 2  # after so many other workers have fetched without an answer for us, we ask the service
 _WAITS = 3  # so often do we wait for other workers, each time for `LEASE` at most
@@ -190,8 +191,7 @@ class Loader:
             return Found(Entry(answer.value, now, now, now, 0), "origin")
         if freshness >= _WORTH_PACKING and not (answer.unchanged or answer.wire.encoding):
             answer = replace(answer, wire=await off_loop(len(answer.body), answer.wire.packed))
-        entry = self._entry(answer, known, freshness)
-        entry.confirmed = confirmations(known, answer)
+        entry = self._entry(answer, known, freshness, confirmations(known, answer))
         self._keep(question, epoch, entry)
         if lease is not None and (date is None or is_settled(request, date)) and not epoch.over:
             emulated = isinstance(entry.value, BackendsResponse) and entry.value.emulated
@@ -204,7 +204,9 @@ class Loader:
         known = self._memory.get(question.key)
         return None if known is None or known.negative else known
 
-    def _entry(self, answer: OriginAnswer, known: Entry | None, freshness: float, age: float = 0.0) -> Entry:
+    def _entry(
+        self, answer: OriginAnswer, known: Entry | None, freshness: float, confirmed: float, age: float = 0.0
+    ) -> Entry:
         """Return the entry for an answer; if it is unchanged, with the value that is known."""
         stored_at = self._clock() - age
         fresh_until = stored_at + freshness * (1 - self._policy.jitter * self._draw())
@@ -213,9 +215,15 @@ class Loader:
         else:
             value = answer.value
             size = retained_size(answer.body, value, answer.wire.data)
-        expires = fresh_until + self._grace
         return Entry(
-            value, stored_at, fresh_until, expires, size, wire=answer.wire, validators=answer.validators
+            value,
+            stored_at,
+            fresh_until,
+            fresh_until + self._grace,
+            size,
+            wire=answer.wire,
+            validators=answer.validators,
+            confirmed=confirmed,
         )
 
     def _keep(self, question: Question, epoch: Epoch, entry: Entry) -> None:
@@ -272,8 +280,8 @@ class Loader:
         # A stored answer about an instant of the past was settled when it was stored.
         past = question.request.updated_before is not None
         freshness = self._policy.history if past else self._freshness(question.request)
-        entry = self._entry(answer, known, freshness, stored.age)
-        entry.confirmed = stored.confirmed if known is None else max(stored.confirmed, known.confirmed)
+        confirmed = stored.confirmed if known is None else max(stored.confirmed, known.confirmed)
+        entry = self._entry(answer, known, freshness, confirmed, stored.age)
         self._keep(question, epoch, entry)
         return Found(entry, "shared", answer.unchanged) if self._is_good(entry, question) else None
 

@@ -41,7 +41,8 @@ from qrbackends import (
 from qrbackends.accounts.scope import Scopes
 from qrbackends.cache import loader
 from qrbackends.cache.stores import sealed as shared_tier
-from qrbackends.cache.stores.sealed import Shared, Stored
+from qrbackends.cache.stores.seal import Stored
+from qrbackends.cache.stores.sealed import Shared
 from qrbackends.emulator import Emulator, Hold, Status
 from qrbackends.emulator.devices.synthetic import SyntheticFleet
 from qrbackends.emulator.surface import handler

@@ -1,8 +1,6 @@
 """A store, made safe to use: values are authenticated, and errors of the store are logged, not raised."""
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import secrets
 import time
@@ -10,20 +8,18 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from contextvars import Context
 from math import inf
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
-import msgspec
 from msgspec import Struct
 
 from ...accounts.scope import Scope
 from ...protocol.answers import printable
-from ...protocol.validators import NONE, Validators
 from ...tasks.deadlines import answer_timeout
 from ...tasks.flight import stopped
 from ...tasks.loops import off_loop, raise_own_cancellation
-from ...transport.body import Wire
 from .base import LeasingStore, Store
+from .seal import Stored, seal, unseal
 
 T = TypeVar("T")
 logger = logging.getLogger("qrbackends.store")
@@ -34,42 +30,8 @@ LEASE = 5.0
 _PAUSE = 1.0  # seconds for which a store that could not be reached is not asked again
 _AGAIN = 0.25  # seconds after which a lease is released again, if that failed
 _PROBED = ("probe", "probe")  # scope and name of what a store is asked for to learn whether it works again
-_SKEW = 60.0  # seconds by which the clocks of two machines may differ
 _FAILED: Final[bytes | None] = b"failed"  # compared by identity: a store may return equal bytes
-_MAGIC = b"qrb2"
 _AT_ONCE = 8  # operations; further ones wait, without using up the store's timeout
-_TAG = hashlib.sha256().digest_size
-
-
-class Stored(NamedTuple):
-    """An answer as the store has it.
-
-    Attributes:
-        wire: its body.
-        age: seconds since the service gave it.
-        validators: its validators.
-        confirmed: how many answers in a row were a 304, as in `Entry`.
-        emulated: whether it is a list that an emulator sent.
-    """
-
-    wire: Wire
-    age: float = 0.0
-    validators: Validators = NONE
-    confirmed: float = 0
-    emulated: bool = False
-
-
-class _Content(Struct, frozen=True, array_like=True):
-    """A stored answer; `fetched_at` is when the service gave it, in Unix seconds."""
-
-    fetched_at: float
-    wire: tuple[bytes, str, bytes]
-    validators: Validators
-    confirmed: float
-    emulated: bool = False
-
-
-_decode = msgspec.msgpack.Decoder(_Content).decode
 
 
 class StoreStats(Struct, frozen=True):
@@ -132,7 +94,7 @@ class Shared:
             return None
         stored = None
         if isinstance(sealed, bytes):  # a store may be anybody's code
-            stored = await off_loop(len(sealed), lambda: self._unseal(scope, name, sealed))
+            stored = await off_loop(len(sealed), lambda: unseal(scope, name, sealed, self._clock()))
         if stored is None:
             self.rejected += 1
             self._tell_once("a value in the shared cache is not one of ours, or damaged; it is not used")
@@ -209,15 +171,7 @@ class Shared:
     async def put(self, scope: Scope, name: str, owner: str, answer: Stored, ttl: float) -> bool:
         """Store what the owner of a lease fetched, and end the lease; return whether it was stored."""
         fetched_at = self._clock()
-
-        def seal() -> bytes:
-            packed = answer.wire.packed()
-            parts = packed.data, packed.encoding, packed.digest
-            stored = _Content(fetched_at, parts, answer.validators, answer.confirmed, answer.emulated)
-            content = msgspec.msgpack.encode(stored)
-            return b"".join((_MAGIC, _tag(scope, name, content), content))
-
-        sealed = await off_loop(len(answer.wire.data), seal)
+        sealed = await off_loop(len(answer.wire.data), lambda: seal(scope, name, answer, fetched_at))
         done = await self._attempt("write", lambda: self._put(scope.id, name, owner, sealed, ttl), False)
         self.writes += done
         return done
@@ -337,23 +291,6 @@ class Shared:
             self._logged.add(problem)
             logger.warning("%s", problem)
 
-    def _unseal(self, scope: Scope, name: str, sealed: bytes) -> Stored | None:
-        begin = len(_MAGIC) + _TAG
-        tag, content = sealed[len(_MAGIC) : begin], sealed[begin:]
-        if not sealed.startswith(_MAGIC) or not hmac.compare_digest(tag, _tag(scope, name, content)):
-            return None
-        try:
-            stored = _decode(content)
-        except (ValueError, RecursionError):  # another version of this package stored it
-            return None
-        age = self._clock() - stored.fetched_at
-        # Clocks differ a little; an answer from further in the future would be new for too long. Neither
-        # comparison holds for NaN, which would be young, or confirmed, for ever.
-        if not (age > -_SKEW and stored.confirmed >= 0):
-            return None
-        validators = stored.validators.well_formed()
-        return Stored(Wire(*stored.wire), max(0.0, age), validators, stored.confirmed, stored.emulated)
-
 
 class Lease:
     """The right to fetch one answer and to store it for other workers, until `put` or `release`.
@@ -399,13 +336,3 @@ def _told(error: BaseException) -> str:
         return printable(f"{type(error).__name__}: {error}")
     except BaseException:  # the text of an error may raise anything, too
         return type(error).__name__
-
-
-def _tag(scope: Scope, name: str, content: bytes) -> bytes:
-    """Return an HMAC over scope, name and content: a value is valid in its own place only."""
-    if scope.key is None:
-        raise ValueError("a scope without a key cannot be used with a store")
-    mac = hmac.new(scope.key, digestmod=hashlib.sha256)
-    for part in (_MAGIC, f"{scope.id}\0{name}\0".encode(), content):
-        mac.update(part)
-    return mac.digest()

@@ -28,7 +28,8 @@ from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.file import FileInfo, FileStore
-from qrbackends.cache.stores.sealed import Shared, Stored
+from qrbackends.cache.stores.seal import Stored
+from qrbackends.cache.stores.sealed import Shared
 from qrbackends.transport.body import Wire
 
 from ...internals import execute, operations_waiting
@@ -813,7 +814,8 @@ import anyio, asyncio, logging, os, sys
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores.file import FileStore
-from qrbackends.cache.stores.sealed import Shared, Stored
+from qrbackends.cache.stores.seal import Stored
+from qrbackends.cache.stores.sealed import Shared
 from qrbackends.transport.body import Wire
 
 logging.basicConfig(stream=sys.stdout, format="%(message)s")

@@ -18,7 +18,8 @@ from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
 from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.redis import RedisStore
-from qrbackends.cache.stores.sealed import Shared, Stored
+from qrbackends.cache.stores.seal import Stored
+from qrbackends.cache.stores.sealed import Shared
 from qrbackends.transport.body import Wire
 
 from ...internals import connections, connections_in_use

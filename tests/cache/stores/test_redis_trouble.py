@@ -19,7 +19,8 @@ from qrbackends.cache.stores import redis as redis_store
 from qrbackends.cache.stores import redis_listener
 from qrbackends.cache.stores.redis import RedisStore
 from qrbackends.cache.stores.redis_errors import translated
-from qrbackends.cache.stores.sealed import Shared, Stored
+from qrbackends.cache.stores.seal import Stored
+from qrbackends.cache.stores.sealed import Shared
 from qrbackends.transport.body import Wire
 
 from ...redis_proxy import Proxy, nothing, proxy, whole

@@ -13,8 +13,9 @@ import pytest
 
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
-from qrbackends.cache.stores import sealed
-from qrbackends.cache.stores.sealed import Shared, Stored
+from qrbackends.cache.stores import seal, sealed
+from qrbackends.cache.stores.seal import Stored
+from qrbackends.cache.stores.sealed import Shared
 from qrbackends.protocol.validators import NONE, Validators
 from qrbackends.transport.body import Wire
 
@@ -291,7 +292,7 @@ class Holding(Trouble):
         self.content = content
 
     async def get(self, scope: str, name: str) -> bytes | None:
-        return b"qrb2" + sealed._tag(MINE, name, self.content) + self.content
+        return b"qrb2" + seal._tag(MINE, name, self.content) + self.content
 
 
 def stored(
