@@ -71,9 +71,9 @@ class Wire(Struct, frozen=True, gc=False):
 
     def is_same(self, other: "Wire") -> bool:
         """Return whether the other one is the same body, as far as that is known without decompressing."""
-        if self.data == other.data or not (self.digest or other.digest):
-            return self.data == other.data and self.encoding == other.encoding
-        return self._plain_digest() == other._plain_digest() != b""
+        if self.digest or other.digest:
+            return self._plain_digest() == other._plain_digest() != b""
+        return self.encoding == other.encoding and self.data == other.data
 
     def _plain_digest(self) -> bytes:
         """Return the SHA-256 of the plain body; empty if it came compressed."""
@@ -113,8 +113,8 @@ class Body:
         self._compressed = self._encoding != ""
         self._chunks: list[bytes] = []  # of a compressed body, as they came
         self._known = known
-        # What came until now is the beginning of the known body, and was not looked into.
-        self._equals = known is not None and (known.encoding, known.digest) == (self._encoding, b"")
+        # The known body as long as what came is its beginning, and was not looked into.
+        self._equals = known if known and (known.encoding, known.digest) == (self._encoding, b"") else None
         self._equal = 0  # bytes
         self.wire = _NOTHING
         if self._compressed and self._encoding not in _WINDOW_BITS:
@@ -129,11 +129,11 @@ class Body:
             BodyTooLarge: the body is larger than the limit; `begun` returns what came before it.
             BodyDamaged: the body is not compressed as `encoding` says.
         """
-        if self._equals and self._known is not None:
-            if self._known.data.startswith(chunk, self._equal):
+        if self._equals is not None:
+            if self._equals.data.startswith(chunk, self._equal):
                 self._equal += len(chunk)
                 return
-            self._differ(self._known)
+            self._differ(self._equals)
         if self._compressed:
             self._decompress(chunk)
         else:
@@ -141,7 +141,7 @@ class Body:
 
     def _differ(self, known: Wire) -> None:
         """Take what was only compared until now, as the next bytes are not the known body's."""
-        self._equals = False
+        self._equals = None
         self.feed(known.data[: self._equal])
 
     def _decompress(self, chunk: bytes) -> None:
@@ -161,11 +161,11 @@ class Body:
             BodyDamaged: the end of the compressed body is missing.
         """
         known = self._known
-        if self._equals and known is not None:
-            if self._equal == len(known.data):
-                self.wire = known
+        if self._equals is not None:
+            if self._equal == len(self._equals.data):
+                self.wire = self._equals
                 return b""
-            self._differ(known)
+            self._differ(self._equals)
         if self._member is not None:
             raise BodyDamaged("the compressed body was cut short")
         body = self.begun()
