@@ -23,6 +23,13 @@ def test_each_promise_names_tests_that_there_are(promise: str) -> None:
         assert name in there, f"{path} has no {name}"
 
 
+def test_each_rule_of_what_has_not_changed_names_a_test_that_there_is() -> None:
+    named = TEST.findall((ROOT / "docs" / "unchanged.md").read_text(encoding="utf-8"))
+    assert len(named) >= 10
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path} has no {name}"
+
+
 def test_the_page_is_one_page_and_the_readme_leads_to_it() -> None:
     assert len(PROMISES) >= 20
     assert len(PAGE.splitlines()) <= 120
