@@ -234,6 +234,11 @@ def connections_in_use(store: "RedisStore") -> int:
     return len(connections(store)._in_use_connections)
 
 
+def is_waited_for(store: "RedisStore", callers: int) -> bool:
+    """Return whether so many callers wait for the end of a lease."""
+    return store._listener is not None and store._listener.users == callers
+
+
 # --- the emulator
 
 

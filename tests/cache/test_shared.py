@@ -49,7 +49,7 @@ from qrbackends.emulator.surface import handler
 from qrbackends.protocol.requests import API_VERSION
 from qrbackends.transport.body import Wire
 
-from ..internals import parts, renewals, set_clock, tier
+from ..internals import is_waited_for, parts, renewals, set_clock, tier
 from ..redis_server import PATIENT, RedisServer, running
 from ..waiting import until
 
@@ -285,11 +285,6 @@ async def test_a_refresh_reaches_the_store(emulator: Emulator, store: RedisStore
         given = await other.fetch(ASKED)
         assert (given.source, given.age) == ("shared", 0)
         assert emulator.count("properties") == 2
-
-
-def is_waited_for(store: RedisStore, callers: int) -> bool:
-    """Return whether so many callers wait for the end of a lease."""
-    return store._listener is not None and store._listener.users == callers
 
 
 async def test_an_answer_that_is_an_error_makes_workers_ask_at_once_and_not_one_by_one(
