@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import anyio
 
@@ -16,20 +16,18 @@ if hasattr(signal, "SIGBREAK"):  # Ctrl-Break, the only one that a program on Wi
 def ended_by_signals() -> Iterator[anyio.CancelScope]:
     """Yield a scope around what runs until a signal; the signal cancels it, and the program goes on after it.
 
-    The first process of a container gets no signal for which it has no handler.
+    The first process of a container gets no signal for which it has no handler. The handlers are Python's,
+    as Windows' event loop has none of its own.
     """
     loop = asyncio.get_running_loop()
     with anyio.CancelScope() as scope:
-        before = {number: signal.getsignal(number) for number in _ENDING}
-        for number in _ENDING:
-            try:
-                loop.add_signal_handler(number, scope.cancel)
-            except NotImplementedError:  # on Windows, whose event loop wakes up for Python's own handlers
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(scope.cancel))
+
+        def end(*_: object) -> None:
+            loop.call_soon_threadsafe(scope.cancel)  # it wakes the loop up
+
+        before = {number: signal.signal(number, end) for number in _ENDING}
         try:
             yield scope
         finally:
             for number, handler in before.items():
-                with suppress(NotImplementedError):
-                    loop.remove_signal_handler(number)
                 signal.signal(number, handler)
