@@ -34,8 +34,7 @@ class Clock:
     def reset(self) -> None:
         """Show the source's time again."""
         self.rate = 1.0
-        self._offset = 0.0  # of a rate of 1
-        self._base = (0.0, 0.0)  # of another one: what it and its source showed at the last change
+        self._base = (0.0, 0.0)  # what it and its source showed at the last change
 
     def __call__(self) -> float:
         """Return the time in Unix seconds."""
@@ -65,11 +64,8 @@ class Clock:
         self._start(self._at(source), source, rate)
 
     def _start(self, now: float, source: float, rate: float) -> None:
-        self.rate, self._base, self._offset = rate, (now, source), now - source
+        self.rate, self._base = rate, (now, source)
 
     def _at(self, source: float) -> float:
-        if self.rate == 1:  # exactly as the source, unless it was moved
-            now = source + self._offset
-        else:
-            now = self._base[0] + (source - self._base[1]) * self.rate
-        return max(0.0, min(now, LAST))
+        then, at = self._base
+        return max(0.0, min(then + (source - at) * self.rate, LAST))
