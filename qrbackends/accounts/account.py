@@ -69,9 +69,7 @@ class Instance:
         """The base address of its Backends API, without a slash at its end."""
         if self.url is not None:
             return self.url
-        if (
-            "experimental" in self.cloud_url
-        ):  # by this word the official client takes it for the API's address
+        if "experimental" in self.cloud_url:  # by this the official client takes it for the API's address
             return urljoin(f"{self.cloud_url}/", ".").rstrip("/")
         root = urlsplit(self.cloud_url)
         if self.private_endpoint:

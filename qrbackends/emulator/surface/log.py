@@ -18,8 +18,7 @@ class LoggedRequest:
 
     Attributes:
         region: the region, or `cloud` for IAM, Global Search and Global Catalog.
-        resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `token`, `search`,
-            `catalog`, or None for any other path.
+        resource: one of those that faults are for, such as `properties`, or None for any other path.
         backend: the backend's name, decoded from the path, or None.
         method: the HTTP method.
         path_qs: path and query as they were sent.
