@@ -245,7 +245,7 @@ def test_a_file_that_python_does_not_read(text: str, message: str) -> None:
             'backend = "z"',
             "line 4, step[0].backend: The emulator has no backend 'z'; it has a, ",
         ),
-        ('backend = "a"', 'backend = "aa"', "The emulator has no backend 'aa'; did you mean 'a'?"),
+        ('backend = "a"', 'backend = "aa"', "The emulator has no backend 'aa'; did you mean a?"),
         (
             'do = "start_region"\nregion = "s"',
             'do = "release_fault"\nfault = "late"',

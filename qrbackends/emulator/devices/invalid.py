@@ -31,18 +31,23 @@ class NoSuchBackend(UnknownName):
         super().__init__("backend", message)
 
 
+def hint(name: str, known: Iterable[str]) -> str:
+    """Return what else there is: the name that is most like this one, or else the first names."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"it has {', '.join(names[:_SHOWN])}"
+
+
 def known_backend(name: str, known: Iterable[str]) -> str:
     """Return the name if it is among the known ones.
 
     Raises:
         NoSuchBackend: it is not; the error has the name that is most like it.
     """
-    names = sorted(known)
+    names = set(known)
     if name in names:
         return name
-    close = get_close_matches(name, names, n=1)
-    there = f"did you mean {close[0]}?" if close else f"it has {', '.join(names[:_SHOWN])}"
-    raise NoSuchBackend(f"the fleet has no backend {name!r:.100}; {there}")
+    raise NoSuchBackend(f"the fleet has no backend {name!r:.100}; {hint(name, names)}")
 
 
 def located(error: msgspec.ValidationError, words: Collection[str]) -> tuple[str, str]:

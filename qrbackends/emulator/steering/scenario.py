@@ -10,14 +10,17 @@ import re
 import tomllib
 from bisect import bisect_left
 from collections.abc import Collection
-from difflib import get_close_matches
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, Union, cast, get_args
+from types import GenericAlias
+from typing import Annotated, Any, TypeAlias, cast, get_args
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
-from ..devices.invalid import located
+from ..devices.invalid import hint, located
 from ..surface.faults import CLOUD
 from .operations import WORDS, AddFault, ClearFaults, Operation, ReleaseFault, RemoveFault, Scripted
 from .schemas import with_descriptions
@@ -43,9 +46,10 @@ def _timed(operation: type[Operation]) -> Any:
     )
 
 
+_STEPS = GenericAlias(list, (reduce(or_, map(_timed, get_args(Scripted))),))
 _File = msgspec.defstruct(
     "Scenario",
-    [("step", list[Union[tuple(_timed(one) for one in get_args(Scripted))]])],  # type: ignore[misc]  # noqa: UP007
+    [("step", _STEPS)],
     namespace={"__doc__": "A scenario of the emulator of qrbackends: what happens to it, and when."},
     forbid_unknown_fields=True,
 )
@@ -117,7 +121,7 @@ class Scenario:
         except ValueError as error:  # a TOMLDecodeError, but for numbers with thousands of digits
             raise ScenarioError(f"{file}: {error}") from None
         try:
-            given: list[Any] = msgspec.convert(document, _File).step  # type: ignore[attr-defined]
+            (given,) = astuple(msgspec.convert(document, _File))
         except msgspec.ValidationError as error:
             path, why = located(error, WORDS)
             raise ScenarioError(_message(file, text, path, why)) from None
@@ -141,11 +145,8 @@ class Scenario:
             for field, names in known.items():
                 name = getattr(operation, field, None)
                 if name is not None and name not in names:
-                    close = get_close_matches(name, names, 1)
-                    near = (
-                        f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(names)[:20])}"
-                    )
-                    raise self._error(index, field, f"The emulator has no {field} {name!r}; {near}")
+                    why = f"The emulator has no {field} {name!r}; {hint(name, names)}"
+                    raise self._error(index, field, why)
             match operation:
                 case AddFault(fault=str(name)) if name in faults:
                     raise self._error(index, "fault", f"An earlier step adds the fault {name!r}")
