@@ -304,6 +304,17 @@ async def test_a_fault_of_no_resource_is_refused(ask: Asker) -> None:
     assert ask.emulator.faults == ()
 
 
+async def test_a_fault_of_no_backend_or_region_is_refused(ask: Asker) -> None:
+    name = ask.emulator.backends()[0]
+    with pytest.raises(ValueError, match=f"did you mean {name}"):
+        ask.emulator.fault(Status(503), backend=f"{name}s")
+    with pytest.raises(ValueError, match="no region 'mars'"):
+        ask.emulator.fault(Status(503), region="mars")
+    assert ask.emulator.faults == ()
+    with pytest.raises(RuntimeError, match="not running"):
+        Emulator().fault(Status(503), backend=name)
+
+
 async def test_there_are_no_other_regions(ask: Asker) -> None:
     for use in (ask.emulator.stop_region, ask.emulator.start_region):
         with pytest.raises(ValueError, match="no region 'mars'; it has us-east, eu-de, cloud"):

@@ -20,11 +20,7 @@ Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class Operation(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag=snake_case):
-    """One operation."""
-
-    async def run(self, emulator: "Steering") -> FaultState | ClockState | None:
-        """Do it to an emulator; return what there is to tell."""
-        raise NotImplementedError
+    """One operation; its `run` does it to an emulator, and returns what there is to tell."""
 
 
 class AddFault(Operation, frozen=True):
@@ -48,7 +44,6 @@ class AddFault(Operation, frozen=True):
 
     async def run(self, emulator: "Steering") -> FaultState:
         """Add it."""
-        emulator._check_names(region=self.region, backend=self.backend)
         return emulator.fault(
             self.action,
             resource=self.resource,

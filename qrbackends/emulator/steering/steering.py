@@ -139,12 +139,16 @@ class Steering:
             name: its name; left out, it gets one.
 
         Raises:
-            ValueError: another fault has this name, or there is no such resource.
+            ValueError: another fault has this name, or there is no such resource, region or backend.
         """
         if resource not in (None, *get_args(Resource)):  # such a fault would never affect a request
             raise ValueError(
                 f"resource has to be one of {', '.join(get_args(Resource))}, not {resource!r:.100}"
             )
+        if region is not None:
+            self._port(region)
+        if backend is not None and not any(service.knows(backend) for service in self._services):
+            self._service_of(backend)  # raises an error with the name that was meant; mocks are known above
         return self._faults.add(lambda name: Fault(action, resource, backend, region, times, name), name)
 
     def find_fault(self, name: str) -> Fault:
@@ -273,13 +277,8 @@ class Steering:
             message = f"the emulator has no region {region!r:.100}; it has {running}"
             raise UnknownName("region", message) from None
 
-    def _check_names(self, *, region: str | None = None, backend: str | None = None) -> None:
-        """Raise `UnknownName` unless there are such a region and such a backend, or mock of one."""
-        if region is not None:
-            self._port(region)
-        if backend is not None and not any(service.knows(backend) for service in self._services):
-            self._service_of(backend)
-
     def _service_of(self, backend: str) -> BackendsService:
+        if not self._services:
+            raise RuntimeError("the emulator is not running")
         known_backend(backend, self._fleet.names)
         return next(one for one in self._services if backend in self._names[one.region])
