@@ -1,13 +1,15 @@
 """OpenTelemetry spans, if the program uses OpenTelemetry. No I/O."""
 
+import os
 import sys
 from collections.abc import Coroutine
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .._version import __version__
 from .entry import Found
 
 _Answer: TypeAlias = Coroutine[Any, Any, Found]
+_NAMED: Final = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ  # a provider, which `get_tracer` then sets up
 
 
 def traced(answer: _Answer, name: str, region: str, backend: str | None) -> _Answer:
@@ -24,7 +26,8 @@ def traced(answer: _Answer, name: str, region: str, backend: str | None) -> _Ans
         backend: the backend's name, or None.
     """
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
+    # Where nobody has set a provider, `get_tracer` would look for one in the environment at each call.
+    if trace is None or (getattr(trace, "_TRACER_PROVIDER", trace) is None and not _NAMED):
         return answer
     tracer = trace.get_tracer("qrbackends", __version__)
     if isinstance(tracer, getattr(trace, "ProxyTracer", ())):  # no SDK; its spans cost a dozen microseconds

@@ -1,5 +1,6 @@
 """Spans, as OpenTelemetry's own SDK receives them."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)  # `set_tracer_provider` would set it for good
     yield exporter
     provider.shutdown()
 
@@ -94,3 +95,29 @@ def test_who_does_not_use_it_does_not_import_it() -> None:
     )
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (outcome.stdout, outcome.stderr) == ("False\n", "")
+
+
+@pytest.mark.parametrize("how", ["in code", "by the environment"])
+def test_a_provider_is_found_however_it_is_set(how: str) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor\n"
+        "from qrbackends import Client\n"
+        "from qrbackends.emulator import Emulator\n"
+        "async def main():\n"
+        "    async with Emulator() as emulator, Client(emulator.account()) as client:\n"
+        "        await client.backends()\n"
+        "        if sys.argv[1] == 'in code':\n"
+        "            trace.set_tracer_provider(TracerProvider())\n"
+        "        await client.status(emulator.backends()[0])\n"
+        "        trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))\n"
+        "        await client.status(emulator.backends()[0])\n"
+        "asyncio.run(main())\n"
+    )
+    named = {} if how == "in code" else {"OTEL_PYTHON_TRACER_PROVIDER": "sdk_tracer_provider"}
+    outcome = subprocess.run(
+        [sys.executable, "-c", code, how], capture_output=True, text=True, check=True, env=os.environ | named
+    )
+    assert outcome.stdout.count('"name": "qrbackends status"') == 1
