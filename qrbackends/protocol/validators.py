@@ -7,8 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from .headers import http_date
+from multidict import istr
 
+from .headers import DATE, http_date
+
+_ETAG, _LAST_MODIFIED = istr("ETag"), istr("Last-Modified")  # found faster than a `str`
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
 _LONGEST = 256  # characters of a tag; a longer one may be anything
 _DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII)
@@ -64,13 +67,13 @@ def validators_of(headers: Mapping[str, str]) -> Validators:
     Args:
         headers: the answer's headers; a case-insensitive mapping.
     """
-    if "ETag" not in headers and "Last-Modified" not in headers:
+    if _ETAG not in headers and _LAST_MODIFIED not in headers:
         return NONE
-    found = Validators(headers.get("ETag", "").strip(), headers.get("Last-Modified", "").strip())
+    found = Validators(headers.get(_ETAG, "").strip(), headers.get(_LAST_MODIFIED, "").strip())
     found = found.well_formed()
     if found.etag or not found.last_modified:
         return Validators(found.etag) if found.etag else NONE
-    since, now = http_date(found.last_modified), http_date(headers.get("Date", ""))
+    since, now = http_date(found.last_modified), http_date(headers.get(DATE, ""))
     if since is None or now is None or (now - since).total_seconds() < _SETTLED:
         return NONE
     return found

@@ -12,7 +12,7 @@ from ..accounts.secret import LEAST_SEARCHED, Secret
 from ..errors import DecodeError, InvalidRequest, TransportError
 from ..models import BackendConfiguration, BackendProperties, BackendsResponse
 from ..protocol.answers import check_backend, parse
-from ..protocol.headers import EMULATED, Headers, headers
+from ..protocol.headers import DATE, EMULATED, Headers, headers
 from ..protocol.lengths import MOST_BYTES
 from ..protocol.requests import API_VERSION, Request
 from ..protocol.validators import NONE, Validators, validators_of
@@ -141,7 +141,7 @@ class _Question(Struct):
 
     def read(self, response: Response) -> OriginAnswer:
         self.unanswered = False
-        date, told = response.headers.get("Date", ""), validators_of(response.headers)
+        date, told = response.headers.get(DATE, ""), validators_of(response.headers)
         if told.etag and self._repeats_credential(told.etag):  # stores would keep it
             told = NONE
         known, asked = self.known, self.asked

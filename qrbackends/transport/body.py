@@ -102,25 +102,20 @@ class Body:
         BodyDamaged: the request did not offer this encoding.
     """
 
+    wire = _NOTHING
+    _received = 0  # bytes of a compressed body
+    _member: Any = None
+    _equals: Wire | None = None  # the known body as long as what came is its beginning, not looked into
+    _equal = 0  # bytes
+
     def __init__(self, encoding: str, limit: int, known: Wire | None = None) -> None:
-        encoding = encoding.strip().lower()
-        self._encoding = "" if encoding == "identity" else encoding
-        self._room = limit
-        self._received = 0
-        self._limit = limit
+        self._encoding = _checked(encoding.strip().lower()) if encoding else ""
+        self._room = self._limit = limit
         self._parts: list[bytes] = []
-        self._member: Any = None
-        self._compressed = self._encoding != ""
         self._chunks: list[bytes] = []  # of a compressed body, as they came
         self._known = known
-        # The known body as long as what came is its beginning, and was not looked into.
-        self._equals = known if known and (known.encoding, known.digest) == (self._encoding, b"") else None
-        self._equal = 0  # bytes
-        self.wire = _NOTHING
-        if self._compressed and self._encoding not in _WINDOW_BITS:
-            # Only known encodings are named: the header may hold anything, even an echo of a credential.
-            way = f"as {self._encoding!r}" if self._encoding in _OTHERS else "in an unknown way"
-            raise BodyDamaged(f"the answer is compressed {way}, which was not asked for")
+        if known is not None and known.encoding == self._encoding and not known.digest:
+            self._equals = known
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes as they were received.
@@ -134,7 +129,7 @@ class Body:
                 self._equal += len(chunk)
                 return
             self._differ(self._equals)
-        if self._compressed:
+        if self._encoding:
             self._decompress(chunk)
         else:
             self._keep(chunk)
@@ -169,7 +164,7 @@ class Body:
         if self._member is not None:
             raise BodyDamaged("the compressed body was cut short")
         body = self.begun()
-        self.wire = Wire(b"".join(self._chunks), self._encoding) if self._compressed else Wire(body)
+        self.wire = Wire(b"".join(self._chunks), self._encoding) if self._encoding else Wire(body)
         if known is not None and self._is_known(known, body):
             self.wire = known
             return b""
@@ -177,7 +172,7 @@ class Body:
 
     def _is_known(self, known: Wire, body: bytes) -> bool:
         """Return whether a body is the known one although its bytes on the wire may be others."""
-        if not self._compressed:
+        if not self._encoding:
             return known.digest != b"" and sha256(body).digest() == known.digest
         # The server compressed it anew: its time is in the header, or the pieces were others.
         if known.digest or known.data[-_TRAILER:] != self.wire.data[-_TRAILER:]:
@@ -222,3 +217,18 @@ class Body:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body is larger than the limit of {self._limit} bytes")
+
+
+def _checked(encoding: str) -> str:
+    """Return the encoding, empty for none.
+
+    Raises:
+        BodyDamaged: the request did not offer it.
+    """
+    if encoding in ("", "identity"):
+        return ""
+    if encoding not in _WINDOW_BITS:
+        # Only known encodings are named: the header may hold anything, even an echo of a credential.
+        way = f"as {encoding!r}" if encoding in _OTHERS else "in an unknown way"
+        raise BodyDamaged(f"the answer is compressed {way}, which was not asked for")
+    return encoding

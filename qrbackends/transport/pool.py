@@ -14,6 +14,7 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 import aiohttp
 import anyio
 from msgspec import Struct
+from multidict import istr
 from yarl import URL
 
 from ..accounts.account import Account
@@ -43,6 +44,7 @@ logger = logging.getLogger("qrbackends.pool")
 
 _KEEPALIVE = 75.0  # seconds; longer than a polling interval, so that polls reuse their connections
 _CLOSING = 5.0  # seconds that connections have to shut down
+_ENCODING = istr("Content-Encoding")  # found faster than a `str`
 
 
 class CallState(Protocol):
@@ -203,12 +205,13 @@ class SessionPool(LoopBound):
         self, response: aiohttp.ClientResponse, most: int | None, known: Wire | None
     ) -> tuple[bytes, Wire]:
         """Return the body, decompressed and as it came; of an error's body only the beginning."""
-        clock = asyncio.get_running_loop().time
-        received, began = 0, clock()
-        good = response.status == 200
-        limit = min(self._limits.body, most or self._limits.body, self._limits.body if good else ERROR_BYTES)
-        body = Body(response.headers.get("Content-Encoding", ""), limit, known if good else None)
-        content = response.content
+        good, limits = response.status == 200, self._limits
+        limit = limits.body if most is None or most > limits.body else most
+        if not good:
+            limit, known = min(limit, ERROR_BYTES), None
+        body = Body(response.headers.get(_ENCODING, ""), limit, known)
+        content, clock = response.content, asyncio.get_running_loop().time
+        received, began = 0, None
         while True:  # iterating over the chunks would take twice the time for a single one
             chunk = await content.readany()
             try:
@@ -220,10 +223,12 @@ class SessionPool(LoopBound):
                 return body.begun(), body.wire
             if content.at_eof():
                 return body.finish(), body.wire
+            now = clock()
+            began = now if began is None else began  # small answers end before, and need no clock
             received += len(chunk)
-            passed = clock() - began
-            if passed > self._limits.read and received < passed * self._limits.rate:
-                raise ReadTimeout(f"the answer comes with less than {self._limits.rate:g} bytes per second")
+            passed = now - began
+            if passed > limits.read and received < passed * limits.rate:
+                raise ReadTimeout(f"the answer comes with less than {limits.rate:g} bytes per second")
 
     def retire_connections(self, region: str, url: str) -> None:
         """Use no open connection of a region again: one brought what is no answer to its request."""

@@ -85,7 +85,7 @@ def bodies_of_the_same_length_are_equal(patch: Patch) -> None:
 @mistake
 def a_body_that_begins_like_the_known_one_is_equal(patch: Patch) -> None:
     def finish(self: Body) -> bytes:
-        if self._equal and self._known is not None and not self._compressed:
+        if self._equal and self._known is not None and not self._encoding:
             self.wire = self._known
             return b""
         return _finish(self)
