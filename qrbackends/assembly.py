@@ -123,10 +123,10 @@ class Parts:
         """Return, when awaited, the answer to any request; `how` are the options of `Cache.fetch`."""
         self.calls.check()
         until = None if timeout is None else self.calls.deadline(timeout)
-        scope = None if request.backend_id is None else self.directory.route(request, instance)
+        scope = None if request.backend is None else self.directory.route(request, instance)
         if scope is not None:
             return self.cache.fetch(request, scope, until, **how)
-        ask = self.directory.list if request.backend_id is None else self.directory.fetch
+        ask = self.directory.list if request.backend is None else self.directory.fetch
         return ask(request, instance, until or self.calls.deadline(), **how)
 
     async def invalidate(
@@ -142,7 +142,7 @@ class Parts:
         """
 
         def matches(request: Request) -> bool:
-            named = backend in (None, request.backend_id) and calibration_id in (None, request.calibration_id)
+            named = backend in (None, request.backend) and calibration_id in (None, request.calibration_id)
             return named and resource in (None, request.resource)
 
         if self._shares and not self.directory.scopes:

@@ -46,7 +46,7 @@ class Client:
     event loop; from other threads only `stats` may be called.
 
     Arguments of several methods:
-        backend_id: the backend's name.
+        backend: the backend's name.
         instance: the instance to ask: an `Instance`, or the CRN or name of one of the account's. None for the
             first in the account's order that lists the backend; for lists, None for all instances.
         refresh: whether to ask the service although a fresh answer is cached.
@@ -146,7 +146,7 @@ class Client:
 
     async def configuration(
         self,
-        backend_id: str,
+        backend: str,
         *,
         calibration_id: str | None = None,
         instance: AnInstance = None,
@@ -154,14 +154,14 @@ class Client:
         timeout: Seconds = None,
     ) -> BackendConfiguration:
         """Return a backend's configuration: gates, coupling map, limits and timing."""
-        request = cached_request("configuration", backend_id, calibration_id)
+        request = cached_request("configuration", backend, calibration_id)
         found = self._find(request, instance, refresh, timeout)
         configuration: BackendConfiguration = (found if isinstance(found, Entry) else await found).value
         return configuration
 
     async def properties(
         self,
-        backend_id: str,
+        backend: str,
         *,
         calibration_id: str | None = None,
         updated_before: datetime | None = None,
@@ -170,25 +170,25 @@ class Client:
         timeout: Seconds = None,
     ) -> BackendProperties:
         """Return a backend's newest calibrated properties, or the newest before `updated_before`."""
-        request = cached_request("properties", backend_id, calibration_id, updated_before)
+        request = cached_request("properties", backend, calibration_id, updated_before)
         found = self._find(request, instance, refresh, timeout)
         properties: BackendProperties = (found if isinstance(found, Entry) else await found).value
         return properties
 
     async def status(
-        self, backend_id: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
+        self, backend: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
     ) -> BackendStatus:
         """Return whether a backend is operational now, and how many jobs wait for it."""
-        request = cached_request("status", backend_id)
+        request = cached_request("status", backend)
         found = self._find(request, instance, refresh, timeout)
         status: BackendStatus = (found if isinstance(found, Entry) else await found).value
         return status
 
     async def defaults(
-        self, backend_id: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
+        self, backend: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
     ) -> BackendDefaults:
         """Return a backend's pulse-level defaults; most backends have none now (`NotFound`)."""
-        request = cached_request("defaults", backend_id)
+        request = cached_request("defaults", backend)
         found = self._find(request, instance, refresh, timeout)
         defaults: BackendDefaults = (found if isinstance(found, Entry) else await found).value
         return defaults
@@ -336,7 +336,7 @@ class Client:
         return self._watcher.watch(interval, backends, threshold, detail=detail, per_instance=per_instance)
 
     async def wait_for(
-        self, backend_id: str, until: BackendTest, *, timeout: Seconds = None, interval: float = 30.0
+        self, backend: str, until: BackendTest, *, timeout: Seconds = None, interval: float = 30.0
     ) -> Backend:
         """Return a backend's entry in the list as soon as `until(entry)` is true; `until` is plain or async.
 
@@ -345,17 +345,17 @@ class Client:
         Raises:
             Timeout: `until` did not become true in time.
         """
-        return await self._watcher.wait_for(backend_id, until, timeout, interval)
+        return await self._watcher.wait_for(backend, until, timeout, interval)
 
     async def wait_for_recalibration(
-        self, backend_id: str, *, timeout: Seconds = None, interval: float = 60.0
+        self, backend: str, *, timeout: Seconds = None, interval: float = 60.0
     ) -> datetime:
         """Return the date of a backend's next calibration as soon as it is there, or raise `Timeout`."""
-        return await self._watcher.wait_for_recalibration(backend_id, timeout, interval)
+        return await self._watcher.wait_for_recalibration(backend, timeout, interval)
 
     def history(
         self,
-        backend_id: str,
+        backend: str,
         since: datetime,
         until: datetime | None = None,
         *,
@@ -377,7 +377,7 @@ class Client:
         """
         end = datetime.now(UTC) if until is None else until
         fetch = partial(self._fetch, kept=False)  # each answer is used once, so memory does not keep it
-        return History(fetch, backend_id, since, end, every, calibration_id, instance)
+        return History(fetch, backend, since, end, every, calibration_id, instance)
 
     def stats(self) -> ClientStats:
         """Return the counts of cache and pool, and the size of memory; any thread may call it."""

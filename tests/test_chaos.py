@@ -234,7 +234,7 @@ async def test_every_call_ends_well_or_with_a_typed_error_and_leaves_nothing(
         async def call(step: Step, number: int) -> None:
             request, action = step
             if action is not None:
-                emulator.fault(action, resource=request.resource, backend=request.backend_id)
+                emulator.fault(action, resource=request.resource, backend=request.backend)
             try:
                 fetched = await clients[number % len(clients)].fetch(request, timeout=PATIENCE)
             except QRBackendsError as error:
@@ -277,7 +277,7 @@ async def test_what_was_once_known_is_known_in_bad_times(
             request, action = step
             now[0] += 0.25
             if action is not None:
-                emulator.fault(action, resource=request.resource, backend=request.backend_id)
+                emulator.fault(action, resource=request.resource, backend=request.backend)
             try:
                 value = (await client.fetch(request, timeout=PATIENCE)).value
             except QRBackendsError:

@@ -161,7 +161,7 @@ def judge(resource: str, status: int, headers: Any, body: bytes) -> bool:
     except QRBackendsError as error:
         assert str(error).isprintable()  # noqa: PT017
         assert error.__cause__ is error.__context__ is None  # noqa: PT017
-        assert error.backend == REQUESTS[resource].backend_id  # noqa: PT017
+        assert error.backend == REQUESTS[resource].backend  # noqa: PT017
         return False
     assert status == 200
     assert isinstance(answer, TYPES[resource])

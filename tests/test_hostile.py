@@ -449,15 +449,13 @@ async def test_what_could_end_a_line_is_refused_before_any_io(emulator: Emulator
     IDS.filter(lambda text: len(text) <= 100) | st.none(),
     st.sampled_from(["configuration", "properties"]),
 )
-def test_a_target_is_fit_for_a_request_line(
-    backend_id: str, calibration_id: str | None, resource: Any
-) -> None:
-    target = Request(resource, backend_id, calibration_id).target
+def test_a_target_is_fit_for_a_request_line(backend: str, calibration_id: str | None, resource: Any) -> None:
+    target = Request(resource, backend, calibration_id).target
     assert target.isascii()
     assert target.isprintable()
     assert not set(target) & set(" #\\")
     path, mark, query = target.partition("?")
-    assert path.split("/")[::2] == ["", backend_id and quote(backend_id, safe="")]
+    assert path.split("/")[::2] == ["", backend and quote(backend, safe="")]
     assert path.split("/")[1::2] == ["backends", resource]
     assert bool(mark) == (calibration_id is not None)
     assert query.count("=") == bool(mark)

@@ -162,7 +162,7 @@ class Stability(NamedTuple):
 
 
 def stability(
-    archive: "Archive", backend_id: str, window: timedelta, *, until: datetime | None = None
+    archive: "Archive", backend: str, window: timedelta, *, until: datetime | None = None
 ) -> tuple[Stability, ...]:
     """Return how stable each qubit was over the last days of an archive, the least stable first.
 
@@ -174,7 +174,7 @@ def stability(
 
     Args:
         archive: contains the calibrations; those of named variants are left out.
-        backend_id: the backend's name.
+        backend: the backend's name.
         window: how far to look back from `until`.
         until: the end, exclusive; left out, just after the archive's newest calibration of the backend.
 
@@ -184,12 +184,12 @@ def stability(
     if window <= timedelta():
         raise InvalidRequest("window has to be a timedelta greater than zero")
     if until is None:
-        held = next((one for one in archive.info() if one.backend == backend_id), None)
+        held = next((one for one in archive.info() if one.backend == backend), None)
         if held is None:
-            raise InvalidRequest(f"the archive has no calibration of {backend_id!r:.100}")
+            raise InvalidRequest(f"the archive has no calibration of {backend!r:.100}")
         until = held.last + timedelta(microseconds=1)
     rows = archive.scan(
-        [backend_id], since=until - window, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES
+        [backend], since=until - window, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES
     )
     measured: dict[tuple[int, str], list[float]] = {}
     for batch in rows.to_batches(columns=["qubits", "name", "value", "calibration_id"]):

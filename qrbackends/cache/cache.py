@@ -129,7 +129,7 @@ class Cache:
         oldest = None if max_age is None else self._clock() - max_age
         question = Question(request, scope, (scope.id, request), refresh, oldest, kept)
         answer = self._answer(question, self._calls.deadline() if deadline is None else deadline)
-        return traced(answer, request.resource, scope.region, request.backend_id)
+        return traced(answer, request.resource, scope.region, request.backend)
 
     async def fetch(
         self,

@@ -143,7 +143,7 @@ def loss(error: QRBackendsError, request: Request) -> Loss:
         return Loss.ACCOUNT
     if error.outage or error.final or isinstance(error, (AccountError, InvalidRequest, NotFound)):
         return Loss.NOTHING
-    if isinstance(error, Forbidden) and request.backend_id is not None:
+    if isinstance(error, Forbidden) and request.backend is not None:
         return Loss.BACKEND
     if isinstance(error, (Unauthorized, Forbidden)):
         return Loss.SCOPE

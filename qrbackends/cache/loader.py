@@ -60,11 +60,11 @@ class Question(Struct, frozen=True, gc=False):
 
     def names_its_backend(self, request: Request) -> bool:
         """Return whether another request is about the same backend."""
-        return request.backend_id == self.request.backend_id
+        return request.backend == self.request.backend
 
     def name(self, error: QRBackendsError) -> None:
         """Fill in the region, instance and backend of an error."""
-        error.about(region=self.scope.region, instance=self.scope.crn, backend=self.request.backend_id)
+        error.about(region=self.scope.region, instance=self.scope.crn, backend=self.request.backend)
 
 
 class Loader:

@@ -102,7 +102,7 @@ class Directory:
         if self._routes is None:
             self._routes = self._new_routes()
             self._only = self.scopes[0] if len(self._known) == 1 else None
-        return self._routes.get(request.backend_id) or self._only
+        return self._routes.get(request.backend) or self._only
 
     async def find(self, request: Request, instance: AnInstance, until: float) -> Scope:
         """Return the scope of the instance to ask for a backend; look up instances and lists if necessary.
@@ -119,11 +119,9 @@ class Directory:
         try:
             await self.instances(until)
             # Lists get at most half of the time; the rest is for the request itself.
-            return self.route(request, instance) or await self._listing(
-                request.backend_id or "", _half(until)
-            )
+            return self.route(request, instance) or await self._listing(request.backend or "", _half(until))
         except QRBackendsError as error:
-            error.about(backend=request.backend_id)
+            error.about(backend=request.backend)
             raise
 
     async def fetch(self, request: Request, instance: AnInstance, until: float, **how: Any) -> Fetched[Any]:
@@ -143,7 +141,7 @@ class Directory:
             InstanceUnavailable: no instance has an answer, and some could not be asked.
         """
         tried: dict[Scope, QRBackendsError] = {}
-        last = self._unlisted.get(request.backend_id or "")
+        last = self._unlisted.get(request.backend or "")
         if last is not None and last in self.scopes and instance is None:
             found = await self._first_answer(request, (last,), _half(until), tried, how)
             if found is not None:
@@ -254,12 +252,12 @@ class Directory:
 
             for scope, answer in zip(asked, await answers(asked, ask, _AT_ONCE), strict=True):
                 if not isinstance(answer, QRBackendsError):
-                    self._unlisted[request.backend_id or ""] = scope
+                    self._unlisted[request.backend or ""] = scope
                     return answer
                 tried[scope] = answer
         return None
 
-    async def _listing(self, backend_id: str, until: float) -> Scope:
+    async def _listing(self, backend: str, until: float) -> Scope:
         """Ask all instances for their lists, and return the first, in the account's order, with the backend.
 
         A backend is in one region: once a list has it, no other region's is waited for. Callers share the
@@ -273,16 +271,16 @@ class Directory:
                 _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for scope in scopes:
                     before = _before(scopes, scope)
-                    if _lists(self._flights, tasks[scope.crn], backend_id) and all(
+                    if _lists(self._flights, tasks[scope.crn], backend) and all(
                         tasks[one.crn].done() for one in before
                     ):
                         return scope
         for scope in scopes:
             self._note(scope, self._names.get(scope.crn, frozenset()))  # so that nobody waits for it again
-        listing = [scope for scope in scopes if _lists(self._flights, tasks[scope.crn], backend_id)]
+        listing = [scope for scope in scopes if _lists(self._flights, tasks[scope.crn], backend)]
         if listing:
             return listing[0]
-        raise _absence(self._flights, backend_id, [(scope, tasks[scope.crn]) for scope in scopes])
+        raise _absence(self._flights, backend, [(scope, tasks[scope.crn]) for scope in scopes])
 
     def _begin_lists(self) -> dict[str, asyncio.Task[_List]]:
         """Return each instance's list that is under way, or was fetched since the slowest one began."""
@@ -332,7 +330,7 @@ def _before(scopes: Sequence[Scope], scope: Scope) -> Iterator[Scope]:
     return (one for one in earlier if one.region == scope.region)
 
 
-def _lists(flights: _Lists, task: asyncio.Task[_List], backend_id: str) -> bool:
+def _lists(flights: _Lists, task: asyncio.Task[_List], backend: str) -> bool:
     """Return whether an instance's list has arrived and contains the backend.
 
     Raises:
@@ -341,7 +339,7 @@ def _lists(flights: _Lists, task: asyncio.Task[_List], backend_id: str) -> bool:
     if not task.done():
         return False
     try:
-        return backend_id in flights.outcome(task).value.names
+        return backend in flights.outcome(task).value.names
     except QRBackendsError as error:
         if error.final:
             raise
@@ -349,7 +347,7 @@ def _lists(flights: _Lists, task: asyncio.Task[_List], backend_id: str) -> bool:
 
 
 def _absence(
-    flights: _Lists, backend_id: str, asked: Sequence[tuple[Scope, asyncio.Task[_List]]]
+    flights: _Lists, backend: str, asked: Sequence[tuple[Scope, asyncio.Task[_List]]]
 ) -> QRBackendsError:
     """Return `NotFound` for a backend that no list has, or `InstanceUnavailable` if a list is missing."""
     errors: list[QRBackendsError] = []
@@ -363,12 +361,12 @@ def _absence(
         except QRBackendsError as error:
             errors.append(error)
     if not errors:
-        return NotFound("no instance of the account lists this backend", 404).about(backend=backend_id)
+        return NotFound("no instance of the account lists this backend", 404).about(backend=backend)
     return InstanceUnavailable(
         "whether an instance that could not be listed has this backend is not known: "
         + "; ".join(map(str, errors)),
         errors,
-    ).about(backend=backend_id)
+    ).about(backend=backend)
 
 
 def _unanswered(absence: QRBackendsError, tried: Mapping[Scope, QRBackendsError]) -> QRBackendsError:

@@ -81,7 +81,7 @@ class History:
 
     Args:
         fetch: answers requests, as `Client.fetch` does.
-        backend_id: the backend's name.
+        backend: the backend's name.
         since: the beginning of the period, inclusive.
         until: the end of the period, exclusive.
         every: the interval of samples: fetch only the newest calibration before each of the instants
@@ -97,7 +97,7 @@ class History:
     def __init__(
         self,
         fetch: Fetch,
-        backend_id: str,
+        backend: str,
         since: datetime,
         until: datetime,
         every: timedelta | None = None,
@@ -106,7 +106,7 @@ class History:
     ) -> None:
         if every is not None and (not isinstance(every, timedelta) or every < _SHORTEST_STEP):
             raise InvalidRequest("every has to be a timedelta of a minute or more")
-        self._newest = Request("properties", backend_id, calibration_id)
+        self._newest = Request("properties", backend, calibration_id)
         self._since, self._until = checked_range(since, until)
         every = every and min(every, self._until - self._since)
         self._fetch = fetch
@@ -191,7 +191,7 @@ class History:
         return at - min(_RESOLUTION, at - self._since) if self._inclusive else at
 
     async def _before(self, asked: datetime) -> BackendProperties:
-        request = Request("properties", self._newest.backend_id, self._newest.calibration_id, asked)
+        request = Request("properties", self._newest.backend, self._newest.calibration_id, asked)
         tries = 1
         while True:
             try:

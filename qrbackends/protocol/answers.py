@@ -56,7 +56,7 @@ def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes
         _raise_for(request, status, headers, body)
     if request.resource == "properties" and _NONE.fullmatch(body):
         problem = "the backend has no properties: the service's answer is empty"
-        raise NotFound(problem, 404).about(backend=request.backend_id)
+        raise NotFound(problem, 404).about(backend=request.backend)
     value, error = _decoded(request, body)
     if error is not None and error.path != "$" and request.type is not BackendDefaults:
         value, error = _without_odd_parts(request, body)
@@ -64,7 +64,7 @@ def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes
         if error.path != "$":
             error.text = _at(body, error.path)
         # Raised outside `except`, so that the error's context does not hold the body.
-        raise error.about(backend=request.backend_id)
+        raise error.about(backend=request.backend)
     return value
 
 
@@ -104,7 +104,7 @@ def check_backend(request: Request, value: Any) -> None:
     Raises:
         WrongBackend: the document names another backend.
     """
-    name, asked = getattr(value, "backend_name", None), request.backend_id
+    name, asked = getattr(value, "backend_name", None), request.backend
     if name is None or asked is None or name.casefold() == asked.casefold():
         return
     shown = printable(name)[:_MAX_TEXT]
@@ -156,7 +156,7 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
         raise RedirectRefused(
             f"the service answered with a redirect ({status}), which is not followed: credentials would "
             "go with it; check the instance's address"
-        ).about(backend=request.backend_id)
+        ).about(backend=request.backend)
     sent = json_object(body)
     listed = sent.get("errors")
     first = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
@@ -171,7 +171,7 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
     error.more_info = _text(first, "more_info")
     error.trace = _text(sent, "trace")
     error.correlation_id = _text(sent, "correlation_id")
-    raise error.about(backend=request.backend_id)
+    raise error.about(backend=request.backend)
 
 
 def error_for(status: int, message: str, headers: Mapping[str, str], *, own: bool = True) -> ResponseError:

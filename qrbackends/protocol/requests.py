@@ -46,7 +46,7 @@ ANSWER_TYPES: Final[dict[str, type[Any]]] = {
 
 
 _UNUSED: Final[dict[str, tuple[str, ...]]] = {
-    "backends": ("backend_id", "calibration_id", "updated_before"),
+    "backends": ("backend", "calibration_id", "updated_before"),
     "configuration": ("fields", "include_mocks", "updated_before"),
     "properties": ("fields", "include_mocks"),
     "status": ("fields", "include_mocks", "calibration_id", "updated_before"),
@@ -62,7 +62,7 @@ class Request(Struct, frozen=True, dict=True):
 
     Args:
         resource: the kind of document.
-        backend_id: the backend's name; None for `backends` only.
+        backend: the backend's name; None for `backends` only.
         calibration_id: a named variant of the backend; for `configuration` and `properties`.
         updated_before: an instant: ask for the newest calibration before it; for `properties`.
         fields: the optional fields that the answer shall contain, such as `wait_time_seconds`; for
@@ -74,7 +74,7 @@ class Request(Struct, frozen=True, dict=True):
     """
 
     resource: Resource
-    backend_id: str | None = None
+    backend: str | None = None
     calibration_id: str | None = None
     updated_before: datetime | None = None
     fields: Sequence[str] = ()
@@ -91,9 +91,9 @@ class Request(Struct, frozen=True, dict=True):
         if not isinstance(self.include_mocks, bool):  # any other value would be a second key of one answer
             raise InvalidRequest("include_mocks has to be True or False")
         if self.resource != "backends":
-            _check_text("a backend's name", self.backend_id, _MAX_ID)
-            if self.backend_id in (".", ".."):  # URL parsers read even %2e%2e as the parent
-                raise InvalidRequest(f"{self.backend_id!r} cannot be a backend's name")
+            _check_text("a backend's name", self.backend, _MAX_ID)
+            if self.backend in (".", ".."):  # URL parsers read even %2e%2e as the parent
+                raise InvalidRequest(f"{self.backend!r} cannot be a backend's name")
         if self.calibration_id is not None:
             _check_text("a calibration_id", self.calibration_id, _MAX_CALIBRATION_ID)
         if self.updated_before is not None:
@@ -102,10 +102,10 @@ class Request(Struct, frozen=True, dict=True):
     @cached_property
     def target(self) -> str:
         """Path and query after the base address, percent-encoded; the backend's name is one segment."""
-        if self.backend_id is None:
+        if self.backend is None:
             path = "/backends"
         else:
-            path = f"/backends/{quote(self.backend_id, safe='')}/{self.resource}"
+            path = f"/backends/{quote(self.backend, safe='')}/{self.resource}"
         query = self.query
         return f"{path}?{urlencode(query, quote_via=quote)}" if query else path
 

@@ -102,7 +102,7 @@ class Document:
         """Return the answer to a request: 304 if its condition holds, unless it is answered in full."""
         self._answers += 1
         request, scope = self.key
-        name, number = request.backend_id or "", SCOPES.index(scope)
+        name, number = request.backend or "", SCOPES.index(scope)
         text = _TEXTS[request.resource].format(name=name, scope=number, start=self.start, end=self.end)
         tag = self._tag()
         if tag is not None and not in_full and matches(tag, conditions):

@@ -1040,7 +1040,7 @@ ASKED = {
     ("which", "gone"),
     [
         ({}, lambda request: True),
-        ({"backend": "alpha"}, lambda request: request.backend_id == "alpha"),
+        ({"backend": "alpha"}, lambda request: request.backend == "alpha"),
         ({"backend": "nowhere"}, lambda request: False),
         ({"calibration_id": EXTRA}, lambda request: request.calibration_id == EXTRA),
         ({"resource": "properties"}, lambda request: request.resource == "properties"),
@@ -1048,7 +1048,7 @@ ASKED = {
         ({"resource": "status"}, lambda request: False),
         (
             {"backend": "alpha", "resource": "properties"},
-            lambda request: (request.backend_id, request.resource) == ("alpha", "properties"),
+            lambda request: (request.backend, request.resource) == ("alpha", "properties"),
         ),
         (
             {"backend": "alpha", "calibration_id": EXTRA, "resource": "properties"},

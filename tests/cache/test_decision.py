@@ -183,7 +183,7 @@ def test_what_a_failure_makes_worthless(error: errors.QRBackendsError, request_:
     expected = next((one for one, names in LOSSES.items() if name in names), otherwise)
     if isinstance(error, errors.DecodeError) and error.malformed:
         expected = Loss.NOTHING
-    if isinstance(error, errors.Forbidden) and request_.backend_id is not None:
+    if isinstance(error, errors.Forbidden) and request_.backend is not None:
         expected = Loss.BACKEND
     assert loss(error, request_) is expected
 

@@ -101,7 +101,7 @@ def test_removing_counts_and_spoils_what_is_under_way(clock: Clock) -> None:
         for name in "ab":
             put(memory, key(scope, name))
     epoch = memory.epoch(key("s", "a"))
-    assert memory.remove(["s"], lambda request: request.backend_id == "a") == 1
+    assert memory.remove(["s"], lambda request: request.backend == "a") == 1
     assert epoch.over
     memory.put(epoch, Entry("old", 0.0, 1.0, 2.0, 1))
     assert memory.get(key("s", "a")) is None
@@ -157,7 +157,7 @@ def test_the_accounts_are_right_whatever_happens(steps: list[tuple[str, str, str
         elif what == "pass":
             clock.now += number
         else:
-            memory.remove([scope], lambda request, name=name: request.backend_id == name)  # type: ignore[misc]
+            memory.remove([scope], lambda request, name=name: request.backend == name)  # type: ignore[misc]
         kept = {
             (scope, name): entry.size
             for scope in "stu"
@@ -175,7 +175,7 @@ def test_an_entry_may_take_nothing(clock: Clock, sizes: tuple[int, int]) -> None
     for name, size in zip("ab", sizes, strict=True):
         put(memory, key("s", name), size)
     assert (len(memory), memory.bytes) == (2, sum(sizes))
-    assert memory.remove(["s"], lambda request: request.backend_id == "a") == 1
+    assert memory.remove(["s"], lambda request: request.backend == "a") == 1
     clock.now = 100.0
     put(memory, key("s", "c"), 7)  # the other has expired
     assert (len(memory), memory.bytes) == (1, 7)

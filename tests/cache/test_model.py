@@ -128,7 +128,7 @@ REFUSALS: tuple[Callable[[str], QRBackendsError], ...] = (
 KEYS = tuple(Key(request, scope) for request in REQUESTS for scope in SCOPES)
 RESOURCES = ("properties", "status", "backends")
 MATCHES: tuple[Callable[[Request], bool], ...] = (
-    lambda request: request.backend_id == "ibm_oslo",
+    lambda request: request.backend == "ibm_oslo",
     lambda request: request.resource == "properties",
     lambda _: True,
 )
@@ -317,10 +317,8 @@ class Model:
                 until = self.now + self.policy.negative
                 self.known[fetch.key] = Known(error, self.now, until, until)
         elif isinstance(error, (Forbidden, Unauthorized)):
-            refused = fetch.key.request.backend_id if isinstance(error, Forbidden) else None
-            self.forget(
-                lambda key: key.scope == fetch.key.scope and refused in (None, key.request.backend_id)
-            )
+            refused = fetch.key.request.backend if isinstance(error, Forbidden) else None
+            self.forget(lambda key: key.scope == fetch.key.scope and refused in (None, key.request.backend))
         elif isinstance(error, AuthenticationFailed):
             self.forget(lambda _: True)
         elif not outage:
@@ -940,7 +938,7 @@ class CacheMachine(RuleBasedStateMachine):
         if not isinstance(error, ClientClosed):
             request, scope = caller.key
             about = (error.region, error.instance, error.backend)
-            assert about == (scope.region, scope.crn, request.backend_id)
+            assert about == (scope.region, scope.crn, request.backend)
 
     def compare_version(self, key: Key, given: Any, version: Version) -> None:
         """The first caller gets a new object with the version's content, and all others get the same."""

@@ -77,9 +77,9 @@ def directory(service: Service, *instances: Instance) -> Directory:
     return Directory(account, Scopes(account, "2026-04-15"), service.fetch)
 
 
-async def find(known: Directory, backend_id: str, until: float = inf) -> Instance:
+async def find(known: Directory, backend: str, until: float = inf) -> Instance:
     """Ask as the client does: the lists that are known first."""
-    request = Request("status", backend_id)
+    request = Request("status", backend)
     return (known.route(request) or await known.find(request, None, until)).instance
 
 

@@ -183,7 +183,7 @@ async def test_whose_list_comes_late_is_preferred_all_the_same() -> None:
         fetch, comes = parts(client).cache.fetch, asyncio.Event()
 
         async def late(request: Request, scope: Any, *args: Any, **how: Any) -> Fetched[Any]:
-            if request.backend_id is None and scope.crn == first:
+            if request.backend is None and scope.crn == first:
                 await comes.wait()
             return await fetch(request, scope, *args, **how)
 

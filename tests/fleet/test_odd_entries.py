@@ -223,7 +223,7 @@ async def test_a_monitor_follows_another_instance_while_an_entry_is_odd() -> Non
 
         async def fetched(request: Request, scope: Any, *args: Any, **how: Any) -> Fetched[Any]:
             found = await fetch(request, scope, *args, **how)
-            if is_odd and request.backend_id is None and scope.crn == first:
+            if is_odd and request.backend is None and scope.crn == first:
                 body = json.dumps({"devices": [{"name": name, "status": {"name": "online"}}]}).encode()
                 return replace(found, value=decoded(request, scope, Response(200, {}, body)))
             return found

@@ -53,9 +53,9 @@ class Fake:
         self.stuck: set[str] = set()
 
     async def ask(self, request: Request, *, instance: str | None = None) -> Fetched[Any]:
-        if request.backend_id is None:
+        if request.backend is None:
             return Fetched(BackendList(self.backends), 0.0, "origin")
-        backend = next(one for one in self.backends if one.name == request.backend_id)
+        backend = next(one for one in self.backends if one.name == request.backend)
         assert instance == backend.instance, "who lists it is asked"
         self.begun[backend.region] += 1
         if backend.region in self.stuck:

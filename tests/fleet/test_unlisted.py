@@ -157,7 +157,7 @@ async def test_an_instance_that_hangs_does_not_hide_the_answer_of_another(
     shares: list[float] = []
 
     async def hanging(request: Request, scope: Any, deadline: float | None = None, **how: Any) -> Any:
-        if request.backend_id is not None and scope.crn != crns[2]:
+        if request.backend is not None and scope.crn != crns[2]:
             assert deadline is not None
             shares.append(deadline - anyio.current_time())
             raise Timeout("it hung until its deadline")
@@ -289,7 +289,7 @@ async def test_a_first_instance_that_cannot_be_listed_is_asked_for_its_list_once
     asked: list[str] = []
 
     async def broken(request: Request, scope: Any, *args: Any, **how: Any) -> Fetched[Any]:
-        if request.backend_id is None and scope.crn == crns[0]:
+        if request.backend is None and scope.crn == crns[0]:
             asked.append(scope.crn)
             raise ServerError("broken", 500)
         return await fetch(request, scope, *args, **how)

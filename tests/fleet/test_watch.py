@@ -120,7 +120,7 @@ class World:
         if request.resource in self.silent:
             await asyncio.Event().wait()
         if request.resource == "properties":
-            when = self.calibrated.get(request.backend_id)
+            when = self.calibrated.get(request.backend)
             if when is None:
                 raise ServerError("no", 500)
 

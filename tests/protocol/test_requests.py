@@ -190,7 +190,7 @@ def test_the_same_question_is_the_same_value(one: Request, other: Request) -> No
 @pytest.mark.parametrize("nothing", [None, (), [], frozenset()])
 def test_no_fields_are_no_fields(resource: str, nothing: Any) -> None:
     request = REQUESTS[resource]
-    assert Request(request.resource, request.backend_id, fields=nothing) == request
+    assert Request(request.resource, request.backend, fields=nothing) == request
 
 
 def test_different_questions_are_different_values() -> None:
@@ -220,8 +220,8 @@ def test_a_request_is_frozen_and_travels() -> None:
         assert twin == request
         assert twin.target == target
     with pytest.raises(AttributeError):
-        request.backend_id = "other"  # type: ignore[misc]
-    changed = msgspec.structs.replace(request, backend_id="c")
+        request.backend = "other"  # type: ignore[misc]
+    changed = msgspec.structs.replace(request, backend="c")
     assert changed.target == target.replace("/a/", "/c/")
 
 
@@ -292,27 +292,27 @@ IDS = st.one_of(
 ).filter(lambda text: text not in (".", ".."))
 
 
-def check_one_segment(backend_id: str) -> None:
+def check_one_segment(backend: str) -> None:
     """Assert that an id is one segment of the path, whatever is in it."""
-    target = Request("status", backend_id).target
+    target = Request("status", backend).target
     base = "https://x.test/api/v1"
     url = URL(base + target, encoded=True)
     for path in (url.raw_path, urlsplit(base + target).path):
         *above, segment, resource = path.split("/")
         assert (above, resource) == (["", "api", "v1", "backends"], "status")
-        assert unquote(segment, errors="strict") == backend_id
+        assert unquote(segment, errors="strict") == backend
         assert segment.isascii()
     assert (url.host, url.query_string, url.fragment) == ("x.test", "", "")
 
 
-@pytest.mark.parametrize("backend_id", NASTY_IDS)
-def test_a_nasty_id_is_one_segment(backend_id: str) -> None:
-    check_one_segment(backend_id)
+@pytest.mark.parametrize("backend", NASTY_IDS)
+def test_a_nasty_id_is_one_segment(backend: str) -> None:
+    check_one_segment(backend)
 
 
 @given(IDS)
-def test_any_id_is_one_segment(backend_id: str) -> None:
-    check_one_segment(backend_id)
+def test_any_id_is_one_segment(backend: str) -> None:
+    check_one_segment(backend)
 
 
 @given(IDS.filter(lambda text: len(text) <= 100))
@@ -341,11 +341,11 @@ BAD_TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("backend_id", [*BAD_TEXTS, None, ".", "..", "a" * 501])
+@pytest.mark.parametrize("backend", [*BAD_TEXTS, None, ".", "..", "a" * 501])
 @pytest.mark.parametrize("resource", ["configuration", "properties", "status", "defaults"])
-def test_an_id_that_cannot_be_one_is_refused(resource: Any, backend_id: Any) -> None:
+def test_an_id_that_cannot_be_one_is_refused(resource: Any, backend: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        Request(resource, backend_id)
+        Request(resource, backend)
     assert str(caught.value).isprintable()
 
 
@@ -367,8 +367,8 @@ def test_there_are_five_resources(resource: Any) -> None:
 @pytest.mark.parametrize(
     ("resource", "name", "value"),
     [
-        ("backends", "backend_id", "a"),
-        ("backends", "backend_id", ""),
+        ("backends", "backend", "a"),
+        ("backends", "backend", ""),
         ("backends", "calibration_id", "a"),
         ("backends", "updated_before", NOON),
         ("configuration", "updated_before", NOON),
@@ -384,7 +384,7 @@ def test_there_are_five_resources(resource: Any) -> None:
     ],
 )
 def test_what_is_not_this_resource_s_is_refused(resource: Any, name: str, value: Any) -> None:
-    given_ = {} if resource == "backends" else {"backend_id": "a"}
+    given_ = {} if resource == "backends" else {"backend": "a"}
     with pytest.raises(InvalidRequest, match=f"{resource} takes no {name}"):
         Request(resource, **(given_ | {name: value}))
 
@@ -710,7 +710,7 @@ def undecodable(request: Request, body: bytes) -> DecodeError:
     assert error.__cause__ is None
     assert error.__context__ is None
     assert body not in error.args
-    assert error.backend == request.backend_id
+    assert error.backend == request.backend
     return error
 
 

@@ -198,7 +198,7 @@ async def test_a_fault_that_stays_is_told(emulator: Emulator, fault: str) -> Non
             assert error.attempts == sent
             assert struck.hits == sent, "as many requests reached the service as the error says"
             assert len(error.history) == sent
-            assert (error.region, error.backend) == ("us-east", request.backend_id)
+            assert (error.region, error.backend) == ("us-east", request.backend)
             emulator.clear_faults()
     gc.collect()
     await until(lambda: len(asyncio.all_tasks()) <= tasks + 1)
