@@ -177,6 +177,7 @@ def differences(
     threshold: int,
     detail: bool,
     per_instance: bool = False,
+    only: str | None = None,
 ) -> Iterator[Change]:
     """Yield the changes from `reported` to `state`, and add each to `reported` as it is yielded.
 
@@ -189,19 +190,20 @@ def differences(
         threshold: the number of jobs by which a queue has to change.
         detail: whether the consumer wants new calibrations.
         per_instance: whether a backend is reported for each instance that lists it, and not only once.
+        only: the CRN of the instance whose list alone counts; it goes with `per_instance`. None for all.
     """
     if state.version is reported.version:
         return
     version, instances = state.version, state.instances  # while changes are handled, more lists may come
     for instance in {**reported.failing, **state.failing}:
-        yield from _of_instance(reported, state, instance)
+        yield from _of_instance(reported, state, instance, only)
     for entry in {**reported.odd, **state.odd}:
-        if wants(entry[1]):
+        if wants(entry[1]) and only in (None, entry[0]):
             yield from _of_entry(reported, state, entry)
     told = reported.entries(per_instance)
     for key in {**told, **state.entries(per_instance)}:
         before, after = told.get(key), state.entries(per_instance).get(key)
-        if (before is after and not detail) or not wants(key[1]):
+        if (before is after and not detail) or not wants(key[1]) or only not in (None, key[0]):
             continue
         one = after or before
         first = one is not None and one.instance not in reported.instances  # its list may have come late
@@ -244,7 +246,11 @@ def kind_of(
     return "queue" if abs(before.queue_length - after.queue_length) >= threshold else None
 
 
-def _of_instance(reported: FleetState, state: FleetState, crn: str | None) -> Iterator[Change]:
+def _of_instance(
+    reported: FleetState, state: FleetState, crn: str | None, only: str | None
+) -> Iterator[Change]:
+    if only is not None and crn not in (None, only):
+        return
     before, error = reported.failing.get(crn), state.failing.get(crn)
     region = _region(crn) or (error or before or QRBackendsError("")).region
     if error is not None and before is None:

@@ -15,7 +15,7 @@ import anyio
 from ..accounts.account import Instance
 from ..cache.entry import Fetch
 from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout, TransportError
-from ..models import Backend
+from ..models import ABackend, Backend, name_of
 from ..protocol.requests import Request
 from ..tasks.deadlines import Seconds
 from ..tasks.fanout import answers, awaited
@@ -23,36 +23,12 @@ from ..tasks.flight import stopped
 from .changes import Change, FleetState, differences
 from .lists import InstanceLists
 from .ranking import BackendTest
+from .subscription import Only, Subscription
 
 _JITTER = 0.1  # of the interval: the greatest random delay of the second poll, and of all after it
 _YOUNG = 0.9  # of the interval: the greatest age of a list that another process fetched
 _AT_ONCE = 32  # calibrations that are requested at the same time
 _PATIENCE = 5.0  # seconds at most that a poll waits for an instance; a later list goes with the next poll
-
-
-class _Subscription:
-    """One consumer of a watcher's polls.
-
-    Attributes:
-        interval: seconds between two reports to the consumer.
-        names: the backends that the consumer watches, or None for all.
-        detail: whether the consumer wants new calibrations.
-        changed: set when the fleet's state may have changed.
-        end: the error that ended the subscription, or None.
-    """
-
-    def __init__(self, interval: float, names: frozenset[str] | None, detail: bool) -> None:
-        self.interval = interval
-        self.names = names
-        self.detail = detail
-        self.changed = asyncio.Event()
-        self.end: Exception | None = None
-        self.polled = -math.inf  # when the poll began that was reported last
-        self.calibrations = 0  # rounds of calibrations that were reported
-
-    def wants(self, name: str) -> bool:
-        """Return whether a backend of this name is watched."""
-        return self.names is None or name in self.names
 
 
 class Watcher:
@@ -89,6 +65,7 @@ class Watcher:
     ) -> None:
         self._state = FleetState()
         self._polled_at = -math.inf  # when the last finished poll began
+        self._asked: set[str | None] = set()  # the instances of the last poll; None stands for all
         self._calibrations = 0  # finished rounds of calibrations
         self._fetch = fetch
         self._instances = instances
@@ -98,7 +75,7 @@ class Watcher:
         self._sleep = sleep
         self._now = now
         self._draw = draw
-        self._subscriptions: set[_Subscription] = set()
+        self._subscriptions: set[Subscription] = set()
         self._lists = InstanceLists(fetch, sleep)
         self._task: asyncio.Task[None] | None = None
         self._calibrating: asyncio.Task[None] | None = None
@@ -112,13 +89,14 @@ class Watcher:
     def watch(
         self,
         interval: float = 30.0,
-        backends: Collection[str] | None = None,
+        backends: Collection[ABackend] | None = None,
         threshold: int = 1,
         *,
         detail: bool = False,
         per_instance: bool = False,
+        only: Only = None,
     ) -> "Watch":
-        """Return an async iterable of the changes.
+        """Return an async iterable of the changes; `only` looks up the instance whose list is watched.
 
         Raises:
             InvalidRequest: an argument has the wrong type, or is out of its range.
@@ -126,13 +104,18 @@ class Watcher:
         _check_seconds("interval", interval)
         if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 1:
             raise InvalidRequest("threshold has to be a whole number of jobs, 1 or more")
-        if isinstance(backends, str):
+        if isinstance(backends, (str, Backend)):
             raise InvalidRequest("backends has to be a list of names")
-        names = None if backends is None else frozenset(backends)
-        return Watch(self, interval, names, threshold, detail, per_instance)
+        names = None if backends is None else frozenset(map(name_of, backends))
+        return Watch(self, interval, names, threshold, detail, per_instance, only)
 
     async def wait_for(
-        self, name: str, until: BackendTest, timeout: float | None, interval: float
+        self,
+        backend: ABackend,
+        until: BackendTest,
+        timeout: float | None,
+        interval: float,
+        only: Only = None,
     ) -> Backend:
         """Return a backend's entry in the list as soon as `until` returns true for it.
 
@@ -144,19 +127,24 @@ class Watcher:
         if timeout is not None:
             _check_seconds("timeout", timeout)
         self._check()
+        name = name_of(backend)
         with anyio.move_on_after(timeout):
-            async with self.subscribed(_Subscription(interval, frozenset([name]), False)) as subscription:
+            crn = None if only is None else (await only()).crn
+            wanted = Subscription(interval, frozenset([name]), False, crn)
+            async with self.subscribed(wanted) as subscription:
                 while True:
                     state = await self.look(subscription)
-                    for crn in self.crns:
+                    for crn in self.crns if wanted.only is None else (wanted.only,):
                         # The entries of an instance that fails, and those that cannot be read now, are old.
                         old = crn in state.failing or (crn, name) in state.odd
-                        backend = None if old else state.backends.get((crn, name))
-                        if backend is not None and await awaited(until(backend)):
-                            return backend
+                        entry = None if old else state.backends.get((crn, name))
+                        if entry is not None and await awaited(until(entry)):
+                            return entry
         raise Timeout(f"what was waited for did not happen within {timeout:g} s").about(backend=name)
 
-    async def wait_for_recalibration(self, name: str, timeout: Seconds, interval: float) -> datetime:
+    async def wait_for_recalibration(
+        self, backend: ABackend, timeout: Seconds, interval: float, only: Only = None
+    ) -> datetime:
         """Wait for a backend's next calibration, and return its date.
 
         Raises:
@@ -167,11 +155,11 @@ class Watcher:
             _check_seconds("timeout", timeout)
         self._check()
         with anyio.move_on_after(timeout):
-            async with self.watch(interval, [name], detail=True) as changes:
+            async with self.watch(interval, [backend], detail=True, only=only) as changes:
                 async for change in changes:
                     if change.calibrated_at is not None:
                         return change.calibrated_at
-        raise Timeout(f"there was no new calibration within {timeout:g} s").about(backend=name)
+        raise Timeout(f"there was no new calibration within {timeout:g} s").about(backend=name_of(backend))
 
     async def aclose(self) -> None:
         """Stop polling; every subscription ends with `ClientClosed`."""
@@ -179,7 +167,7 @@ class Watcher:
         await self._stop()
 
     @asynccontextmanager
-    async def subscribed(self, subscription: _Subscription) -> AsyncGenerator[_Subscription, None]:
+    async def subscribed(self, subscription: Subscription) -> AsyncGenerator[Subscription, None]:
         """Keep a subscription while the context is open; polls run while there is a subscription."""
         self._check()
         self._subscriptions.add(subscription)
@@ -190,6 +178,8 @@ class Watcher:
         # A poll that is no older than the interval is reported at once.
         subscription.polled = self._clock() - 2 * subscription.interval + self._interval() / 2
         subscription.calibrations = self._calibrations
+        if not self._asked_for(subscription):
+            subscription.not_before = self._clock()
         try:
             yield subscription
         finally:
@@ -197,7 +187,7 @@ class Watcher:
             if not self._subscriptions:
                 await self._stop()
 
-    async def look(self, subscription: _Subscription) -> FleetState:
+    async def look(self, subscription: Subscription) -> FleetState:
         """Return the fleet's state at the subscription's next report.
 
         Raises:
@@ -213,9 +203,10 @@ class Watcher:
         subscription.polled, subscription.calibrations = self._polled_at, self._calibrations
         return self._state
 
-    def _has_changed(self, subscription: _Subscription) -> bool:
+    def _has_changed(self, subscription: Subscription) -> bool:
         # Polls may be more frequent than this interval; the one nearest to its end is reported.
         due = self._polled_at - subscription.polled >= subscription.interval - self._interval() / 2
+        due = due and self._polled_at >= subscription.not_before
         return due or (subscription.detail and self._calibrations > subscription.calibrations)
 
     async def _stop(self) -> None:
@@ -252,7 +243,7 @@ class Watcher:
         moved = False
         while True:
             now = self._clock()
-            if now < due:
+            if now < due and all(map(self._asked_for, self._subscriptions)):
                 if not await self._rested(due - now):
                     due = min(due, self._polled_at + self._interval())
                 continue
@@ -281,8 +272,9 @@ class Watcher:
 
     async def _poll(self, began: float) -> None:
         """Fetch the lists and wake the subscriptions; then fetch the calibrations that are watched."""
+        self._asked = {subscription.only for subscription in self._subscriptions}
         try:
-            crns = [instance.crn for instance in await self._instances()]
+            crns = [one.crn for one in await self._instances() if not self._asked.isdisjoint((None, one.crn))]
         except QRBackendsError as error:
             if error.final:
                 raise
@@ -302,6 +294,9 @@ class Watcher:
                     self._calibrating = asyncio.ensure_future(self._calibrate(wanted))
         self._polled_at = began
         self._notify()
+
+    def _asked_for(self, subscription: Subscription) -> bool:
+        return None in self._asked or subscription.only in self._asked
 
     def _notify(self) -> None:
         for subscription in self._subscriptions:
@@ -349,11 +344,13 @@ class Watch:
         threshold: int,
         detail: bool,
         per_instance: bool,
+        only: Only,
     ) -> None:
         self._watcher = watcher
         self._interval = interval
         self._names = names
-        self._told = threshold, detail, per_instance  # what `differences` takes
+        self._told = threshold, detail, per_instance or only is not None  # what `differences` takes
+        self._only = only
         self._open: list[AsyncGenerator[Change, None]] = []
 
     @property
@@ -375,11 +372,12 @@ class Watch:
 
     async def _iterate(self) -> AsyncGenerator[Change, None]:
         reported = FleetState()
-        wanted = _Subscription(self._interval, self._names, self._told[1])
+        crn = None if self._only is None else (await self._only()).crn
+        wanted = Subscription(self._interval, self._names, self._told[1], crn)
         async with self._watcher.subscribed(wanted) as subscription:
             while True:
                 state = await self._watcher.look(subscription)
-                for change in differences(reported, state, subscription.wants, *self._told):
+                for change in differences(reported, state, subscription.wants, *self._told, crn):
                     yield change
 
 

@@ -6,6 +6,7 @@ It knows nothing of requests, HTTP and caches. Start with `backend`, an entry of
 """
 
 from .backend import (
+    ABackend,
     Backend,
     BackendList,
     BackendsResponse,
@@ -16,6 +17,7 @@ from .backend import (
     ProcessorType,
     TwoQubitMetric,
     WaitTime,
+    name_of,
     unique,
 )
 from .configuration import (
@@ -37,6 +39,7 @@ from .topology import Topology
 from .usable import Measurements, is_out_of_order, usable
 
 __all__ = [
+    "ABackend",
     "Backend",
     "BackendConfiguration",
     "BackendDefaults",
@@ -71,6 +74,7 @@ __all__ = [
     "WaitTime",
     "is_out_of_order",
     "median_of",
+    "name_of",
     "summary",
     "unique",
     "usable",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import ClassVar, overload
+from typing import ClassVar, TypeAlias, overload
 
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
@@ -184,6 +184,15 @@ class BackendList(Sequence[Backend]):
     def __repr__(self) -> str:
         names = ", ".join(backend.name for backend in self._backends)
         return f"<BackendList of {len(self)}, {len(self.errors)} errors: {names}>"
+
+
+ABackend: TypeAlias = Backend | str
+"""A backend: its name, or its entry in the list, which stands for the name."""
+
+
+def name_of(backend: ABackend) -> str:
+    """Return the name of a backend."""
+    return backend.name if isinstance(backend, Backend) else backend
 
 
 def unique(backends: Iterable[Backend]) -> tuple[Backend, ...]:
