@@ -1,10 +1,14 @@
 """The parts of one client: how they are built, how they answer a call, and how they are closed."""
 
-from collections.abc import Awaitable
+import warnings
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, TypedDict, cast
+from copy import copy
+from datetime import datetime
+from functools import partial
+from typing import Any, Self, TypedDict, cast
 
-from .accounts.account import Account, AnInstance
+from .accounts.account import Account, AnInstance, Instance
 from .accounts.saved import Narrowing
 from .accounts.scope import Scopes
 from .cache.cache import Cache
@@ -14,14 +18,17 @@ from .cache.memory import Memory
 from .cache.policy import CachePolicy
 from .cache.stores.base import Store
 from .cache.stores.sealed import Shared
+from .errors import InvalidRequest
 from .fleet.directory import Directory
-from .protocol.requests import Request, Resource
+from .fleet.watch import Watcher
+from .models import ABackend, Backend, name_of
+from .protocol.requests import API_VERSION, Request, Resource, cached_request
 from .service.discovery import Discovery
 from .service.origin import Origin
 from .service.sender import Sender
 from .service.tokens import Tokens
 from .service.versions import Versions
-from .tasks.deadlines import Calls, Seconds
+from .tasks.deadlines import Calls, Seconds, checked_timeout
 from .transport.limits import Limits
 from .transport.pool import SessionPool
 from .transport.retry import RetryPolicy
@@ -63,6 +70,12 @@ def split(options: LoadOptions) -> tuple[Narrowing, ClientOptions]:
 class Parts:
     """Builds the parts of one client, and closes those that the client owns.
 
+    Attributes:
+        timeout: seconds that a call may take by default; None for the pool's limit.
+        retry: which failed requests of its calls are sent again, and when; None as the client says.
+        instance: the instance to ask by default, or None.
+        closes: whether closing it closes the parts; a copy `with_options` closes nothing.
+
     Args:
         account: credentials and instances.
         pool: the pool that sends the requests.
@@ -85,6 +98,10 @@ class Parts:
         memory: Memory | None,
         store: Store | None,
     ) -> None:
+        self.timeout: Seconds = None
+        self.retry: RetryPolicy | None = None
+        self.instance: AnInstance = None
+        self.closes = True
         self.pool = pool
         self._shares = memory is not None or store is not None  # so others may have put answers there
         self.calls = Calls(pool.limits.total, pool)
@@ -99,38 +116,95 @@ class Parts:
         self.cache = Cache(self.calls, policy, memory, loader, shared)
         self.discovery = Discovery(account, sender, self.tokens, self.calls, scopes.credential)
         self.directory = Directory(account, scopes, self.cache.fetch, self.discovery)
-        self.versions = Versions(account, pool, self.calls, self.directory.instances, api_version)
+        self.versions = Versions(account, pool, self.calls, self.directory.instance, api_version)
+        fetch, instances = self.fetch, self.directory.instances
+        self.watcher = Watcher(fetch, instances, check=self.calls.check, shared=store is not None)
         self._own_pool = own_pool
 
+    def with_options(self, timeout: Seconds, retry: RetryPolicy | None, instance: AnInstance) -> Self:
+        """Return a copy that shares every part, with other options where these are not None.
+
+        Raises:
+            InvalidRequest: `timeout` is not a number greater than zero, or `retry` is no `RetryPolicy`.
+        """
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise InvalidRequest("retry has to be a RetryPolicy, such as RetryPolicy(attempts=1)")
+        twin = copy(self)
+        twin.closes = False
+        twin.timeout = self.timeout if timeout is None else checked_timeout(timeout)
+        twin.retry = retry or self.retry
+        twin.instance = self.instance if instance is None else instance
+        return twin
+
+    def instance_for(self, backend: ABackend, instance: AnInstance) -> AnInstance:
+        """Return the instance to ask about a backend: the given one, or else the one of the options.
+
+        Without both it is that of the entry, if the account has it; None leaves the choice to the directory.
+        """
+        if instance is None:
+            instance = self.instance
+        if instance is None and isinstance(backend, Backend):
+            crns = [scope.crn for scope in self.directory.scopes]
+            return backend.instance if backend.instance in crns else None
+        return instance
+
+    def until(self, timeout: Seconds) -> float:
+        """Return when a call that begins now has to end, in the event loop's time."""
+        return self.calls.deadline(self.timeout if timeout is None else timeout)
+
+    def only(self, instance: AnInstance) -> Callable[[], Awaitable[Instance]] | None:
+        """Return what looks up the instance whose list is to be watched; None for those of all instances."""
+        if instance is None:
+            instance = self.instance
+        return None if instance is None else partial(self.directory.instance, instance)
+
     def find(
-        self, request: Request, instance: AnInstance, refresh: bool, timeout: Seconds
+        self,
+        resource: Resource,
+        backend: ABackend,
+        calibration_id: str | None,
+        updated_before: datetime | None,
+        instance: AnInstance,
+        refresh: bool,
+        timeout: Seconds,
     ) -> Entry | Awaitable[Found | Fetched[Any]]:
         """Return what memory has about a backend, or what, when awaited, asks for it."""
         self.calls.check()
+        if instance is None:
+            instance = self.instance
+        try:
+            request = cached_request(resource, backend, calibration_id, updated_before)
+        except TypeError:  # an entry of the list; or what is no name, of which `Request` says so
+            request = Request(resource, backend, calibration_id, updated_before)
+            instance = self.instance_for(backend, instance)
         until = None if timeout is None else self.calls.deadline(timeout)  # valid even for a hit
         scope = self.directory.route(request, instance)
         entry = None if scope is None else self.cache.look(request, scope, refresh)
         if entry is not None:
             return entry
-        until = until or self.calls.deadline()  # it includes look-ups of instances and lists
+        until = until or self.calls.deadline(self.timeout)  # it includes look-ups of instances and lists
         if scope is None:
-            return self.directory.fetch(request, instance, until, refresh=refresh)
-        return self.cache.ask(request, scope, until, refresh=refresh)
+            return self.directory.fetch(request, instance, until, refresh=refresh, retry=self.retry)
+        return self.cache.ask(request, scope, until, refresh=refresh, retry=self.retry)
 
     def fetch(
-        self, request: Request, instance: AnInstance, timeout: Seconds = None, **how: Any
+        self, request: Request, *, instance: AnInstance = None, timeout: Seconds = None, **how: Any
     ) -> Awaitable[Fetched[Any]]:
         """Return, when awaited, the answer to any request; `how` are the options of `Cache.fetch`."""
         self.calls.check()
+        if instance is None:
+            instance = self.instance
+        if timeout is None:
+            timeout = self.timeout
         until = None if timeout is None else self.calls.deadline(timeout)
         scope = None if request.backend is None else self.directory.route(request, instance)
         if scope is not None:
-            return self.cache.fetch(request, scope, until, **how)
+            return self.cache.fetch(request, scope, until, retry=self.retry, **how)
         ask = self.directory.list if request.backend is None else self.directory.fetch
-        return ask(request, instance, until or self.calls.deadline(), **how)
+        return ask(request, instance, until or self.calls.deadline(), retry=self.retry, **how)
 
     async def invalidate(
-        self, backend: str | None, calibration_id: str | None, resource: Resource | None
+        self, backend: ABackend | None, calibration_id: str | None, resource: Resource | None
     ) -> int:
         """Remove the answers to matching requests from memory and store; return how many memory had.
 
@@ -140,9 +214,10 @@ class Parts:
         Raises:
             QRBackendsError: this look-up failed.
         """
+        name = backend and name_of(backend)
 
         def matches(request: Request) -> bool:
-            named = backend in (None, request.backend) and calibration_id in (None, request.calibration_id)
+            named = name in (None, request.backend) and calibration_id in (None, request.calibration_id)
             return named and resource in (None, request.resource)
 
         if self._shares and not self.directory.scopes:
@@ -150,10 +225,83 @@ class Parts:
         return await self.cache.invalidate(matches)
 
     async def aclose(self) -> None:
-        """End all calls, and close each part that the client owns, even if this task is cancelled."""
+        """End all calls, and close each part that the client owns, even if this task is cancelled.
+
+        Raises:
+            WrongEventLoop: the parts belong to another event loop or process.
+        """
+        if not self.closes:
+            return
+        self.calls.check_loop()
         async with AsyncExitStack() as stack:  # it closes the last one first
             if self._own_pool:
                 stack.push_async_callback(self.pool.aclose)
-            for part in (self.tokens, self.cache, self.directory, self.discovery, self.versions):
+            services = (self.tokens, self.cache, self.directory, self.discovery, self.versions)
+            for part in (*services, self.watcher):
                 stack.push_async_callback(part.aclose)
             self.calls.end()
+
+
+class ClientBase:
+    """What makes a `Client` out of its parts, opens and closes it, and gives views with other options.
+
+    The arguments are those of `Client`.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        limits: Limits | None = None,
+        retry: RetryPolicy | None = None,
+        allow_http: bool = False,
+        trust_env: bool = False,
+        api_version: str = API_VERSION,
+        cache: CachePolicy | None = None,
+        pool: SessionPool | None = None,
+        memory: Memory | None = None,
+        store: Store | None = None,
+        check_version: bool = False,
+    ) -> None:
+        if not account.verified:
+            warnings.warn("TLS certificates are not verified for this account", stacklevel=2)
+        if pool is not None and (limits is not None or allow_http or trust_env):
+            raise ValueError("limits, allow_http and trust_env are the pool's; give them to SessionPool")
+        own_pool, policy = pool is None, cache or CachePolicy()
+        pool = pool or SessionPool(limits, allow_http=allow_http, trust_env=trust_env)
+        parts = Parts(account, pool, own_pool, policy, retry or RetryPolicy(), api_version, memory, store)
+        self._parts, self._find, self._check_version = parts, parts.find, check_version
+
+    def with_options(
+        self, *, timeout: Seconds = None, retry: RetryPolicy | None = None, instance: AnInstance = None
+    ) -> Self:
+        """Return a view of this client whose calls have other defaults; what is None stays as it is.
+
+        A view shares everything with its client: cache, connections, tokens and watches. It needs no closing:
+        it works as long as its client is open, and closing it closes nothing. Where callers share a request,
+        `retry` is that of the caller who began it. `timeout` does not limit `wait_for`.
+
+        Raises:
+            InvalidRequest: `timeout` is not a number greater than zero, or `retry` is no `RetryPolicy`.
+        """
+        view = copy(self)
+        view._parts = self._parts.with_options(timeout, retry, instance)
+        view._find = view._parts.find
+        return view
+
+    async def aclose(self) -> None:
+        """Close the client's connections; calls that are in flight end with `ClientClosed`.
+
+        Raises:
+            WrongEventLoop: the client belongs to another event loop or process.
+        """
+        await self._parts.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._parts.calls.check()
+        if self._check_version:
+            self._parts.versions.begin()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

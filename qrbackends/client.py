@@ -1,27 +1,25 @@
 """`Client`, the object that programs use."""
 
-import warnings
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from os import PathLike
-from typing import Any, Self, Unpack
+from typing import Self, TypeVar, Unpack
 
 from msgspec.structs import asdict
 
-from .accounts.account import Account, AnInstance
+from .accounts.account import AnInstance
 from .accounts.saved import load_account
-from .assembly import LoadOptions, Parts, split
+from .assembly import ClientBase, LoadOptions, split
 from .cache.entry import Entry, Fetched
-from .cache.memory import Memory
-from .cache.policy import CachePolicy, checked_age
+from .cache.policy import checked_age
 from .cache.stats import ClientStats
-from .cache.stores.base import Store
 from .fleet.history import History
-from .fleet.ranking import BackendTest, RankKey, Wanted, least_busy, rank
+from .fleet.ranking import BackendTest, RankFunction, RankKey, Wanted, least_busy, rank
 from .fleet.snapshot import Progress, Snapshot
-from .fleet.watch import Watch, Watcher
+from .fleet.watch import Watch
 from .models import (
+    ABackend,
     Backend,
     BackendConfiguration,
     BackendDefaults,
@@ -29,16 +27,15 @@ from .models import (
     BackendProperties,
     BackendStatus,
 )
-from .protocol.requests import API_VERSION, Request, Resource, cached_request
+from .protocol.requests import Request, Resource
 from .service.discovery import ServiceInstance
 from .service.versions import ApiVersion
 from .tasks.deadlines import Seconds
-from .transport.limits import Limits
-from .transport.pool import SessionPool
-from .transport.retry import RetryPolicy
+
+A = TypeVar("A")
 
 
-class Client:
+class Client(ClientBase):
     """Reads the backends of an account's instances, in all their regions concurrently.
 
     Every method raises `QRBackendsError`; `errors.py` shows its subclasses. Answers are cached for as long as
@@ -46,9 +43,10 @@ class Client:
     event loop; from other threads only `stats` may be called.
 
     Arguments of several methods:
-        backend: the backend's name.
-        instance: the instance to ask: an `Instance`, or the CRN or name of one of the account's. None for the
-            first in the account's order that lists the backend; for lists, None for all instances.
+        backend: the backend's name, or its entry in the list.
+        instance: the instance to ask: an `Instance`, or the CRN or name of one of the account's. None for
+            that of the entry, or the first in the account's order that lists the backend; for lists, None for
+            all instances.
         refresh: whether to ask the service although a fresh answer is cached.
         timeout: seconds that the call may take, instead of `limits.total`.
         calibration_id: a named variant of the backend.
@@ -76,35 +74,6 @@ class Client:
         InvalidRequest: `api_version` is not such a date.
         ValueError: `pool` is given together with `limits`, `allow_http` or `trust_env`.
     """
-
-    def __init__(
-        self,
-        account: Account,
-        *,
-        limits: Limits | None = None,
-        retry: RetryPolicy | None = None,
-        allow_http: bool = False,
-        trust_env: bool = False,
-        api_version: str = API_VERSION,
-        cache: CachePolicy | None = None,
-        pool: SessionPool | None = None,
-        memory: Memory | None = None,
-        store: Store | None = None,
-        check_version: bool = False,
-    ) -> None:
-        if not account.verified:
-            warnings.warn("TLS certificates are not verified for this account", stacklevel=2)
-        if pool is not None and (limits is not None or allow_http or trust_env):
-            raise ValueError("limits, allow_http and trust_env are the pool's; give them to SessionPool")
-        own_pool, policy = pool is None, cache or CachePolicy()
-        pool = pool or SessionPool(limits, allow_http=allow_http, trust_env=trust_env)
-        parts = Parts(account, pool, own_pool, policy, retry or RetryPolicy(), api_version, memory, store)
-        self._parts, self._check_version = parts, check_version
-        self._calls, self._cache, self._directory = parts.calls, parts.cache, parts.directory
-        self._find, self._fetch = parts.find, parts.fetch
-        self._watcher = Watcher(
-            self.fetch, parts.directory.instances, check=parts.calls.check, shared=store is not None
-        )
 
     @classmethod
     def from_account(
@@ -140,13 +109,12 @@ class Client:
         `.errors`; an error is raised only if no instance can be listed. `fields` are the optional fields that
         the answer shall contain; the service knows `wait_time_seconds`.
         """
-        request = Request("backends", fields=fields, include_mocks=include_mocks)
-        backends: BackendList = (await self._fetch(request, instance, timeout, refresh=refresh)).value
-        return backends
+        request = Request.backends(fields=fields, include_mocks=include_mocks)
+        return (await self.fetch(request, instance=instance, refresh=refresh, timeout=timeout)).value
 
     async def configuration(
         self,
-        backend: str,
+        backend: ABackend,
         *,
         calibration_id: str | None = None,
         instance: AnInstance = None,
@@ -154,14 +122,13 @@ class Client:
         timeout: Seconds = None,
     ) -> BackendConfiguration:
         """Return a backend's configuration: gates, coupling map, limits and timing."""
-        request = cached_request("configuration", backend, calibration_id)
-        found = self._find(request, instance, refresh, timeout)
+        found = self._find("configuration", backend, calibration_id, None, instance, refresh, timeout)
         configuration: BackendConfiguration = (found if isinstance(found, Entry) else await found).value
         return configuration
 
     async def properties(
         self,
-        backend: str,
+        backend: ABackend,
         *,
         calibration_id: str | None = None,
         updated_before: datetime | None = None,
@@ -170,55 +137,61 @@ class Client:
         timeout: Seconds = None,
     ) -> BackendProperties:
         """Return a backend's newest calibrated properties, or the newest before `updated_before`."""
-        request = cached_request("properties", backend, calibration_id, updated_before)
-        found = self._find(request, instance, refresh, timeout)
+        found = self._find("properties", backend, calibration_id, updated_before, instance, refresh, timeout)
         properties: BackendProperties = (found if isinstance(found, Entry) else await found).value
         return properties
 
     async def status(
-        self, backend: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
+        self,
+        backend: ABackend,
+        *,
+        instance: AnInstance = None,
+        refresh: bool = False,
+        timeout: Seconds = None,
     ) -> BackendStatus:
         """Return whether a backend is operational now, and how many jobs wait for it."""
-        request = cached_request("status", backend)
-        found = self._find(request, instance, refresh, timeout)
+        found = self._find("status", backend, None, None, instance, refresh, timeout)
         status: BackendStatus = (found if isinstance(found, Entry) else await found).value
         return status
 
     async def defaults(
-        self, backend: str, *, instance: AnInstance = None, refresh: bool = False, timeout: Seconds = None
+        self,
+        backend: ABackend,
+        *,
+        instance: AnInstance = None,
+        refresh: bool = False,
+        timeout: Seconds = None,
     ) -> BackendDefaults:
         """Return a backend's pulse-level defaults; most backends have none now (`NotFound`)."""
-        request = cached_request("defaults", backend)
-        found = self._find(request, instance, refresh, timeout)
+        found = self._find("defaults", backend, None, None, instance, refresh, timeout)
         defaults: BackendDefaults = (found if isinstance(found, Entry) else await found).value
         return defaults
 
     async def fetch(
         self,
-        request: Request,
+        request: Request[A],
         *,
         instance: AnInstance = None,
         refresh: bool = False,
         max_age: float | None = None,
         timeout: Seconds = None,
-    ) -> Fetched[Any]:
+    ) -> Fetched[A]:
         """Return the answer to any request, with its age, its source, and how long it stays fresh.
 
-        The value is a `request.type`; for the list, a `BackendList` of all instances, with the age, source
-        and freshness of the oldest instance's list. `max_age` is the largest age of the answer in seconds,
-        counted from when the service gave it to any worker. It replaces the policy: no older answer is
-        returned, even if the service fails.
+        The list, `Request.backends()`, has the age, source and freshness of the oldest instance's list.
+        `max_age` is the largest age of the answer in seconds, counted from when the service gave it to any
+        worker. It replaces the policy: no older answer is returned, even if the service fails.
 
         Raises:
             InvalidRequest: `max_age` is not a number of seconds.
         """
-        age = checked_age(max_age)
-        return await self._fetch(request, instance, timeout, refresh=refresh, max_age=age)
+        how = {"refresh": refresh, "max_age": checked_age(max_age)}
+        return await self._parts.fetch(request, instance=instance, timeout=timeout, **how)
 
     async def invalidate(
         self,
         *,
-        backend: str | None = None,
+        backend: ABackend | None = None,
         calibration_id: str | None = None,
         resource: Resource | None = None,
     ) -> int:
@@ -229,7 +202,9 @@ class Client:
         """
         return await self._parts.invalidate(backend, calibration_id, resource)
 
-    async def instances(self, *, timeout: Seconds = None) -> tuple[ServiceInstance, ...]:
+    async def instances(
+        self, *, refresh: bool = False, timeout: Seconds = None
+    ) -> tuple[ServiceInstance, ...]:
         """Return the account's instances with their names, plans and tags, in order of preference.
 
         They are looked up once an hour. If the account names its instances, only these are returned.
@@ -237,16 +212,19 @@ class Client:
         Raises:
             AccountError: no instance matches the account's `search`.
         """
-        deadline = None if timeout is None else self._calls.deadline(timeout)
-        return await self._parts.discovery.instances(deadline)
+        return await self._parts.discovery.instances(self._parts.until(timeout), refresh=refresh)
 
-    async def addresses(self) -> dict[str, str]:
+    async def addresses(self, *, refresh: bool = False, timeout: Seconds = None) -> dict[str, str]:
         """Return the base address of each instance's API, by its CRN; named instances are not looked up."""
-        return {one.crn: one.base_url for one in await self._directory.instances()}
+        found = await self._parts.directory.instances(self._parts.until(timeout), refresh=refresh)
+        return {one.crn: one.base_url for one in found}
 
-    async def versions(self, *, timeout: Seconds = None) -> tuple[ApiVersion, ...]:
-        """Return the versions of the API that the service supports; they are not cached."""
-        return await self._parts.versions.read(self._calls.deadline(timeout))
+    async def versions(
+        self, *, instance: AnInstance = None, timeout: Seconds = None
+    ) -> tuple[ApiVersion, ...]:
+        """Return the versions of the API that an instance's service supports; they are never cached."""
+        chosen = self._parts.instance if instance is None else instance
+        return await self._parts.versions.read(chosen, self._parts.until(timeout))
 
     async def least_busy(
         self,
@@ -256,6 +234,8 @@ class Client:
         simulator: bool | None = False,
         where: BackendTest | None = None,
         include_mocks: bool = False,
+        instance: AnInstance = None,
+        refresh: bool = False,
         timeout: Seconds = None,
     ) -> Backend:
         """Return the backend with the shortest queue, from the list alone; of two, the first by name.
@@ -265,11 +245,12 @@ class Client:
             InstanceUnavailable: no listed backend meets them, and some instances could not be listed.
         """
         wanted = Wanted(min_qubits, operational, simulator, where, include_mocks)
-        return await least_busy(self.fetch, wanted, timeout)
+        fetch = partial(self._parts.fetch, instance=instance, refresh=refresh)
+        return await least_busy(fetch, wanted, timeout)
 
     async def rank(
         self,
-        by: str | RankKey = "queue",
+        by: RankKey | RankFunction = "queue",
         *,
         reverse: bool = False,
         min_qubits: int | None = None,
@@ -277,6 +258,8 @@ class Client:
         simulator: bool | None = False,
         where: BackendTest | None = None,
         include_mocks: bool = False,
+        instance: AnInstance = None,
+        refresh: bool = False,
         timeout: Seconds = None,
     ) -> tuple[Backend, ...]:
         """Return the backends that meet the conditions, best first, from the list alone; unknown values last.
@@ -289,7 +272,8 @@ class Client:
             InvalidRequest: there is no such key.
         """
         wanted = Wanted(min_qubits, operational, simulator, where, include_mocks)
-        return await rank(self.fetch, by, wanted, reverse=reverse, timeout=timeout)
+        fetch = partial(self._parts.fetch, instance=instance, refresh=refresh)
+        return await rank(fetch, by, wanted, reverse=reverse, timeout=timeout)
 
     def snapshot(
         self,
@@ -298,45 +282,60 @@ class Client:
         where: BackendTest | None = None,
         progress: Progress | None = None,
         include_mocks: bool = False,
+        instance: AnInstance = None,
+        refresh: bool = False,
+        timeout: Seconds = None,
     ) -> Snapshot:
         """Return a snapshot: documents of every backend, fetched from all regions concurrently.
 
         `async for item in client.snapshot(…)` yields each document as it arrives, and an item with an error
         for each failure; `await client.snapshot(…).collect()` returns all items by backend and resource.
         `resources` are some of `configuration`, `properties`, `status` and `defaults`. `progress` is called
-        after each item with the number of finished items and the number of all items.
+        after each item with the number of finished items and the number of all items. `timeout` is that of
+        the list, and of each document from when it is asked for.
 
         Raises:
             InvalidRequest: `resources` is empty, or names something that is not a document of a backend.
         """
         width = self._parts.pool.limits.per_region
-        return Snapshot(self.fetch, resources, where, progress, include_mocks=include_mocks, width=width)
+        fetch = partial(self._parts.fetch, instance=instance, refresh=refresh, timeout=timeout)
+        return Snapshot(fetch, resources, where, progress, include_mocks=include_mocks, width=width)
 
     def watch(
         self,
         interval: float = 30.0,
-        backends: Collection[str] | None = None,
+        backends: Collection[ABackend] | None = None,
         *,
         threshold: int = 1,
         detail: bool = False,
         per_instance: bool = False,
+        instance: AnInstance = None,
     ) -> Watch:
         """Return the changes in the fleet as they happen; the first ones report the backends that there are.
 
         `async for change in client.watch(…)` ends with `break`; `async with` closes the watch at once. There
         is one request per instance and interval for all watches of a client; the shortest interval counts. A
         failure is reported as a change; only a final error, such as a refused key, is raised, and ends the
-        iteration. `backends` are the names to watch; None watches all. `threshold` is the number of jobs by
-        which a queue has to change to be reported. With `detail`, properties are polled and reported, too.
+        iteration. `backends` are those to watch, by name; None watches all. `threshold` is the number of jobs
+        by which a queue has to change to be reported. With `detail`, properties are polled and reported, too.
         With `per_instance`, a backend is reported for each instance that lists it, and not only once.
 
         Raises:
             InvalidRequest: an argument is not valid.
         """
-        return self._watcher.watch(interval, backends, threshold, detail=detail, per_instance=per_instance)
+        only = self._parts.only(instance)
+        return self._parts.watcher.watch(
+            interval, backends, threshold, detail=detail, per_instance=per_instance, only=only
+        )
 
     async def wait_for(
-        self, backend: str, until: BackendTest, *, timeout: Seconds = None, interval: float = 30.0
+        self,
+        backend: ABackend,
+        until: BackendTest,
+        *,
+        instance: AnInstance = None,
+        timeout: Seconds = None,
+        interval: float = 30.0,
     ) -> Backend:
         """Return a backend's entry in the list as soon as `until(entry)` is true; `until` is plain or async.
 
@@ -345,23 +344,32 @@ class Client:
         Raises:
             Timeout: `until` did not become true in time.
         """
-        return await self._watcher.wait_for(backend, until, timeout, interval)
+        only = self._parts.only(instance)
+        return await self._parts.watcher.wait_for(backend, until, timeout, interval, only)
 
     async def wait_for_recalibration(
-        self, backend: str, *, timeout: Seconds = None, interval: float = 60.0
+        self,
+        backend: ABackend,
+        *,
+        instance: AnInstance = None,
+        timeout: Seconds = None,
+        interval: float = 60.0,
     ) -> datetime:
         """Return the date of a backend's next calibration as soon as it is there, or raise `Timeout`."""
-        return await self._watcher.wait_for_recalibration(backend, timeout, interval)
+        only = self._parts.only(instance)
+        return await self._parts.watcher.wait_for_recalibration(backend, timeout, interval, only)
 
     def history(
         self,
-        backend: str,
+        backend: ABackend,
         since: datetime,
         until: datetime | None = None,
         *,
         every: timedelta | None = None,
         calibration_id: str | None = None,
         instance: AnInstance = None,
+        refresh: bool = False,
+        timeout: Seconds = None,
     ) -> History:
         """Return a backend's calibrations in a period, in order of time; each calibration once.
 
@@ -370,36 +378,18 @@ class Client:
         by default now; both need a time zone. With `every`, such as `timedelta(days=1)`, only the newest
         calibration before each of the instants `since + every`, `since + 2 * every`, … is yielded. A store
         keeps answers about instants over an hour ago for `CachePolicy.history` seconds; memory does not.
+        `timeout` is that of each request.
 
         Raises:
             InvalidRequest: an instant has no time zone, or `since`, `until` or `every` is not valid.
             NotFound: during the iteration: there is no such backend, or it was never calibrated.
         """
         end = datetime.now(UTC) if until is None else until
-        fetch = partial(self._fetch, kept=False)  # each answer is used once, so memory does not keep it
+        # Each answer is used once, so memory does not keep it.
+        fetch = partial(self._parts.fetch, kept=False, refresh=refresh, timeout=timeout)
+        instance = self._parts.instance_for(backend, instance)
         return History(fetch, backend, since, end, every, calibration_id, instance)
 
     def stats(self) -> ClientStats:
         """Return the counts of cache and pool, and the size of memory; any thread may call it."""
-        return ClientStats(**asdict(self._cache.stats()), regions=self._parts.pool.stats())
-
-    async def aclose(self) -> None:
-        """Close the client's connections; calls that are in flight end with `ClientClosed`.
-
-        Raises:
-            WrongEventLoop: the client belongs to another event loop or process.
-        """
-        self._calls.check_loop()
-        try:
-            await self._watcher.aclose()
-        finally:
-            await self._parts.aclose()
-
-    async def __aenter__(self) -> Self:
-        self._calls.check()
-        if self._check_version:
-            self._parts.versions.begin()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+        return ClientStats(**asdict(self._parts.cache.stats()), regions=self._parts.pool.stats())

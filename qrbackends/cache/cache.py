@@ -14,6 +14,7 @@ from ..errors import QRBackendsError, Timeout
 from ..protocol.requests import Request, Resource
 from ..tasks.deadlines import Calls
 from ..tasks.flight import Flights
+from ..transport.retry import RetryPolicy
 from .decision import ASK, FAIL, SERVE, SERVE_AND_RENEW, is_enough, on_failure, on_question
 from .entry import Entry, Fetched, Found, Source
 from .loader import RETRY_AFTER, Loader, Question
@@ -108,6 +109,7 @@ class Cache:
         refresh: bool = False,
         max_age: float | None = None,
         kept: bool = True,
+        retry: RetryPolicy | None = None,
     ) -> Coroutine[Any, Any, Found]:
         """Ask the shared tier or the service; if both fail, the answer is an old one that is allowed.
 
@@ -121,13 +123,15 @@ class Cache:
             max_age: the largest age of the answer in seconds, counted from when the service gave it. It
                 replaces the policy, during an outage, too.
             kept: whether memory keeps the answer; answers that are needed once take no room from others.
+            retry: which failed requests are sent again, and when, if this call begins the fetch; None as the
+                client says.
 
         Raises:
             QRBackendsError: when awaited: there is neither a new answer nor an old one that is allowed; each
                 caller gets an instance of their own.
         """
         oldest = None if max_age is None else self._clock() - max_age
-        question = Question(request, scope, (scope.id, request), refresh, oldest, kept)
+        question = Question(request, scope, (scope.id, request), refresh, oldest, kept, retry)
         answer = self._answer(question, self._calls.deadline() if deadline is None else deadline)
         return traced(answer, request.resource, scope.region, request.backend)
 
@@ -140,6 +144,7 @@ class Cache:
         refresh: bool = False,
         max_age: float | None = None,
         kept: bool = True,
+        retry: RetryPolicy | None = None,
     ) -> Fetched[Any]:
         """Return the answer of memory, the shared tier or the service, with its age and source.
 
@@ -153,7 +158,10 @@ class Cache:
         source: Source | None = None
         unchanged = False
         if entry is None:
-            found = await self.ask(request, scope, deadline, refresh=refresh, max_age=max_age, kept=kept)
+            asked = self.ask(
+                request, scope, deadline, refresh=refresh, max_age=max_age, kept=kept, retry=retry
+            )
+            found = await asked
             entry, source, unchanged = found.entry, found.source, found.unchanged
         now = self._clock()
         age, fresh_for = now - entry.stored_at, entry.fresh_until - now

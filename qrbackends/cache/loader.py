@@ -20,6 +20,7 @@ from ..service.origin import Origin, OriginAnswer, decoded
 from ..tasks.flight import Flight
 from ..tasks.loops import off_loop
 from ..transport.pool import Response
+from ..transport.retry import RetryPolicy
 from .decision import SERVE, Loss, confirmations, loss, on_question, validators_to_send
 from .entry import Entry, Found
 from .footprint import retained_size
@@ -49,6 +50,7 @@ class Question(Struct, frozen=True, gc=False):
         refresh: whether to ask the service in any case.
         oldest: the time, by the memory's clock, before which the answer is too old; None for any age.
         kept: whether memory keeps the answer.
+        retry: which failed requests are sent again, and when; None as the client says.
     """
 
     request: Request
@@ -57,6 +59,7 @@ class Question(Struct, frozen=True, gc=False):
     refresh: bool = False
     oldest: float | None = None
     kept: bool = True
+    retry: RetryPolicy | None = None
 
     def names_its_backend(self, request: Request) -> bool:
         """Return whether another request is about the same backend."""
@@ -168,7 +171,7 @@ class Loader:
         wire, asked = (None, NONE) if known is None else (known.wire, validators_to_send(known))
         try:
             try:
-                answer = await self._origin.ask(request, question.scope, flight, wire, asked)
+                answer = await self._origin.ask(request, question.scope, flight, wire, asked, question.retry)
             finally:
                 flight.answered = True
         except NotFound as error:

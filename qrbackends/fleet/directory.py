@@ -24,6 +24,7 @@ from ..protocol.requests import Request
 from ..service.discovery import Discovery, ServiceInstance
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
+from ..transport.retry import RetryPolicy
 from .merged_lists import MergedLists
 
 Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
@@ -72,15 +73,31 @@ class Directory:
         """The scopes of the account's instances that are known now, in order of preference."""
         return tuple(self._known.values())
 
-    async def instances(self, deadline: float | None = None) -> tuple[Instance, ...]:
+    async def instances(
+        self, deadline: float | None = None, *, refresh: bool = False
+    ) -> tuple[Instance, ...]:
         """Return the account's instances; if the account names none, look them up first.
+
+        Args:
+            deadline: the caller's deadline, in the event loop's time; None for the default.
+            refresh: whether to look them up although they are known.
 
         Raises:
             QRBackendsError: the instances cannot be looked up.
         """
         if self._discovery is not None:
-            self._adopt(await self._discovery.instances(deadline))
+            self._adopt(await self._discovery.instances(deadline, refresh=refresh))
         return tuple(scope.instance for scope in self._known.values())
+
+    async def instance(self, which: AnInstance, deadline: float | None = None) -> Instance:
+        """Return one of the account's instances; for None the first in the account's order.
+
+        Raises:
+            AccountError: `which` is not one of the account's.
+            QRBackendsError: the instances cannot be looked up.
+        """
+        found = await self.instances(deadline)
+        return found[0] if which is None else self._named(which).instance
 
     def route(self, request: Request, instance: AnInstance = None) -> Scope | None:
         """Return the scope of the instance to ask for a backend; None if lists have to be fetched first.
@@ -164,6 +181,7 @@ class Directory:
         *,
         refresh: bool = False,
         max_age: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> Fetched[BackendList]:
         """Ask all instances, or the one given, concurrently, and return their backends.
 
@@ -177,8 +195,9 @@ class Directory:
         asked = self.scopes if instance is None else (self._named(instance),)
 
         async def ask(scope: Scope) -> Fetched[BackendsResponse] | QRBackendsError:
+            how = {"refresh": refresh, "max_age": max_age, "retry": retry}
             try:
-                return await self._ask(request, scope, deadline=deadline, refresh=refresh, max_age=max_age)
+                return await self._ask(request, scope, deadline=deadline, **how)
             except QRBackendsError as error:
                 return error
 

@@ -20,7 +20,7 @@ from ..errors import (
     ResponseError,
     TLSError,
 )
-from ..models import BackendProperties
+from ..models import ABackend, BackendProperties
 from ..protocol.requests import Request
 from ..tasks.flight import stopped
 
@@ -81,7 +81,7 @@ class History:
 
     Args:
         fetch: answers requests, as `Client.fetch` does.
-        backend: the backend's name.
+        backend: the backend's name, or its entry in the list.
         since: the beginning of the period, inclusive.
         until: the end of the period, exclusive.
         every: the interval of samples: fetch only the newest calibration before each of the instants
@@ -97,7 +97,7 @@ class History:
     def __init__(
         self,
         fetch: Fetch,
-        backend: str,
+        backend: ABackend,
         since: datetime,
         until: datetime,
         every: timedelta | None = None,

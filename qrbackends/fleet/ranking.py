@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isnan, nan
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from ..cache.entry import Fetch
 from ..errors import InstanceUnavailable, InvalidRequest, NotFound
@@ -17,7 +17,19 @@ BackendTest: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 Value: TypeAlias = float | None
 """The value of a backend for a key; None if it is unknown."""
 
-RankKey: TypeAlias = Callable[[Backend], Value | Awaitable[Value]]
+RankKey: TypeAlias = Literal[
+    "queue",
+    "wait_time",
+    "clops",
+    "two_qubit_error",
+    "two_qubit_error_best",
+    "two_qubit_error_layered",
+    "readout_error",
+    "qubits",
+]
+"""The keys by which backends are ranked."""
+
+RankFunction: TypeAlias = Callable[[Backend], Value | Awaitable[Value]]
 """Returns the value of a backend, plain or async; the smallest value is the best."""
 
 _AT_ONCE = 32  # calls of the caller's own async functions that may run at a time
@@ -43,7 +55,7 @@ def _two_qubit(name: str) -> Callable[[Backend], Value]:
     return lambda one: _error(getattr(one.performance_metrics, name, None))
 
 
-KEYS: Final[Mapping[str, Callable[[Backend], Value]]] = {
+KEYS: Final[Mapping[RankKey, Callable[[Backend], Value]]] = {
     "queue": lambda one: one.queue_length,
     "wait_time": _wait,
     "clops": _clops,
@@ -53,7 +65,7 @@ KEYS: Final[Mapping[str, Callable[[Backend], Value]]] = {
     "readout_error": _two_qubit("readout_error_median"),
     "qubits": lambda one: None if one.qubits is None else -one.qubits,
 }
-"""The keys by which backends are ranked; the smallest value is the best. An error of 1 or more is unknown."""
+"""The value of a backend for each key; the smallest is the best. An error of 1 or more is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,12 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
 
 
 async def rank(
-    fetch: Fetch, by: str | RankKey, wanted: Wanted, *, reverse: bool = False, timeout: float | None = None
+    fetch: Fetch,
+    by: RankKey | RankFunction,
+    wanted: Wanted,
+    *,
+    reverse: bool = False,
+    timeout: float | None = None,
 ) -> tuple[Backend, ...]:
     """Return the backends that meet the conditions, best first; unknown values come last, in order of names.
 
@@ -131,7 +148,7 @@ async def rank(
     Raises:
         InvalidRequest: there is no such key.
     """
-    key: RankKey | None = KEYS.get(by) if isinstance(by, str) else by
+    key: RankFunction | None = KEYS.get(by) if isinstance(by, str) else by
     if key is None:
         raise InvalidRequest(f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables")
     fields = ("wait_time_seconds",) if by == "wait_time" else ()

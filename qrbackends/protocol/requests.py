@@ -8,27 +8,38 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from ..errors import (
-    InvalidRequest,
-)
+from ..errors import InvalidRequest
 from ..models import (
+    ABackend,
+    Backend,
     BackendConfiguration,
     BackendDefaults,
+    BackendList,
     BackendProperties,
     BackendsResponse,
     BackendStatus,
+    name_of,
 )
 
 API_VERSION: Final = "2026-04-15"
 """The `IBM-API-Version` that the official client sends, and whose contract the structs follow."""
 
 Resource: TypeAlias = Literal["backends", "configuration", "properties", "status", "defaults"]
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    A = TypeVar("A", default=Any)  # a bare `Request` is one whose answer may be of any type
+else:
+    from typing import TypeVar
+
+    A = TypeVar("A")
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters and lone surrogates
 _MAX_ID = 500
@@ -55,14 +66,16 @@ _UNUSED: Final[dict[str, tuple[str, ...]]] = {
 """The fields of a `Request` that a resource does not take."""
 
 
-class Request(Struct, frozen=True, dict=True):
+class Request(Struct, Generic[A], frozen=True, dict=True):
     """One request to the Backends API.
 
+    `Request.properties("ibm_boston")`, and the like for each resource, also say what type the answer has.
     Requests are equal if they ask for the same: instants are converted to UTC, and `fields` is sorted.
 
     Args:
         resource: the kind of document.
-        backend: the backend's name; None for `backends` only.
+        backend: the backend's name, or its entry in the list, of which only the name counts; None for
+            `backends` only.
         calibration_id: a named variant of the backend; for `configuration` and `properties`.
         updated_before: an instant: ask for the newest calibration before it; for `properties`.
         fields: the optional fields that the answer shall contain, such as `wait_time_seconds`; for
@@ -80,6 +93,18 @@ class Request(Struct, frozen=True, dict=True):
     fields: Sequence[str] = ()
     include_mocks: bool = False
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self: "Request[Any]",
+            resource: Resource,
+            backend: ABackend | None = None,
+            calibration_id: str | None = None,
+            updated_before: datetime | None = None,
+            fields: Sequence[str] = (),
+            include_mocks: bool = False,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         if not isinstance(self.resource, str) or self.resource not in ANSWER_TYPES:
             raise InvalidRequest(f"no resource {self.resource!r:.80}; there are {', '.join(ANSWER_TYPES)}")
@@ -91,13 +116,40 @@ class Request(Struct, frozen=True, dict=True):
         if not isinstance(self.include_mocks, bool):  # any other value would be a second key of one answer
             raise InvalidRequest("include_mocks has to be True or False")
         if self.resource != "backends":
-            _check_text("a backend's name", self.backend, _MAX_ID)
-            if self.backend in (".", ".."):  # URL parsers read even %2e%2e as the parent
-                raise InvalidRequest(f"{self.backend!r} cannot be a backend's name")
+            force_setattr(self, "backend", _checked_name(self.backend))
         if self.calibration_id is not None:
             _check_text("a calibration_id", self.calibration_id, _MAX_CALIBRATION_ID)
         if self.updated_before is not None:
             force_setattr(self, "updated_before", _instant(self.updated_before))
+
+    @staticmethod
+    def backends(*, fields: Sequence[str] = (), include_mocks: bool = False) -> "Request[BackendList]":
+        """Return the request for the list of backends."""
+        return Request("backends", fields=fields, include_mocks=include_mocks)
+
+    @staticmethod
+    def configuration(
+        backend: ABackend, *, calibration_id: str | None = None
+    ) -> "Request[BackendConfiguration]":
+        """Return the request for a backend's configuration."""
+        return Request("configuration", backend, calibration_id)
+
+    @staticmethod
+    def properties(
+        backend: ABackend, *, calibration_id: str | None = None, updated_before: datetime | None = None
+    ) -> "Request[BackendProperties]":
+        """Return the request for a backend's calibrated properties."""
+        return Request("properties", backend, calibration_id, updated_before)
+
+    @staticmethod
+    def status(backend: ABackend) -> "Request[BackendStatus]":
+        """Return the request for a backend's status."""
+        return Request("status", backend)
+
+    @staticmethod
+    def defaults(backend: ABackend) -> "Request[BackendDefaults]":
+        """Return the request for a backend's pulse-level defaults."""
+        return Request("defaults", backend)
 
     @cached_property
     def target(self) -> str:
@@ -125,25 +177,30 @@ class Request(Struct, frozen=True, dict=True):
 
     @property
     def type(self) -> type[Any]:
-        """The type of the answer."""
+        """The struct that the service's answer is decoded to; for the list, that of one instance's list."""
         return ANSWER_TYPES[self.resource]
 
 
-_cached = lru_cache(4096, typed=True)(Request)
-
-
-def cached_request(*arguments: Any) -> Request:
+@lru_cache(4096, typed=True)
+def cached_request(
+    resource: Resource,
+    backend: ABackend,
+    calibration_id: str | None,
+    updated_before: datetime | None,
+) -> Request[Any]:
     """Return the `Request` with these arguments, which may be an earlier one.
 
     To check a name takes as long as a hit in the cache of answers.
+
+    Raises:
+        TypeError: an argument cannot be hashed, or is an entry of the list: there are ever new ones of those.
     """
-    try:
-        return _cached(*arguments)
-    except TypeError:  # an argument cannot be hashed; `Request` raises the right error
-        return Request(*arguments)
+    if isinstance(backend, Backend):
+        raise TypeError
+    return Request(resource, backend, calibration_id, updated_before)
 
 
-def request_of(target: str) -> Request | None:
+def request_of(target: str) -> Request[Any] | None:
     """Return the request that has this `target`, or None if there is none."""
     path, _, query = target.partition("?")
     try:
@@ -164,6 +221,14 @@ def request_of(target: str) -> Request | None:
     except (ValueError, IndexError):
         return None
     return request if request.target == target else None
+
+
+def _checked_name(backend: Any) -> str:
+    name = name_of(backend)
+    _check_text("a backend's name", name, _MAX_ID)
+    if name in (".", ".."):  # URL parsers read even %2e%2e as the parent
+        raise InvalidRequest(f"{name!r} cannot be a backend's name")
+    return name
 
 
 def _check_text(what: str, text: str | None, limit: int) -> None:

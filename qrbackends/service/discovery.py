@@ -137,13 +137,17 @@ class Discovery:
             renewal.add_done_callback(self._renewed)
         return self._known
 
-    async def instances(self, deadline: float | None = None) -> tuple[ServiceInstance, ...]:
+    async def instances(
+        self, deadline: float | None = None, *, refresh: bool = False
+    ) -> tuple[ServiceInstance, ...]:
         """Return the instances, in order of preference.
 
         If the account names its instances, these are returned, with their names, plans and tags.
 
         Args:
             deadline: the caller's deadline, in the event loop's time; None for the default.
+            refresh: whether to look them up although they are known; only look-ups that were also asked for
+                with it are joined.
 
         Raises:
             AccountError: no instance matches the account's search.
@@ -151,7 +155,8 @@ class Discovery:
         """
         self._calls.check()
         until = self._calls.deadline() if deadline is None else deadline
-        return self.known() or await self._flights.join("all", self._look_up, until)
+        known = () if refresh else self.known()
+        return known or await self._flights.join("refresh" if refresh else "all", self._look_up, until)
 
     async def aclose(self) -> None:
         """Cancel a look-up that is in flight."""

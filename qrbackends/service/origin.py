@@ -19,6 +19,7 @@ from ..protocol.validators import NONE, Validators, validators_of
 from ..tasks.flight import Flight
 from ..transport.body import Wire
 from ..transport.pool import Response
+from ..transport.retry import RetryPolicy
 from .sender import Message, Sender, Unconfirmed
 from .tokens import Tokens
 
@@ -83,6 +84,7 @@ class Origin:
         flight: Flight[Any],
         known: Wire | None = None,
         validators: Validators = NONE,
+        retry: RetryPolicy | None = None,
     ) -> Awaitable[OriginAnswer]:
         """Return an awaitable of the service's answer to `request`; its deadline is that of the flight.
 
@@ -92,6 +94,7 @@ class Origin:
             flight: the flight that asks.
             known: the body of an earlier answer; an equal one is neither decompressed nor decoded.
             validators: the validators of that answer; the service is asked whether it is still the same.
+            retry: which failed requests are sent again, and when; None as the client says.
 
         Raises:
             QRBackendsError: when awaited: the last failure of a request that was sent, with its attempts and
@@ -108,7 +111,7 @@ class Origin:
             most=MOST_BYTES.get(request.resource),
             known=known,
         )
-        return self._sender.send(message, self._tokens, flight)
+        return self._sender.send(message, self._tokens, flight, retry)
 
     def _headers_of(self, secret: Secret, crn: str) -> Headers:
         """Return the headers that all requests to an instance have, which are made once for each token."""

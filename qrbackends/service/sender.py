@@ -90,18 +90,25 @@ class Sender:
         self._retry = retry
         self._draw = draw
 
-    async def send(self, message: Message[T], credentials: Credentials, flight: Flight[Any]) -> T:
+    async def send(
+        self,
+        message: Message[T],
+        credentials: Credentials,
+        flight: Flight[Any],
+        retry: RetryPolicy | None = None,
+    ) -> T:
         """Return the answer to a message; send it again after failures, as the policy says.
 
-        It tries until the deadline of the flight, and sets `flight.explain`, so that callers whose own
-        deadline passes earlier get the last failure. After a 401 it sends the message once more with a new
-        token, because the old one may have been revoked, or may have expired by the service's clock.
+        The policy is `retry`, or else the client's. It tries until the deadline of the flight, and sets
+        `flight.explain`, so that callers whose own deadline passes earlier get the last failure. After a 401
+        it sends the message once more with a new token, because the old one may have been revoked, or may
+        have expired by the service's clock.
 
         Raises:
             QRBackendsError: the last failure of a request that was sent, with its attempts and history.
         """
         now = asyncio.get_running_loop().time()
-        state = RetryState(self._retry, now, flight.deadline, self._draw)
+        state = RetryState(retry or self._retry, now, flight.deadline, self._draw)
         flight.explain = state.failure
         renewed = False
         while True:

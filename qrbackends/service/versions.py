@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from contextvars import Context
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +13,7 @@ import anyio
 import msgspec
 from msgspec import Struct
 
-from ..accounts.account import Account, Instance
+from ..accounts.account import Account, AnInstance, Instance
 from ..errors import DecodeError
 from ..models.lenient import decode_leniently
 from ..protocol.answers import error_for, is_json, json_object, page_title
@@ -62,7 +62,7 @@ class Versions:
         account: the account whose proxies and TLS settings are used; its credential is not sent.
         pool: the pool that sends the requests.
         calls: the client's calls.
-        instances: returns the account's instances; the service of the first one is asked.
+        instance: returns one of the account's instances, for None the first one; its service is asked.
         api_version: the version that requests ask for.
         sleep: waits for a number of seconds.
         now: returns the current time.
@@ -73,7 +73,7 @@ class Versions:
         account: Account,
         pool: SessionPool,
         calls: Calls,
-        instances: Callable[[float | None], Awaitable[Sequence[Instance]]],
+        instance: Callable[[AnInstance, float | None], Awaitable[Instance]],
         api_version: str,
         *,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -82,26 +82,32 @@ class Versions:
         self._account = account
         self._pool = pool
         self._calls = calls
-        self._instances = instances
+        self._instance = instance
         self._api_version = api_version
         self._sleep = sleep
         self._now = now
         self._told: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
-    async def read(self, deadline: float | None = None) -> tuple[ApiVersion, ...]:
+    async def read(
+        self, instance: AnInstance = None, deadline: float | None = None
+    ) -> tuple[ApiVersion, ...]:
         """Return the service's versions, in its order; the request is sent once.
+
+        Args:
+            instance: the instance whose service is asked; None for the first in the account's order.
+            deadline: the caller's deadline, in the event loop's time; None for the default.
 
         Raises:
             QRBackendsError: the instances cannot be looked up, or the service gave no answer of this kind.
         """
         until = self._calls.deadline() if deadline is None else deadline
         with self._calls.call(until):
-            first = (await self._instances(until))[0]
+            asked = await self._instance(instance, until)
             state = RetryState(RetryPolicy(attempts=1), anyio.current_time(), lambda: until)
             answer = await self._pool.exchange(
                 "GET",
-                f"{first.base_url}/versions",
+                f"{asked.base_url}/versions",
                 _HEADERS,
                 region=_REGION,
                 account=self._account,

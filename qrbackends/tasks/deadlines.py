@@ -57,11 +57,7 @@ class Calls(LoopBound):
             InvalidRequest: `timeout` is not a number greater than zero.
         """
         now = (self._loop or running_loop()).time()
-        if timeout is None:
-            return now + self._total
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise InvalidRequest("timeout has to be a number of seconds greater than zero")
-        return now + (timeout if timeout < 1e300 else inf)  # an integer may be too large for a float
+        return now + (self._total if timeout is None else checked_timeout(timeout))
 
     @contextmanager
     def call(self, deadline: float | None = None) -> Iterator[None]:
@@ -105,6 +101,17 @@ class Calls(LoopBound):
         self._closed = True
         for scope in tuple(self._scopes):
             scope.cancel()
+
+
+def checked_timeout(timeout: float) -> float:
+    """Return the seconds that a call may take.
+
+    Raises:
+        InvalidRequest: `timeout` is not a number greater than zero.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+        raise InvalidRequest("timeout has to be a number of seconds greater than zero")
+    return timeout if timeout < 1e300 else inf  # an integer may be too large for a float
 
 
 @contextmanager

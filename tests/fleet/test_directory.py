@@ -297,7 +297,9 @@ class Changing:
         self.looks = 0
         self.found: tuple[ServiceInstance, ...] = ()
 
-    async def instances(self, deadline: float | None = None) -> tuple[ServiceInstance, ...]:
+    async def instances(
+        self, deadline: float | None = None, *, refresh: bool = False
+    ) -> tuple[ServiceInstance, ...]:
         self.looks += 1
         self.found = ServiceInstance(A, "stays"), ServiceInstance(instance(f"i{self.looks}"), "changes")
         return self.found

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from qrbackends import Backend, BackendList, Client, Fetched, InstanceUnavailable, InvalidRequest, NotFound
 from qrbackends.emulator import Emulator, Status
-from qrbackends.fleet.ranking import KEYS, Wanted, least_busy, rank
+from qrbackends.fleet.ranking import KEYS, RankKey, Wanted, least_busy, rank
 from qrbackends.models import Clops, DeviceStatus, Metric, PerformanceMetrics, TwoQubitMetric, WaitTime
 
 pytestmark = pytest.mark.anyio
@@ -130,7 +130,7 @@ def with_value(name: str, key: str, value: float) -> Backend:
 
 
 @pytest.mark.parametrize("key", KEYS)
-async def test_every_key_puts_the_best_first_and_the_unknown_last(key: str) -> None:
+async def test_every_key_puts_the_best_first_and_the_unknown_last(key: RankKey) -> None:
     known = [with_value(name, key, value) for name, value in (("mid", 5.0), ("best", 1.0), ("worst", 9.0))]
     unknown = [] if key == "queue" else [backend("z"), backend("a", clops=Clops("x", "many"))]
     ask = asking(*known, *unknown)
@@ -142,7 +142,7 @@ async def test_every_key_puts_the_best_first_and_the_unknown_last(key: str) -> N
 
 
 @pytest.mark.parametrize("key", METRICS)
-async def test_an_error_that_no_device_can_have_is_unknown(key: str) -> None:
+async def test_an_error_that_no_device_can_have_is_unknown(key: RankKey) -> None:
     known = [with_value(name, key, value) for name, value in (("mid", 5.0), ("best", 0.0), ("worst", 9.9))]
     odd = [with_value(name, key, value) for name, value in (("b", -3.0), ("a", 10.0), ("c", 1e300))]
     for reverse in (False, True):
@@ -195,7 +195,7 @@ async def test_what_a_key_raises_is_raised_and_nothing_goes_on() -> None:
 
 async def test_an_unknown_key_is_refused(client: Client) -> None:
     with pytest.raises(InvalidRequest, match="there is no key 'speed'; there are queue, wait_time"):
-        await client.rank("speed")
+        await client.rank("speed")  # type: ignore[arg-type]  # there is no such key
 
 
 VALUES = st.lists(st.none() | st.floats(allow_nan=True), max_size=20)
