@@ -214,7 +214,7 @@ class Parts:
         Raises:
             QRBackendsError: this look-up failed.
         """
-        name = backend and name_of(backend)
+        name = None if backend is None else name_of(backend)
 
         def matches(request: Request) -> bool:
             named = name in (None, request.backend) and calibration_id in (None, request.calibration_id)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ..client import Client
 from ..fleet.history import checked_range
-from ..models import BackendProperties
+from ..models import ABackend, BackendProperties, name_of
 from .archive_files import ArchiveFiles
 from .archive_rows import SCHEMA, csv_batch, csv_schema
 from .archive_sync import Synced, SyncProgress, sync
@@ -81,7 +81,7 @@ class Archive:
     async def sync(
         self,
         client: Client,
-        backends: Iterable[str] | None = None,
+        backends: Iterable[ABackend] | None = None,
         *,
         since: datetime,
         until: datetime | None = None,
@@ -94,7 +94,7 @@ class Archive:
 
         Args:
             client: reads the calibrations.
-            backends: their names; left out, all that the account can see.
+            backends: their names, or their entries in the list; left out, all that the account can see.
             since: where the interval begins, inclusive.
             until: where it ends, exclusive; left out, now.
             calibration_id: a named variant of the backends.
@@ -110,7 +110,7 @@ class Archive:
 
     def scan(
         self,
-        backends: Collection[str] | None = None,
+        backends: Collection[ABackend] | None = None,
         *,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -122,16 +122,17 @@ class Archive:
         Its columns are those of `SCHEMA`, `backend` and `month`.
 
         Args:
-            backends: rows of these backends only; left out, of all.
+            backends: rows of these backends only, by name; left out, of all.
             since: calibrated at this instant or later.
             until: calibrated before this instant.
             kinds: any of `qubit`, `gate` and `general`.
             names: what was measured, such as `T1` or `gate_error`.
         """
         rows = self._files.dataset(_COLUMNS, pa_dataset.partitioning(_PARTITIONS, flavor="hive"))
+        chosen = None if backends is None else [name_of(one) for one in backends]
         conditions = [
             pa_dataset.field(column).isin(list(values))
-            for column, values in (("backend", backends), ("kind", kinds), ("name", names))
+            for column, values in (("backend", chosen), ("kind", kinds), ("name", names))
             if values is not None
         ]
         # The conditions on the month leave out files without opening them.

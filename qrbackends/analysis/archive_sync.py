@@ -11,6 +11,7 @@ from msgspec import Struct
 from ..client import Client
 from ..errors import InvalidRequest, NotFound, QRBackendsError
 from ..fleet.history import Gap, ends_history
+from ..models import ABackend, name_of
 from ..protocol.requests import Request
 from ..tasks.fanout import answers
 from .archive_files import ArchiveFiles, Series
@@ -53,14 +54,14 @@ class Synced(Struct, frozen=True):
 async def sync(
     files: ArchiveFiles,
     client: Client,
-    backends: Iterable[str] | None,
+    backends: Iterable[ABackend] | None,
     interval: Interval,
     calibration_id: str | None,
     progress: Callable[[SyncProgress], None],
 ) -> Synced:
     """Add the calibrations of an interval that are missing, as `Archive.sync` describes."""
     listed = {backend.name: backend for backend in reversed(await client.backends())}
-    names = list(listed) if backends is None else list(dict.fromkeys(backends))
+    names = list(listed) if backends is None else list(dict.fromkeys(map(name_of, backends)))
     origins = await client.addresses()
     done: dict[str, _BackendSync] = {}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import Struct
 
 from ..errors import InvalidRequest
-from ..models import BackendProperties, GateProperties, Nduv, is_out_of_order, usable
+from ..models import ABackend, BackendProperties, GateProperties, Nduv, is_out_of_order, name_of, usable
 from ..models.properties import readable
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Stability(NamedTuple):
 
 
 def stability(
-    archive: "Archive", backend: str, window: timedelta, *, until: datetime | None = None
+    archive: "Archive", backend: ABackend, window: timedelta, *, until: datetime | None = None
 ) -> tuple[Stability, ...]:
     """Return how stable each qubit was over the last days of an archive, the least stable first.
 
@@ -174,7 +174,7 @@ def stability(
 
     Args:
         archive: contains the calibrations; those of named variants are left out.
-        backend: the backend's name.
+        backend: the backend's name, or its entry in the list.
         window: how far to look back from `until`.
         until: the end, exclusive; left out, just after the archive's newest calibration of the backend.
 
@@ -183,14 +183,13 @@ def stability(
     """
     if window <= timedelta():
         raise InvalidRequest("window has to be a timedelta greater than zero")
+    name = name_of(backend)
     if until is None:
-        held = next((one for one in archive.info() if one.backend == backend), None)
+        held = next((one for one in archive.info() if one.backend == name), None)
         if held is None:
-            raise InvalidRequest(f"the archive has no calibration of {backend!r:.100}")
+            raise InvalidRequest(f"the archive has no calibration of {name!r:.100}")
         until = held.last + timedelta(microseconds=1)
-    rows = archive.scan(
-        [backend], since=until - window, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES
-    )
+    rows = archive.scan([name], since=until - window, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES)
     measured: dict[tuple[int, str], list[float]] = {}
     for batch in rows.to_batches(columns=["qubits", "name", "value", "calibration_id"]):
         columns = (batch.column(name).to_pylist() for name in ("qubits", "name", "value", "calibration_id"))

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Literal, Self, get_args
 
 from ..accounts.account import EMULATED_KEY, Account, Instance, InstanceSearch
+from ..models import ABackend, name_of
 from ..tasks.loops import running_loop
 from .devices.fleets import Fleet
 from .devices.recalibrations import RecalibratingFleet
@@ -47,7 +48,7 @@ class Emulator(Steering):
             same name, that of the earlier one in the list is served.
         regions: the regions; the backends, sorted by name, are distributed to them in turn.
         seed: queues, keys, CRNs and synthetic calibrations follow from it.
-        backends: the names of the devices to serve; left out, all of the fleet.
+        backends: the devices to serve, by name; left out, all of the fleet.
         shape: the shape of a synthetic fleet's documents: `live`, as the service answers, or `contract`, as
             its published contract says.
         host: the address to listen at.
@@ -89,7 +90,7 @@ class Emulator(Steering):
         regions: Sequence[str] = ("us-east", "eu-de"),
         seed: int | str = 0,
         *,
-        backends: Sequence[str] | None = None,
+        backends: Sequence[ABackend] | None = None,
         shape: Literal["live", "contract"] = "live",
         host: str = "127.0.0.1",
         allowed_hosts: Sequence[str] = (),
@@ -114,7 +115,8 @@ class Emulator(Steering):
         check_allocation(allocation, instances)
         self.regions = tuple(regions)
         self.seed = str(seed)
-        self._load_fleet = partial(load_fleet, fleet, backends, seed=self.seed, shape=shape)
+        names = None if backends is None else [name_of(one) for one in backends]
+        self._load_fleet = partial(load_fleet, fleet, names, seed=self.seed, shape=shape)
         self._validators = validators
         self._allocation = allocation
         self._host = host

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from ..accounts.account import Account, InstanceSearch
+from ..models import ABackend
 from .server import Emulator
 from .services.emulated_instances import EmulatedInstance
 from .steering.clock import ClockState
@@ -129,7 +130,7 @@ class ThreadedEmulator:
         return self._call(lambda: self._emulator.make_token(key))
 
     def count(
-        self, resource: str | None = None, backend: str | None = None, region: str | None = None
+        self, resource: str | None = None, backend: ABackend | None = None, region: str | None = None
     ) -> int:
         """Return the number of requests that match; an argument that is left out matches any request."""
         return self._call(lambda: self._emulator.count(resource, backend, region))
@@ -147,7 +148,7 @@ class ThreadedEmulator:
         action: Action,
         *,
         resource: str | None = None,
-        backend: str | None = None,
+        backend: ABackend | None = None,
         region: str | None = None,
         times: int | None = 1,
         name: str | None = None,
@@ -173,7 +174,7 @@ class ThreadedEmulator:
 
     def set_backend(
         self,
-        name: str,
+        backend: ABackend,
         *,
         status: Literal["online", "paused", "offline"] | None = None,
         reason: str = "",
@@ -184,7 +185,7 @@ class ThreadedEmulator:
         """Set how a backend is from now on, as `Emulator.set_backend` does."""
         self._call(
             lambda: self._emulator.set_backend(
-                name,
+                backend,
                 status=status,
                 reason=reason,
                 queue_length=queue_length,
@@ -193,9 +194,9 @@ class ThreadedEmulator:
             )
         )
 
-    def recalibrate(self, name: str) -> None:
+    def recalibrate(self, backend: ABackend) -> None:
         """Let a calibration of a backend end at this moment, as `Emulator.recalibrate` does."""
-        self._call(lambda: self._emulator.recalibrate(name))
+        self._call(lambda: self._emulator.recalibrate(backend))
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward, as `Emulator.advance` does."""

@@ -39,7 +39,7 @@ except (ImportError, AttributeError) as error:
 from ..accounts.account import Instance
 from ..client import Client
 from ..errors import DecodeError, NotFound, QRBackendsError
-from ..models import BackendConfiguration, BackendProperties, Nduv
+from ..models import ABackend, BackendConfiguration, BackendProperties, Nduv
 from ..tasks.fanout import together
 from .fitting import Fitting, Qubits
 
@@ -350,7 +350,7 @@ def backend(
 
 async def target(
     client: Client,
-    name: str,
+    backend: ABackend,
     *,
     calibration_id: str | None = None,
     updated_before: datetime | None = None,
@@ -365,7 +365,7 @@ async def target(
 
     Args:
         client: fetches the documents.
-        name: the backend's name.
+        backend: the backend's name, or its entry in the list.
         calibration_id: the variant of both documents, such as `extra_gates`.
         updated_before: asks for the newest properties before this instant.
         instance: the instance to ask, or its CRN; by default the one that lists the backend.
@@ -379,10 +379,10 @@ async def target(
 
     async def calibrated() -> BackendProperties | None:
         try:
-            return await client.properties(name, updated_before=updated_before, **common)
+            return await client.properties(backend, updated_before=updated_before, **common)
         except NotFound:  # a device that does not exist fails for its configuration
             return None
 
-    configuration, properties = await together(client.configuration(name, **common), calibrated())
+    configuration, properties = await together(client.configuration(backend, **common), calibrated())
     build = partial(to_target, configuration, properties, **options)
     return await anyio.to_thread.run_sync(build, abandon_on_cancel=True)

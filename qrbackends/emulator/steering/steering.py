@@ -4,6 +4,7 @@ from dataclasses import astuple
 from math import inf
 from typing import Literal, get_args
 
+from ...models import ABackend, name_of
 from ...tasks.fanout import together
 from ..devices.invalid import UnknownName, known_backend
 from ..devices.recalibrations import RecalibratingFleet
@@ -52,10 +53,10 @@ class Steering:
         return self._log.records()
 
     def count(
-        self, resource: str | None = None, backend: str | None = None, region: str | None = None
+        self, resource: str | None = None, backend: ABackend | None = None, region: str | None = None
     ) -> int:
         """Return the number of requests that match; an argument that is left out matches any request."""
-        return self._log.count(resource, backend, region)
+        return self._log.count(resource, None if backend is None else name_of(backend), region)
 
     def reset_log(self) -> None:
         """Forget all requests, and count from 0 again."""
@@ -119,7 +120,7 @@ class Steering:
         action: Action,
         *,
         resource: str | None = None,
-        backend: str | None = None,
+        backend: ABackend | None = None,
         region: str | None = None,
         times: int | None = 1,
         name: str | None = None,
@@ -133,7 +134,7 @@ class Steering:
                 `Redirect`, `Drip`, `Endless`, `RateLimit`, `NotModified` or `WithHeaders`.
             resource: `backends`, `configuration`, `properties`, `defaults`, `status`, `versions`, `usage`,
                 `jobs`, `token`, `search` or `catalog`; left out, any.
-            backend: its name; left out, any.
+            backend: its name, or its entry in the list; left out, any.
             region: its name, or `cloud`; left out, any.
             times: the number of requests that it affects; None for all.
             name: its name; left out, it gets one.
@@ -147,9 +148,10 @@ class Steering:
             )
         if region is not None:
             self._port(region)
-        if backend is not None and not any(service.knows(backend) for service in self._services):
-            self._service_of(backend)  # raises an error with the name that was meant; mocks are known above
-        return self._faults.add(lambda name: Fault(action, resource, backend, region, times, name), name)
+        target = None if backend is None else name_of(backend)
+        if target is not None and not any(service.knows(target) for service in self._services):
+            self._service_of(target)  # raises an error with the name that was meant; mocks are known above
+        return self._faults.add(lambda name: Fault(action, resource, target, region, times, name), name)
 
     def find_fault(self, name: str) -> Fault:
         """Return the fault of a name.
@@ -172,7 +174,7 @@ class Steering:
 
     def set_backend(
         self,
-        name: str,
+        backend: ABackend,
         *,
         status: Literal["online", "paused", "offline"] | None = None,
         reason: str = "",
@@ -183,7 +185,7 @@ class Steering:
         """Set how a backend is from now on; what is left out is as it was when the emulator started.
 
         Args:
-            name: the backend's name.
+            backend: its name, or its entry in the list.
             status: `online`; `paused`, so that it takes jobs and runs none, which the status endpoint calls
                 `internal`; or `offline`, which it calls `maintenance`.
             reason: the reason of the status; left out, `available`, `internal` or `maintenance`.
@@ -195,9 +197,10 @@ class Steering:
             ValueError: there is no such backend or status, or `queue_length` is negative.
         """
         setting = Setting(status, reason, queue_length, hidden, retired)
+        name = name_of(backend)
         self._service_of(name).set_backend(name, setting)
 
-    def recalibrate(self, name: str) -> None:
+    def recalibrate(self, backend: ABackend) -> None:
         """Let a calibration of a backend end at this moment of the emulator's clock.
 
         Its properties get the date of this second; coherence times and error rates change by a few percent.
@@ -205,6 +208,7 @@ class Steering:
         Raises:
             ValueError: there is no such backend.
         """
+        name = name_of(backend)
         self._service_of(name)
         self._fleet.recalibrate(name)
 
