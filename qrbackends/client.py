@@ -27,7 +27,7 @@ from .models import (
     BackendProperties,
     BackendStatus,
 )
-from .protocol.requests import Request, Resource
+from .protocol.requests import DocumentResource, Request, Resource
 from .service.discovery import ServiceInstance
 from .service.versions import ApiVersion
 from .tasks.deadlines import Seconds
@@ -277,7 +277,7 @@ class Client(ClientBase):
 
     def snapshot(
         self,
-        resources: Iterable[Resource] = ("status", "configuration", "properties"),
+        resources: Iterable[DocumentResource] = ("status", "configuration", "properties"),
         *,
         where: BackendTest | None = None,
         progress: Progress | None = None,

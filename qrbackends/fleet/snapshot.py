@@ -4,25 +4,45 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from itertools import product
-from typing import Any, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, cast, get_args, overload
 
 from msgspec import Struct
 
 from ..cache.entry import Fetch
 from ..errors import InvalidRequest, QRBackendsError
-from ..models import Backend, BackendList, unique
-from ..protocol.requests import Request, Resource
+from ..models import (
+    Backend,
+    BackendConfiguration,
+    BackendDefaults,
+    BackendList,
+    BackendProperties,
+    BackendStatus,
+    unique,
+)
+from ..protocol.requests import DocumentResource, Request
 from ..tasks.fanout import as_answered, awaited
 from .ranking import BackendTest
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called after each item with the number of finished items and the number of all."""
 
-_RESOURCES = tuple(name for name in get_args(Resource) if name != "backends")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    R = TypeVar("R", default=Any)  # a bare `SnapshotItem` is one whose document may be of any type
+    D = TypeVar("D", default=Any)
+else:
+    from typing import TypeVar
+
+    R, D = TypeVar("R"), TypeVar("D")
+
+_RESOURCES = get_args(DocumentResource)
 
 
-class SnapshotItem(Struct, frozen=True):
+class SnapshotItem(Struct, Generic[R, D], frozen=True):
     """One document of one backend, or the error of its request.
+
+    Type checkers know the document's type once `resource` was compared.
 
     Attributes:
         backend: the backend's entry in the list.
@@ -32,9 +52,33 @@ class SnapshotItem(Struct, frozen=True):
     """
 
     backend: Backend
-    resource: Resource
-    value: Any = None
+    resource: R
+    value: D | None = None
     error: QRBackendsError | None = None
+
+
+ConfigurationItem: TypeAlias = SnapshotItem[Literal["configuration"], BackendConfiguration]
+PropertiesItem: TypeAlias = SnapshotItem[Literal["properties"], BackendProperties]
+StatusItem: TypeAlias = SnapshotItem[Literal["status"], BackendStatus]
+DefaultsItem: TypeAlias = SnapshotItem[Literal["defaults"], BackendDefaults]
+AnySnapshotItem: TypeAlias = ConfigurationItem | PropertiesItem | StatusItem | DefaultsItem
+"""What a snapshot yields; which of them an item is, its `resource` tells."""
+
+
+class SnapshotItems(dict[DocumentResource, AnySnapshotItem]):
+    """The items of one backend, by resource."""
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, resource: Literal["configuration"], /) -> ConfigurationItem: ...
+        @overload
+        def __getitem__(self, resource: Literal["properties"], /) -> PropertiesItem: ...
+        @overload
+        def __getitem__(self, resource: Literal["status"], /) -> StatusItem: ...
+        @overload
+        def __getitem__(self, resource: Literal["defaults"], /) -> DefaultsItem: ...
+        def __getitem__(self, resource: DocumentResource, /) -> AnySnapshotItem: ...
 
 
 class Snapshot:
@@ -63,7 +107,7 @@ class Snapshot:
     def __init__(
         self,
         fetch: Fetch,
-        resources: Iterable[Resource],
+        resources: Iterable[DocumentResource],
         where: BackendTest | None = None,
         progress: Progress | None = None,
         *,
@@ -75,23 +119,23 @@ class Snapshot:
             raise InvalidRequest(f"resources have to be some of: {', '.join(_RESOURCES)}")
         self.errors: tuple[QRBackendsError, ...] = ()
         self._fetch = fetch
-        self._resources = cast("tuple[Resource, ...]", names)
+        self._resources = cast("tuple[DocumentResource, ...]", names)
         self._where = where
         self._progress = progress
         self._list = Request("backends", include_mocks=include_mocks)
         self._width = width
 
-    def __aiter__(self) -> AsyncGenerator[SnapshotItem, None]:
+    def __aiter__(self) -> AsyncGenerator[AnySnapshotItem, None]:
         return self._items()
 
-    async def collect(self) -> dict[str, dict[str, SnapshotItem]]:
+    async def collect(self) -> dict[str, SnapshotItems]:
         """Return all items, by the backend's name and the resource; of two equal names, the last one wins."""
-        found: dict[str, dict[str, SnapshotItem]] = defaultdict(dict)
+        found: dict[str, SnapshotItems] = defaultdict(SnapshotItems)
         async for item in self:
             found[item.backend.name][item.resource] = item
         return dict(found)
 
-    async def _items(self) -> AsyncGenerator[SnapshotItem, None]:
+    async def _items(self) -> AsyncGenerator[AnySnapshotItem, None]:
         listed: BackendList = (await self._fetch(self._list)).value
         self.errors = listed.errors
         regions = await self._by_region(listed)
@@ -111,7 +155,7 @@ class Snapshot:
             regions[backend.region].append(backend)
         return list(regions.values())
 
-    async def _item(self, question: tuple[Backend, Resource]) -> SnapshotItem:
+    async def _item(self, question: tuple[Backend, DocumentResource]) -> SnapshotItem:
         backend, resource = question
         try:
             fetched = await self._fetch(Request(resource, backend.name), instance=backend.instance)

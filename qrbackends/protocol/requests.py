@@ -31,6 +31,7 @@ API_VERSION: Final = "2026-04-15"
 """The `IBM-API-Version` that the official client sends, and whose contract the structs follow."""
 
 Resource: TypeAlias = Literal["backends", "configuration", "properties", "status", "defaults"]
+DocumentResource: TypeAlias = Literal["configuration", "properties", "status", "defaults"]
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar

@@ -109,7 +109,9 @@ async def test_all_of_it_may_be_collected(snapshots: Emulator) -> None:
             for one in await client.backends()
             if (one.qubits or 0) > 100
         }
-        assert found["ibm_boston"]["configuration"].value.n_qubits == 156
+        configuration = found["ibm_boston"]["configuration"].value
+        assert configuration is not None
+        assert configuration.n_qubits == 156
 
 
 async def test_no_more_is_asked_than_is_taken() -> None:

@@ -328,7 +328,8 @@ async def test_mocks_are_left_out_unless_asked_for(emulator: Emulator, client: C
     assert any(one.is_mock for one in await client.rank(include_mocks=True))
     wanted = client.snapshot(["configuration"], where=lambda one: one.is_mock, include_mocks=True)
     async for item in wanted:
-        assert item.error is None
+        assert item.resource == "configuration"
+        assert item.value is not None
         assert item.value.backend_name == item.backend.name
 
 
