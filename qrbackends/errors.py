@@ -30,6 +30,7 @@ QRBackendsError
 │   ├── Unauthorized          401                     -         -        -
 │   ├── Forbidden             403                    (x)        -        -    only if not from the service
 │   ├── NotFound              404                     -         -        -
+│   │   └── UnknownBackend    (also KeyError)         -         -        -    a list in hand has no such name
 │   ├── Conflict              409                     -         -        -
 │   ├── Locked                423                     -         -        -
 │   ├── RateLimited           429                     x         x        -
@@ -314,6 +315,10 @@ class NotFound(ResponseError):
     """
 
 
+class UnknownBackend(NotFound, KeyError):
+    """A list has no backend of this name."""
+
+
 class Conflict(ResponseError):
     """409: the request conflicts with the state of the service."""
 
@@ -391,6 +396,7 @@ __all__ = [
     "Timeout",
     "TransportError",
     "Unauthorized",
+    "UnknownBackend",
     "UnknownGate",
     "UnknownQubit",
     "WrongBackend",

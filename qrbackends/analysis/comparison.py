@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -14,9 +14,12 @@ from ..models.properties import readable
 if TYPE_CHECKING:
     from .archive import Archive
 
+QubitQuantity: TypeAlias = Literal["T1", "T2", "readout_error"]
+Quantity: TypeAlias = QubitQuantity | Literal["gate_error"]
+
 _GREATER_IS_BETTER: Final = frozenset(("T1", "T2"))
-_QUBIT_QUANTITIES: Final = ("T1", "T2", "readout_error")
-_GATE_QUANTITIES: Final = ("gate_error",)
+_QUBIT_QUANTITIES: Final[tuple[QubitQuantity, ...]] = ("T1", "T2", "readout_error")
+_GATE_QUANTITIES: Final[tuple[Quantity, ...]] = ("gate_error",)
 
 
 class Difference(NamedTuple):
@@ -33,7 +36,7 @@ class Difference(NamedTuple):
 
     gate: str | None
     qubits: tuple[int, ...]
-    name: str
+    name: Quantity
     before: float
     after: float
     relative: float
@@ -106,7 +109,7 @@ def compare(before: BackendProperties, after: BackendProperties) -> Comparison:
 
 
 class _State(NamedTuple):
-    values: dict[str, float]  # in SI units
+    values: dict[Quantity, float]  # in SI units
     works: bool
 
 
@@ -126,11 +129,14 @@ def _gate_state(gate: GateProperties) -> _State:
     return _State(values, gate.operational and not is_out_of_order(values.get("gate_error")))
 
 
-def _values(measured: Iterable[Nduv], names: tuple[str, ...]) -> dict[str, float]:
-    return {one.name: one.si for one in measured if one.name in names}
+def _values(measured: Iterable[Nduv], names: Iterable[Quantity]) -> dict[Quantity, float]:
+    by_name = {one.name: one for one in measured}
+    return {name: by_name[name].si for name in names if name in by_name}
 
 
-def _differences(element: Element, before: dict[str, float], after: dict[str, float]) -> Iterator[Difference]:
+def _differences(
+    element: Element, before: dict[Quantity, float], after: dict[Quantity, float]
+) -> Iterator[Difference]:
     for name, old in before.items():
         new = after.get(name)
         greater_is_better = name in _GREATER_IS_BETTER
@@ -153,7 +159,7 @@ class Stability(NamedTuple):
     """
 
     qubit: int
-    name: str
+    name: QubitQuantity
     calibrations: int
     median: float
     relative_iqr: float
@@ -190,7 +196,7 @@ def stability(
             raise InvalidRequest(f"the archive has no calibration of {name!r:.100}")
         until = held.last + timedelta(microseconds=1)
     rows = archive.scan([name], since=until - window, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES)
-    measured: dict[tuple[int, str], list[float]] = {}
+    measured: dict[tuple[int, QubitQuantity], list[float]] = {}
     for batch in rows.to_batches(columns=["qubits", "name", "value", "calibration_id"]):
         columns = (batch.column(name).to_pylist() for name in ("qubits", "name", "value", "calibration_id"))
         for qubits, name, value, variant in zip(*columns, strict=True):
@@ -200,7 +206,7 @@ def stability(
     return tuple(sorted(found, key=lambda one: (-one.relative_iqr, one.qubit, one.name)))
 
 
-def _stability(qubit: int, name: str, values: list[float]) -> Stability:
+def _stability(qubit: int, name: QubitQuantity, values: list[float]) -> Stability:
     middle = median(values)
     lower, _, upper = quantiles(values, n=4) if len(values) > 1 else (middle, middle, middle)
     relative_iqr = (upper - lower) / middle if middle else 0.0

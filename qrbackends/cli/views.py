@@ -256,6 +256,7 @@ def _left_out(found: BackendSummary) -> Iterator[str]:
     spreads: dict[tuple[str, str | None], Spread | None]
     spreads = {("t1", None): found.t1, ("t2", None): found.t2, ("readout_error", None): found.readout_error}
     spreads |= {("gate_error", gate.gate): gate.error for gate in found.gates}
+    missing: dict[tuple[str, str | None], int]
     missing = {(one.figure, one.gate): one.left_out for one in found.missing}
     for key, spread in spreads.items():
         count = missing.get(key, 0) if spread is None else spread.left_out

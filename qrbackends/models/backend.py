@@ -7,7 +7,7 @@ from typing import ClassVar, TypeAlias, overload
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from ..errors import DecodeError, QRBackendsError
+from ..errors import DecodeError, QRBackendsError, UnknownBackend
 from .integers import Integer
 from .left_out import Document
 
@@ -142,6 +142,8 @@ class BackendList(Sequence[Backend]):
     """The backends of one or more instances, in order of the instances; immutable.
 
     A backend is in it once for each instance that lists it; `unique` leaves out all but the first.
+    `fleet["ibm_boston"]` is the first entry of this name, or raises `UnknownBackend`; `"ibm_boston" in fleet`
+    tells whether there is one. Numbers and slices count entries.
 
     Attributes:
         errors: one error for each instance that could not be listed, and a `DecodeError` for each entry that
@@ -163,17 +165,30 @@ class BackendList(Sequence[Backend]):
         """Return the list with each backend once: the entry of the first instance that lists it."""
         return BackendList(unique(self), self.errors)
 
-    def instances_of(self, name: str) -> tuple[str, ...]:
+    def instances_of(self, backend: "ABackend") -> tuple[str, ...]:
         """Return the CRNs of the instances that list a backend, in order of the instances."""
+        name = name_of(backend)
         crns = (one.instance for one in self._backends if one.name == name)
         return tuple(dict.fromkeys(crn for crn in crns if crn is not None))
 
     @overload
-    def __getitem__(self, index: int) -> Backend: ...
+    def __getitem__(self, key: "int | ABackend") -> Backend: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[Backend, ...]: ...
-    def __getitem__(self, index: int | slice) -> Backend | tuple[Backend, ...]:
-        return self._backends[index]
+    def __getitem__(self, key: slice) -> tuple[Backend, ...]: ...
+    def __getitem__(self, key: "int | slice | ABackend") -> Backend | tuple[Backend, ...]:
+        if not isinstance(key, (str, Backend)):
+            return self._backends[key]
+        name = name_of(key)
+        for one in self._backends:
+            if one.name == name:
+                return one
+        why = ", which is not complete: see its `errors`" if self.errors else ""
+        raise UnknownBackend(f"there is no backend {name!r:.80} in the list{why}", 404)
+
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, str):
+            return any(one.name == value for one in self._backends)
+        return value in self._backends
 
     def __len__(self) -> int:
         return len(self._backends)

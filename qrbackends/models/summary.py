@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -13,6 +13,8 @@ from .properties import BackendProperties, readable
 from .status import BackendStatus
 from .topology import Lattice
 from .usable import Measurements, Pair
+
+FigureName: TypeAlias = Literal["t1", "t2", "readout_error", "gate_error"]
 
 Best: TypeAlias = Callable[..., Any]
 """`min` or `max`: the function that returns the better one of two values."""
@@ -55,7 +57,7 @@ class MissingFigure(Struct, frozen=True, gc=False, omit_defaults=True):
         left_out: the number of values that do not count.
     """
 
-    figure: str
+    figure: FigureName
     reason: str
     gate: str | None = None
     left_out: int = 0
@@ -258,11 +260,13 @@ def _of_status(status: BackendStatus) -> dict[str, Any]:
 
 
 def _calibrated(properties: BackendProperties, now: datetime) -> dict[str, Any]:
-    qubits = {name: properties.qubit_measurements(name) for name in ("T1", "T2", "readout_error")}
+    of = properties.qubit_measurements
+    qubits: dict[FigureName, Measurements]
+    qubits = {"t1": of("T1"), "t2": of("T2"), "readout_error": of("readout_error")}
     native = properties.native_entangler
     names = (() if native is None else (native,)) + tuple(g for g in properties.gate_names if g != native)
     errors = {name: properties.gate_measurements(name, "gate_error") for name in names}
-    missing = [_missing(name.lower(), found) for name, found in qubits.items() if not found.values]
+    missing = [_missing(figure, found) for figure, found in qubits.items() if not found.values]
     for name, found in errors.items():
         if not found.values and (name == native or found.left_out):
             missing.append(_missing("gate_error", found, name))
@@ -274,8 +278,8 @@ def _calibrated(properties: BackendProperties, now: datetime) -> dict[str, Any]:
         "calibration_age": max(0.0, (now - properties.last_update_date).total_seconds()),
         "faulty_qubits": properties.faulty_qubits(),
         "faulty_gates": tuple(FaultyGate(gate.gate, on) for on, gate in readable(properties.faulty_gates())),
-        "t1": _spread(qubits["T1"], max),
-        "t2": _spread(qubits["T2"], max),
+        "t1": _spread(qubits["t1"], max),
+        "t2": _spread(qubits["t2"], max),
         "readout_error": _spread(qubits["readout_error"], min),
         "gates": tuple(_gates(properties, errors)),
         "two_qubit_gate": native,
@@ -293,7 +297,7 @@ def _gates(properties: BackendProperties, errors: Mapping[str, Measurements]) ->
         yield GateSummary(name, len(working[name]), _spread(errors[name], min), length)
 
 
-def _missing(figure: str, found: Measurements, gate: str | None = None) -> MissingFigure:
+def _missing(figure: FigureName, found: Measurements, gate: str | None = None) -> MissingFigure:
     return MissingFigure(figure, found.why_none or "", gate, found.left_out)
 
 

@@ -51,13 +51,13 @@ def test_rows_hold_what_the_accessors_say(name: str) -> None:
         assert row["calibrated_at"] == properties.last_update_date
         assert row["operational"] is properties.is_qubit_operational(number)
         for column in UNITS:
-            assert row[column] == getattr(properties, column)(number)
+            assert dict(row)[column] == getattr(properties, column)(number)
     gates = list(gate_rows(properties))
     assert len(gates) == len(properties.gates)
-    for row in gates:
-        assert row["error"] == properties.gate_error(row["gate"], row["qubits"])
-        assert row["length"] == properties.gate_length(row["gate"], row["qubits"])
-        assert row["operational"] is properties.is_gate_operational(row["gate"], row["qubits"])
+    for one in gates:
+        assert one["error"] == properties.gate_error(one["gate"], one["qubits"])
+        assert one["length"] == properties.gate_length(one["gate"], one["qubits"])
+        assert one["operational"] is properties.is_gate_operational(one["gate"], one["qubits"])
 
 
 def test_a_table_holds_the_rows_with_their_units() -> None:
