@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import ClassVar, TypeAlias, overload
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, overload
 
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
@@ -100,6 +100,11 @@ class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
     region: str | None = field(name="qrbackends_region", default=None)
     instance: str | None = field(name="qrbackends_instance", default=None)
     emulated: bool = field(name="qrbackends_emulated", default=False)
+
+    if TYPE_CHECKING:  # otherwise mypy takes `"ibm_boston" in fleet` for a mistake
+
+        def __eq__(self, other: object) -> bool: ...
+        def __hash__(self) -> int: ...
 
     def __post_init__(self) -> None:
         if self.queue_length < 0:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -12,8 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
-from qrbackends import BackendProperties
-from qrbackends.analysis.tables import gate_rows, gate_table, qubit_rows, qubit_table
+from qrbackends import Backend, BackendList, BackendProperties, Client
+from qrbackends.analysis.tables import (
+    backend_rows,
+    backend_table,
+    gate_rows,
+    gate_table,
+    qubit_rows,
+    qubit_table,
+)
+from qrbackends.emulator import Emulator
+from qrbackends.models import Clops, DeviceStatus
 
 from ..snapshots import BOTH, real
 
@@ -138,6 +148,68 @@ def test_what_was_not_measured_is_null() -> None:
     assert column.null_count == 1
     assert column[0].as_py() is None
     assert qubit_table(bare)["operational"].to_pylist() == [True] * 5
+
+
+@pytest.fixture
+async def fleet(real_emulator: Emulator) -> BackendList:
+    async with Client(real_emulator.account()) as client:
+        return await client.backends(fields=["wait_time_seconds"])
+
+
+@pytest.mark.anyio
+async def test_the_list_as_rows(fleet: BackendList) -> None:
+    rows = list(backend_rows(fleet))
+    assert [row["backend"] for row in rows] == [one.name for one in fleet]
+    boston, row = fleet["ibm_boston"], next(row for row in rows if row["backend"] == "ibm_boston")
+    metrics, waits = boston.performance_metrics, boston.wait_time_seconds
+    assert metrics is not None
+    assert metrics.two_q_error_median is not None
+    assert waits is not None
+    assert boston.clops is not None
+    assert row["two_qubit_error"] == metrics.two_q_error_median.value
+    assert row["wait_time"] == waits.p50
+    assert row["clops"] == boston.clops.value
+    assert (row["region"], row["instance"], row["qubits"]) == (boston.region, boston.instance, 156)
+    assert (row["status"], row["online"], row["queue_length"]) == ("online", True, boston.queue_length)
+    assert (row["processor"], row["is_mock"], row["emulated"]) == ("Heron r3", False, True)
+    assert len(list(backend_rows(fleet.unique()))) == len(fleet.unique())
+
+
+@pytest.mark.anyio
+async def test_the_list_as_a_table(fleet: BackendList) -> None:
+    backends = backend_table(fleet)
+    assert backends.to_pylist() == list(backend_rows(fleet))
+    assert backend_table([]).schema == backends.schema
+    metrics = ("two_qubit_error", "two_qubit_error_best", "two_qubit_error_layered", "readout_error")
+    assert units(backends) == {"clops": "1/s", "wait_time": "s", **dict.fromkeys(metrics, "")}
+    assert not backends.schema.field("queue_length").nullable
+    ((fastest, clops),) = duckdb.sql(
+        "select backend, clops from backends order by clops desc nulls last limit 1"
+    ).fetchall()
+    known = {one.name: float(one.clops.value) for one in fleet if one.clops is not None}
+    assert clops == known[fastest] == max(known.values())
+
+
+@pytest.mark.anyio
+async def test_frames_of_rows(fleet: BackendList) -> None:
+    frame = pd.DataFrame(backend_rows(fleet))
+    assert list(frame.columns) == list(next(backend_rows(fleet)))
+    assert frame.set_index("backend").loc["ibm_boston", "queue_length"] == fleet["ibm_boston"].queue_length
+    assert frame["clops"].dtype == frame["two_qubit_error"].dtype == "float64"
+    assert len(pd.DataFrame(qubit_rows(all_of_them()))) == qubit_table(all_of_them()).num_rows
+    assert len(pd.DataFrame(gate_rows(all_of_them()))) == gate_table(all_of_them()).num_rows
+    assert pl.DataFrame(backend_rows(fleet), infer_schema_length=None).height == len(fleet)
+
+
+@pytest.mark.parametrize(("sent", "expected"), [("12.5", 12.5), ("many", None), (10**400, None), (7, 7.0)])
+def test_an_entry_of_which_little_was_sent(sent: Any, expected: float | None) -> None:
+    bare = Backend("a", DeviceStatus("offline"), 0, clops=Clops("x", sent))
+    (row,) = backend_rows([bare])
+    known = {"backend": "a", "status": "offline", "online": False, "queue_length": 0}
+    known |= {"is_mock": False, "emulated": False}
+    assert {name: value for name, value in row.items() if value is not None and name != "clops"} == known
+    assert row["clops"] == expected
+    assert backend_table([bare]).to_pylist() == [row]
 
 
 def test_without_pyarrow_there_are_rows_and_it_says_what_to_install() -> None:

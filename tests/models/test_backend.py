@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from qrbackends.errors import ConnectError
+from qrbackends.errors import ConnectError, NotFound, UnknownBackend
 from qrbackends.models import (
     Backend,
     BackendList,
@@ -224,3 +225,34 @@ def test_a_status() -> None:
 def test_a_backend_that_does_not_say_so_is_not_operational(state: dict[str, Any]) -> None:
     status = msgspec.json.decode(json.dumps({"length_queue": 0} | state), type=BackendStatus)
     assert status.operational is False
+
+
+# --- the list by name
+
+
+def test_a_backend_is_found_in_a_list_by_its_name() -> None:
+    twice = BackendList([*ABC, replace(ABC[0], instance="crn:2")])
+    assert twice["a"] is twice[0] is ABC[0], "the first instance's entry"
+    assert twice[replace(ABC[2], queue_length=99)] is ABC[2], "an entry stands for its name"
+    assert "a" in twice
+    assert "d" not in twice
+    assert "" not in twice
+    assert None not in twice
+    assert replace(ABC[0], queue_length=99) not in twice, "entries are compared, as in any sequence"
+    assert twice.unique()["a"] is ABC[0]
+    assert len(twice.unique()) == 3
+    assert twice.instances_of(ABC[0]) == twice.instances_of("a") == ("crn:2",)
+
+
+def test_a_name_that_a_list_lacks() -> None:
+    for kind in (UnknownBackend, NotFound, KeyError):
+        with pytest.raises(kind, match=r"^there is no backend 'ibm_x' in the list$"):
+            _ = BackendList(ABC)["ibm_x"]
+    with pytest.raises(UnknownBackend) as caught:
+        _ = BackendList(ABC, [ConnectError("refused")])["x" * 10_000]
+    assert str(caught.value).endswith("in the list, which is not complete: see its `errors`")
+    assert len(str(caught.value)) < 200
+    assert caught.value.status == 404
+    for wrong in (None, 1.0, b"a"):
+        with pytest.raises(TypeError):
+            _ = BackendList(ABC)[wrong]  # type: ignore[call-overload]  # neither a name nor a place
