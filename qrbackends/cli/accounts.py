@@ -10,7 +10,7 @@ import click
 from ..accounts import SavedAccount, delete_account, list_accounts, save_account, use_account
 from ..accounts.saved import CHANNELS, DEFAULT_PATH
 from ..accounts.secret import Secret
-from ..analysis.formatting import DASH
+from ..models.formatting import DASH
 from .screen import Column, print_table
 from .text import clean, echo, echo_json
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import click
 
-from ..analysis.formatting import DASH
 from ..cache.stores.file import FileInfo, FileStore
+from ..models.formatting import DASH
 from .options import cache_path
 from .screen import print_facts
 from .text import age, echo, echo_json, whole

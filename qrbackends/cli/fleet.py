@@ -6,10 +6,10 @@ from contextlib import aclosing
 
 import click
 
-from ..analysis.formatting import DASH, probability, scaled
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
 from ..models import Backend, median_of, summary, unique
+from ..models.formatting import DASH, probability, scaled
 from ..tasks.fanout import as_answered
 from ..transport.limits import Limits
 from .options import Source, SourceCommand, include_mocks_option, source_options

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import msgspec
 
-from ..analysis.formatting import DASH
+from ..models.formatting import DASH
 
 _MINUTE, _HOUR, _DAY, _YEAR = 60.0, 3600.0, 86400.0, 365.25 * 86400.0
 _ASCII = str.maketrans({"µ": "u", "–": "-", "…": ".", "×": "x", "\N{REPLACEMENT CHARACTER}": "?"})

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from ..analysis.formatting import DASH
+from ..models.formatting import DASH
 from ..protocol.requests import API_VERSION
 from ..service.versions import ApiVersion, in_use
 from .options import Source, SourceCommand, source_options

@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.text import Text
 
-from ..analysis.formatting import DASH, probability, scaled
 from ..models import (
     Backend,
     BackendConfiguration,
@@ -18,6 +17,7 @@ from ..models import (
     Measurements,
     Spread,
 )
+from ..models.formatting import DASH, probability, scaled
 from ..service.discovery import ServiceInstance
 from .screen import Cell, Column, status_cell
 from .text import age, clean, whole

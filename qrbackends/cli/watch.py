@@ -10,10 +10,10 @@ import click
 from rich.console import Console, Group
 from rich.live import Live
 
-from ..analysis.formatting import DASH
 from ..errors import QRBackendsError
 from ..fleet.changes import Change
 from ..models import Backend
+from ..models.formatting import DASH
 from .options import Source, SourceCommand, source_options
 from .screen import Cell, Column, make_console, status_cell, table_of
 from .text import clean, echo, echo_json, warn, whole

@@ -7,9 +7,9 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
-from ..analysis.formatting import probability, scaled
 from ..analysis.layout import coordinates, couplings
 from ..models import BackendConfiguration, BackendProperties, usable
+from ..models.formatting import probability, scaled
 from ..models.usable import Pair
 
 By: TypeAlias = Literal["readout", "t1", "t2"]

@@ -9,9 +9,9 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 
-from ..analysis.formatting import probability, scaled
 from ..errors import InvalidRequest
 from ..models import median_of
+from ..models.formatting import probability, scaled
 from ..protocol.requests import Request as ServiceRequest
 from .responses import SlicedResponse
 

@@ -9,13 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from qrbackends import Backend, BackendConfiguration, BackendProperties, DecodeError, InvalidRequest
-from qrbackends.analysis.formatting import probability
 from qrbackends.analysis.layout import coordinates
 from qrbackends.analysis.plot import error_map, fleet_plot
 from qrbackends.analysis.qubits import best_chain, best_qubits
 from qrbackends.interop.qiskit import to_target
 from qrbackends.models.backend import DeviceStatus, Metric, PerformanceMetrics
 from qrbackends.models.configuration import GateConfig, InstructionSignature, TimingConstraints
+from qrbackends.models.formatting import probability
 from qrbackends.models.properties import Nduv
 from qrbackends.web.devicemap import device_map
 

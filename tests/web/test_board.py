@@ -20,9 +20,9 @@ from starlette.routing import Mount
 
 import qrbackends.web
 from qrbackends import BackendProperties, Client, Limits, Memory, RetryPolicy
-from qrbackends.analysis.formatting import probability, scaled
 from qrbackends.emulator import Emulator, SyntheticFleet
 from qrbackends.emulator.surface import handler
+from qrbackends.models.formatting import probability, scaled
 from qrbackends.models.properties import GateProperties, Nduv
 from qrbackends.web import Pace, ServerLimits, board, board_app, devicepart, lifespan
 from qrbackends.web.connections import Connections
