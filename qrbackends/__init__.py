@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         WrongEventLoop,
     )
     from .fleet.changes import Change
-    from .fleet.history import Gap, History, Window
+    from .fleet.history import CalibrationList, Gap, History, Window
     from .fleet.monitor import Monitor
     from .fleet.monitored import FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
     from .fleet.snapshot import Snapshot, SnapshotItem
@@ -147,6 +147,7 @@ __all__ = [
     "BodyTooLarge",
     "CachePolicy",
     "CacheStats",
+    "CalibrationList",
     "CalibrationLookupError",
     "Change",
     "CircuitOpen",

@@ -12,7 +12,7 @@ from .accounts.account import Account, AnInstance, Instance
 from .accounts.saved import Narrowing
 from .accounts.scope import Scopes
 from .cache.cache import Cache
-from .cache.entry import Entry, Fetched, Found
+from .cache.entry import Entry, Fetch, Fetched, Found
 from .cache.loader import Loader
 from .cache.memory import Memory
 from .cache.policy import CachePolicy
@@ -74,7 +74,6 @@ class Parts:
         timeout: seconds that a call may take by default; None for the pool's limit.
         retry: which failed requests of its calls are sent again, and when; None as the client says.
         instance: the instance to ask by default, or None.
-        closes: whether closing it closes the parts; a copy `with_options` closes nothing.
 
     Args:
         account: credentials and instances.
@@ -101,7 +100,6 @@ class Parts:
         self.timeout: Seconds = None
         self.retry: RetryPolicy | None = None
         self.instance: AnInstance = None
-        self.closes = True
         self.pool = pool
         self._shares = memory is not None or store is not None  # so others may have put answers there
         self.calls = Calls(pool.limits.total, pool)
@@ -117,8 +115,6 @@ class Parts:
         self.discovery = Discovery(account, sender, self.tokens, self.calls, scopes.credential)
         self.directory = Directory(account, scopes, self.cache.fetch, self.discovery)
         self.versions = Versions(account, pool, self.calls, self.directory.instance, api_version)
-        fetch, instances = self.fetch, self.directory.instances
-        self.watcher = Watcher(fetch, instances, check=self.calls.check, shared=store is not None)
         self._own_pool = own_pool
 
     def with_options(self, timeout: Seconds, retry: RetryPolicy | None, instance: AnInstance) -> Self:
@@ -130,7 +126,6 @@ class Parts:
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise InvalidRequest("retry has to be a RetryPolicy, such as RetryPolicy(attempts=1)")
         twin = copy(self)
-        twin.closes = False
         twin.timeout = self.timeout if timeout is None else checked_timeout(timeout)
         twin.retry = retry or self.retry
         twin.instance = self.instance if instance is None else instance
@@ -225,19 +220,11 @@ class Parts:
         return await self.cache.invalidate(matches)
 
     async def aclose(self) -> None:
-        """End all calls, and close each part that the client owns, even if this task is cancelled.
-
-        Raises:
-            WrongEventLoop: the parts belong to another event loop or process.
-        """
-        if not self.closes:
-            return
-        self.calls.check_loop()
+        """End all calls, and close each part that the client owns, even if this task is cancelled."""
         async with AsyncExitStack() as stack:  # it closes the last one first
             if self._own_pool:
                 stack.push_async_callback(self.pool.aclose)
-            services = (self.tokens, self.cache, self.directory, self.discovery, self.versions)
-            for part in (*services, self.watcher):
+            for part in (self.tokens, self.cache, self.directory, self.discovery, self.versions):
                 stack.push_async_callback(part.aclose)
             self.calls.end()
 
@@ -247,6 +234,8 @@ class ClientBase:
 
     The arguments are those of `Client`.
     """
+
+    fetch: Fetch  # the method of `Client`
 
     def __init__(
         self,
@@ -271,6 +260,10 @@ class ClientBase:
         pool = pool or SessionPool(limits, allow_http=allow_http, trust_env=trust_env)
         parts = Parts(account, pool, own_pool, policy, retry or RetryPolicy(), api_version, memory, store)
         self._parts, self._find, self._check_version = parts, parts.find, check_version
+        self._watcher = Watcher(
+            self.fetch, parts.directory.instances, check=parts.calls.check, shared=store is not None
+        )
+        self._is_view = False
 
     def with_options(
         self, *, timeout: Seconds = None, retry: RetryPolicy | None = None, instance: AnInstance = None
@@ -286,16 +279,24 @@ class ClientBase:
         """
         view = copy(self)
         view._parts = self._parts.with_options(timeout, retry, instance)
-        view._find = view._parts.find
+        view._find, view._is_view = view._parts.find, True
         return view
 
     async def aclose(self) -> None:
         """Close the client's connections; calls that are in flight end with `ClientClosed`.
 
+        A view of `with_options` closes nothing.
+
         Raises:
             WrongEventLoop: the client belongs to another event loop or process.
         """
-        await self._parts.aclose()
+        if self._is_view:
+            return
+        self._parts.calls.check_loop()
+        try:
+            await self._watcher.aclose()
+        finally:
+            await self._parts.aclose()
 
     async def __aenter__(self) -> Self:
         self._parts.calls.check()

@@ -245,7 +245,7 @@ class Client(ClientBase):
             InstanceUnavailable: no listed backend meets them, and some instances could not be listed.
         """
         wanted = Wanted(min_qubits, operational, simulator, where, include_mocks)
-        fetch = partial(self._parts.fetch, instance=instance, refresh=refresh)
+        fetch = partial(self.fetch, instance=instance, refresh=refresh)
         return await least_busy(fetch, wanted, timeout)
 
     async def rank(
@@ -272,7 +272,7 @@ class Client(ClientBase):
             InvalidRequest: there is no such key.
         """
         wanted = Wanted(min_qubits, operational, simulator, where, include_mocks)
-        fetch = partial(self._parts.fetch, instance=instance, refresh=refresh)
+        fetch = partial(self.fetch, instance=instance, refresh=refresh)
         return await rank(fetch, by, wanted, reverse=reverse, timeout=timeout)
 
     def snapshot(
@@ -298,7 +298,7 @@ class Client(ClientBase):
             InvalidRequest: `resources` is empty, or names something that is not a document of a backend.
         """
         width = self._parts.pool.limits.per_region
-        fetch = partial(self._parts.fetch, instance=instance, refresh=refresh, timeout=timeout)
+        fetch = partial(self.fetch, instance=instance, refresh=refresh, timeout=timeout)
         return Snapshot(fetch, resources, where, progress, include_mocks=include_mocks, width=width)
 
     def watch(
@@ -324,7 +324,7 @@ class Client(ClientBase):
             InvalidRequest: an argument is not valid.
         """
         only = self._parts.only(instance)
-        return self._parts.watcher.watch(
+        return self._watcher.watch(
             interval, backends, threshold, detail=detail, per_instance=per_instance, only=only
         )
 
@@ -345,7 +345,7 @@ class Client(ClientBase):
             Timeout: `until` did not become true in time.
         """
         only = self._parts.only(instance)
-        return await self._parts.watcher.wait_for(backend, until, timeout, interval, only)
+        return await self._watcher.wait_for(backend, until, timeout, interval, only)
 
     async def wait_for_recalibration(
         self,
@@ -357,7 +357,7 @@ class Client(ClientBase):
     ) -> datetime:
         """Return the date of a backend's next calibration as soon as it is there, or raise `Timeout`."""
         only = self._parts.only(instance)
-        return await self._parts.watcher.wait_for_recalibration(backend, timeout, interval, only)
+        return await self._watcher.wait_for_recalibration(backend, timeout, interval, only)
 
     def history(
         self,
@@ -374,11 +374,11 @@ class Client(ClientBase):
         """Return a backend's calibrations in a period, in order of time; each calibration once.
 
         `async for one in client.history(…)` yields `BackendProperties`, and a `Gap`, whose `bool` is False,
-        for each period in which the service failed. The period begins with `since` and ends before `until`,
-        by default now; both need a time zone. With `every`, such as `timedelta(days=1)`, only the newest
-        calibration before each of the instants `since + every`, `since + 2 * every`, … is yielded. A store
-        keeps answers about instants over an hour ago for `CachePolicy.history` seconds; memory does not.
-        `timeout` is that of each request.
+        for each period in which the service failed; `await client.history(…).collect()` returns all of them.
+        The period begins with `since` and ends before `until`, by default now; both need a time zone. With
+        `every`, such as `timedelta(days=1)`, only the newest calibration before each of the instants
+        `since + every`, `since + 2 * every`, … is yielded. A store keeps answers about instants over an hour
+        ago for `CachePolicy.history` seconds; memory does not. `timeout` is that of each request.
 
         Raises:
             InvalidRequest: an instant has no time zone, or `since`, `until` or `every` is not valid.

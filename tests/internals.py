@@ -37,12 +37,12 @@ def parts(client: Client) -> Parts:
 
 def watcher(client: Client) -> Watcher:
     """Return what polls for all of a client's watches."""
-    return parts(client).watcher
+    return client._watcher
 
 
 def set_watcher(client: Client, watcher: Watcher) -> None:
     """Let another watcher, such as one with a clock of a test, poll for a client's watches."""
-    parts(client).watcher = watcher
+    client._watcher = watcher
 
 
 def let_ask(client: Client, fetch: Callable[..., Any]) -> None:

@@ -9,7 +9,7 @@ from ..models import BackendProperties
 from ..models.properties import Nduv, readable
 from .arrow import pa
 
-SCHEMA: Final = pa.schema(
+SCHEMA: Final[Any] = pa.schema(
     [
         pa.field("origin", pa.string(), nullable=False),
         pa.field("calibration_id", pa.string(), nullable=False),
@@ -21,9 +21,13 @@ SCHEMA: Final = pa.schema(
         pa.field("name", pa.string(), nullable=False),
         pa.field("value", pa.float64(), nullable=False),
         pa.field("unit", pa.string(), nullable=False),
+        pa.field("emulated", pa.bool_()),
     ]
 )
-"""The columns of each file; `backend` and `month` are in its path. `kind` is `qubit`, `gate` or `general`."""
+"""The columns of each file; `backend` and `month` are in its path. `kind` is `qubit`, `gate` or `general`.
+
+`emulated` says whether an emulator sent the value; it is null in files from before there was this column.
+"""
 
 _Row: TypeAlias = tuple[str, str | None, tuple[int, ...], Nduv]
 
@@ -53,6 +57,7 @@ def table_of(properties: BackendProperties, origin: str, calibration_id: str) ->
         [value.name for value in values],
         [value.si for value in values],
         [value.si_unit for value in values],
+        [properties.emulated] * count,
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)

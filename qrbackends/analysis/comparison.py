@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
-from msgspec import Struct
-
 from ..errors import InvalidRequest
 from ..models import ABackend, BackendProperties, GateProperties, Nduv, is_out_of_order, name_of, usable
+from ..models.formatting import probability, scaled
+from ..models.notebook import html_table
 from ..models.properties import readable
+from ..models.shown import Shown, visible
 
 if TYPE_CHECKING:
     from .archive import Archive
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 QubitQuantity: TypeAlias = Literal["T1", "T2", "readout_error"]
 Quantity: TypeAlias = QubitQuantity | Literal["gate_error"]
 
+_MOST_ROWS: Final = 20  # of a table in a notebook
 _GREATER_IS_BETTER: Final = frozenset(("T1", "T2"))
 _QUBIT_QUANTITIES: Final[tuple[QubitQuantity, ...]] = ("T1", "T2", "readout_error")
 _GATE_QUANTITIES: Final[tuple[Quantity, ...]] = ("gate_error",)
@@ -50,7 +52,7 @@ class Element(NamedTuple):
     qubits: tuple[int, ...]
 
 
-class Comparison(Struct, frozen=True):
+class Comparison(Shown, frozen=True):
     """What changed between two calibrations of a device.
 
     Attributes:
@@ -60,6 +62,8 @@ class Comparison(Struct, frozen=True):
         repaired: qubits and gates that did not work before, and work after.
         appeared: qubits and gates that only the later calibration contains.
         gone: qubits and gates that only the earlier calibration contains.
+        backend: the device's name.
+        emulated: whether an emulator sent one of the calibrations.
     """
 
     before: datetime
@@ -69,6 +73,26 @@ class Comparison(Struct, frozen=True):
     repaired: tuple[Element, ...]
     appeared: tuple[Element, ...]
     gone: tuple[Element, ...]
+    backend: str = ""
+    emulated: bool = False
+
+    def _repr_html_(self) -> str:
+        counts = {"differences": self.differences, "broken": self.broken, "repaired": self.repaired}
+        counts |= {"appeared": self.appeared, "gone": self.gone}
+        told = ", ".join(f"{len(found):,} {what}" for what, found in counts.items() if found)
+        period = f"{self.before:%Y-%m-%d %H:%M} to {self.after:%Y-%m-%d %H:%M}"
+        caption = f"{self.backend}, {period}: {told or 'no differences'}"
+        rows = [
+            (
+                f"{one.gate or 'qubit'} {'-'.join(map(str, one.qubits))}",
+                *_shown(one.name, one.before, one.after),
+                f"{one.relative:+.1%}",
+                "worse" if one.worse else "better",
+            )
+            for one in self.differences[: _MOST_ROWS + 1]
+        ]
+        head = ("on", "quantity", "before", "after", "change", "")
+        return html_table(caption, rows, head, emulated=self.emulated, most=_MOST_ROWS)
 
 
 def compare(before: BackendProperties, after: BackendProperties) -> Comparison:
@@ -105,6 +129,8 @@ def compare(before: BackendProperties, after: BackendProperties) -> Comparison:
         tuple(one for one in both if later[one].works and not earlier[one].works),
         tuple(one for one in later if one not in earlier),
         tuple(one for one in earlier if one not in later),
+        before.backend_name,
+        before.emulated or after.emulated,
     )
 
 
@@ -167,9 +193,37 @@ class Stability(NamedTuple):
     highest: float
 
 
+class Stabilities(tuple[Stability, ...]):
+    """How stable the quantities of a device's qubits were; a notebook shows a table.
+
+    Attributes:
+        backend: the device's name.
+        emulated: whether an emulator sent one of the calibrations.
+    """
+
+    backend: str = ""
+    emulated: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Stabilities of {visible(self.backend, 100)}: {len(self)}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                one.qubit,
+                *_shown(one.name, one.median, one.lowest, one.highest),
+                f"{one.relative_iqr:.1%}",
+                one.calibrations,
+            )
+            for one in self
+        ]
+        head = ("qubit", "quantity", "median", "lowest", "highest", "IQR / median", "calibrations")
+        return html_table(f"stability of {self.backend}", rows, head, emulated=self.emulated, most=_MOST_ROWS)
+
+
 def stability(
     archive: "Archive", backend: ABackend, window: timedelta, *, until: datetime | None = None
-) -> tuple[Stability, ...]:
+) -> Stabilities:
     """Return how stable each qubit was over the last days of an archive, the least stable first.
 
     The measure is the interquartile range divided by the median, which a few outliers do not change
@@ -197,13 +251,18 @@ def stability(
         until = held.last + timedelta(microseconds=1)
     rows = archive.scan([name], since=until - window, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES)
     measured: dict[tuple[int, QubitQuantity], list[float]] = {}
-    for batch in rows.to_batches(columns=["qubits", "name", "value", "calibration_id"]):
-        columns = (batch.column(name).to_pylist() for name in ("qubits", "name", "value", "calibration_id"))
-        for qubits, name, value, variant in zip(*columns, strict=True):
-            if not variant and usable(name, value) is not None:
-                measured.setdefault((qubits[0], name), []).append(value)
-    found = [_stability(qubit, name, values) for (qubit, name), values in measured.items()]
-    return tuple(sorted(found, key=lambda one: (-one.relative_iqr, one.qubit, one.name)))
+    emulated = False
+    wanted = ["qubits", "name", "value", "calibration_id", "emulated"]
+    for batch in rows.to_batches(columns=wanted):
+        columns = (batch.column(column).to_pylist() for column in wanted)
+        for qubits, quantity, value, variant, is_emulated in zip(*columns, strict=True):
+            if not variant and usable(quantity, value) is not None:
+                measured.setdefault((qubits[0], quantity), []).append(value)
+                emulated = emulated or bool(is_emulated)  # None: written before there was this column
+    found = [_stability(qubit, quantity, values) for (qubit, quantity), values in measured.items()]
+    stable = Stabilities(sorted(found, key=lambda one: (-one.relative_iqr, one.qubit, one.name)))
+    stable.backend, stable.emulated = name, emulated
+    return stable
 
 
 def _stability(qubit: int, name: QubitQuantity, values: list[float]) -> Stability:
@@ -213,4 +272,12 @@ def _stability(qubit: int, name: QubitQuantity, values: list[float]) -> Stabilit
     return Stability(qubit, name, len(values), middle, relative_iqr, min(values), max(values))
 
 
-__all__ = ["Comparison", "Difference", "Element", "Stability", "compare", "stability"]
+def _shown(name: Quantity, *values: float) -> Iterator[str]:
+    """Yield a quantity with its unit, and its values: times in microseconds, errors as probabilities."""
+    is_time = name in _GREATER_IS_BETTER
+    yield f"{name} (µs)" if is_time else name
+    for value in values:
+        yield scaled(value, 1e6) if is_time else probability(value)
+
+
+__all__ = ["Comparison", "Difference", "Element", "Stabilities", "Stability", "compare", "stability"]

@@ -5,6 +5,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from ..models.shown import Shown
 from ..protocol.validators import NONE, Validators
 from ..transport.body import Wire
 
@@ -55,7 +56,7 @@ class Found(Struct, frozen=True, gc=False):
         return self.entry.value
 
 
-class Fetched(Struct, Generic[T], frozen=True):
+class Fetched(Shown, Generic[T], frozen=True):
     """An answer, its age, and where it came from.
 
     Attributes:

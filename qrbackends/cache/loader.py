@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from ..accounts.scope import Scope
 from ..errors import NotFound, QRBackendsError
-from ..models import BackendsResponse
 from ..protocol.headers import EMULATED, http_date
 from ..protocol.requests import Request, request_of
 from ..protocol.validators import NONE
@@ -197,8 +196,7 @@ class Loader:
         entry = self._entry(answer, known, freshness, confirmations(known, answer))
         self._keep(question, epoch, entry)
         if lease is not None and (date is None or is_settled(request, date)) and not epoch.over:
-            emulated = isinstance(entry.value, BackendsResponse) and entry.value.emulated
-            stored = Stored(answer.wire, 0.0, entry.validators, entry.confirmed, emulated)
+            stored = Stored(answer.wire, 0.0, entry.validators, entry.confirmed, entry.value.emulated)
             await lease.put(stored, freshness + self._grace)
         return Found(entry, "origin", answer.unchanged)
 

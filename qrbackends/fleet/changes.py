@@ -4,11 +4,10 @@ from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
-from msgspec import Struct
-
 from ..errors import QRBackendsError
 from ..models import Backend, BackendList
 from ..models.backend import is_of_entry
+from ..models.shown import Shown
 
 Kind: TypeAlias = Literal[
     "present", "appeared", "disappeared", "status", "queue", "recalibrated", "failed", "recovered"
@@ -20,7 +19,7 @@ RegionalName: TypeAlias = tuple[str | None, str]
 """A region and a backend's name: they identify a backend, whichever instance lists it."""
 
 
-class Change(Struct, frozen=True):
+class Change(Shown, frozen=True):
     """A change of one backend, or of whether an instance can be listed, or an entry of its list be read.
 
     Attributes:

@@ -7,8 +7,6 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from msgspec import Struct
-
 from ..accounts.account import AnInstance
 from ..cache.entry import Fetch
 from ..errors import (
@@ -21,6 +19,9 @@ from ..errors import (
     TLSError,
 )
 from ..models import ABackend, BackendProperties
+from ..models.formatting import probability, scaled
+from ..models.notebook import counted, html_table
+from ..models.shown import Shown, visible
 from ..protocol.requests import Request
 from ..tasks.flight import stopped
 
@@ -34,7 +35,7 @@ _TRIES = 3  # calls per calibration, each with the client's own retries, before 
 _RESOLUTION = timedelta(seconds=1)  # the resolution of the dates of calibrations
 
 
-class Gap(Struct, frozen=True):
+class Gap(Shown, frozen=True):
     """A period whose calibrations are unknown, because the service failed, or gave far too many of them.
 
     `bool(gap)` is False, and `bool` of a calibration is True.
@@ -67,6 +68,41 @@ class Window(NamedTuple):
     until: datetime
     calibrations: tuple[BackendProperties, ...]
     gap: Gap | None = None
+
+
+class CalibrationList(tuple[BackendProperties | Gap, ...]):
+    """The calibrations of a backend in order of time, and the gaps between them.
+
+    A notebook shows a table of the medians.
+    """
+
+    @property
+    def emulated(self) -> bool:
+        """Whether an emulator sent any of the calibrations, and not IBM's service."""
+        return any(one.emulated for one in self if isinstance(one, BackendProperties))
+
+    def __repr__(self) -> str:
+        return f"<CalibrationList: {self._caption()}>"
+
+    def _repr_html_(self) -> str | None:
+        head = ("calibrated", "T1 µs", "T2 µs", "readout error", "two-qubit error", "faulty qubits")
+        try:
+            return html_table(self._caption(), map(_row, self), head, emulated=self.emulated)
+        except DecodeError:  # such as a unit that is not known
+            return None
+
+    def _caption(self) -> str:
+        known = [one for one in self if isinstance(one, BackendProperties)]
+        of = f" of {visible(known[0].backend_name, 100)}" if known else ""
+        return f"{counted(len(known), 'calibration')}{of}, {counted(len(self) - len(known), 'gap')}"
+
+
+def _row(one: BackendProperties | Gap) -> tuple[object, ...]:
+    if isinstance(one, Gap):
+        return one.since, f"not known until {one.until:%Y-%m-%d %H:%M}: {one.error}"
+    times = [scaled(one.qubit_measurements(name).median, 1e6) for name in ("T1", "T2")]
+    errors = [probability(error) for error in (one.median_readout_error(), one.median_two_qubit_error())]
+    return one.last_update_date, *times, *errors, len(one.faulty_qubits())
 
 
 class History:
@@ -123,6 +159,19 @@ class History:
                     yield window.gap
                 for one in window.calibrations:
                     yield one
+
+    async def collect(self) -> CalibrationList:
+        """Return all calibrations and gaps; all are in memory then."""
+        return CalibrationList([one async for one in self])
+
+    def __repr__(self) -> str:
+        period = f"{self._since:%Y-%m-%d %H:%M} to {self._until:%Y-%m-%d %H:%M} UTC"
+        return f"<History of {self._newest.backend:.100}, {period}>"
+
+    def _repr_html_(self) -> str:
+        rows = [("from", self._since), ("until", self._until), ("every", self._every or "calibration")]
+        rows.append(("to read it", "async for one in history, or await history.collect()"))
+        return html_table(f"history of {self._newest.backend}", rows)
 
     async def windows(self) -> AsyncGenerator[Window, None]:
         """Yield the windows in order of time; each begins where the one before it ends.

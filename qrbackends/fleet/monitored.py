@@ -3,14 +3,13 @@
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from msgspec import Struct
-
 from ..errors import QRBackendsError
 from ..models import Backend, BackendSummary
+from ..models.shown import Shown
 from .changes import Kind
 
 
-class MonitoredBackend(Struct, frozen=True, gc=False):
+class MonitoredBackend(Shown, frozen=True, gc=False):
     """The newest data of a backend.
 
     Attributes:
@@ -53,7 +52,7 @@ class EntryFailure(NamedTuple):
     error: QRBackendsError
 
 
-class MonitorEvent(Struct, frozen=True):
+class MonitorEvent(Shown, frozen=True):
     """A change of a monitored backend, or of whether an instance can be listed.
 
     Attributes:
@@ -75,7 +74,7 @@ class MonitorEvent(Struct, frozen=True):
     error: QRBackendsError | None = None
 
 
-class FleetView(Struct, frozen=True, weakref=True):
+class FleetView(Shown, frozen=True, weakref=True):
     """The fleet as a monitor knows it at one moment: a copy that never changes, for any thread.
 
     Attributes:

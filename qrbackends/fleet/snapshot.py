@@ -6,8 +6,6 @@ from contextlib import aclosing
 from itertools import product
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, cast, get_args, overload
 
-from msgspec import Struct
-
 from ..cache.entry import Fetch
 from ..errors import InvalidRequest, QRBackendsError
 from ..models import (
@@ -19,6 +17,7 @@ from ..models import (
     BackendStatus,
     unique,
 )
+from ..models.shown import Shown
 from ..protocol.requests import DocumentResource, Request
 from ..tasks.fanout import as_answered, awaited
 from .ranking import BackendTest
@@ -39,7 +38,7 @@ else:
 _RESOURCES = get_args(DocumentResource)
 
 
-class SnapshotItem(Struct, Generic[R, D], frozen=True):
+class SnapshotItem(Shown, Generic[R, D], frozen=True):
     """One document of one backend, or the error of its request.
 
     Type checkers know the document's type once `resource` was compared.

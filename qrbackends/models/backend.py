@@ -4,22 +4,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, overload
 
-from msgspec import Struct, field
+from msgspec import field
 from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, QRBackendsError, UnknownBackend
 from .integers import Integer
 from .left_out import Document
+from .shown import MOST, Shown, cut, visible
 
 
-class Clops(Struct, frozen=True, gc=False):
+class Clops(Shown, frozen=True, gc=False):
     """Circuit layer operations per second, and the kind of measurement: `virtual` or `hardware`."""
 
     type: str
     value: Integer | str
 
 
-class ProcessorType(Struct, frozen=True, gc=False, omit_defaults=True):
+class ProcessorType(Shown, frozen=True, gc=False, omit_defaults=True):
     """The processor's family and revision; the service sends revisions as text or as a number."""
 
     family: str | None = None
@@ -31,21 +32,21 @@ class ProcessorType(Struct, frozen=True, gc=False, omit_defaults=True):
         return " ".join(part for part in (self.family, revision, self.segment) if part)
 
 
-class DeviceStatus(Struct, frozen=True, gc=False, omit_defaults=True):
+class DeviceStatus(Shown, frozen=True, gc=False, omit_defaults=True):
     """The state of a backend, `online`, `paused` or `offline`, and the reason for it."""
 
     name: str
     reason: str | None = None
 
 
-class Metric(Struct, frozen=True, gc=False, omit_defaults=True):
+class Metric(Shown, frozen=True, gc=False, omit_defaults=True):
     """An error of the whole device: a probability; the unit on the wire is empty."""
 
     value: float
     unit: str | None = None
 
 
-class TwoQubitMetric(Struct, frozen=True, gc=False, omit_defaults=True):
+class TwoQubitMetric(Shown, frozen=True, gc=False, omit_defaults=True):
     """The error of the device's best two-qubit gate, a probability, and its qubits."""
 
     value: float
@@ -54,7 +55,7 @@ class TwoQubitMetric(Struct, frozen=True, gc=False, omit_defaults=True):
     unit: str | None = None
 
 
-class PerformanceMetrics(Struct, frozen=True, gc=False, omit_defaults=True):
+class PerformanceMetrics(Shown, frozen=True, gc=False, omit_defaults=True):
     """Errors of the whole device, as probabilities."""
 
     two_q_error_best: TwoQubitMetric | None = None
@@ -63,7 +64,7 @@ class PerformanceMetrics(Struct, frozen=True, gc=False, omit_defaults=True):
     readout_error_median: Metric | None = None
 
 
-class WaitTime(Struct, frozen=True, gc=False):
+class WaitTime(Shown, frozen=True, gc=False):
     """How long jobs wait before they run, in seconds."""
 
     average: Integer
@@ -71,7 +72,7 @@ class WaitTime(Struct, frozen=True, gc=False):
     p95: Integer
 
 
-class Backend(Struct, frozen=True, gc=False, omit_defaults=True):
+class Backend(Shown, frozen=True, gc=False, omit_defaults=True):
     """An entry of the list: a quantum computer or simulator that an instance can use.
 
     Attributes:
@@ -137,11 +138,6 @@ class BackendsResponse(Document, frozen=True):
         odd = (error.backend for error in self.errors if error.backend is not None)
         return frozenset((*(device.name for device in self.devices if not device.is_mock), *odd))
 
-    @property
-    def emulated(self) -> bool:
-        """Whether an emulator sent it."""
-        return any(one.emulated for one in self.devices)
-
 
 class BackendList(Sequence[Backend]):
     """The backends of one or more instances, in order of the instances; immutable.
@@ -202,8 +198,14 @@ class BackendList(Sequence[Backend]):
         return iter(self._backends)
 
     def __repr__(self) -> str:
-        names = ", ".join(backend.name for backend in self._backends)
-        return f"<BackendList of {len(self)}, {len(self.errors)} errors: {names}>"
+        names = ", ".join(visible(one.name, MOST) for one in self._backends[:MOST])
+        errors = f"{len(self.errors)} error{'' if len(self.errors) == 1 else 's'}"
+        return cut(f"<BackendList of {len(self)}, {errors}: {names}", MOST - 1) + ">"
+
+    def _repr_html_(self) -> str | None:
+        from .notebook import html_of  # which imports this class
+
+        return html_of(self)
 
 
 ABackend: TypeAlias = Backend | str

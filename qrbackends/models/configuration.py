@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 
-from msgspec import Raw, Struct, field
+from msgspec import Raw, field
 from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, UnknownGate
@@ -12,6 +12,7 @@ from .backend import Clops, ProcessorType
 from .integers import Integer
 from .json_object import JSONObject, object_or_null, read_only
 from .left_out import Document
+from .shown import Shown
 from .times import aware
 from .topology import Topology, topology_of
 from .usable import Pair
@@ -19,7 +20,7 @@ from .usable import Pair
 _MOST_QUBITS = 10_000  # of a device whose document names none of them, such as a simulator of 5,000
 
 
-class GateConfig(Struct, frozen=True, gc=False, omit_defaults=True):
+class GateConfig(Shown, frozen=True, gc=False, omit_defaults=True):
     """A gate of the backend: its parameters' names, its OpenQASM definition, and the qubits that have it."""
 
     name: str
@@ -31,7 +32,7 @@ class GateConfig(Struct, frozen=True, gc=False, omit_defaults=True):
     description: str | None = None
 
 
-class InstructionSignature(Struct, frozen=True, gc=False, omit_defaults=True):
+class InstructionSignature(Shown, frozen=True, gc=False, omit_defaults=True):
     """An instruction beyond Qiskit's standard ones, such as `measure_2`."""
 
     name: str
@@ -42,7 +43,7 @@ class InstructionSignature(Struct, frozen=True, gc=False, omit_defaults=True):
     description: str | None = None
 
 
-class TimingConstraints(Struct, frozen=True, gc=False, omit_defaults=True):
+class TimingConstraints(Shown, frozen=True, gc=False, omit_defaults=True):
     """Alignments and lengths, in samples (units of dt)."""
 
     granularity: Integer | None = None
@@ -51,13 +52,13 @@ class TimingConstraints(Struct, frozen=True, gc=False, omit_defaults=True):
     acquire_alignment: Integer | None = None
 
 
-class ComplexNumber(Struct, frozen=True, gc=False):
+class ComplexNumber(Shown, frozen=True, gc=False):
     """A complex number in the contract's form; the service itself sends `[re, im]`."""
 
     number: tuple[float, float]
 
 
-class UChannelLO(Struct, frozen=True, gc=False):
+class UChannelLO(Shown, frozen=True, gc=False):
     """A control channel's local oscillator in terms of a qubit's."""
 
     q: Integer
@@ -70,7 +71,7 @@ class UChannelLO(Struct, frozen=True, gc=False):
         return complex(*pair)
 
 
-class Hamiltonian(Struct, frozen=True, gc=False, omit_defaults=True):
+class Hamiltonian(Shown, frozen=True, gc=False, omit_defaults=True):
     """The device's Hamiltonian, which the service sends for some devices only."""
 
     h_latex: str | None = None

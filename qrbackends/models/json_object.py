@@ -6,6 +6,7 @@ from typing import Any, Self
 import msgspec
 
 from ..errors import DecodeError
+from .shown import brief, joined
 from .size import check_open_values, has_long_number
 
 _READ = msgspec.Raw()  # in place of the JSON that was decoded
@@ -54,7 +55,12 @@ class JSONObject(Mapping[str, Any]):
         return hash(frozenset(self._items.items()))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._items!r})"
+        name = type(self).__name__
+        try:
+            told = (f"{brief(key)}: {brief(value)}" for key, value in self._items.items())
+            return joined(f"{name}({{", told, "})")
+        except DecodeError as error:
+            return f"<{name}: {error.message}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a copy made of dicts and lists, as JSON encoders need it."""

@@ -1,14 +1,14 @@
-"""What was left out of a document, because it was not of the contract's type."""
+"""What all documents have: whether they are emulated, and what was left out of them as it was odd."""
 
 from typing import ClassVar, Final
 
-from msgspec import Struct
+from .shown import Shown
 
 MOST_TOLD: Final = 100
 """The parts of one document that `left_out` tells of; `left_out_count` has them all."""
 
 
-class LeftOut(Struct, frozen=True, gc=False):
+class LeftOut(Shown, frozen=True, gc=False):
     """A part of a document that was left out.
 
     Attributes:
@@ -24,16 +24,18 @@ class LeftOut(Struct, frozen=True, gc=False):
     name: str | None = None
 
 
-class Document(Struct, frozen=True, dict=True):
+class Document(Shown, frozen=True, dict=True):
     """A document of the service; what is odd in an answer is left out of it, and told here.
 
-    Neither of the two is a field: they are not encoded, and documents that differ in them only are equal.
+    These attributes are no fields: they are not encoded, and documents that differ in them only are equal.
 
     Attributes:
+        emulated: whether an emulator sent it, and not IBM's service; filled in by the client.
         left_out: at most 100 parts that were left out, elements of arrays before optional fields; empty for
             nearly every document.
         left_out_count: the number of parts that were left out.
     """
 
+    emulated: ClassVar[bool] = False
     left_out: ClassVar[tuple[LeftOut, ...]] = ()
     left_out_count: ClassVar[int] = 0

@@ -6,12 +6,12 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TypeAlias
 
-from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, UnknownGate, UnknownQubit
 from .integers import Integer
 from .left_out import Document
+from .shown import Shown
 from .times import aware
 from .units import UNITS
 from .usable import Measurements, Pair, by_pair, measurements
@@ -27,7 +27,7 @@ A device's two-qubit error is that of the first of them that it has, also where 
 _MOST_QUBITS = 2**31  # as in the contract
 
 
-class Nduv(Struct, frozen=True, gc=False):
+class Nduv(Shown, frozen=True, gc=False):
     """A measured value: name, date, unit and value, as the service sends them."""
 
     date: str
@@ -75,7 +75,7 @@ class Nduv(Struct, frozen=True, gc=False):
         return scale
 
 
-class GateProperties(Struct, frozen=True, gc=False, omit_defaults=True):
+class GateProperties(Shown, frozen=True, gc=False, omit_defaults=True):
     """The measured values of one gate on one set of qubits.
 
     Attributes:
@@ -120,7 +120,7 @@ class GateProperties(Struct, frozen=True, gc=False, omit_defaults=True):
         return flag is None or bool(flag.value)
 
 
-class QubitList(Struct, frozen=True, gc=False):
+class QubitList(Shown, frozen=True, gc=False):
     """A named list of qubits, such as those of a layer of `lf_100`."""
 
     name: str

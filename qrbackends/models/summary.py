@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
-from msgspec import Struct
-
 from ..errors import InvalidRequest
 from .backend import Backend, Clops
 from .configuration import BackendConfiguration
 from .properties import BackendProperties, readable
+from .shown import Shown
 from .status import BackendStatus
 from .topology import Lattice
 from .usable import Measurements, Pair
@@ -20,7 +19,7 @@ Best: TypeAlias = Callable[..., Any]
 """`min` or `max`: the function that returns the better one of two values."""
 
 
-class Spread(Struct, frozen=True, gc=False):
+class Spread(Shown, frozen=True, gc=False):
     """The median of a figure over all working qubits or gates, and its best and worst value.
 
     Attributes:
@@ -40,14 +39,14 @@ class Spread(Struct, frozen=True, gc=False):
     left_out: int = 0
 
 
-class FaultyGate(Struct, frozen=True, gc=False):
+class FaultyGate(Shown, frozen=True, gc=False):
     """A gate that does not work, and its qubits."""
 
     gate: str
     qubits: tuple[int, ...]
 
 
-class MissingFigure(Struct, frozen=True, gc=False, omit_defaults=True):
+class MissingFigure(Shown, frozen=True, gc=False, omit_defaults=True):
     """A figure that does not exist, and why.
 
     Attributes:
@@ -63,7 +62,7 @@ class MissingFigure(Struct, frozen=True, gc=False, omit_defaults=True):
     left_out: int = 0
 
 
-class GateSummary(Struct, frozen=True, gc=False, omit_defaults=True):
+class GateSummary(Shown, frozen=True, gc=False, omit_defaults=True):
     """One gate over the whole device.
 
     Attributes:
@@ -80,7 +79,7 @@ class GateSummary(Struct, frozen=True, gc=False, omit_defaults=True):
     length: float | None = None
 
 
-class BackendSummary(Struct, frozen=True, gc=False, omit_defaults=True):
+class BackendSummary(Shown, frozen=True, gc=False, omit_defaults=True):
     """The summary of one backend; `msgspec.json.encode` writes it as JSON.
 
     A field is None, or empty, where no document gives its value. Faulty qubits and gates are in no figure.
@@ -110,6 +109,7 @@ class BackendSummary(Struct, frozen=True, gc=False, omit_defaults=True):
         couplings: the number of coupled pairs of qubits; the two directions of a pair count once.
         bidirectional: whether every pair is coupled in both directions.
         lattice: `heavy-hex`, `square` or `other`, by the shape of the couplings' graph.
+        emulated: whether an emulator sent any of the documents, and not IBM's service.
     """
 
     backend_name: str
@@ -139,6 +139,7 @@ class BackendSummary(Struct, frozen=True, gc=False, omit_defaults=True):
     couplings: int | None = None
     bidirectional: bool | None = None
     lattice: Lattice | None = None
+    emulated: bool = False
 
     @property
     def two_qubit_error(self) -> Spread | None:
@@ -209,6 +210,8 @@ def summary(
         found |= _known(_of_configuration(configuration))
     if "backend_name" not in found:
         raise InvalidRequest("a summary needs a configuration, properties or the list's entry of a backend")
+    documents = (configuration, properties, status, listed)
+    found["emulated"] = any(one.emulated for one in documents if one is not None)
     unknown = {"backend_version": None, "processor": None, "qubits": None, "basis_gates": ()}
     return BackendSummary(**unknown | found)
 

@@ -11,6 +11,7 @@ from ..accounts.scope import Scope
 from ..accounts.secret import LEAST_SEARCHED, Secret
 from ..errors import DecodeError, InvalidRequest, TransportError
 from ..models import BackendConfiguration, BackendProperties, BackendsResponse
+from ..models.defaults import mark_emulated
 from ..protocol.answers import check_backend, parse
 from ..protocol.headers import DATE, EMULATED, Headers, headers
 from ..protocol.lengths import MOST_BYTES
@@ -174,23 +175,25 @@ class _Question(Struct):
 
 
 def decoded(request: Request, scope: Scope, response: Response) -> Any:
-    """Return the value of an answer, a `request.type`; a list's entries get what only the client knows.
+    """Return the value of an answer, a `request.type`, to which what only the client knows is added.
 
-    That is their region, their instance, and whether an emulator sent them.
+    That is whether an emulator sent it, and a list's entries get their region and their instance.
 
     Raises:
         QRBackendsError: any error that `protocol.answers.parse` or `check_backend` raises.
     """
     value = parse(request, response.status, response.headers, response.body)
+    emulated = EMULATED in response.headers
     if isinstance(value, _NAMED):
         check_backend(request, value)
     elif isinstance(value, BackendsResponse):
-        emulated = EMULATED in response.headers
         for device in value.devices:  # frozen, but no other code holds them yet
             force_setattr(device, "region", scope.region)
             force_setattr(device, "instance", scope.crn)
             force_setattr(device, "emulated", emulated)
         vars(value)["errors"] = tuple(_odd_entries(value, scope))
+    if emulated:
+        mark_emulated(value)
     return value
 
 

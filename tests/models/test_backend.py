@@ -194,7 +194,7 @@ def test_a_list_says_what_is_missing_from_it() -> None:
     listed = BackendList(ABC, iter([error]))
     assert listed.errors == (error,)
     assert BackendList(ABC).errors == ()
-    assert repr(listed) == "<BackendList of 3, 1 errors: a, b, c>"
+    assert repr(listed) == "<BackendList of 3, 1 error: a, b, c>"
     assert repr(BackendList([])) == "<BackendList of 0, 0 errors: >"
 
 

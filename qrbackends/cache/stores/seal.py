@@ -24,7 +24,7 @@ class Stored(NamedTuple):
         age: seconds since the service gave it.
         validators: its validators.
         confirmed: how many answers in a row were a 304, as in `Entry`.
-        emulated: whether it is a list that an emulator sent.
+        emulated: whether an emulator sent it.
     """
 
     wire: Wire

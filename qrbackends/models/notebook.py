@@ -1,0 +1,191 @@
+"""Documents as small HTML tables, which notebooks show. Every text in them is escaped."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import singledispatch
+from html import escape
+from typing import Any, Final
+
+from ..errors import QRBackendsError
+from .backend import Backend, BackendList, BackendsResponse
+from .configuration import BackendConfiguration
+from .defaults import BackendDefaults
+from .formatting import DASH, probability, scaled
+from .properties import BackendProperties
+from .shown import visible
+from .status import BackendStatus
+from .summary import BackendSummary, median_of, summary
+
+MOST_ROWS: Final = 100
+"""The rows of a table, unless fewer are wanted."""
+
+_MOST_OF_TEXT = 100  # characters of a cell
+_FLEET = (
+    "backend",
+    "region",
+    "status",
+    "queue",
+    "qubits",
+    "processor",
+    "CLOPS",
+    "readout error",
+    "two-qubit error",
+)
+
+
+def html_of(document: object) -> str | None:
+    """Return a document as a table; None if there is none for its class, or if it cannot be read."""
+    try:
+        return _html(document)
+    except QRBackendsError:  # such as a unit that is not known
+        return None
+
+
+def html_table(
+    caption: str,
+    rows: Iterable[Sequence[Any]],
+    head: Sequence[str] = (),
+    *,
+    emulated: bool = False,
+    most: int = MOST_ROWS,
+) -> str:
+    """Return a table.
+
+    Args:
+        caption: what it shows.
+        rows: the cells of each row, of which the first is its heading; None is shown as a dash.
+        head: the headings of the columns; none, if there is nothing to say.
+        emulated: whether the data is an emulator's, which the caption then says.
+        most: the rows that are shown; below them it says how many more there are.
+    """
+    mark = " <strong>Emulated data</strong>, not from IBM’s service." if emulated else ""
+    lines = list(rows)
+    parts = [f"<table><caption>{_cell(caption)}{mark}</caption>"]
+    if head:
+        parts.append(f"<thead><tr>{''.join(f'<th>{_cell(one)}</th>' for one in head)}</tr></thead>")
+    parts.append("<tbody>")
+    for first, *others in lines[:most]:
+        cells = "".join(f"<td>{_cell(one)}</td>" for one in others)
+        parts.append(f"<tr><th>{_cell(first)}</th>{cells}</tr>")
+    if len(lines) > most:
+        parts.append(f"<tr><th>… and {len(lines) - most:,} more</th></tr>")
+    return "".join([*parts, "</tbody></table>"])
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things, such as `1 qubit` or `1,024 qubits`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _cell(value: Any) -> str:
+    """Return a value as text in HTML: short, escaped, and without invisible characters."""
+    match value:
+        case None | "":
+            return DASH
+        case datetime():
+            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        case int() if not isinstance(value, bool):
+            return f"{value:,}"
+    return escape(visible(str(value), _MOST_OF_TEXT))
+
+
+@singledispatch
+def _html(document: object) -> str | None:
+    return None
+
+
+@_html.register(BackendSummary)
+def _summary(found: BackendSummary) -> str:
+    broken = {"qubit": found.faulty_qubits, "gate": found.faulty_gates, "coupling": found.broken_couplings}
+    faulty = [counted(len(some), what) for what, some in broken.items() if some]
+    facts = {
+        "region": found.region,
+        "processor": found.processor,
+        "version": found.backend_version,
+        "status": ", ".join(filter(None, (found.status, found.reason))),
+        "queue": found.queue_length,
+        "qubits": found.qubits,
+        "lattice": found.lattice,
+        "basis gates": ", ".join(found.basis_gates),
+        "calibrated": found.calibrated_at,
+        "faulty": ", ".join(faulty) or (found.calibrated_at and "nothing"),
+        "median T1": _micro(median_of(found.t1)),
+        "median T2": _micro(median_of(found.t2)),
+        "median readout error": _error(median_of(found.readout_error)),
+        f"median {found.two_qubit_gate} error": _error(median_of(found.two_qubit_error)),
+        "layered error": _error(found.two_qubit_error_layered),
+        "CLOPS": found.clops,
+    }
+    known = [(name, value) for name, value in facts.items() if value not in (None, "")]
+    return html_table(found.backend_name, known, emulated=found.emulated)
+
+
+@_html.register(BackendConfiguration)
+def _configuration(document: BackendConfiguration) -> str:
+    return _summary(summary(document))
+
+
+@_html.register(BackendProperties)
+def _properties(document: BackendProperties) -> str:
+    return _summary(summary(properties=document))
+
+
+@_html.register(Backend)
+def _entry(entry: Backend) -> str:
+    return _summary(summary(listed=entry))
+
+
+@_html.register(BackendStatus)
+def _status(document: BackendStatus) -> str:
+    facts = {
+        "operational": "yes" if document.operational else "no",
+        "status": document.status,
+        "message": document.message,
+        "queue": document.queue_length,
+        "version": document.backend_version,
+    }
+    return html_table("status of a backend", list(facts.items()), emulated=document.emulated)
+
+
+@_html.register(BackendDefaults)
+def _defaults(document: BackendDefaults) -> str:
+    kinds = [(name, type(value).__name__) for name, value in document.items()]
+    return html_table("pulse-level defaults", kinds, ("field", "type"), emulated=document.emulated)
+
+
+@_html.register(BackendsResponse)
+def _response(document: BackendsResponse) -> str:
+    return _list(BackendList(document.devices, document.errors))
+
+
+@_html.register(BackendList)
+def _list(backends: BackendList) -> str:
+    caption = counted(len(backends), "backend")
+    if backends.errors:
+        caption += f", {counted(len(backends.errors), 'error')}"
+    return html_table(caption, map(_row, backends), _FLEET, emulated=backends.emulated)
+
+
+def _row(one: Backend) -> Sequence[Any]:
+    metrics = one.performance_metrics
+    readout = metrics and metrics.readout_error_median
+    two_qubit = metrics and metrics.two_q_error_median
+    return (
+        one.name,
+        one.region,
+        one.status.name,
+        one.queue_length,
+        one.qubits,
+        one.processor_type,
+        one.clops and one.clops.value,
+        _error(readout.value if readout else None),
+        _error(two_qubit.value if two_qubit else None),
+    )
+
+
+def _micro(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{scaled(seconds, 1e6)} µs"
+
+
+def _error(value: float | None) -> str | None:
+    return None if value is None else probability(value)
