@@ -27,6 +27,7 @@ from qrbackends import (
     RetryPolicy,
 )
 from qrbackends.analysis.archive import Archive
+from qrbackends.analysis.comparison import stability
 from qrbackends.analysis.intervals import joined, missing
 from qrbackends.emulator import Emulator, Status, SyntheticFleet
 from qrbackends.models import Nduv
@@ -128,6 +129,7 @@ import msgspec
 from benchmarks.service import Service
 from qrbackends import Client
 from qrbackends.analysis.archive import Archive
+from qrbackends.analysis.comparison import stability
 
 async def main(service, path, since, until):
     account = msgspec.json.decode(service, type=Service).account()
@@ -390,3 +392,23 @@ def test_without_pyarrow_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['pyarrow'] = None; import qrbackends.analysis.archive"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert 'pip install "qrbackends[arrow]"' in outcome.stderr
+
+
+async def test_an_archive_says_what_an_emulator_sent(archive: Archive, tmp_path: Path) -> None:
+    async with emulator_of("device") as emulator, client_of(emulator) as client:
+        fleet = await client.backends()
+        await archive.sync(client, fleet, since=NOW - DAY, until=NOW)
+        calibration = await client.properties(fleet["device"])
+    assert {row["emulated"] for row in content(archive)} == {True}
+    found = stability(archive, fleet["device"], DAY)
+    assert (found.backend, found.emulated) == ("device", True)
+    assert "<strong>Emulated data</strong>" in found._repr_html_()
+    real = Archive(tmp_path / "real")
+    real.add(replace(calibration, backend_name="real"))
+    assert {row["emulated"] for row in content(real)} == {False}
+    (path,) = written(tmp_path / "real")
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns("emulated"), path)  # as files were
+    assert {row["emulated"] for row in content(real)} == {None}
+    found = stability(real, "real", DAY)
+    assert (len(found), found.emulated) == (15, False)
+    assert real.scan([fleet["device"]]).to_table().num_rows == 0
