@@ -1,18 +1,20 @@
 """Plots of devices, of their history, and of the fleet. They need matplotlib: the extra `plot`.
 
-Each function returns a matplotlib figure, which belongs to the caller. Nothing is shown, and no global state
-of matplotlib is changed. The colours can be told apart with impaired colour vision: cividis (J. Nuñez,
-C. Anderton and R. Renslow, PLoS ONE 13(7), 2018) and the palette of M. Okabe and K. Ito (2008).
+Each function returns a matplotlib figure, which belongs to the caller; a notebook shows the one that is the
+last value of a cell. No global state of matplotlib is changed. Pictures of an emulator's data say so. The
+colours can be told apart with impaired colour vision: cividis (J. Nuñez, C. Anderton and R. Renslow, PLoS ONE
+13(7), 2018) and the palette of M. Okabe and K. Ito (2008).
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from io import BytesIO
 from math import nan, pi, sqrt
 from statistics import quantiles
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
-from ..fleet.history import Gap
+from ..fleet.history import CalibrationList, Gap
 from ..models import Backend, BackendConfiguration, BackendProperties, usable
 from .layout import Coordinate, coordinates, couplings
 from .plot_labels import POINTS_PER_INCH, LabelledPoint, label
@@ -50,6 +52,20 @@ _AXES: Final[dict[str, tuple[str, float]]] = {  # the axis's label, and its unit
 }
 
 
+class _Picture(Figure):
+    """A figure that a notebook shows by itself: IPython knows only those of `matplotlib.pyplot`."""
+
+    def __init__(self, width: float, height: float, *, emulated: bool) -> None:
+        super().__init__(figsize=(width, height), layout="constrained")
+        if emulated:
+            self.text(0.005, 0.005, "Emulated data, not from IBM's service", fontsize=7, color=_FAULTY)
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
 def error_map(configuration: BackendConfiguration, properties: BackendProperties) -> Figure:
     """Return a map of a device, with qubits and couplings coloured by their errors.
 
@@ -70,7 +86,8 @@ def error_map(configuration: BackendConfiguration, properties: BackendProperties
     width = max((x for x, _ in positions), default=0.0) + 1
     height = max((y for _, y in positions), default=0.0) + 1
     spacing = min(0.55, 13.0 / width, 11.0 / height)  # inches between neighbours
-    figure = Figure(figsize=(max(5.0, width * spacing + 0.4), height * spacing + 2.2), layout="constrained")
+    emulated = configuration.emulated or properties.emulated
+    figure = _Picture(max(5.0, width * spacing + 0.4), height * spacing + 2.2, emulated=emulated)
     axes = figure.add_subplot()
     coupling_scale = _draw_couplings(axes, positions, configuration, properties)
     qubit_scale = _draw_qubits(axes, positions, properties, spacing)
@@ -112,11 +129,12 @@ def history_plot(
         of_qubits = " for single qubits" if qubits else ""
         raise InvalidRequest(f"{name!r:.40} cannot be plotted{of_qubits}; choose from {', '.join(_AXES)}")
     title, scale = _AXES[name]
-    moments = [_moment(one, name, qubits, scale) for one in history]
+    found = CalibrationList(history)
+    moments = [_moment(one, name, qubits, scale) for one in found]
     backend = next((one.backend for one in moments if one.backend), None)
     if backend is None:
         raise InvalidRequest("there is no calibration to plot")
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    figure = _Picture(9, 4.5, emulated=found.emulated)
     axes = figure.add_subplot()
     when = [date2num(one.at) for one in moments]
     lower, middle, upper = zip(*(one.quartiles for one in moments), strict=True)
@@ -163,7 +181,7 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
     if not known:
         raise InvalidRequest("there is nothing to plot: the list contains no two-qubit errors")
     known.sort(key=lambda one: (one[0].queue_length, one[1]))
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    figure = _Picture(10, 6.5, emulated=any(backend.emulated for backend, _ in known))
     axes = figure.add_subplot()
     jobs = [backend.queue_length for backend, _ in known]
     errors = [error for _, error in known]

@@ -153,8 +153,6 @@ def _draw(
             return await draw(client)
 
     figure = asyncio.run(run())
-    if (mark := source.mark()) is not None:  # the picture may be shown without the command
-        figure.text(0.005, 0.005, mark, fontsize=7, color="#d55e00")
     figure.savefig(output, dpi=dpi)
     if as_json:
         echo_json({"file": str(output)})

@@ -177,6 +177,18 @@ def test_figures_are_the_callers_own() -> None:
     assert dict(matplotlib.rcParams) == before
 
 
+async def test_pictures_show_themselves_and_say_what_is_emulated(real_emulator: Emulator) -> None:
+    async with Client(real_emulator.account()) as client:
+        fleet = await client.backends()
+        documents = await client.configuration("ibm_boston"), await client.properties("ibm_boston")
+    pictures: list[Any] = [error_map(*documents), history_plot([documents[1]]), fleet_plot(fleet)]
+    plain = [error_map(*real("boston")), history_plot([real("boston")[1]])]
+    for picture in (*pictures, *plain):
+        texts = [one.get_text() for one in picture.texts]
+        assert ("Emulated data, not from IBM's service" in texts) == (picture in pictures)
+        assert picture._repr_png_().startswith(b"\x89PNG")
+
+
 def test_without_matplotlib_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['matplotlib'] = None; import qrbackends.analysis.plot"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
