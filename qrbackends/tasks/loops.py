@@ -12,6 +12,15 @@ from ..errors import WrongEventLoop
 
 T = TypeVar("T")
 
+_ENDED: Final = (
+    "the event loop in which the client was first used has ended, as that of each `asyncio.run(…)`: make "
+    "all calls in one `asyncio.run(main())`, or keep one loop for them: `with asyncio.Runner() as runner: "
+    "runner.run(client.backends())`"
+)
+_ANOTHER: Final = (
+    "the client belongs to the event loop in which it was first used: call it there, from other threads with "
+    "`asyncio.run_coroutine_threadsafe(…, loop)`, or make one for each loop"
+)
 _WORTH_A_THREAD: Final = 64 * 2**10  # bytes: compressing 64 kB takes 0.6 ms
 
 
@@ -68,9 +77,7 @@ class LoopBound:
             self._loop = loop
             _bound.add(self)
         elif self._loop is not loop:
-            raise WrongEventLoop(
-                "the client belongs to the event loop in which it was first used; make one for each loop"
-            )
+            raise WrongEventLoop(_ENDED if self._loop.is_closed() else _ANOTHER)
 
     def leave_to_parent(self) -> None:
         """Refuse every use from now on; called in a child process for what its parent has used."""
