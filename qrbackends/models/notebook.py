@@ -1,13 +1,13 @@
 """Documents as small HTML tables, which notebooks show. Every text in them is escaped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import singledispatch
 from html import escape
 from typing import Any, Final
 
 from ..errors import QRBackendsError
-from .backend import Backend, BackendList, BackendsResponse
+from .backend import Backend, BackendList, BackendsResponse, PerformanceMetrics
 from .configuration import BackendConfiguration
 from .defaults import BackendDefaults
 from .formatting import DASH, probability, scaled
@@ -96,9 +96,18 @@ def _html(document: object) -> str | None:
 
 @_html.register(BackendSummary)
 def _summary(found: BackendSummary) -> str:
+    return _facts_table(found.backend_name, _facts(found), emulated=found.emulated)
+
+
+def _facts_table(name: str, facts: Mapping[str, Any], *, emulated: bool) -> str:
+    known = [(fact, value) for fact, value in facts.items() if value not in (None, "")]
+    return html_table(name, known, emulated=emulated)
+
+
+def _facts(found: BackendSummary) -> dict[str, Any]:
     broken = {"qubit": found.faulty_qubits, "gate": found.faulty_gates, "coupling": found.broken_couplings}
     faulty = [counted(len(some), what) for what, some in broken.items() if some]
-    facts = {
+    return {
         "region": found.region,
         "processor": found.processor,
         "version": found.backend_version,
@@ -116,8 +125,6 @@ def _summary(found: BackendSummary) -> str:
         "layered error": _error(found.two_qubit_error_layered),
         "CLOPS": found.clops,
     }
-    known = [(name, value) for name, value in facts.items() if value not in (None, "")]
-    return html_table(found.backend_name, known, emulated=found.emulated)
 
 
 @_html.register(BackendConfiguration)
@@ -132,19 +139,22 @@ def _properties(document: BackendProperties) -> str:
 
 @_html.register(Backend)
 def _entry(entry: Backend) -> str:
-    return _summary(summary(listed=entry))
+    readout, two_qubit = _errors(entry)
+    facts = _facts(summary(listed=entry))
+    facts |= {"median readout error": readout, "median two-qubit error": two_qubit}
+    return _facts_table(entry.name, facts, emulated=entry.emulated)
 
 
 @_html.register(BackendStatus)
 def _status(document: BackendStatus) -> str:
-    facts = {
+    facts: dict[str, Any] = {
         "operational": "yes" if document.operational else "no",
         "status": document.status,
         "message": document.message,
         "queue": document.queue_length,
         "version": document.backend_version,
     }
-    return html_table("status of a backend", list(facts.items()), emulated=document.emulated)
+    return _facts_table("status of a backend", facts, emulated=document.emulated)
 
 
 @_html.register(BackendDefaults)
@@ -167,20 +177,17 @@ def _list(backends: BackendList) -> str:
 
 
 def _row(one: Backend) -> Sequence[Any]:
-    metrics = one.performance_metrics
-    readout = metrics and metrics.readout_error_median
-    two_qubit = metrics and metrics.two_q_error_median
-    return (
-        one.name,
-        one.region,
-        one.status.name,
-        one.queue_length,
-        one.qubits,
-        one.processor_type,
-        one.clops and one.clops.value,
-        _error(readout.value if readout else None),
-        _error(two_qubit.value if two_qubit else None),
-    )
+    speed = None if one.clops is None else one.clops.value
+    state = (one.region, one.status.name, one.queue_length, one.qubits)
+    return (one.name, *state, one.processor_type, speed, *_errors(one))
+
+
+def _errors(one: Backend) -> tuple[str | None, str | None]:
+    """Return the device's median readout and two-qubit errors as texts."""
+    metrics = one.performance_metrics or PerformanceMetrics()
+    medians = (metrics.readout_error_median, metrics.two_q_error_median)
+    readout, two_qubit = (None if metric is None else probability(metric.value) for metric in medians)
+    return readout, two_qubit
 
 
 def _micro(seconds: float | None) -> str | None:
