@@ -65,7 +65,8 @@ if TYPE_CHECKING:
     from .fleet.history import CalibrationList, Gap, History, Window
     from .fleet.monitor import Monitor
     from .fleet.monitored import FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
-    from .fleet.snapshot import Snapshot, SnapshotItem
+    from .fleet.ranking import RankKey
+    from .fleet.snapshot import AnySnapshotItem, Snapshot, SnapshotItem
     from .models import (
         Backend,
         BackendConfiguration,
@@ -132,6 +133,7 @@ else:
 __all__ = [
     "Account",
     "AccountError",
+    "AnySnapshotItem",
     "ApiVersion",
     "Attempt",
     "AuthenticationFailed",
@@ -180,6 +182,7 @@ __all__ = [
     "MonitoredBackend",
     "NotFound",
     "QRBackendsError",
+    "RankKey",
     "RateLimited",
     "ReadTimeout",
     "RedirectRefused",
