@@ -1,11 +1,34 @@
 """An asyncio-native client for the IBM Quantum (Qiskit Runtime) Backends API.
 
-Users hold a `Client` (`client`, which `assembly` puts together) and get the errors that `errors` draws. The
-folders below it, from the top down: `fleet`, `cache`, `service` (IBM's, as one account reaches it),
-`transport`, `protocol`, `tasks`, `accounts`, `models`. Above it: `cli`, `web`, `analysis`, `interop`.
+    from qrbackends import Client
 
-Each name is imported at its first use, so that `qrbackends --version` is quick, and so that the command line
-can handle a Ctrl-C during the imports.
+    async with Client.from_account() as client:  # or Client(Account("an API key"))
+        fleet = await client.backends()  # of all instances and regions
+        print(fleet["ibm_boston"].queue_length)
+        properties = await client.properties("ibm_boston")  # cached; accessors in SI units
+        print(properties.t1(17), "s;", properties.gate_error("cz", (3, 4)))
+
+What there is:
+    Client: `help(Client)` tells its methods, and the arguments that many of them take.
+    Account, Instance, InstanceSearch: credentials, and what they are used for.
+    CachePolicy, Limits, RetryPolicy, SessionPool, Memory, FileStore, RedisStore: options of a client.
+    BackendList of Backend, BackendConfiguration, BackendProperties, BackendStatus, BackendDefaults: what the
+        service sends; `summary()` makes a BackendSummary of it.
+    Request and Fetched: any question as a value, and its answer with age and source.
+    Snapshot, History, Change, Monitor: all backends at once, and what happens over time.
+    QRBackendsError: the base of all errors; `help(qrbackends.errors)` draws them.
+    qrbackends.analysis: tables, plot, qubits, layout, comparison, archive.
+    qrbackends.interop: qiskit and prometheus; qrbackends.web: FastAPI, Starlette, aiohttp.web.
+    qrbackends.emulator: the whole service on this machine, for tests without an account.
+    qrbackends.accounts: saving accounts; `qrbackends --help` in a shell: the command line.
+
+A script that is not async keeps one event loop: `with asyncio.Runner() as runner: runner.run(…)`.
+
+For those who read the source: users hold a `Client` (`client`, which `assembly` puts together) and get the
+errors that `errors` draws. The folders below it, from the top down: `fleet`, `cache`, `service` (IBM's, as
+one account reaches it), `transport`, `protocol`, `tasks`, `accounts`, `models`. Above it: `cli`, `web`,
+`analysis`, `interop`. Each name is imported at its first use, so that `qrbackends --version` is quick, and so
+that the command line can handle a Ctrl-C during the imports.
 """
 
 from ._version import __version__
