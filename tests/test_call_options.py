@@ -1,6 +1,7 @@
 """What each call takes: `instance`, `refresh` and `timeout`, views with other defaults, entries for names."""
 
 import inspect
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,8 @@ from qrbackends import (
 )
 from qrbackends.emulator import Emulator, Hold, Status, SyntheticFleet
 from qrbackends.protocol.requests import cached_request
+
+from .test_readme import run
 
 pytestmark = pytest.mark.anyio
 
@@ -376,3 +379,15 @@ async def test_entries_do_not_fill_the_memory_of_requests(client: Client) -> Non
     for jobs in range(50):
         await client.properties(replace(entry, queue_length=jobs))
     assert cached_request.cache_info().currsize == before
+
+
+async def test_the_example_of_the_page_runs(
+    real_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "calls.md").read_text(encoding="utf-8")
+    monkeypatch.setattr("qrbackends.client.load_account", lambda name, path: real_emulator.account())
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    await run(block)
+    assert capsys.readouterr().out.splitlines()[-1] == "True"
+    told = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))))
+    assert {*CALLS, *OTHERS} <= told, "the table has every method"
