@@ -11,7 +11,7 @@ from typing import TextIO
 
 import pytest
 
-from qrbackends.analysis import formatting as figures
+from qrbackends.models import formatting as figures
 from qrbackends.cli import text
 
 
