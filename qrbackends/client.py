@@ -56,6 +56,8 @@ class Client:
         operational, simulator: whether a backend is online, and whether it is a simulator; None for either.
         where: a test of a backend's entry in the list, plain or async; called after all other tests.
         include_mocks: whether to list mock devices, too, which only imitate a quantum computer.
+        use_fractional_gates: True for backends that have `rx` or `rzz`, which takes their configurations,
+            as the list does not tell; False and None for all.
         interval: seconds between two polls of the lists.
 
     Args:
@@ -256,15 +258,16 @@ class Client:
         simulator: bool | None = False,
         where: BackendTest | None = None,
         include_mocks: bool = False,
+        use_fractional_gates: bool | None = False,
         timeout: Seconds = None,
     ) -> Backend:
-        """Return the backend with the shortest queue, from the list alone; of two, the first by name.
+        """Return the backend with the shortest queue, by the list; of two, the first by name.
 
         Raises:
             NotFound: no backend meets the conditions.
-            InstanceUnavailable: no listed backend meets them, and some instances could not be listed.
+            InstanceUnavailable: none was found that does, and some lists or configurations could not be read.
         """
-        wanted = Wanted(min_qubits, operational, simulator, where, include_mocks)
+        wanted = Wanted(min_qubits, operational, simulator, where, include_mocks, use_fractional_gates)
         return await least_busy(self.fetch, wanted, timeout)
 
     async def rank(
@@ -277,9 +280,10 @@ class Client:
         simulator: bool | None = False,
         where: BackendTest | None = None,
         include_mocks: bool = False,
+        use_fractional_gates: bool | None = False,
         timeout: Seconds = None,
     ) -> tuple[Backend, ...]:
-        """Return the backends that meet the conditions, best first, from the list alone; unknown values last.
+        """Return the backends that meet the conditions, best first, by the list; unknown values come last.
 
         `by` is `queue`, `wait_time` (the median), `clops`, `two_qubit_error` (the median),
         `two_qubit_error_best`, `two_qubit_error_layered`, `readout_error` (the median), `qubits`, or a
@@ -288,7 +292,7 @@ class Client:
         Raises:
             InvalidRequest: there is no such key.
         """
-        wanted = Wanted(min_qubits, operational, simulator, where, include_mocks)
+        wanted = Wanted(min_qubits, operational, simulator, where, include_mocks, use_fractional_gates)
         return await rank(self.fetch, by, wanted, reverse=reverse, timeout=timeout)
 
     def snapshot(

@@ -16,6 +16,9 @@ from .times import aware
 from .topology import Topology, topology_of
 from .usable import Pair
 
+FRACTIONAL_GATES = ("rx", "rzz")
+"""Gates that turn by an angle of the circuit's choice, in one pulse. Devices that have none compose them."""
+
 _MOST_QUBITS = 10_000  # of a device whose document names none of them, such as a simulator of 5,000
 
 
@@ -198,6 +201,11 @@ class BackendConfiguration(Document, frozen=True, dict=True, weakref=True, omit_
             raise UnknownGate(f"no gate {name!r}; it has {', '.join(self._gates)}").about(
                 backend=self.backend_name
             ) from None
+
+    @property
+    def has_fractional_gates(self) -> bool:
+        """Whether one of `FRACTIONAL_GATES` is a basis gate; the official client asks the same."""
+        return any(name in self.basis_gates for name in FRACTIONAL_GATES)
 
     @property
     def qubit_numbers(self) -> range:
