@@ -11,7 +11,7 @@ QRBackendsError
 │   └── AuthenticationFailed                          -         -        x    IAM refused the API key
 ├── ClientClosed              (also RuntimeError)     -         -        x
 ├── WrongEventLoop            (also RuntimeError)     -         -        x
-├── InstanceUnavailable                               -         -        -    an instance was not listed
+├── InstanceUnavailable                               -         -        -    an instance was not read
 ├── TransportError                                    x         x        -    no complete answer arrived
 │   ├── ConnectError                                  x         x        -
 │   │   ├── ConnectionLost                            x         x        -    before the answer began

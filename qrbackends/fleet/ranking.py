@@ -109,7 +109,7 @@ class Wanted:
         return self.where is None or bool(await awaited(self.where(backend)))
 
 
-class _GateTest:
+class _GateCheck:
     """Tells which backends have the gates that are wanted, by their configurations.
 
     Attributes:
@@ -158,7 +158,7 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
         NotFound: no backend meets the conditions.
         InstanceUnavailable: none was found that does, and some lists or configurations could not be read.
     """
-    gates = _GateTest(fetch, wanted, timeout)
+    gates = _GateCheck(fetch, wanted, timeout)
     listed: BackendList = (await fetch(wanted.request(), timeout=timeout)).value
     # Lists are of different ages: what the first instance says of a backend counts, as everywhere.
     queue = sorted(wanted.fitting(listed), key=lambda same: (same[0].queue_length, same[0].name))
@@ -202,7 +202,7 @@ async def rank(
     if key is None:
         raise InvalidRequest(f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables")
     fields = ("wait_time_seconds",) if by == "wait_time" else ()
-    gates = _GateTest(fetch, wanted, timeout)
+    gates = _GateCheck(fetch, wanted, timeout)
     listed: BackendList = (await fetch(wanted.request(fields), timeout=timeout)).value
     found = wanted.fitting(listed)
     passed = zip(found, await gates.passed([one for one, *_ in found]), strict=True)
