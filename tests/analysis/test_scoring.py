@@ -65,6 +65,11 @@ def some(value: float | None) -> float:
     return value
 
 
+def lives(qubit: int) -> tuple[float, float]:
+    """Return T1 and T2 of a qubit, in seconds."""
+    return some(PROPERTIES.t1(qubit)), some(PROPERTIES.t2(qubit))
+
+
 def made(build: Callable[[QuantumCircuit], object], qubits: int = 5, bits: int = 5) -> QuantumCircuit:
     """Return a circuit, built by a function."""
     circuit = QuantumCircuit(qubits, bits)
@@ -96,7 +101,7 @@ def test_it_is_what_the_docstring_says() -> None:
         p.gate_error("cx", (1, 2)),
     ]
     readout = [p.readout_error(qubit) for qubit in range(3)]
-    t1, t2 = some(p.t1(0)), some(p.t2(0))
+    t1, t2 = lives(0)
     idling = 1 / 2 + math.exp(-wait / t1) / 6 + math.exp(-wait / t2) / 3  # qubit 0 waits for the others
     found = scored(circuit)
     assert found.gates == pytest.approx(-math.log(math.prod(1 - some(one) for one in gates)))
@@ -130,8 +135,7 @@ def test_a_qubit_without_a_state_waits_for_free() -> None:
     )
     assert scored(around).idling == 0.0
     between = made(lambda one: (one.x(0), one.delay(9, 0, "us"), one.x(0)))
-    t1, t2 = some(PROPERTIES.t1(0)), some(PROPERTIES.t2(0))
-    assert scored(between).idling == pytest.approx(waiting_cost(9e-6, t1, t2))
+    assert scored(between).idling == pytest.approx(waiting_cost(9e-6, *lives(0)))
 
 
 def test_a_wait_is_one_wait_whatever_is_in_it() -> None:
@@ -431,16 +435,15 @@ def test_what_a_branch_does_not_use_waits_for_it() -> None:
     circuit = made(lambda one: (one.x(0), one.x(1)))
     body = made(lambda one: (one.delay(5, 0, "us"), one.x(0)), 2, 0)
     circuit.if_test((circuit.clbits[0], 1), body, [0, 1], [])
-    t1, t2 = some(PROPERTIES.t1(1)), some(PROPERTIES.t2(1))
     both = 5e-6 + some(PROPERTIES.gate_length("x", 0))
-    wanted = waiting_cost(5e-6, some(PROPERTIES.t1(0)), some(PROPERTIES.t2(0))) + waiting_cost(both, t1, t2)
+    wanted = waiting_cost(5e-6, *lives(0)) + waiting_cost(both, *lives(1))
     assert scored(circuit).idling == pytest.approx(wanted)
 
 
 def test_a_condition_waits_for_its_measurement_although_its_bits_are_not_its_own() -> None:
     circuit = made(lambda one: (one.x(1), one.measure(0, 0)))
     circuit.if_test((circuit.clbits[0], 1), made(lambda one: one.x(0), 1, 0), [1], [])
-    wanted = waiting_cost(some(PROPERTIES.readout_length(0)), some(PROPERTIES.t1(1)), some(PROPERTIES.t2(1)))
+    wanted = waiting_cost(some(PROPERTIES.readout_length(0)), *lives(1))
     first = made(lambda one: (one.x(1), one.barrier(0, 1), one.measure(0, 0)))
     first.if_test((first.clbits[0], 1), made(lambda one: one.x(0), 1, 0), [1], [])
     assert scored(first).idling == pytest.approx(wanted)
@@ -451,6 +454,16 @@ def test_a_loop_counts_as_often_as_it_runs() -> None:
     with circuit.for_loop(range(7)):
         circuit.cx(0, 1)
     assert scored(circuit).gates == pytest.approx(7 * scored(CX).gates)
+    circuit = made(lambda one: one.cx(0, 1))
+    with circuit.for_loop(range(7)):
+        circuit.x(0)
+        circuit.delay(1, 0, "us")
+        circuit.measure(0, 0)
+    circuit.cx(0, 1)
+    turn = 1e-6 + some(PROPERTIES.gate_length("x", 0)) + some(PROPERTIES.readout_length(0))
+    waits = 7 * waiting_cost(1e-6, *lives(0)) + waiting_cost(7 * turn, *lives(1))
+    assert scored(circuit).idling == pytest.approx(waits)
+    assert scored(circuit).readout == pytest.approx(7 * scored(READ).readout)
     never = QuantumCircuit(5, 5)
     with never.for_loop(()):
         never.cx(0, 1)
@@ -473,7 +486,7 @@ def test_a_box_takes_as_long_as_it_says() -> None:
         circuit.x(0)
     circuit.cx(0, 1)
     own = 5e-6 - some(PROPERTIES.gate_length("x", 0))
-    wanted = waiting_cost(own, some(PROPERTIES.t1(0)), some(PROPERTIES.t2(0)))
+    wanted = waiting_cost(own, *lives(0))
     assert scored(circuit).idling == pytest.approx(wanted)
 
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from qrbackends import (
     Backend,
+    BackendConfiguration,
     BackendList,
     Client,
     ClientClosed,
@@ -288,6 +289,33 @@ async def test_a_silent_region_does_not_keep_the_others_from_being_chosen(
     assert (await client.least_busy(use_fractional_gates=True, timeout=0.2)).name == answering[0]
     ranked = await client.rank(use_fractional_gates=True, timeout=0.2)
     assert [one.name for one in ranked] == answering
+
+
+async def test_list_and_configurations_share_the_time_and_the_instance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    given: list[tuple[str, Any, Any]] = []
+    configuration = BackendConfiguration("a", "1", 2, ("rzz",), ())
+
+    async def ask(request: Any, **options: Any) -> Fetched[Any]:
+        nonlocal now
+        given.append((request.resource, options.get("instance"), options["timeout"]))
+        now += 4.0
+        listed = BackendList([replace(backend("a"), instance="second")])
+        return Fetched(listed if request.resource == "backends" else configuration, 0.0, "origin")
+
+    monkeypatch.setattr("qrbackends.fleet.ranking.current_time", lambda: now)
+    wanted = Wanted(use_fractional_gates=True)
+    await least_busy(ask, wanted, 10.0)
+    assert given == [("backends", None, 10.0), ("configuration", "second", 6.0)]
+    given.clear()
+    await rank(ask, "queue", wanted, timeout=3.0)
+    assert given[0] == ("backends", None, 3.0)
+    assert 0.0 < given[1][2] < 0.001, "what is known is answered even then"
+    given.clear()
+    await least_busy(ask, wanted)
+    assert [timeout for _, _, timeout in given] == [None, None], "the client's limit for each"
 
 
 async def test_a_deadline_of_any_size_is_taken(client: Client) -> None:
