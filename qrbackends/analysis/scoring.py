@@ -115,6 +115,7 @@ def score(
         UnknownQubit: the device does not have a qubit of the circuit.
         InvalidRequest: the documents are of different backends; the layout does not fit the circuit; a delay
             is no number of seconds or `dt`; or it is not known how often a loop runs.
+        DecodeError: the unit of a measured value is not known.
     """
     if not all(hasattr(circuit, name) for name in ("qubits", "clbits", "data")):
         kind = type(circuit).__name__
@@ -137,7 +138,7 @@ def _numbers(circuit: Circuit, layout: Sequence[int] | None) -> Sequence[int]:
     except TypeError:
         numbers = ()
     if len(numbers) != count or len(set(numbers)) != count:
-        raise InvalidRequest(f"the layout has to be {count} different numbers, one for each of its qubits")
+        raise InvalidRequest(f"the layout has to be {count} different numbers, one for each qubit")
     return numbers
 
 
