@@ -9,7 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 
-from ..analysis.formatting import probability, scaled
+from ..analysis.formatting import probability, scaled, visible
 from ..errors import InvalidRequest
 from ..models import median_of
 from ..protocol.requests import Request as ServiceRequest
@@ -48,10 +48,7 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 def shown(name: str) -> str:
     """Return a name of any characters as a short text of visible ones."""
-    visible = "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in name[:_LONGEST]
-    )
-    return visible + "…" if len(name) > _LONGEST else visible or "(no name)"
+    return visible(name, _LONGEST) or "(no name)"
 
 
 @cache
