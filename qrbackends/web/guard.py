@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from ..accounts.secret import Secret
+from ..accounts.urls import is_loopback
 from .pages import page
 from .problems import problem
 from .responses import ProblemResponse
@@ -34,7 +35,9 @@ class Guard:
     """An ASGI app that wraps another one and checks each request.
 
     The Host header has to be an address, `localhost` or one of `hosts`. So no web page can read the server
-    through a name of its own that it points to this machine (DNS rebinding).
+    through a name of its own that it points to this machine (DNS rebinding). A request that a web page sends,
+    which its Origin header tells, has to come from a page of this machine or of the host that is asked; the
+    log-in page's form, which is nothing without the token, may come without that.
 
     Args:
         app: the wrapped app.
@@ -69,6 +72,8 @@ class Guard:
             answer = _refused(HTTPStatus.BAD_REQUEST, "There is more than one Authorization header.")
         elif self._login and scope["path"] == LOGIN:
             answer = await self._logged_in(request)
+        elif not self._is_near(request.headers.get("Origin"), request.headers["Host"]):
+            answer = _refused(HTTPStatus.FORBIDDEN, "This server answers no pages of other hosts.")
         else:
             answer = self._refusal(request)
         await (answer or self._app)(scope, receive, send)
@@ -82,6 +87,17 @@ class Guard:
         with suppress(ValueError):
             return bool(IPv6Address(found["v6"]) if found["v6"] else IPv4Address(found["name"]))
         return False
+
+    def _is_near(self, origin: str | None, host: str) -> bool:
+        """Return whether no page sent a request, or one of this machine or of the host that is asked."""
+        if origin is None:
+            return True
+        scheme, _, address = origin.lower().partition("://")
+        page, asked = _HOST.fullmatch(address), _HOST.fullmatch(host.lower())
+        if scheme not in ("http", "https") or page is None or asked is None:
+            return False
+        name = page["name"] or page["v6"]
+        return is_loopback(name) or name in self._hosts or name == (asked["name"] or asked["v6"])
 
     def _refusal(self, request: Request) -> Response | None:
         if self._token is None or self._has_shown_it(request, self._token):

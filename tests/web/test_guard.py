@@ -62,6 +62,42 @@ async def test_it_answers_to_its_names_only(host: str, status: int, web: aiohttp
         assert answer.status == status
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 200),
+        ("http://127.0.0.1", 200),
+        ("https://[::1]:8443", 200),
+        ("http://board.example.org", 200),
+        ("HTTP://10.1.2.3:8580", 200),  # the host that is asked
+        ("http://10.1.2.4:8580", 403),
+        ("https://evil.example", 403),
+        ("http://localhost.evil.example", 403),
+        ("http://evil.example/localhost", 403),
+        ("ftp://localhost", 403),
+        ("null", 403),
+        ("", 403),
+    ],
+)
+async def test_it_answers_no_pages_of_other_hosts(
+    origin: str, status: int, web: aiohttp.ClientSession
+) -> None:
+    headers = {"Host": "10.1.2.3:8580", "Origin": origin}
+    async with (
+        served(Guard(APP, hosts=["board.example.org"])) as url,
+        web.get(f"{url}/x", headers=headers) as answer,
+    ):
+        assert answer.status == status
+
+
+async def test_a_form_that_hides_where_it_comes_from_is_taken(
+    guarded: str, web: aiohttp.ClientSession
+) -> None:
+    form, headers = {"token": TOKEN}, {"Origin": "null"}  # as of pages that send no referrer
+    async with web.post(f"{guarded}/login", data=form, headers=headers, allow_redirects=False) as answer:
+        assert answer.status == 303
+
+
 async def test_without_the_token_there_is_nothing(guarded: str, web: aiohttp.ClientSession) -> None:
     for headers in (
         {},
