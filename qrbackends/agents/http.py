@@ -1,0 +1,39 @@
+"""An MCP server as an ASGI app: streamable HTTP, one message for each request, and nothing to be kept."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from ..client import Client
+from .server import mcp_server
+
+_MOST_BODY: Final = 65536  # bytes of a message; arguments are short
+
+
+@asynccontextmanager
+async def mcp_app(client: Client) -> AsyncIterator[ASGIApp]:
+    """Open an app that answers agents at `/mcp`, by streamable HTTP, until the context ends.
+
+    There are no sessions and no streams, as the server has nothing to say unasked; so any number of workers
+    can answer. The app lets everybody in and looks at no Host: wrap it in `qrbackends.web.Guard`, or in an
+    app of your own that does it.
+
+    Args:
+        client: an open client, which is to stay open.
+    """
+    manager = StreamableHTTPSessionManager(
+        mcp_server(client),
+        json_response=True,
+        stateless=True,
+        security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        max_request_body_size=_MOST_BODY,
+    )
+    async with manager.run():
+        # A GET would open a stream on which nothing is ever sent.
+        yield Starlette(routes=[Route("/mcp", StreamableHTTPASGIApp(manager), methods=["POST"])])
