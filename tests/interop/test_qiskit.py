@@ -40,6 +40,7 @@ from qrbackends import (
 )
 from qrbackends.emulator import Emulator, Garbage, Status, SyntheticFleet
 from qrbackends.interop import qiskit as interop
+from qrbackends.interop.qiskit import angles
 from qrbackends.models.configuration import GateConfig
 from qrbackends.models.properties import Nduv
 
@@ -299,7 +300,7 @@ def empty_before() -> WrapAngleRegistry:
     """Return a registry that was empty before the first target with `rzz` was built."""
     registry = WrapAngleRegistry()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interop, "_WRAPPERS", registry)
+        patch.setattr(angles, "WRAPPERS", registry)
         build_target_with_rzz()
     return registry
 
@@ -355,7 +356,7 @@ def test_a_wrapper_that_is_there_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert empty_before().substitute_angle_bounds("rzz", [-0.5], [0, 1]).count_ops()["x"] == 2
     kept = WrapAngleRegistry()
     kept.add_wrapper("rzz", lambda angles, qubits: DAGCircuit())
-    monkeypatch.setattr(interop, "_WRAPPERS", kept)
+    monkeypatch.setattr(angles, "WRAPPERS", kept)
     build_target_with_rzz()
     assert kept.substitute_angle_bounds("rzz", [-0.5], [0, 1]).count_ops() == {}
 
