@@ -228,6 +228,11 @@ class BackendConfiguration(Document, frozen=True, dict=True, weakref=True, omit_
             text=str(self.n_qubits),
         ).about(backend=self.backend_name)
 
+    @property
+    def num_qubits(self) -> int:
+        """The number of qubits, `n_qubits`, by Qiskit's name for it."""
+        return self.n_qubits
+
     def directed_couplings(self) -> set[Pair]:
         """Return the couplings between two qubits of the device, each direction as a pair of its own.
 
