@@ -2,10 +2,10 @@
 
 import warnings
 from collections.abc import Container, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 from msgspec.structs import asdict
-from qiskit.circuit import Delay, Gate, Instruction, Parameter
+from qiskit.circuit import Gate, Instruction, Parameter
 from qiskit.circuit.controlflow import (
     CONTROL_FLOW_OP_NAMES,
     ForLoopOp,
@@ -13,7 +13,6 @@ from qiskit.circuit.controlflow import (
     SwitchCaseOp,
     WhileLoopOp,
 )
-from qiskit.circuit.library import PhaseGate, RZGate, U1Gate
 from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
 from qiskit.exceptions import QiskitError
 from qiskit.providers import QubitProperties
@@ -23,6 +22,7 @@ from ...errors import DecodeError
 from ...models import BackendConfiguration, BackendProperties, Nduv
 from .angles import BOUNDS, register_rzz
 from .fitting import Fitting, Qubits
+from .fractional import check_choice, is_fractional, with_choice
 
 Places: TypeAlias = dict[Qubits, InstructionProperties | None] | None  # None: on all qubits
 
@@ -33,15 +33,25 @@ _CONTROL_FLOW = {
     "switch_case": SwitchCaseOp,
     "while_loop": WhileLoopOp,
 }
-_VIRTUAL = (RZGate, PhaseGate, U1Gate, Delay)  # their parameter shifts the phase of later pulses, or waits
+
+
+class TargetOptions(TypedDict, total=False):
+    """The options of `to_target`, which all that builds targets takes."""
+
+    use_fractional_gates: bool | None
+    include_control_flow: bool
+    include_fractional_gates: bool | None
+    filter_faulty: bool
+    custom_name_mapping: Mapping[str, Instruction] | None
 
 
 def to_target(
     configuration: BackendConfiguration,
     properties: BackendProperties | None = None,
     *,
+    use_fractional_gates: bool | None = None,
     include_control_flow: bool = True,
-    include_fractional_gates: bool = True,
+    include_fractional_gates: bool | None = None,
     filter_faulty: bool = True,
     custom_name_mapping: Mapping[str, Instruction] | None = None,
 ) -> Target:
@@ -57,9 +67,13 @@ def to_target(
     Args:
         configuration: gives the instructions, the couplings and the timing.
         properties: give errors and durations; without them the target has none, and nothing is faulty.
+        use_fractional_gates: as in the official client. True: the device has to have `rx` or `rzz`, and the
+            target has them. False: the target has neither them nor any other gate whose angle is more than a
+            phase. None: the target has what the device has. Control flow stays in all three cases: IBM's
+            devices run it together with fractional gates.
         include_control_flow: whether the target has `if_else` and the other control-flow instructions.
-        include_fractional_gates: whether the target has gates whose angle is more than a phase, such as `rx`
-            and `rzz`. IBM's compiler does not accept them together with control flow.
+        include_fractional_gates: False leaves gates whose angle is more than a phase out of the target, those
+            of `custom_name_mapping` among them; True keeps them; None does what `use_fractional_gates` says.
         filter_faulty: whether faulty qubits and gates are left out.
         custom_name_mapping: instructions for names that Qiskit does not know, or uses for something else.
 
@@ -68,12 +82,15 @@ def to_target(
 
     Raises:
         DecodeError: a unit cannot be read, the documents contradict each other, or a number is out of range.
+        InvalidRequest: `use_fractional_gates` and `include_fractional_gates` contradict each other.
+        UnknownGate: `use_fractional_gates` is True, and the device has no fractional gate.
     """
+    check_choice(use_fractional_gates, include_fractional_gates)
+    configuration = with_choice(configuration, use_fractional_gates)
     known = get_standard_gate_name_mapping() | dict(custom_name_mapping or {})
-    if not include_fractional_gates:
-        unwanted = {name for name, one in known.items() if _is_fractional(one)}
-    else:
-        unwanted = set()
+    unwanted: set[str] = set()
+    if include_fractional_gates is False:
+        unwanted.update(name for name, one in known.items() if is_fractional(one))
     if not include_control_flow:
         unwanted.update(_CONTROL_FLOW)
     operations = dict(_operations(configuration, known, unwanted))
@@ -148,10 +165,6 @@ def _operations(
                 RuntimeWarning,
                 stacklevel=3,
             )
-
-
-def _is_fractional(operation: Instruction) -> bool:
-    return bool(operation.params) and not isinstance(operation, _VIRTUAL)
 
 
 def _signatures(configuration: BackendConfiguration) -> dict[str, Instruction]:
