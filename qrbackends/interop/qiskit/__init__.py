@@ -1,7 +1,7 @@
-"""A backend in Qiskit's types: its transpiler target, and a read-only `BackendV2` with that target.
+"""A backend in Qiskit's types: its transpiler target, a `BackendV2` for other tools, and its noise.
 
-It needs Qiskit 2.3 or newer (`pip install "qrbackends[qiskit]"`), and not the official client.
-Start with `converter`, which builds targets.
+It needs Qiskit 2.3 or newer (extra `qiskit`), and for simulations qiskit-aer (extra `aer`); it does not need
+the official client. Start with `converter`, which builds targets, or `local_backend`.
 """
 
 try:
@@ -14,7 +14,19 @@ except (ImportError, AttributeError) as error:
     ) from error
 
 from .converter import to_target
+from .documents import QiskitConfiguration, QiskitProperties, QiskitStatus
 from .fetching import target
-from .local_backend import ReadOnlyBackend, backend
+from .local_backend import LocalBackend, backend, fetch_backend
+from .noise import noise_model
 
-__all__ = ["ReadOnlyBackend", "backend", "target", "to_target"]
+__all__ = [
+    "LocalBackend",
+    "QiskitConfiguration",
+    "QiskitProperties",
+    "QiskitStatus",
+    "backend",
+    "fetch_backend",
+    "noise_model",
+    "target",
+    "to_target",
+]

@@ -1,8 +1,9 @@
-"""What a client fetches, in Qiskit's types."""
+"""What a client fetches of a backend, and the target that is built from it."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypeVar, Unpack
 
 import anyio.to_thread
 from qiskit.transpiler import Target
@@ -10,9 +11,26 @@ from qiskit.transpiler import Target
 from ...accounts.account import Instance
 from ...client import Client
 from ...errors import NotFound
-from ...models import BackendProperties
+from ...models import BackendConfiguration, BackendProperties, BackendStatus
 from ...tasks.fanout import together
-from .converter import to_target
+from .converter import TargetOptions, to_target
+from .fractional import check_choice
+
+T = TypeVar("T")
+
+
+class Documents(NamedTuple):
+    """What is known of a backend.
+
+    Attributes:
+        configuration: the configuration.
+        properties: the properties, or None.
+        status: the status, or None.
+    """
+
+    configuration: BackendConfiguration
+    properties: BackendProperties | None = None
+    status: BackendStatus | None = None
 
 
 async def target(
@@ -23,7 +41,7 @@ async def target(
     updated_before: datetime | None = None,
     instance: Instance | str | None = None,
     timeout: float | None = None,
-    **options: Any,
+    **options: Unpack[TargetOptions],
 ) -> Target:
     """Fetch a backend's configuration and properties concurrently, and return its target.
 
@@ -40,16 +58,32 @@ async def target(
         options: as for `to_target`.
 
     Raises:
-        QRBackendsError: as `Client.configuration` and `Client.properties` do.
+        InvalidRequest: two options contradict each other; nothing was sent.
+        QRBackendsError: as `to_target`, `Client.configuration` and `Client.properties` do.
     """
+    check_choice(options.get("use_fractional_gates"), options.get("include_fractional_gates"))
     common: Any = {"calibration_id": calibration_id, "instance": instance, "timeout": timeout}
+    return await built(await documents(client, name, updated_before=updated_before, **common), options)
 
-    async def calibrated() -> BackendProperties | None:
-        try:
-            return await client.properties(name, updated_before=updated_before, **common)
-        except NotFound:  # a device that does not exist fails for its configuration
-            return None
 
-    configuration, properties = await together(client.configuration(name, **common), calibrated())
-    build = partial(to_target, configuration, properties, **options)
+async def documents(
+    client: Client, name: str, *, updated_before: datetime | None = None, **common: Any
+) -> Documents:
+    """Fetch a backend's configuration and properties concurrently; it may have no properties."""
+    properties = partial(client.properties, name, updated_before=updated_before, **common)
+    # A device that does not exist fails for its configuration.
+    return Documents(*await together(client.configuration(name, **common), or_none(properties)))
+
+
+async def built(known: Documents, options: TargetOptions) -> Target:
+    """Return the target of a backend, built in a thread."""
+    build = partial(to_target, known.configuration, known.properties, **options)
     return await anyio.to_thread.run_sync(build, abandon_on_cancel=True)
+
+
+async def or_none(ask: Callable[[], Awaitable[T]]) -> T | None:
+    """Return the answer to a question, or None if there is no such thing."""
+    try:
+        return await ask()
+    except NotFound:
+        return None

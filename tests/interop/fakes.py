@@ -1,0 +1,28 @@
+"""The official client's fake backend of each real snapshot, beside which ours are tested."""
+
+import warnings
+from importlib import import_module
+from typing import Any
+
+from qrbackends.interop.qiskit import LocalBackend, backend
+
+from ..snapshots import real
+
+FIVE = ("lima", "kolkata", "brisbane", "torino", "boston")
+"""Snapshots of 5, 27, 127, 133 and 156 qubits, whose two-qubit gates are cx, ecr and cz."""
+
+
+def official(name: str) -> Any:
+    """Return the official client's fake backend of a snapshot."""
+    module = import_module(f"qiskit_ibm_runtime.fake_provider.backends.{name}.fake_{name}")
+    files = (f"conf_{name}.json", f"props_{name}.json")
+    own = [one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__]
+    (kind,) = [one for one in own if (one.conf_filename, one.props_filename) == files]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one of them says that its values are not typical
+        return kind()
+
+
+def ours(name: str, **options: Any) -> LocalBackend:
+    """Return our backend of a snapshot."""
+    return backend(*real(name), **options)
