@@ -84,7 +84,9 @@ def noise_model(
             dt=configuration.dt,
         )
     except (aer.noise.noiseerror.NoiseError, ArithmeticError) as error:
-        problem = f"Aer cannot make a noise model of the numbers: {getattr(error, 'message', error):.200}"
+        problem = (
+            f"Aer cannot make a noise model of the numbers: {str(getattr(error, 'message', error))[:200]}"
+        )
     else:
         model.add_basis_gates(list(configuration.basis_gates))
         return model
