@@ -175,11 +175,18 @@ def test_without_properties_there_is_no_noise() -> None:
     assert len(device.run(circuit, seed_simulator=1).result().get_counts()) > 2
 
 
-def test_a_circuit_on_more_qubits_than_the_device_has_is_told() -> None:
+@pytest.mark.parametrize("options", [{}, {"noise_model": None}])
+def test_a_circuit_on_more_qubits_than_the_device_has_is_told(options: Any) -> None:
     circuit = QuantumCircuit(9)
     circuit.x(8)
-    with pytest.raises(InvalidRequest, match="ibmq_lima has the qubits 0 to 4, and not 8"):
-        ours("lima").run(circuit)
+    with pytest.raises(InvalidRequest, match="use qubit 8; ibmq_lima has 5: transpile them for it"):
+        ours("lima").run(circuit, **options)
+
+
+@pytest.mark.parametrize("circuits", ["x", ["x"], None, 3, iter([QuantumCircuit(1)])])
+def test_what_is_no_circuit_is_told(circuits: Any) -> None:
+    with pytest.raises(InvalidRequest, match="a QuantumCircuit, or a list of them, is expected"):
+        ours("lima").run(circuits)
 
 
 def test_the_noise_of_qubits_is_modelled_once(monkeypatch: pytest.MonkeyPatch) -> None:

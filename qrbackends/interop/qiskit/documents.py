@@ -43,7 +43,7 @@ _ALWAYS: Final[dict[str, Any]] = dict.fromkeys(_FLAGS, False) | dict.fromkeys(_N
 _FLAG: Final = "operational"  # of a qubit or gate; the service sends it with any unit, such as `0/1`
 
 
-class Item(SimpleNamespace):
+class DocumentPart(SimpleNamespace):
     """A part of a document, such as a gate: its attributes are the fields that were sent."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,9 +107,12 @@ class QiskitConfiguration(_Document):
         return self.document.n_qubits
 
     @cached_property
-    def gates(self) -> list[Item]:
+    def gates(self) -> list[DocumentPart]:
         """The gates: name, parameters, definition in OpenQASM, and the qubits that have them."""
-        return [Item(**{"parameters": None, "qasm_def": None} | _plain(one)) for one in self.document.gates]
+        return [
+            DocumentPart(**{"parameters": None, "qasm_def": None} | _plain(one))
+            for one in self.document.gates
+        ]
 
     @cached_property
     def rep_times(self) -> list[float]:
@@ -137,17 +140,17 @@ class QiskitProperties(_Document):
     document: BackendProperties
 
     @cached_property
-    def qubits(self) -> list[list[Item]]:
+    def qubits(self) -> list[list[DocumentPart]]:
         """The measured values of each qubit: `name`, `value`, `unit` and `date`."""
         return [list(map(_item, qubit)) for qubit in self.document.qubits]
 
     @cached_property
-    def gates(self) -> list[Item]:
+    def gates(self) -> list[DocumentPart]:
         """The gates, `gate` on `qubits`, and the measured values of each in `parameters`."""
         return [_gate(on, gate) for on, gate in readable(self.document.gates)]
 
     @cached_property
-    def general(self) -> list[Item | str]:
+    def general(self) -> list[DocumentPart | str]:
         """The measured values of the whole device."""
         return [one if isinstance(one, str) else _item(one) for one in self.document.general]
 
@@ -213,7 +216,7 @@ class QiskitProperties(_Document):
         """Return the numbers of the qubits that do not work."""
         return list(self.document.faulty_qubits())
 
-    def faulty_gates(self) -> list[Item]:
+    def faulty_gates(self) -> list[DocumentPart]:
         """Return the gates whose own flag says that they do not work."""
         return [_gate(on, gate) for on, gate in readable(self.document.faulty_gates())]
 
@@ -286,16 +289,16 @@ def _names(kind: type[Struct]) -> dict[str, str]:
 def _dicts(value: Any) -> Any:
     if isinstance(value, list):
         return [_dicts(one) for one in value]
-    return value.to_dict() if isinstance(value, Item) else value
+    return value.to_dict() if isinstance(value, DocumentPart) else value
 
 
-def _item(nduv: Nduv) -> Item:
-    return Item(date=_date(nduv), name=nduv.name, unit=nduv.unit, value=nduv.value)
+def _item(nduv: Nduv) -> DocumentPart:
+    return DocumentPart(date=_date(nduv), name=nduv.name, unit=nduv.unit, value=nduv.value)
 
 
-def _gate(on: tuple[int, ...], gate: GateProperties) -> Item:
+def _gate(on: tuple[int, ...], gate: GateProperties) -> DocumentPart:
     name = {} if gate.name is None else {"name": gate.name}
-    return Item(qubits=list(on), gate=gate.gate, parameters=list(map(_item, gate.parameters)), **name)
+    return DocumentPart(qubits=list(on), gate=gate.gate, parameters=list(map(_item, gate.parameters)), **name)
 
 
 def _date(nduv: Nduv) -> datetime | str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2, Options
-from qiskit.transpiler import Target
+from qiskit.transpiler import CouplingMap, Target
 
 from ...accounts.account import Instance
 from ...client import Client
@@ -49,7 +49,7 @@ class LocalBackend(BackendV2):  # type: ignore[misc]  # mypy does not follow Qis
         self.description = sent.description
         self.online_date = sent.online_date
         self.backend_version = sent.backend_version
-        self._target, self._coupling_map = target, None
+        self._target, self._couplings = target, target.build_coupling_map()
         self._configuration = QiskitConfiguration(configuration)
         self._properties = None if properties is None else QiskitProperties(properties)
         self._status = status
@@ -67,6 +67,11 @@ class LocalBackend(BackendV2):  # type: ignore[misc]  # mypy does not follow Qis
     def target(self) -> Target:
         """The transpiler's target."""
         return self._target
+
+    @property
+    def coupling_map(self) -> CouplingMap | None:
+        """The pairs of qubits that the target couples, or None where it couples all."""
+        return self._couplings
 
     @property
     def calibration_id(self) -> str | None:
@@ -172,7 +177,7 @@ class LocalBackend(BackendV2):  # type: ignore[misc]  # mypy does not follow Qis
         Raises:
             DecodeError: the noise cannot be modelled.
             ImportError: qiskit-aer is not installed.
-            InvalidRequest: a circuit uses qubits that the device does not have.
+            InvalidRequest: these are no circuits, or they use qubits that the device does not have.
         """
         given = {name: value for name, value in self.options.items() if value is not None}
         return self._simulation.run(run_input, given | options)

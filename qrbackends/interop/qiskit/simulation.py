@@ -7,6 +7,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ControlFlowOp
 from qiskit.providers import Options
 
+from ...errors import InvalidRequest
 from ...models import BackendConfiguration, BackendProperties
 from .fitting import Qubits
 from .noise import noise_model, required_aer
@@ -40,18 +41,25 @@ class Simulation:
         Raises:
             DecodeError: the noise cannot be modelled.
             ImportError: qiskit-aer is not installed.
-            InvalidRequest: a circuit uses qubits that the device does not have.
+            InvalidRequest: these are no circuits, or they use qubits that the device does not have.
         """
+        used = _used(circuits)
+        if not used.issubset(self._configuration.qubit_numbers):
+            raise InvalidRequest(
+                f"the circuits use qubit {max(used)}; {self._configuration.backend_name} has "
+                f"{self._configuration.n_qubits}: transpile them for it"
+            )
         simulator = required_aer().AerSimulator()
         simulator.name = f"aer_simulator_from({self._configuration.backend_name})"  # as Aer names its own
         if "noise_model" not in options and self._properties is not None:
-            options = {**options, "noise_model": self._noise(self._properties, _used(circuits))}
+            options = {**options, "noise_model": self._noise(self._properties, used)}
         return simulator.run(circuits, **options)
 
     def _noise(self, properties: BackendProperties, used: frozenset[int]) -> "NoiseModel":
-        if self._kept is None or not used <= self._kept[0]:
-            self._kept = used, noise_model(self._configuration, properties, qubits=used)
-        return self._kept[1]
+        kept = self._kept  # read once, as jobs may begin in several threads
+        if kept is None or not used <= kept[0]:
+            kept = self._kept = used, noise_model(self._configuration, properties, qubits=used)
+        return kept[1]
 
 
 def default_options() -> Options:
@@ -85,4 +93,6 @@ def instructions_of(
 
 def _used(circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> frozenset[int]:
     listed = [circuits] if isinstance(circuits, QuantumCircuit) else circuits
+    if not isinstance(listed, Sequence) or not all(isinstance(one, QuantumCircuit) for one in listed):
+        raise InvalidRequest(f"a QuantumCircuit, or a list of them, is expected, and not {circuits!r:.80}")
     return frozenset(qubit for circuit in listed for _, on in instructions_of(circuit) for qubit in on)
