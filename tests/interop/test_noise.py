@@ -18,7 +18,7 @@ from qrbackends import DecodeError, InvalidRequest
 from qrbackends.interop.qiskit import LocalBackend, backend, noise_model
 from qrbackends.models.properties import Nduv
 
-from ..snapshots import CONFIGURATIONS, PROPERTIES, real
+from ..snapshots import BOTH, CONFIGURATIONS, PROPERTIES, real
 from .fakes import FIVE, official, ours, quiet_elsewhere
 from .test_qiskit import ghz
 
@@ -42,11 +42,8 @@ def test_a_model_is_that_of_the_official_fake(name: str) -> None:
     mine, theirs = noise_model(*real(name)), official(name)._get_noise_model_from_backend_v2()
     assert errors(mine) == errors(theirs)
     assert len(errors(mine)) > 20
-    assert (mine.basis_gates, mine.noise_instructions, mine.noise_qubits) == (
-        theirs.basis_gates,
-        theirs.noise_instructions,
-        theirs.noise_qubits,
-    )
+    assert (mine.noise_instructions, mine.noise_qubits) == (theirs.noise_instructions, theirs.noise_qubits)
+    assert set(mine.basis_gates) == set(theirs.basis_gates) - {"reset"}, "which is no gate"
 
 
 @pytest.mark.parametrize("name", ["lima", *LARGE])
@@ -56,7 +53,7 @@ def test_so_is_the_model_that_aer_makes_of_the_target(name: str) -> None:
     assert len(mine) > 20
 
 
-@pytest.mark.parametrize("name", FIVE[2:])
+@pytest.mark.parametrize("name", ["boston", *(one for one in LARGE if one.values != ("boston",))])
 def test_the_noise_of_a_few_qubits_is_a_part_of_all(name: str) -> None:
     chosen = {0, 1, 2, 3}
     mine = noise_model(*real(name), qubits=chosen)
@@ -72,6 +69,15 @@ def test_each_part_of_the_noise_can_be_left_out(part: str) -> None:
     whole, model = noise_model(*real("lima")), noise_model(*real("lima"), **without)
     theirs = official("lima")._get_noise_model_from_backend_v2(**without)
     assert errors(model) == errors(theirs) != errors(whole)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", BOTH)
+def test_every_real_device_can_be_modelled(name: str) -> None:
+    chosen = set(range(min(3, real(name)[0].n_qubits)))
+    model = noise_model(*real(name), qubits=chosen)
+    assert set(model.noise_qubits) == chosen
+    assert "measure" in model.noise_instructions
 
 
 def test_qubits_that_the_device_does_not_have_are_told() -> None:
@@ -289,7 +295,7 @@ def test_entries_that_fit_no_gate_make_no_noise_and_the_last_of_equal_ones_count
     assert errors(noise_model(configuration, many)) == errors(noise_model(configuration, properties))
 
 
-@settings(max_examples=20)
+@settings(max_examples=50)
 @given(
     st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 6),
     st.sampled_from(["s", "ns", "us"]),

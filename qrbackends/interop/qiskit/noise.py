@@ -75,20 +75,20 @@ def noise_model(
         raise InvalidRequest(
             f"{configuration.backend_name} has the qubits 0 to {numbers[-1]}, and not {max(chosen)}"
         )
+    measured = _Measured(configuration, properties, chosen)
+    of_gates: Any = {"gate_error": gate_error, "thermal_relaxation": thermal_relaxation}
     try:
         model = aer.noise.NoiseModel.from_backend_properties(
-            _Measured(configuration, properties, chosen),
-            gate_error=gate_error,
-            readout_error=readout_error,
-            thermal_relaxation=thermal_relaxation,
-            dt=configuration.dt,
+            measured, readout_error=readout_error, dt=configuration.dt, **of_gates
         )
-    except (aer.noise.noiseerror.NoiseError, ArithmeticError) as error:
-        problem = (
-            f"Aer cannot make a noise model of the numbers: {str(getattr(error, 'message', error))[:200]}"
-        )
-    else:
         model.add_basis_gates(list(configuration.basis_gates))
+        measured.gates = _gates(configuration, properties, chosen)
+        for name, on, error in aer.noise.device.basic_device_gate_errors(measured, **of_gates):
+            model.add_quantum_error(error, name, on)
+    except (aer.noise.noiseerror.NoiseError, ArithmeticError) as wrong:
+        reason = str(getattr(wrong, "message", wrong))[:200]
+        problem = f"Aer cannot make a noise model of the numbers: {reason}"
+    else:
         return model
     raise DecodeError(problem).about(backend=configuration.backend_name)
 
@@ -126,13 +126,7 @@ class _Measured:
             _counting(properties.qubits[qubit]) if qubit in chosen and qubit in measured else []
             for qubit in configuration.qubit_numbers
         ]
-        operations = {one.gate: Gate(one.gate, len(one.qubits), []) for one in properties.gates}
-        fitting = Fitting(operations | get_standard_gate_name_mapping(), configuration)
-        self.gates = [
-            SimpleNamespace(gate=name, qubits=list(on), parameters=_counting(gate.parameters, name))
-            for (name, on), gate in fitting.calibrated(properties).items()
-            if all(qubit in chosen for qubit in on)
-        ]
+        self.gates: list[SimpleNamespace] = []  # Aer would take all of their names for basis gates
 
     def t1(self, qubit: int) -> float:
         """Return T1 in seconds; infinity where it does not count."""
@@ -148,6 +142,19 @@ class _Measured:
 
     def _of(self, qubit: int, name: str) -> float:
         return next((one.si for one in self.qubits[qubit] if one.name == name), inf)
+
+
+def _gates(
+    configuration: BackendConfiguration, properties: BackendProperties, chosen: Collection[int]
+) -> list[SimpleNamespace]:
+    """Return the gates on the chosen qubits, with the values that count."""
+    operations = {one.gate: Gate(one.gate, len(one.qubits), []) for one in properties.gates}
+    fitting = Fitting(operations | get_standard_gate_name_mapping(), configuration)
+    return [
+        SimpleNamespace(gate=name, qubits=list(on), parameters=_counting(gate.parameters, name))
+        for (name, on), gate in fitting.calibrated(properties).items()
+        if all(qubit in chosen for qubit in on)
+    ]
 
 
 def _counting(values: Iterable[Nduv], gate: str | None = None) -> list[Nduv]:
