@@ -40,20 +40,6 @@ def documents(name: str) -> tuple[BackendConfiguration, BackendProperties]:
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "gates"),
-    [
-        (WITH_BOTH, ("rx", "rzz")),
-        (WITH_RX, ("rx",)),
-        (WITH_NONE, ()),
-        (WITH_U3, ()),
-        ("fake_fractional", ("rx", "rzz")),
-    ],
-)
-def test_a_device_tells_its_fractional_gates(name: str, gates: tuple[str, ...]) -> None:
-    assert documents(name)[0].fractional_gates == gates
-
-
 @pytest.mark.parametrize("wanted", [True, False, None])
 @pytest.mark.parametrize("name", [WITH_BOTH, WITH_RX, WITH_NONE, WITH_U3, "fake_fractional"])
 def test_a_backend_is_what_the_official_client_makes_for_the_same_option(

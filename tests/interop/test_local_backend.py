@@ -57,6 +57,7 @@ def test_it_tells_which_device_it_is_of_and_that_it_is_not_the_device() -> None:
     assert device.configuration() is device.configuration()
     assert device.properties() is device.properties()
     assert device.configuration().document == real("torino")[0]
+    assert device.configuration().document.num_qubits == device.num_qubits == 133
     status = device.status()
     assert (status.backend_name, status.operational, status.pending_jobs) == ("ibm_torino", True, 0)
     assert status.status_msg == "local simulation"

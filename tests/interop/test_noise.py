@@ -257,7 +257,7 @@ def test_a_device_that_does_not_report_everything_keeps_the_noise_of_what_it_rep
     assert of(model, "x", 2) != []
 
 
-def test_errors_of_1_and_more_are_the_strongest_noise() -> None:
+def test_errors_above_1_count_as_1() -> None:
     circuit = QuantumCircuit(5)
     circuit.cx(0, 1)
     circuit.measure_all()

@@ -62,17 +62,27 @@ async def target(
         QRBackendsError: as `to_target`, `Client.configuration` and `Client.properties` do.
     """
     check_choice(options.get("use_fractional_gates"), options.get("include_fractional_gates"))
-    common: Any = {"calibration_id": calibration_id, "instance": instance, "timeout": timeout}
-    return await built(await documents(client, name, updated_before=updated_before, **common), options)
+    known = await fetched(client, name, calibration_id, updated_before, instance=instance, timeout=timeout)
+    return await built(known, options)
 
 
-async def documents(
-    client: Client, name: str, *, updated_before: datetime | None = None, **common: Any
+async def fetched(
+    client: Client,
+    name: str,
+    calibration_id: str | None = None,
+    updated_before: datetime | None = None,
+    *,
+    with_status: bool = False,
+    **common: Any,
 ) -> Documents:
-    """Fetch a backend's configuration and properties concurrently; it may have no properties."""
-    properties = partial(client.properties, name, updated_before=updated_before, **common)
+    """Fetch the documents of a backend concurrently; without properties or a status, they are None."""
+    variant = {"calibration_id": calibration_id, **common}
+    properties = partial(client.properties, name, updated_before=updated_before, **variant)
     # A device that does not exist fails for its configuration.
-    return Documents(*await together(client.configuration(name, **common), or_none(properties)))
+    asked: list[Any] = [client.configuration(name, **variant), _or_none(properties)]
+    if with_status:
+        asked.append(_or_none(partial(client.status, name, **common)))
+    return Documents(*await together(*asked))
 
 
 async def built(known: Documents, options: TargetOptions) -> Target:
@@ -81,7 +91,7 @@ async def built(known: Documents, options: TargetOptions) -> Target:
     return await anyio.to_thread.run_sync(build, abandon_on_cancel=True)
 
 
-async def or_none(ask: Callable[[], Awaitable[T]]) -> T | None:
+async def _or_none(ask: Callable[[], Awaitable[T]]) -> T | None:
     """Return the answer to a question, or None if there is no such thing."""
     try:
         return await ask()

@@ -45,7 +45,7 @@ def with_choice(
     Raises:
         UnknownGate: it is True, and the device has no fractional gate.
     """
-    if use_fractional_gates and not configuration.fractional_gates:
+    if use_fractional_gates and not configuration.has_fractional_gates:
         raise UnknownGate(
             f"the device has no fractional gate ({' or '.join(FRACTIONAL_GATES)}); use_fractional_gates=None "
             "takes devices with and without them"

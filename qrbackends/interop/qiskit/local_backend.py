@@ -5,6 +5,7 @@ from datetime import datetime as moment
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
+import anyio.to_thread
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2, Options
 from qiskit.transpiler import CouplingMap, Target
@@ -13,10 +14,9 @@ from ...accounts.account import Instance
 from ...client import Client
 from ...errors import InvalidRequest
 from ...models import BackendConfiguration, BackendProperties, BackendStatus
-from ...tasks.fanout import together
 from .converter import TargetOptions, to_target
 from .documents import QiskitConfiguration, QiskitProperties, QiskitStatus
-from .fetching import Documents, built, documents, or_none
+from .fetching import Documents, built, fetched
 from .fractional import check_choice, with_choice
 from .simulation import Simulation, default_options, instructions_of
 
@@ -152,9 +152,9 @@ class LocalBackend(BackendV2):  # type: ignore[misc]  # mypy does not follow Qis
         Raises:
             QRBackendsError: as `fetch_backend` does; then the backend stays as it was.
         """
-        common: Any = {"instance": instance, "timeout": timeout, "refresh": True}
+        common: Any = {"instance": instance, "timeout": timeout, "refresh": True, "with_status": True}
         name = self._configuration.document.backend_name  # `name` can be set
-        known = await _documents(client, name, self.calibration_id, None, **common)
+        known = await fetched(client, name, self.calibration_id, **common)
         self._take(known, await built(known, self._target_options))
 
     @classmethod
@@ -171,8 +171,8 @@ class LocalBackend(BackendV2):  # type: ignore[misc]  # mypy does not follow Qis
         Args:
             run_input: one or more circuits.
             options: those of `AerSimulator.run`, such as `shots`, `seed_simulator` for results that repeat,
-                and `noise_model` (None: no noise). They come before those of `set_options`. What only devices
-                have, such as `rep_delay`, does nothing in a simulation.
+                and `noise_model` (None: no noise). They take precedence over those of `set_options`. Options
+                that only devices have, such as `rep_delay`, mean nothing to a simulation.
 
         Raises:
             DecodeError: the noise cannot be modelled.
@@ -219,6 +219,8 @@ async def fetch_backend(
 ) -> LocalBackend:
     """Fetch a backend's configuration, properties and status concurrently, and return it for Qiskit's tools.
 
+    It is made in a thread, as that takes some ten milliseconds for a large device.
+
     Args:
         client: fetches the documents.
         name: the backend's name.
@@ -233,17 +235,7 @@ async def fetch_backend(
         QRBackendsError: as `to_target`, `Client.configuration`, `Client.properties` and `Client.status` do.
     """
     check_choice(options.get("use_fractional_gates"), options.get("include_fractional_gates"))
-    common: Any = {"instance": instance, "timeout": timeout}
-    known = await _documents(client, name, calibration_id, updated_before, **common)
-    return LocalBackend(known, await built(known, options), calibration_id, options)
-
-
-async def _documents(
-    client: Client, name: str, calibration_id: str | None, updated_before: moment | None, **common: Any
-) -> Documents:
-    """Fetch all that is known of a backend; a retired one may have no status."""
-    known, status = await together(
-        documents(client, name, calibration_id=calibration_id, updated_before=updated_before, **common),
-        or_none(partial(client.status, name, **common)),
-    )
-    return Documents(known.configuration, known.properties, status)
+    common: Any = {"instance": instance, "timeout": timeout, "with_status": True}
+    known = await fetched(client, name, calibration_id, updated_before, **common)
+    make = partial(backend, *known, calibration_id=calibration_id, **options)
+    return await anyio.to_thread.run_sync(make, abandon_on_cancel=True)

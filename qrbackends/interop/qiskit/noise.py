@@ -38,19 +38,21 @@ def noise_model(
 
     - The relaxation follows from T1, T2 and the gate's length; a T2 above 2·T1 is taken for 2·T1. Its
       equilibrium is the ground state, as at a temperature of 0 K.
-    - The depolarizing noise is as strong as it takes for the two together to have the reported gate error,
-      which is the average gate infidelity. Where relaxation alone has more, there is none.
+    - The depolarizing noise is as strong as it takes for the two together to have the reported gate error e,
+      which is the average gate infidelity: 1 - e = (1 - p) F + p / 2ⁿ, with the average fidelity F of the
+      relaxation alone, for a gate on n qubits. Where F is less than 1 - e, there is none (p = 0).
     - Readouts are wrong with the reported probabilities of reading 1 after 0 and 0 after 1, or both with the
       readout error where the device does not report them.
     - A `delay` relaxes its qubit for as long as it takes.
 
     It has no crosstalk, no leakage, no coherent errors and no drift, and so is not the device: it tells what
     the calibration alone would make of a circuit. Values that no device can have, and those that the device
-    does not report, add no noise; errors of 1 and more are the strongest noise there is.
+    does not report, add no noise; errors above 1 count as 1.
 
-    The official client's fake backends have the same model. `NoiseModel.from_backend(backend)` makes another
-    one of the same data, from the target: there both readout errors are equal, and what is faulty is
-    missing.
+    The channels are Aer's `thermal_relaxation_error` and `depolarizing_error`, composed as in its
+    `NoiseModel.from_backend_properties`. The official client's fake backends have the same model. Aer's
+    `NoiseModel.from_backend(backend)` makes another one of the same data, from the target: there the two
+    readout errors of a qubit are one, and what is faulty is missing.
 
     Args:
         configuration: the configuration, for the sampling time in which delays are given.
@@ -148,8 +150,11 @@ def _gates(
     configuration: BackendConfiguration, properties: BackendProperties, chosen: Collection[int]
 ) -> list[SimpleNamespace]:
     """Return the gates on the chosen qubits, with the values that count."""
-    operations = {one.gate: Gate(one.gate, len(one.qubits), []) for one in properties.gates}
-    fitting = Fitting(operations | get_standard_gate_name_mapping(), configuration)
+    known = get_standard_gate_name_mapping()
+    others = {
+        one.gate: Gate(one.gate, len(one.qubits), []) for one in properties.gates if one.gate not in known
+    }
+    fitting = Fitting(known | others, configuration)
     return [
         SimpleNamespace(gate=name, qubits=list(on), parameters=_counting(gate.parameters, name))
         for (name, on), gate in fitting.calibrated(properties).items()
