@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from ..cache.entry import Fetched
+from ..cache.policy import is_settled
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
-from ..fleet.history import History
 from ..models import Backend, BackendConfiguration, BackendList, BackendProperties, BackendStatus
 from ..protocol.requests import Request
 
@@ -35,7 +35,8 @@ class Reading:
     async def fetch(self, request: Request, **options: Any) -> Fetched[Any]:
         """Return the answer to a request, as `Client.fetch` does."""
         found = await self.client.fetch(request, **options)
-        self._age = max(self._age or 0.0, found.age)
+        age = 0.0 if is_settled(request, datetime.now(UTC)) else found.age  # what cannot change gets no older
+        self._age = max(self._age or 0.0, age)
         self._stale = self._stale or found.source == "stale"
         if isinstance(found.value, BackendList):
             self.emulated = found.value.emulated
@@ -76,11 +77,6 @@ class Reading:
         """Return a backend's status."""
         status: BackendStatus = (await self.fetch(Request("status", backend_id))).value
         return status
-
-    def history(self, backend_id: str, since: datetime, until: datetime, every: timedelta) -> History:
-        """Return a backend's calibrations in a period; they are asked for now, or do not change any more."""
-        self._age = self._age or 0.0
-        return self.client.history(backend_id, since, until, every=every)
 
     async def find_origin(self) -> None:
         """Find out whether an emulator answers, if no list was read that says so."""

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from mcp import Client as Agent
@@ -70,6 +71,17 @@ async def test_old_answers_tell_their_age_while_the_service_is_down(
         assert same == {name: value for name, value in before[tool].items() if name not in data}
     piece = await read(agent, f"qrbackends://backends/{NAME}/properties")
     assert (piece["stale"], piece["age_seconds"] >= 7_200) == (True, True)
+
+
+async def test_calibrations_of_the_past_do_not_age(agent: Agent, emulator: Emulator, clock: Clock) -> None:
+    until = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    before = await ask(agent, "calibration_drift", backend=NAME, until=until)
+    clock.now += 7_200
+    emulator.fault(Status(503), times=None)
+    after = await ask(agent, "calibration_drift", backend=NAME, until=until)
+    assert "stale" not in after
+    assert after | {"age_seconds": before["age_seconds"]} == before
+    assert after["age_seconds"] < 7_200
 
 
 async def test_what_was_never_read_is_a_clear_error(agent: Agent, emulator: Emulator) -> None:

@@ -201,6 +201,17 @@ async def test_a_history_of_one_qubit_or_one_coupling(agent: Agent, client: Clie
         assert coupling["points"][0]["value"] == pytest.approx(error)
 
 
+async def test_another_figure_of_the_same_days_costs_one_request(agent: Agent, emulator: Emulator) -> None:
+    first = await ask(agent, "calibration_history", backend=NAME, figure="t1")
+    until = datetime.fromisoformat(first["until"])
+    assert (until.minute, until.second) == (0, 0)
+    assert datetime.now(UTC) - timedelta(hours=1) < until
+    emulator.reset_log()
+    second = await ask(agent, "calibration_history", backend=NAME, figure="t2", until=first["until"])
+    assert len(second["points"]) == len(first["points"]) == 7
+    assert emulator.count("properties") == 1  # for the newest one
+
+
 async def test_gaps_of_a_history_are_told(agent: Agent, emulator: Emulator) -> None:
     hold = emulator.fault(Hold(), resource="properties")
     asking = asyncio.create_task(ask(agent, "calibration_history", backend=NAME, figure="t1"))

@@ -10,10 +10,12 @@ from msgspec import Meta, Struct
 
 from ...analysis.comparison import Comparison, compare
 from ...errors import InvalidRequest, NotFound
+from ...fleet.history import History
 from ...models import BackendProperties, usable
 from ..reading import Reading
 from ..schemas import Answer, Arguments, BackendName, Limit, Offset, Page, Qubit, Unit
 
+_EPOCH, _HOUR = datetime(1970, 1, 1, tzinfo=UTC), timedelta(hours=1)
 _SHORTEST = timedelta(minutes=1)  # between two samples
 
 Hours: TypeAlias = Annotated[
@@ -153,10 +155,10 @@ async def calibration_history(reading: Reading, ask: HistoryArguments) -> Series
         raise InvalidRequest(
             f"qubits: {ask.figure} is a figure of {'two' if len(ask.qubits) == 1 else 'one'}"
         )
-    until = _end(ask.until)
+    until = _end(ask.until, _HOUR if ask.hours >= 24 else _SHORTEST)  # so that memory knows the samples
     since = _before(until, ask.hours)
     every = max((until - since) / ask.points, _SHORTEST)
-    history = reading.history(ask.backend, since, until, every)
+    history = History(reading.fetch, ask.backend, since, until, every)
     points, errors = [], []
     async for one in history:
         if isinstance(one, BackendProperties):
@@ -210,9 +212,10 @@ async def calibration_drift(reading: Reading, ask: DriftArguments) -> Drift:
     )
 
 
-def _end(until: datetime | None) -> datetime:
-    """Return the end of a period: by default this minute, so that one who asks again asks the same."""
-    return datetime.now(UTC).replace(second=0, microsecond=0) if until is None else until
+def _end(until: datetime | None, step: timedelta = _SHORTEST) -> datetime:
+    """Return the end of a period: by default that of the running minute or hour, the same for all in it."""
+    now = datetime.now(UTC)
+    return now + (_EPOCH - now) % step if until is None else until
 
 
 def _before(until: datetime, hours: float) -> datetime:
