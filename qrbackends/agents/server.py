@@ -106,8 +106,9 @@ def _asked(name: str, arguments: dict[str, Any]) -> tuple[Run, Any]:
     tool = _TOOLS.get(name)
     if tool is None:
         raise InvalidRequest(f"there is no tool {name!r:.80}; there are {', '.join(_TOOLS)}")
+    given = {key: value for key, value in arguments.items() if value is not None}  # as if it were left out
     try:
-        return tool.run, msgspec.convert(arguments, tool.arguments, strict=False)  # some hosts quote numbers
+        return tool.run, msgspec.convert(given, tool.arguments, strict=False)  # some hosts quote numbers
     except msgspec.ValidationError as error:
         problem = str(error)[: _LONGEST_ERROR // 2]
     takes = ", ".join(tool.arguments.__struct_fields__)

@@ -142,6 +142,17 @@ async def test_only_messages_are_taken(url: str, visitor: aiohttp.ClientSession,
         assert (answer.status, answer.headers["Allow"]) == (405, "POST")
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+async def test_what_is_no_number_is_refused(url: str, visitor: aiohttp.ClientSession, number: str) -> None:
+    asked = {"name": "calibration_drift", "arguments": {"backend": "synthetic_falcon_27", "hours": "?"}}
+    body = json.dumps(CALL | {"params": asked}).replace('"?"', number)
+    typed = BEARER | {"Content-Type": "application/json"}
+    async with visitor.post(url, data=body, headers=typed) as answer:
+        result = (await answer.json())["result"]
+    assert result["isError"] is True
+    assert "`$.hours`" in result["content"][0]["text"]
+
+
 async def test_what_is_no_message_is_refused(url: str, visitor: aiohttp.ClientSession) -> None:
     typed = BEARER | {"Content-Type": "application/json"}
     bodies: list[tuple[Any, int]] = [
