@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
+from anyio import to_thread
 
 from ..errors import InvalidRequest, NotFound
 from ..protocol.requests import Request, Resource
@@ -27,9 +28,7 @@ MOST: Final = 16_000
 
 _LONGEST_URI: Final = 2_000  # characters
 _FRAME: Final = 5_000  # bytes of MCP's own and of what is told of a piece: two URIs are among them
-_SMALL: Final = (
-    2_000  # bytes of an entry that is shown within another one; a larger one is a piece of its own
-)
+_SMALL: Final = 2_000  # bytes of an entry that is shown within another one; a larger one has its own piece
 _TEXT: Final = 1_000  # characters of a text in a piece
 
 
@@ -55,7 +54,7 @@ class Place(NamedTuple):
         if self.offset:
             query["offset"] = str(self.offset)
         path = self.request.target.partition("?")[0].removeprefix("/backends")
-        uri = f"{LIST}{path}?{urlencode(query)}" if query else LIST + path
+        uri = f"{LIST}{path}?{urlencode(query, quote_via=quote)}" if query else LIST + path
         return uri if len(uri) <= _LONGEST_URI else None
 
 
@@ -70,7 +69,8 @@ def place_of(uri: str) -> Place:
         raise unknown
     try:
         scheme, host, path, query, _ = urlsplit(uri)
-        named = dict(parse_qsl(query, strict_parsing=bool(query)))
+        # A plus is one, as in the offset of a date: only forms of web pages write a space so.
+        named = dict(parse_qsl(query.replace("+", "%2B"), strict_parsing=bool(query)))
         part, offset = named.pop("part", ""), int(named.pop("offset", "0"))
         before = named.pop("updated_before", None)
         when = None if before is None else datetime.fromisoformat(before)
@@ -95,11 +95,15 @@ async def read(reading: Reading, uri: str) -> str:
     place = place_of(uri)
     fetched = await reading.fetch(place.request)
     await reading.find_origin()
-    value = msgspec.json.decode(encode(fetched.value))
+    return await to_thread.run_sync(_told, place, fetched.value, reading.facts())
+
+
+def _told(place: Place, document: Any, facts: dict[str, Any]) -> str:
+    value = msgspec.json.decode(encode(document))
     for key in place.part:
         value = _entry(place, value, key)
     shown, following = _piece(place, value)
-    told = {**reading.facts(), "next": following and following.uri}
+    told = {**facts, "next": following and following.uri}
     return as_text(tidy(told, _LONGEST_URI) | {"value": tidy(shown, _TEXT)})
 
 
