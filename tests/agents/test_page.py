@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
-RECORDED, MADE_UP, ARGUMENTS, ANSWER, OVER_HTTP = map(json.loads, blocks("json"))
+MADE_UP, RECORDED, ARGUMENTS, ANSWER, OVER_HTTP = map(json.loads, blocks("json"))
 
 
 def options(command: list[str]) -> dict[str, Any]:
@@ -42,12 +44,22 @@ def options(command: list[str]) -> dict[str, Any]:
 
 @pytest.mark.anyio
 async def test_a_host_can_start_what_it_is_given() -> None:
-    server = RECORDED["mcpServers"]["qrbackends"]
-    assert options([server["command"], *server["args"]])["emulator"] == "snapshots"
-    server = MADE_UP["servers"]["qrbackends"]
+    server = MADE_UP["mcpServers"]["qrbackends"]
     assert options([server["command"], *server["args"]])["emulator"] == "synthetic"
     async with over_stdio(*server["args"][1:]) as agent:
-        assert (await ask(agent, "least_busy"))["backend"]["status"] == "online"
+        assert (await ask(agent, "best_qubits", n=5))["backend"]
+    server = RECORDED["servers"]["qrbackends"]
+    assert options([server["command"], *server["args"]])["emulator"] == "snapshots"
+
+
+def test_the_first_host_needs_nothing_but_what_is_installed_before() -> None:
+    """The others say what they need; no extra but these is imported, or has to be there."""
+    others = dict.fromkeys(("qiskit", "qiskit_ibm_runtime", "jinja2", "numpy", "redis"))
+    arguments = ["qrbackends", *MADE_UP["mcpServers"]["qrbackends"]["args"]]
+    code = f"import sys; sys.modules |= {others!r}; sys.argv = {arguments!r}\n"
+    code += "from qrbackends.__main__ import main\nmain()\n"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, input="")
+    assert (ran.returncode, ran.stdout) == (0, "")
 
 
 @pytest.mark.anyio
