@@ -7,10 +7,12 @@ from typing import Final
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..client import Client
+from ..web.bodies import BodyRefused, read_body
 from .server import mcp_server
 
 _MOST_BODY: Final = 65536  # bytes of a message; arguments are short
@@ -32,8 +34,30 @@ async def mcp_app(client: Client) -> AsyncIterator[ASGIApp]:
         json_response=True,
         stateless=True,
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-        max_request_body_size=_MOST_BODY,
     )
     async with manager.run():
         # A GET would open a stream on which nothing is ever sent.
-        yield Starlette(routes=[Route("/mcp", StreamableHTTPASGIApp(manager), methods=["POST"])])
+        yield Starlette(routes=[Route("/mcp", _Complete(StreamableHTTPASGIApp(manager)), methods=["POST"])])
+
+
+class _Complete:
+    """An ASGI app that wraps another one, which gets whole requests only.
+
+    The SDK waits for a body without end, and logs a traceback for one that is cut off.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await read_body(Request(scope, receive), _MOST_BODY)
+        except BodyRefused as error:
+            await error.response(scope, receive, send)
+            return
+        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self._app(scope, replay, send)

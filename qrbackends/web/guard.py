@@ -9,14 +9,14 @@ from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import parse_qs
 
-import anyio
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from ..accounts.secret import Secret
 from ..accounts.urls import is_loopback
+from .bodies import BodyRefused, read_body
 from .pages import page
 from .problems import problem
 from .responses import ProblemResponse
@@ -27,7 +27,6 @@ _OPEN = "/static/"  # the package's own files, which are public
 # The address of IPv6 in brackets, and without a zone, which is another machine's (RFC 3986, section 3.2.2).
 _HOST = re.compile(r"(?:(?P<name>[^:\[\]]+)|\[(?P<v6>[0-9a-f:.]+)\])(?::[0-9]{0,5})?")
 _MAX_FORM = 4096  # bytes
-FORM_TIME = 10.0  # seconds in which the log-in form has to be complete
 _SESSION = b"qrbackends/session/v1"
 
 
@@ -120,17 +119,10 @@ class Guard:
         """Exchange the token for a cookie; the token cannot be computed from the cookie."""
         if request.method != "POST" or self._token is None:
             return page("login.html", request)
-        body = b""
         try:
-            with anyio.fail_after(FORM_TIME):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > _MAX_FORM:
-                        return _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This is no token.")
-        except TimeoutError:
-            return _refused(HTTPStatus.REQUEST_TIMEOUT, "The form did not come in time.")
-        except ClientDisconnect:
-            return _refused(HTTPStatus.BAD_REQUEST, "The form was cut off.")
+            body = await read_body(request, _MAX_FORM)
+        except BodyRefused as error:
+            return error.response
         shown = parse_qs(body.decode("latin-1")).get("token", [""])[0]
         if not _same(shown.strip(), self._token.reveal()):
             return page("login.html", request, status=HTTPStatus.UNAUTHORIZED, refused=True)

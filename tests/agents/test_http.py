@@ -1,5 +1,6 @@
 """`qrbackends mcp --http`: agents over streamable HTTP, and who is not answered."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from mcp import Client as Agent
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
+from yarl import URL
 
 from qrbackends import Client, Secret
 from qrbackends.agents import mcp_app
@@ -151,6 +153,37 @@ async def test_what_is_no_number_is_refused(url: str, visitor: aiohttp.ClientSes
         result = (await answer.json())["result"]
     assert result["isError"] is True
     assert "`$.hours`" in result["content"][0]["text"]
+
+
+async def test_a_message_that_does_not_come_is_not_waited_for(
+    url: str, visitor: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qrbackends.web.bodies.BODY_TIME", 0.01)
+    left = asyncio.Event()
+
+    async def halting() -> AsyncIterator[bytes]:
+        yield b"{"
+        await left.wait()
+
+    typed = BEARER | {"Content-Type": "application/json"}
+    async with visitor.post(url, data=halting(), headers=typed) as answer:
+        assert answer.status == 408
+        left.set()
+
+
+async def test_a_message_that_is_cut_off_is_no_error_of_the_server(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n"
+    where = URL(url)
+    for _ in range(5):
+        reading, writing = await asyncio.open_connection(where.host, where.port)
+        writing.write(f"{head}Authorization: Bearer {TOKEN}\r\n\r\n{{".encode())
+        writing.write_eof()
+        assert await reading.read() == b""
+        writing.close()
+        await writing.wait_closed()
+    assert caplog.text == ""
 
 
 async def test_what_is_no_message_is_refused(url: str, visitor: aiohttp.ClientSession) -> None:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from yarl import URL
 
 from qrbackends import Client, Secret
-from qrbackends.web import Guard, board_app, guard
+from qrbackends.web import Guard, board_app, bodies
 
 from .serving import served
 
@@ -177,7 +177,7 @@ async def test_other_kinds_of_connection_are_not_let_in(guarded: str, web: aioht
 async def test_a_form_that_does_not_come_is_not_waited_for(
     guarded: str, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "FORM_TIME", 0.01)
+    monkeypatch.setattr(bodies, "BODY_TIME", 0.01)
     left = asyncio.Event()
 
     async def halting() -> AsyncIterator[bytes]:
