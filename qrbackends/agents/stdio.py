@@ -48,13 +48,15 @@ class _Lines:
         return line
 
     def _read(self) -> None:
-        rest = b""
+        rest = bytearray()
         with suppress(RuntimeError):  # the event loop is closed
             with suppress(OSError):  # there is no standard input
                 while chunk := os.read(0, _CHUNK):  # without Python's buffer, which would be locked at exit
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        self._put(line.decode("utf-8", "replace"))
+                    rest += chunk
+                    if b"\n" in chunk:  # a long line is not copied for each of its chunks
+                        *lines, rest = rest.split(b"\n")
+                        for line in lines:
+                            self._put(line.decode("utf-8", "replace"))
             self._put(None)
 
     def _put(self, line: str | None) -> None:
