@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+import anyio
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
@@ -37,13 +38,14 @@ async def mcp_app(client: Client) -> AsyncIterator[ASGIApp]:
     )
     async with manager.run():
         # A GET would open a stream on which nothing is ever sent.
-        yield Starlette(routes=[Route("/mcp", _Complete(StreamableHTTPASGIApp(manager)), methods=["POST"])])
+        yield Starlette(routes=[Route("/mcp", _Whole(StreamableHTTPASGIApp(manager)), methods=["POST"])])
 
 
-class _Complete:
-    """An ASGI app that wraps another one, which gets whole requests only.
+class _Whole:
+    """An ASGI app that wraps another one: it passes whole requests on, and ends them when the visitor leaves.
 
-    The SDK waits for a body without end, and logs a traceback for one that is cut off.
+    The SDK waits for a body without end, logs a traceback for one that is cut off, and goes on with a call
+    whose visitor is gone.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -58,6 +60,16 @@ class _Complete:
         waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
-            return waiting.pop() if waiting else await receive()
+            if not waiting:
+                await anyio.sleep_forever()  # the group ends it
+            return waiting.pop()
 
-        await self._app(scope, replay, send)
+        async def leave() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(leave)
+            await self._app(scope, replay, send)
+            group.cancel_scope.cancel()

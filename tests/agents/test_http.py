@@ -16,11 +16,12 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from yarl import URL
 
-from qrbackends import Client, Secret
+from qrbackends import Client, Limits, Secret
 from qrbackends.agents import mcp_app
-from qrbackends.emulator import Emulator
+from qrbackends.emulator import Emulator, Hold
 from qrbackends.web import Guard
 
+from ..waiting import until
 from ..web.serving import served
 from .asking import ask, read, refused
 
@@ -153,6 +154,33 @@ async def test_what_is_no_number_is_refused(url: str, visitor: aiohttp.ClientSes
         result = (await answer.json())["result"]
     assert result["isError"] is True
     assert "`$.hours`" in result["content"][0]["text"]
+
+
+def asked() -> int:
+    """Return the number of questions that are on their way to the service."""
+    return sum("Flights._run" in repr(task) for task in asyncio.all_tasks())
+
+
+async def test_a_call_ends_when_its_agent_leaves(visitor: aiohttp.ClientSession, emulator: Emulator) -> None:
+    params = {"name": "list_qubits", "arguments": {"backend": "synthetic_falcon_27"}}
+    patient = Limits(read=600, total=600)
+    async with (
+        Client(emulator.account(), limits=patient) as client,
+        mcp_app(client) as app,
+        served(app) as base,
+    ):
+        hold = emulator.fault(Hold(), resource="properties")
+        calls = [
+            asyncio.ensure_future(visitor.post(f"{base}/mcp", json=CALL | {"params": params}))
+            for _ in range(3)
+        ]
+        await hold.reached()
+        assert asked() == 1
+        for one in calls:
+            one.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await until(lambda: not asked())
+        hold.release()
 
 
 async def test_a_message_that_does_not_come_is_not_waited_for(
