@@ -174,6 +174,25 @@ def test_options_come_from_the_call_or_the_backend() -> None:
     assert ours("lima").options.shots == 1024
 
 
+def test_a_seed_repeats_results_whatever_ran_in_between() -> None:
+    device, properties = ours("torino"), real("torino")[1]
+
+    def memory(qubits: list[int]) -> list[str]:
+        circuit = QuantumCircuit(133, len(qubits))
+        for _ in range(5):
+            circuit.sx(qubits)
+            circuit.cz(qubits[:-1], qubits[1:])
+        circuit.measure(qubits, range(len(qubits)))
+        found: list[str] = device.run(circuit, shots=100, seed_simulator=3, memory=True).result().get_memory()
+        return found
+
+    longer_t2 = [one for one in range(133) if (properties.t1(one) or 1) < (properties.t2(one) or 0)]
+    others = [one for one in range(133) if one not in longer_t2][:7]
+    before = memory(others)
+    memory([*others, longer_t2[0]])  # the noise of this one makes Aer draw in another way
+    assert memory(others) == before
+
+
 def test_without_properties_there_is_no_noise() -> None:
     device, circuit, _ = prepared("lima")
     ideal = backend(real("lima")[0])
@@ -210,7 +229,7 @@ def test_the_noise_of_qubits_is_modelled_once(monkeypatch: pytest.MonkeyPatch) -
         circuit.barrier()
         circuit.measure(qubits, range(len(qubits)))
         copy.deepcopy(device).run(circuit, shots=10).result()
-    assert made == [[0, 1], [4]]
+    assert made == [[0, 1], [1], [4]]
 
 
 # --- what no real device has

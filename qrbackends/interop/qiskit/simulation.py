@@ -57,7 +57,8 @@ class Simulation:
 
     def _noise(self, properties: BackendProperties, used: frozenset[int]) -> "NoiseModel":
         kept = self._kept  # read once, as jobs may begin in several threads
-        if kept is None or not used <= kept[0]:
+        # A model of more qubits is as right, but with it Aer may draw other results from the same seed.
+        if kept is None or used != kept[0]:
             kept = self._kept = used, noise_model(self._configuration, properties, qubits=used)
         return kept[1]
 
