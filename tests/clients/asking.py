@@ -11,9 +11,10 @@ import pytest
 
 from qrbackends.emulator import ThreadedEmulator
 
-from .environments import environment_of
+from .environments import CLIENTS, environment_of
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 DIRECTORY = os.environ.get("QRBACKENDS_CLIENTS")
 
 needs_environments = pytest.mark.skipif(
@@ -75,10 +76,11 @@ def ask(emulator: ThreadedEmulator, home: Path, client: str, script: str, *argum
     """Run a script with a client, and return what it found; no request of it was refused."""
     python = environment_of(Path(DIRECTORY or ""), client) / "bin" / "python"
     assert python.exists(), f"run tests/clients/environments.py: there is no environment of {client}"
+    own = {"PYTHONPATH": str(ROOT)} if CLIENTS[client].extras else {}
     emulator.reset_log()
     ran = subprocess.run(
-        [python, "-I", HERE / script, *arguments],
-        env=settings(emulator, home),
+        [python, "-Ps", HERE / script, *arguments],
+        env=settings(emulator, home) | own,
         cwd=home,
         capture_output=True,
         text=True,
