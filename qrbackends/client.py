@@ -54,6 +54,8 @@ class Client(ClientBase):
         operational, simulator: whether a backend is online, and whether it is a simulator; None for either.
         where: a test of a backend's entry in the list, plain or async; called after all other tests.
         include_mocks: whether to list mock devices, too, which only imitate a quantum computer.
+        use_fractional_gates: True for backends that have `rx` or `rzz`, which takes their configurations,
+            as the list does not tell; False and None for all.
         interval: seconds between two polls of the lists.
 
     Args:
@@ -234,17 +236,18 @@ class Client(ClientBase):
         simulator: bool | None = False,
         where: BackendTest | None = None,
         include_mocks: bool = False,
+        use_fractional_gates: bool | None = False,
         instance: AnInstance = None,
         refresh: bool = False,
         timeout: Seconds = None,
     ) -> Backend:
-        """Return the backend with the shortest queue, from the list alone; of two, the first by name.
+        """Return the backend with the shortest queue, by the list; of two, the first by name.
 
         Raises:
             NotFound: no backend meets the conditions.
-            InstanceUnavailable: no listed backend meets them, and some instances could not be listed.
+            InstanceUnavailable: none was found that does, and some lists or configurations could not be read.
         """
-        wanted = Wanted(min_qubits, operational, simulator, where, include_mocks)
+        wanted = Wanted(min_qubits, operational, simulator, where, include_mocks, use_fractional_gates)
         fetch = partial(self.fetch, instance=instance, refresh=refresh)
         return await least_busy(fetch, wanted, timeout)
 
@@ -258,11 +261,12 @@ class Client(ClientBase):
         simulator: bool | None = False,
         where: BackendTest | None = None,
         include_mocks: bool = False,
+        use_fractional_gates: bool | None = False,
         instance: AnInstance = None,
         refresh: bool = False,
         timeout: Seconds = None,
     ) -> tuple[Backend, ...]:
-        """Return the backends that meet the conditions, best first, from the list alone; unknown values last.
+        """Return the backends that meet the conditions, best first, by the list; unknown values come last.
 
         `by` is `queue`, `wait_time` (the median), `clops`, `two_qubit_error` (the median),
         `two_qubit_error_best`, `two_qubit_error_layered`, `readout_error` (the median), `qubits`, or a
@@ -271,7 +275,7 @@ class Client(ClientBase):
         Raises:
             InvalidRequest: there is no such key.
         """
-        wanted = Wanted(min_qubits, operational, simulator, where, include_mocks)
+        wanted = Wanted(min_qubits, operational, simulator, where, include_mocks, use_fractional_gates)
         fetch = partial(self.fetch, instance=instance, refresh=refresh)
         return await rank(fetch, by, wanted, reverse=reverse, timeout=timeout)
 

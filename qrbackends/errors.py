@@ -11,7 +11,7 @@ QRBackendsError
 │   └── AuthenticationFailed                          -         -        x    IAM refused the API key
 ├── ClientClosed              (also RuntimeError)     -         -        x
 ├── WrongEventLoop            (also RuntimeError)     -         -        x
-├── InstanceUnavailable                               -         -        -    an instance was not listed
+├── InstanceUnavailable                               -         -        -    an instance was not read
 ├── TransportError                                    x         x        -    no complete answer arrived
 │   ├── ConnectError                                  x         x        -
 │   │   ├── ConnectionLost                            x         x        -    before the answer began
@@ -159,10 +159,10 @@ class WrongEventLoop(QRBackendsError, RuntimeError):
 
 
 class InstanceUnavailable(QRBackendsError):
-    """An instance could not be listed, so it is unknown whether it has the backend.
+    """Something of an instance could not be read, so it is unknown whether it has the backend.
 
     Attributes:
-        errors: one error for each instance that could not be listed.
+        errors: one error for each list, entry of a list, or configuration that could not be read.
     """
 
     def __init__(self, message: str, errors: Sequence[QRBackendsError] = ()) -> None:

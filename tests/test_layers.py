@@ -15,6 +15,8 @@ ROOT = Path(qrbackends.__file__).parent
 ROOMS = [
     "__main__",
     "cli",
+    "testing",
+    "agents",
     "pytest_plugin",
     "web",
     "analysis",
@@ -112,8 +114,18 @@ def test_each_folder_says_what_lives_there(folder: Path) -> None:
 
 
 def test_the_package_imports_its_core_and_nothing_else() -> None:
-    watched = {"click", "rich", "qiskit", "numpy", "redis", "starlette", "prometheus_client", "pyarrow"}
-    edges = {"qrbackends.cli", "qrbackends.emulator", "aiohttp.web"}
+    watched = {
+        "click",
+        "mcp",
+        "numpy",
+        "prometheus_client",
+        "pyarrow",
+        "qiskit",
+        "redis",
+        "rich",
+        "starlette",
+    }
+    edges = {"qrbackends.cli", "qrbackends.emulator", "qrbackends.testing", "aiohttp.web", "pytest"}
     code = f"import sys; from qrbackends import *; print({watched | edges} & set(sys.modules))"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (outcome.stdout, outcome.stderr) == ("set()\n", "")

@@ -1,13 +1,13 @@
 """The pytest plugin, in the tests of a project of its own, as its users have it."""
 
 import json
-import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from .projects import environment, files_of, run
 
 APP = """
 from fastapi import FastAPI
@@ -187,42 +187,6 @@ def test_a_client_needs_an_async_test(qrbackends_client):
 """
 
 
-PLUGINS = (
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:schemathesis",
-    "-p",
-    "no:hypothesispytest",
-    "-p",
-    "no:xdist",
-    "-p",
-    "no:cov",
-)
-
-
-def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-W",
-        "error",
-        *PLUGINS,
-        *options,
-    ]
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-
-
-def environment() -> dict[str, str]:
-    """Return the variables of a process that imports the package beside these tests."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-    return own | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "app.py").write_text(APP)
@@ -287,15 +251,9 @@ def test_a_project_says_what_its_tests_have(project: Path) -> None:
 
 def test_the_page_on_testing_is_right(project: Path) -> None:
     """Run its examples by the runners that they are for."""
-    page = (Path(__file__).parent.parent / "docs" / "testing.md").read_text(encoding="utf-8")
-    files = re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    assert len(files) == page.count("\n```") // 2
-    for name, text in files:
-        (project / name).write_text(text)
     (project / "unit").mkdir()
-    for name, text in files:
-        if "unittest" in text:
-            (project / name).rename(project / "unit" / name)
+    for name, text in files_of("testing.md").items():
+        (project / "unit" / name if "unittest" in text else project / name).write_text(text)
     by_pytest = run(project, "-p", "no:asyncio", "--ignore=unit")
     assert by_pytest.returncode == 0, by_pytest.stdout
     command = [sys.executable, "-W", "error", "-m", "unittest", "discover", "-s", "unit", "-t", "unit"]

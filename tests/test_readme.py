@@ -1,4 +1,4 @@
-"""Every Python block of the README runs, against the emulator, in the order in which it is read."""
+"""Every Python block of the README and of a page runs, against the emulator, in the order of reading."""
 
 import ast
 import codeop
@@ -21,8 +21,21 @@ from .web.serving import served
 
 pytestmark = pytest.mark.anyio
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs" / "qiskit.md")
+
+
+def blocks(page: Path) -> list[str]:
+    """Return the Python blocks of a page."""
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+BLOCKS = [
+    pytest.param(block, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, block in enumerate(blocks(page))
+]
 
 
 async def run(block: str) -> dict[str, Any]:
@@ -54,7 +67,10 @@ async def serving(app: Any) -> AsyncIterator[str]:
             yield url
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+# Tools of others that are shown use what is deprecated.
+@pytest.mark.filterwarnings("ignore:.*V2 class is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Treating CircuitInstruction as an iterable:DeprecationWarning")
+@pytest.mark.parametrize("block", BLOCKS)
 async def test_the_blocks_run(block: str, real_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qrbackends.client.load_account", lambda name, path: real_emulator.account())
     names = await run(block)
@@ -69,13 +85,12 @@ async def test_the_blocks_run(block: str, real_emulator: Emulator, monkeypatch: 
 
 def test_there_are_blocks_and_two_commands() -> None:
     text = README.read_text(encoding="utf-8")
-    assert len(BLOCKS) >= 5
+    assert all(len(blocks(page)) >= 5 for page in PAGES)
     commands = re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert [command.count("\n") for command in commands] == [1, 1], "two commands, one line each"
 
 
-def test_every_name_that_the_readme_takes_from_the_package_is_public() -> None:
-    for names in re.findall(
-        r"^from qrbackends import (.*)$", README.read_text(encoding="utf-8"), re.MULTILINE
-    ):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_name_that_a_page_takes_from_the_package_is_public(page: Path) -> None:
+    for names in re.findall(r"^from qrbackends import (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
         assert set(names.split(", ")) <= set(qrbackends.__all__)

@@ -38,7 +38,7 @@ def requirements() -> dict[str, Requirement]:
         *project["dependencies"],
         *(one for name in extras if name not in ("test", "bench", "fuzz", "all") for one in extras[name]),
     ]
-    return {one.name: one for one in map(Requirement, told)}
+    return {one.name: one for one in map(Requirement, told) if one.name != "qrbackends"}  # an extra's extra
 
 
 def capped(one: Requirement) -> bool:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
 from ..models import ABackend, BackendProperties, GateProperties, Nduv, is_out_of_order, name_of, usable
-from ..models.formatting import probability, scaled
+from ..models.formatting import probability, scaled, visible
 from ..models.notebook import html_table
 from ..models.properties import readable
-from ..models.shown import Shown, visible
+from ..models.shown import Shown
 
 if TYPE_CHECKING:
     from .archive import Archive

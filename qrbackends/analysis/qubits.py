@@ -40,6 +40,7 @@ except ImportError as error:
 
 from ..errors import InvalidRequest
 from ..models import BackendConfiguration, BackendProperties, is_out_of_order, usable
+from .costs import error_cost, waiting_cost
 
 _MOST_QUBITS = 10_000  # a set of them is a number with a bit for each
 _EXACT = 16  # qubits of a device up to which the search is complete
@@ -211,7 +212,7 @@ def _qubit_costs(properties: BackendProperties, wait: float) -> Costs:
     readout = _filled(errors, max, 0.0)
     t1 = _filled({one: usable("T1", properties.t1(one)) for one in working}, min, math.inf)
     t2 = _filled({one: usable("T2", properties.t2(one)) for one in working}, min, math.inf)
-    return {one: _cost(readout[one]) - math.log(_idling(wait, t1[one], t2[one])) for one in working}
+    return {one: error_cost(readout[one]) + waiting_cost(wait, t1[one], t2[one]) for one in working}
 
 
 def _coupling_costs(
@@ -222,15 +223,7 @@ def _coupling_costs(
     pairs = {frozenset(pair) for pair in known or configuration.coupling_map or ()}
     measured = properties.coupling_errors()
     used = {pair: error for pair, error in measured.items() if not pairs or frozenset(pair) in pairs}
-    return {pair: _cost(error) for pair, error in _filled(used, max, 0.0).items()}
-
-
-def _cost(error: float) -> float:
-    return -math.log1p(-error)
-
-
-def _idling(wait: float, t1: float, t2: float) -> float:
-    return 1 / 2 + math.exp(-wait / t1) / 6 + math.exp(-wait / t2) / 3
+    return {pair: error_cost(error) for pair, error in _filled(used, max, 0.0).items()}
 
 
 def _filled(

@@ -39,6 +39,7 @@ _COMMANDS = {  # name: module, which is imported only for its command, as rich t
     "plot": "plot",
     "board": "board",
     "exporter": "exporter",
+    "mcp": "mcp",
     "emulate": "emulate",
     "record": "record",
     "cache": "cache",

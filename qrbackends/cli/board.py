@@ -9,7 +9,7 @@ import click
 
 from ..client import Client
 from .options import SourceCommand, source_options
-from .server import Serving, serve_app, serving_options
+from .server import Serving, interval_option, serve_app, serving_options, token_option
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.command(cls=SourceCommand)
 @source_options
 @serving_options(port=8580)
-def board(serving: Serving) -> None:
+@token_option
+@interval_option
+def board(serving: Serving, interval: float) -> None:
     """Serve a live page that shows the fleet.
 
     Browsers see every backend of every region, until Ctrl-C. The command needs the extra `web`. Only this
@@ -26,7 +28,7 @@ def board(serving: Serving) -> None:
     """
     from ..web import Pace, ServerLimits, board_app
 
-    pace = Pace(interval=serving.interval)
+    pace = Pace(interval=interval)
     most = ServerLimits().connections * 3 // 4  # the others are for who has no page yet
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ import click
 from ..client import Client
 from ..fleet.monitor import Monitor
 from .options import SourceCommand, source_options
-from .server import Serving, serve_app, serving_options
+from .server import Serving, interval_option, serve_app, serving_options, token_option
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.command(cls=SourceCommand)
 @source_options
 @serving_options(port=9580)
-def exporter(serving: Serving) -> None:
+@token_option
+@interval_option
+def exporter(serving: Serving, interval: float) -> None:
     """Serve metrics of the fleet to Prometheus.
 
     They are at /metrics, until Ctrl-C; /healthz answers with 503 when the fleet is followed no longer. The
@@ -29,7 +31,7 @@ def exporter(serving: Serving) -> None:
 
     @asynccontextmanager
     async def app(client: Client) -> "AsyncIterator[ASGIApp]":
-        async with Monitor(client, serving.interval) as monitor:
+        async with Monitor(client, interval) as monitor:
             yield MetricsApp(client, monitor)
 
     serve_app(serving, app, "metrics", "/metrics", login=False)

@@ -5,7 +5,8 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,11 +34,6 @@ _OPTIONS = (
         help="A name that is allowed as Host; addresses and localhost always are. Repeatable.",
     ),
     click.option(
-        "--with-token",
-        is_flag=True,
-        help=f"Demand a token: the one in {_VARIABLE}, or a new one, which is shown.",
-    ),
-    click.option(
         "--per-address",
         type=click.IntRange(min=0),
         default=128,
@@ -45,39 +41,46 @@ _OPTIONS = (
         metavar="N",
         help="The most connections from one address; 0 for any number, such as behind a proxy.",
     ),
-    click.option(
-        "--interval",
-        type=click.FloatRange(1, 86400),
-        default=30.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="Seconds between two polls of the lists, each of one request per instance.",
-    ),
+)
+
+token_option = click.option(
+    "--with-token",
+    is_flag=True,
+    help=f"Demand a token: the one in {_VARIABLE}, or a new one, which is shown.",
+)
+
+interval_option = click.option(
+    "--interval",
+    type=click.FloatRange(1, 86400),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds between two polls of the lists, each of one request per instance.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The values of the options of a serving command."""
+    """The values of the options of a serving command; one without `--with-token` demands a token."""
 
     source: Source
     as_json: bool
     host: str
     port: int
     hosts: tuple[str, ...]
-    with_token: bool
     per_address: int
-    interval: float
+    with_token: bool = True
 
 
-def serving_options(port: int) -> Callable[[Callable[[Serving], None]], Callable[..., None]]:
-    """Add the options of servers; the command gets them as one `Serving`."""
+def serving_options(port: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of servers; the command gets them as one `Serving`, and its others as they are."""
 
-    def add(command: Callable[[Serving], None]) -> Callable[..., None]:
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
         def with_serving(**options: Any) -> None:
-            command(Serving(**options))
+            known = {one.name: options.pop(one.name) for one in fields(Serving) if one.name in options}
+            command(Serving(**known), **options)
 
-        with_serving.__doc__ = command.__doc__
         decorated: Callable[..., None] = click.option(
             "--port", type=click.IntRange(0, 65535), default=port, show_default=True, help="0 for a free one."
         )(with_serving)
@@ -95,6 +98,7 @@ def serve_app(
     path: str,
     *,
     login: bool,
+    policy: CachePolicy | None = None,
 ) -> None:
     """Serve an app with a client until SIGINT or SIGTERM.
 
@@ -104,6 +108,7 @@ def serve_app(
         what: what the app shows, for the line on the screen.
         path: the path of the app's first page.
         login: whether the app has a log-in page for the token.
+        policy: the policy of the client's cache.
     """
     from ..web import Guard, ServerLimits, serve
 
@@ -126,7 +131,7 @@ def serve_app(
         echo("Ctrl-C ends it.")
 
     async def run() -> None:
-        async with serving.source.client(CachePolicy()) as client, app(client) as served:
+        async with serving.source.client(policy or CachePolicy()) as client, app(client) as served:
             guarded = Guard(served, token=token, hosts=serving.hosts, login=login)
             limits = ServerLimits(per_address=serving.per_address)
             await serve(guarded, serving.host, serving.port, announce, limits)

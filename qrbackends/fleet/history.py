@@ -19,9 +19,9 @@ from ..errors import (
     TLSError,
 )
 from ..models import ABackend, BackendProperties
-from ..models.formatting import probability, scaled
+from ..models.formatting import probability, scaled, visible
 from ..models.notebook import counted, html_table
-from ..models.shown import Shown, visible
+from ..models.shown import Shown
 from ..protocol.requests import Request
 from ..tasks.flight import stopped
 

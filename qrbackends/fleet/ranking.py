@@ -1,13 +1,16 @@
 """Choosing a backend: the least busy one, or all of them in order of a key."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isnan, nan
 from typing import Final, Literal, TypeAlias
 
+from anyio import current_time
+
 from ..cache.entry import Fetch
-from ..errors import InstanceUnavailable, InvalidRequest, NotFound
-from ..models import Backend, BackendList, Metric, TwoQubitMetric, unique, usable
+from ..errors import InstanceUnavailable, InvalidRequest, NotFound, QRBackendsError
+from ..models import Backend, BackendConfiguration, BackendList, Metric, TwoQubitMetric, unique, usable
 from ..protocol.requests import Request
 from ..tasks.fanout import answers, awaited
 
@@ -32,7 +35,12 @@ RankKey: TypeAlias = Literal[
 RankFunction: TypeAlias = Callable[[Backend], Value | Awaitable[Value]]
 """Returns the value of a backend, plain or async; the smallest value is the best."""
 
-_AT_ONCE = 32  # calls of the caller's own async functions that may run at a time
+_AT_ONCE = 32  # calls of the caller's own async functions, and configurations, that may be awaited at a time
+_AHEAD = 4  # configurations that are read at a time, where the first one will often do
+_FOREVER = 1e9  # seconds; an integer may be too large for a float
+_AT_LAST = 1e-6  # seconds that are left after the deadline, for what is known already
+
+logger = logging.getLogger("qrbackends.ranking")
 
 
 def _error(metric: Metric | TwoQubitMetric | None) -> Value:
@@ -78,6 +86,7 @@ class Wanted:
         simulator: True for simulators, False for the others, None for all.
         where: the caller's own test, plain or async; it is called only if all other conditions are met.
         include_mocks: whether mock devices may be chosen.
+        use_fractional_gates: True for backends that have fractional gates; others, for all.
     """
 
     min_qubits: int | None = None
@@ -85,43 +94,98 @@ class Wanted:
     simulator: bool | None = False
     where: BackendTest | None = None
     include_mocks: bool = False
+    use_fractional_gates: bool | None = False
 
     def request(self, fields: Sequence[str] = ()) -> Request:
         """Return the request for the list that has every backend that is wanted."""
         return Request("backends", fields=fields, include_mocks=self.include_mocks)
 
     def fits(self, backend: Backend) -> bool:
-        """Return whether a backend meets all conditions except `where`."""
+        """Return whether a backend meets all conditions that its entry can tell, except `where`."""
         return (
             (self.min_qubits is None or (backend.qubits or 0) >= self.min_qubits)
             and self.operational in (None, backend.online)
             and self.simulator in (None, backend.is_simulator is True)
         )
 
+    def fitting(self, backends: Iterable[Backend]) -> list[list[Backend]]:
+        """Return the entries that fit, those of each backend together."""
+        found: dict[tuple[str | None, str], list[Backend]] = {}
+        for one in backends:
+            if self.fits(one):
+                found.setdefault((one.region, one.name), []).append(one)
+        return list(found.values())
+
     async def accepts(self, backend: Backend) -> bool:
         """Return the result of `where`."""
         return self.where is None or bool(await awaited(self.where(backend)))
 
 
+class _GateCheck:
+    """Tells which backends have the gates that are wanted, by their configurations.
+
+    Attributes:
+        errors: one error for each configuration that could not be read.
+
+    Args:
+        fetch: answers requests, as `Client.fetch` does.
+        wanted: the conditions.
+        timeout: seconds from now on that they may take together; None for the client's limit for each.
+    """
+
+    def __init__(self, fetch: Fetch, wanted: Wanted, timeout: float | None) -> None:
+        self.errors: list[QRBackendsError] = []
+        self._fetch, self._wanted, self._timeout = fetch, wanted, timeout
+        self._began = current_time()
+
+    async def passed(self, backends: Sequence[Backend]) -> list[bool]:
+        """Return whether each backend has the gates; False, too, if its configuration cannot be read."""
+        if not self._wanted.use_fractional_gates:
+            return [True] * len(backends)
+        return await answers(backends, self._has_fractional_gates, _AT_ONCE)
+
+    async def _has_fractional_gates(self, backend: Backend) -> bool:
+        left = self._timeout
+        if left is not None:
+            left = max(min(left, _FOREVER) - (current_time() - self._began), _AT_LAST)
+        try:
+            request = Request("configuration", backend.name)
+            fetched = await self._fetch(request, instance=backend.instance, timeout=left)
+        except QRBackendsError as error:
+            if error.final:
+                raise
+            self.errors.append(error)
+            return False
+        configuration: BackendConfiguration = fetched.value
+        return configuration.has_fractional_gates
+
+
 async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None) -> Backend:
     """Return the backend with the shortest queue that meets the conditions; of two, the first by name.
 
+    Configurations are read only if they have to be, a few at a time, beginning with the shortest queue. One
+    that cannot be read is passed over.
+
     Raises:
         NotFound: no backend meets the conditions.
-        InstanceUnavailable: no listed backend meets them, and some instances could not be listed.
+        InstanceUnavailable: none was found that does, and some lists or configurations could not be read.
     """
+    gates = _GateCheck(fetch, wanted, timeout)
     listed: BackendList = (await fetch(wanted.request(), timeout=timeout)).value
-    fitting = [one for one in listed if wanted.fits(one)]
     # Lists are of different ages: what the first instance says of a backend counts, as everywhere.
-    queues = {(one.region, one.name): one.queue_length for one in reversed(fitting)}
-    for backend in sorted(fitting, key=lambda one: (queues[one.region, one.name], one.name)):
-        if await wanted.accepts(backend):
-            return backend
-    if listed.errors:
+    queue = sorted(wanted.fitting(listed), key=lambda same: (same[0].queue_length, same[0].name))
+    for first in range(0, len(queue), _AHEAD):
+        some = queue[first : first + _AHEAD]
+        for same, passed in zip(some, await gates.passed([one for one, *_ in some]), strict=True):
+            for backend in same if passed else ():
+                if await wanted.accepts(backend):
+                    return backend
+    errors = (*listed.errors, *gates.errors)
+    if errors:
         raise InstanceUnavailable(
-            "no backend that is wanted is in the lists, and some did not come or were not read completely: "
-            + "; ".join(map(str, listed.errors)),
-            listed.errors,
+            "no backend that is wanted was found; of lists and configurations, some did not come or were not "
+            "read completely: " + "; ".join(map(str, errors)),
+            errors,
         )
     raise NotFound(f"none of the account's {len(listed.unique())} backends is what is wanted", 404)
 
@@ -137,13 +201,16 @@ async def rank(
     """Return the backends that meet the conditions, best first; unknown values come last, in order of names.
 
     A backend that several instances list is in the result once, with the first of its entries that is wanted.
+    Configurations are read only if they have to be; a backend whose configuration cannot be read is left out,
+    and logged.
 
     Args:
         fetch: answers requests, as `Client.fetch` does.
         by: one of `KEYS`, or a callable, plain or async, whose smallest value is the best.
         wanted: the conditions.
         reverse: whether the worst backend comes first; unknown values come last in either case.
-        timeout: seconds that the list may take; None for the client's limit.
+        timeout: seconds that the list and the configurations may take together; None for the client's limit
+            for each.
 
     Raises:
         InvalidRequest: there is no such key.
@@ -152,8 +219,13 @@ async def rank(
     if key is None:
         raise InvalidRequest(f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables")
     fields = ("wait_time_seconds",) if by == "wait_time" else ()
+    gates = _GateCheck(fetch, wanted, timeout)
     listed: BackendList = (await fetch(wanted.request(fields), timeout=timeout)).value
-    fitting = [one for one in listed if wanted.fits(one)]
+    found = wanted.fitting(listed)
+    passed = zip(found, await gates.passed([one for one, *_ in found]), strict=True)
+    fitting = [one for same, has_gates in passed if has_gates for one in same]
+    for error in gates.errors:
+        logger.warning("a backend is not ranked: %s", error)
     accepted = await answers(fitting, wanted.accepts, _AT_ONCE)
     chosen = unique(one for one, is_accepted in zip(fitting, accepted, strict=True) if is_accepted)
 

@@ -8,9 +8,10 @@ from msgspec import field
 from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, QRBackendsError, UnknownBackend
+from .formatting import visible
 from .integers import Integer
 from .left_out import Document
-from .shown import MOST, Shown, cut, visible
+from .shown import MOST, Shown, cut
 
 
 class Clops(Shown, frozen=True, gc=False):

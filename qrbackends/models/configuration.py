@@ -17,6 +17,9 @@ from .times import aware
 from .topology import Topology, topology_of
 from .usable import Pair
 
+FRACTIONAL_GATES = ("rx", "rzz")
+"""Gates that turn by an angle of the circuit's choice, in one pulse. Devices that have none compose them."""
+
 _MOST_QUBITS = 10_000  # of a device whose document names none of them, such as a simulator of 5,000
 
 
@@ -201,6 +204,11 @@ class BackendConfiguration(Document, frozen=True, dict=True, weakref=True, omit_
             ) from None
 
     @property
+    def has_fractional_gates(self) -> bool:
+        """Whether one of `FRACTIONAL_GATES` is a basis gate; the official client asks the same."""
+        return any(name in self.basis_gates for name in FRACTIONAL_GATES)
+
+    @property
     def qubit_numbers(self) -> range:
         """The numbers of the qubits, from 0 to `n_qubits` - 1.
 
@@ -220,6 +228,11 @@ class BackendConfiguration(Document, frozen=True, dict=True, weakref=True, omit_
             path="$.n_qubits",
             text=str(self.n_qubits),
         ).about(backend=self.backend_name)
+
+    @property
+    def num_qubits(self) -> int:
+        """The number of qubits, `n_qubits`, by Qiskit's name for it."""
+        return self.n_qubits
 
     def directed_couplings(self) -> set[Pair]:
         """Return the couplings between two qubits of the device, each direction as a pair of its own.

@@ -1,4 +1,4 @@
-"""Numbers as texts for people."""
+"""Numbers as texts for people, and texts of the service as visible ones."""
 
 DASH = "–"
 """Shown in place of a value that is not known."""
@@ -17,3 +17,16 @@ def probability(value: float | None) -> str:
     if not exponent:  # infinity
         return mantissa
     return f"{mantissa}e{int(exponent)}" if value else "0"
+
+
+def visible(text: str, longest: int) -> str:
+    """Return a text of any characters as one of at most `longest` visible ones.
+
+    Those that are not printable, such as control, bidirectional and zero-width characters, are escaped as in
+    Python's literals; a text that is cut ends with `…`.
+    """
+    head = text[:longest]
+    if head.isprintable():
+        return text if len(text) <= longest else f"{head[:-1]}…"
+    escaped = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in head)
+    return escaped if len(text) <= longest >= len(escaped) else f"{escaped[: longest - 1]}…"

@@ -10,9 +10,8 @@ from ..errors import QRBackendsError
 from .backend import Backend, BackendList, BackendsResponse, PerformanceMetrics
 from .configuration import BackendConfiguration
 from .defaults import BackendDefaults
-from .formatting import DASH, probability, scaled
+from .formatting import DASH, probability, scaled, visible
 from .properties import BackendProperties
-from .shown import visible
 from .status import BackendStatus
 from .summary import BackendSummary, median_of, summary
 

@@ -10,7 +10,6 @@ MOST: Final = 300
 """The characters of a `repr`."""
 
 _MOST_OF_TEXT = 60
-_ODD = "\N{REPLACEMENT CHARACTER}"
 _FEW = 4  # values of a collection that are shown; of a larger one, only their number is
 
 
@@ -66,12 +65,6 @@ def brief(value: Any, most: int = MOST // 3) -> str:
 def cut(text: str, most: int) -> str:
     """Return a text, and what is longer than `most` characters with an ellipsis at its end."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def visible(text: str, most: int) -> str:
-    """Return a text that is cut, and in which nothing is invisible or turns the text around it."""
-    short = cut(text, most)
-    return short if short.isprintable() else "".join(one if one.isprintable() else _ODD for one in short)
 
 
 def _struct(struct: Struct, most: int) -> str:

@@ -29,6 +29,16 @@ class BackendStatus(Document, frozen=True, omit_defaults=True):
             force_setattr(self, "queue_length", 0)
 
     @property
+    def pending_jobs(self) -> int:
+        """The number of waiting jobs, `queue_length`, by Qiskit's name for it."""
+        return self.queue_length
+
+    @property
+    def status_msg(self) -> str:
+        """The state's name, `status`, by Qiskit's name for it; empty where none was sent."""
+        return self.status or ""
+
+    @property
     def paused(self) -> bool:
         """Whether the backend takes jobs, and runs none for now."""
         return self.state is True and self.status == "internal"

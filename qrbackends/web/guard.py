@@ -9,13 +9,14 @@ from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import parse_qs
 
-import anyio
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from ..accounts.secret import Secret
+from ..accounts.urls import is_loopback
+from .bodies import BodyRefused, read_body
 from .pages import page
 from .problems import problem
 from .responses import ProblemResponse
@@ -26,7 +27,6 @@ _OPEN = "/static/"  # the package's own files, which are public
 # The address of IPv6 in brackets, and without a zone, which is another machine's (RFC 3986, section 3.2.2).
 _HOST = re.compile(r"(?:(?P<name>[^:\[\]]+)|\[(?P<v6>[0-9a-f:.]+)\])(?::[0-9]{0,5})?")
 _MAX_FORM = 4096  # bytes
-FORM_TIME = 10.0  # seconds in which the log-in form has to be complete
 _SESSION = b"qrbackends/session/v1"
 
 
@@ -34,7 +34,9 @@ class Guard:
     """An ASGI app that wraps another one and checks each request.
 
     The Host header has to be an address, `localhost` or one of `hosts`. So no web page can read the server
-    through a name of its own that it points to this machine (DNS rebinding).
+    through a name of its own that it points to this machine (DNS rebinding). A request that a web page sends,
+    which its Origin header tells, has to come from a page of this machine or of the host that is asked; the
+    log-in page's form, which is nothing without the token, may come without that.
 
     Args:
         app: the wrapped app.
@@ -69,6 +71,8 @@ class Guard:
             answer = _refused(HTTPStatus.BAD_REQUEST, "There is more than one Authorization header.")
         elif self._login and scope["path"] == LOGIN:
             answer = await self._logged_in(request)
+        elif not self._is_near(request.headers.get("Origin"), request.headers["Host"]):
+            answer = _refused(HTTPStatus.FORBIDDEN, "This server answers no pages of other hosts.")
         else:
             answer = self._refusal(request)
         await (answer or self._app)(scope, receive, send)
@@ -82,6 +86,17 @@ class Guard:
         with suppress(ValueError):
             return bool(IPv6Address(found["v6"]) if found["v6"] else IPv4Address(found["name"]))
         return False
+
+    def _is_near(self, origin: str | None, host: str) -> bool:
+        """Return whether no page sent a request, or one of this machine or of the host that is asked."""
+        if origin is None:
+            return True
+        scheme, _, address = origin.lower().partition("://")
+        page, asked = _HOST.fullmatch(address), _HOST.fullmatch(host.lower())
+        if scheme not in ("http", "https") or page is None or asked is None:
+            return False
+        name = page["name"] or page["v6"]
+        return is_loopback(name) or name in self._hosts or name == (asked["name"] or asked["v6"])
 
     def _refusal(self, request: Request) -> Response | None:
         if self._token is None or self._has_shown_it(request, self._token):
@@ -104,17 +119,10 @@ class Guard:
         """Exchange the token for a cookie; the token cannot be computed from the cookie."""
         if request.method != "POST" or self._token is None:
             return page("login.html", request)
-        body = b""
         try:
-            with anyio.fail_after(FORM_TIME):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > _MAX_FORM:
-                        return _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This is no token.")
-        except TimeoutError:
-            return _refused(HTTPStatus.REQUEST_TIMEOUT, "The form did not come in time.")
-        except ClientDisconnect:
-            return _refused(HTTPStatus.BAD_REQUEST, "The form was cut off.")
+            body = await read_body(request, _MAX_FORM)
+        except BodyRefused as error:
+            return error.response
         shown = parse_qs(body.decode("latin-1")).get("token", [""])[0]
         if not _same(shown.strip(), self._token.reveal()):
             return page("login.html", request, status=HTTPStatus.UNAUTHORIZED, refused=True)

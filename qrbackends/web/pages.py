@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from ..errors import InvalidRequest
 from ..models import median_of
-from ..models.formatting import probability, scaled
+from ..models.formatting import probability, scaled, visible
 from ..protocol.requests import Request as ServiceRequest
 from .responses import SlicedResponse
 
@@ -48,10 +48,7 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 def shown(name: str) -> str:
     """Return a name of any characters as a short text of visible ones."""
-    visible = "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in name[:_LONGEST]
-    )
-    return visible + "…" if len(name) > _LONGEST else visible or "(no name)"
+    return visible(name, _LONGEST) or "(no name)"
 
 
 @cache

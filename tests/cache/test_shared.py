@@ -229,20 +229,6 @@ async def test_an_invalidation_reaches_the_store(
         assert await places(redis, "v") == await places(redis, "l") == []
 
 
-async def test_what_is_being_fetched_is_not_stored_once_it_is_invalidated_by_anybody(
-    emulator: Emulator, store: RedisStore, redis: Redis, wall: Clock
-) -> None:
-    async with worker_of(emulator, store, wall) as one, worker_of(emulator, store, wall) as other:
-        for invalidating in (one, other):
-            held = emulator.fault(Hold(), resource="properties")
-            asking = asyncio.create_task(one.fetch(ASKED, refresh=True))
-            await held.reached()
-            await invalidating.invalidate()
-            held.release()
-            assert (await asking).source == "origin"
-            assert await places(redis, "v") == []
-
-
 async def test_what_is_read_back_from_the_store_during_an_invalidation_is_forgotten(
     emulator: Emulator, store: RedisStore, wall: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -561,24 +547,6 @@ async def test_clients_that_share_a_file_share_answers(
         stats = other.stats().store
         assert stats is not None
         assert (stats.writes, stats.errors) == (1, 0)
-
-
-async def test_what_is_being_fetched_is_not_stored_in_a_file_once_it_is_invalidated(
-    emulator: Emulator, tmp_path: Path, wall: Clock
-) -> None:
-    async with (
-        FileStore(tmp_path / "answers.sqlite", clock=wall) as store,
-        worker_of(emulator, store, wall) as client,
-    ):
-        held = emulator.fault(Hold(), resource="properties")
-        asking = asyncio.create_task(client.fetch(ASKED))
-        await held.reached()
-        await client.invalidate()
-        held.release()
-        assert (await asking).source == "origin"
-        assert (await store.info()).entries == 0
-        assert (await client.fetch(ASKED)).source == "origin"
-        assert (await store.info()).entries == 1
 
 
 # --- workers in processes of their own

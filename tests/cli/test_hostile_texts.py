@@ -164,6 +164,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "plot fleet": ("-o", "x.svg"),
     "board": ("--port", "0"),
     "exporter": ("--port", "0"),
+    "mcp": ("--http", "--port", "0"),
     "emulate": ("--fleet", "synthetic"),
     "record": (f"recording {EVIL_ACCOUNT}",),
     "cache info": (),
@@ -269,7 +270,7 @@ ERRORS = {
     "html": Status(403, body=f"<html><head><title>{EVIL}</title></head><body>{LONG}</body></html>"),
     "iam": Status(400, body={"errorCode": EVIL, "errorMessage": LONG}),
 }
-LOCAL = ("emulate", "board", "exporter", "cache", "accounts")
+LOCAL = ("emulate", "board", "exporter", "mcp", "cache", "accounts")
 ASKING = {one for one in ARGUMENTS if not one.startswith(LOCAL)}
 
 

@@ -29,5 +29,20 @@ def test_the_size_is_kept_to(run: Run, service: Emulator) -> None:
     assert "backends is what is wanted" in err
 
 
+def test_fractional_gates_are_asked_for(run: Run, service: Emulator) -> None:
+    names = service.backends()
+    try:
+        for place, name in enumerate(sorted(names)):  # first an Eagle, then a Falcon, then Herons
+            service.set_backend(name, status="online", queue_length=place)
+        found = {
+            option: msgspec.json.decode(run("least-busy", *option, "--json").out, type=Backend).name
+            for option in ((), ("--fractional-gates",))
+        }
+    finally:
+        for name in names:
+            service.set_backend(name)
+    assert found == {(): "synthetic_eagle_127", ("--fractional-gates",): "synthetic_heron_133"}
+
+
 def test_emulated_data_says_so(run: Run) -> None:
     assert run("least-busy", "--emulator", "synthetic").out.startswith("Emulated least busy backend")

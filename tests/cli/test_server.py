@@ -181,6 +181,7 @@ def test_help_tells_what_they_are_for(run: Run) -> None:
         ("board", "starlette", "web"),
         ("exporter", "prometheus_client", "metrics"),
         ("exporter", "starlette", "web"),
+        ("mcp --http", "jinja2", "web"),
         ("archive info x", "pyarrow", "arrow"),
         ("plot fleet -o x.png", "matplotlib", "plot"),
     ],

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from qrbackends.models import formatting as figures
 from qrbackends.cli import text
+from qrbackends.models import formatting as figures
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,19 @@ def test_counts_and_scaled_values() -> None:
     assert figures.scaled(268.32e-6, 1e6) == "268.3"
     assert figures.scaled(4.9876e9, 1e-9, 3) == "4.988"
     assert figures.scaled(None, 1e6) == "–"
+
+
+@given(st.text(st.characters(), max_size=60), st.integers(1, 40))
+@example("a\x1b[2J\u200b\ud800", 40)
+@example("\U000e0041" * 5, 40)
+def test_a_text_of_any_characters_becomes_a_short_visible_one(sent: str, longest: int) -> None:
+    shown = figures.visible(sent, longest)
+    assert shown.isprintable()
+    assert len(shown) <= longest
+    if sent.isprintable() and len(sent) <= longest:
+        assert shown == sent
+    elif not shown.endswith("…"):
+        assert shown == "".join(one if one.isprintable() else ascii(one)[1:-1] for one in sent)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from packaging.requirements import Requirement
 
 from qrbackends.emulator import SyntheticFleet, ThreadedEmulator
 
+from .asking import settings
 from .environments import CLIENTS
-from .test_clients import settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from qrbackends import BackendList, Client
+from qrbackends import BackendList, Client, NotFound
 from qrbackends.emulator import EmulatedInstance, Emulator
 from qrbackends.emulator.devices.fleets import wheel_directory
 from qrbackends.emulator.devices.synthetic import SyntheticFleet
@@ -327,3 +327,41 @@ def test_a_device_of_several_instances_is_there_once(monkeypatch: pytest.MonkeyP
         point_at(shared, monkeypatch)
         theirs = [backend.name for backend in make(shared, "auto").backends()]
         assert sorted(theirs) == sorted(one.name for one in ours(shared).unique())
+
+
+@pytest.mark.parametrize("fractional", [True, False, None])
+def test_both_choose_the_same_backend_for_fractional_gates(
+    monkeypatch: pytest.MonkeyPatch, fractional: bool | None
+) -> None:
+    """Only True rules a backend out; the others decide what the chosen one's target has."""
+    with in_background(Emulator(regions=("us-east",))) as synthetic:
+        point_at(synthetic, monkeypatch)
+        for place, name in enumerate(sorted(synthetic.backends())):  # those without fractional gates first
+            synthetic.set_backend(name, status="online", queue_length=place)
+        theirs = make(synthetic, "auto").least_busy(use_fractional_gates=fractional)
+
+        async def choose() -> str:
+            async with Client(synthetic.account()) as client:
+                return (await client.least_busy(use_fractional_gates=fractional)).name
+
+        synthetic.reset_log()
+        assert asyncio.run(choose()) == theirs.name
+        assert synthetic.count("configuration") <= 4
+        assert bool({"rx", "rzz"} & set(theirs.target.operation_names)) is (fractional is True)
+        if fractional:
+            assert theirs.name != min(synthetic.backends())
+
+
+def test_both_say_so_where_no_backend_has_fractional_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Emulator("snapshots", regions=("us-east",), backends=("ibmq_lima", "ibmqx2"))
+    with in_background(fleet) as old:
+        point_at(old, monkeypatch)
+        with pytest.raises(Exception, match="No backend matches"):
+            make(old, "auto").least_busy(use_fractional_gates=True)
+
+        async def choose() -> None:
+            async with Client(old.account()) as client:
+                await client.least_busy(use_fractional_gates=True)
+
+        with pytest.raises(NotFound, match="none of the account's 2 backends is what is wanted"):
+            asyncio.run(choose())

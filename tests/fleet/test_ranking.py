@@ -8,8 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from qrbackends import Backend, BackendList, Client, Fetched, InstanceUnavailable, InvalidRequest, NotFound
-from qrbackends.emulator import Emulator, Status
+from qrbackends import (
+    Backend,
+    BackendConfiguration,
+    BackendList,
+    Client,
+    ClientClosed,
+    Fetched,
+    InstanceUnavailable,
+    InvalidRequest,
+    NotFound,
+)
+from qrbackends.emulator import Emulator, Hold, Status, SyntheticFleet
 from qrbackends.fleet.ranking import KEYS, RankKey, Wanted, least_busy, rank
 from qrbackends.models import Clops, DeviceStatus, Metric, PerformanceMetrics, TwoQubitMetric, WaitTime
 
@@ -191,6 +201,140 @@ async def test_what_a_key_raises_is_raised_and_nothing_goes_on() -> None:
         await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
     assert len(begun) <= 33, "32 at a time, and one in the place of the one that failed"
+
+
+# Fractional gates, which the configurations tell.
+
+
+async def test_only_backends_with_fractional_gates_are_considered_where_they_are_wanted(
+    emulator: Emulator, client: Client
+) -> None:
+    fleet = await client.backends()
+    having = {one.name for one in fleet if (await client.configuration(one.name)).has_fractional_gates}
+    assert set() < having < {one.name for one in fleet}
+    ranked = [one.name for one in await client.rank(use_fractional_gates=True)]
+    assert ranked == [one.name for one in await client.rank() if one.name in having]
+    assert (await client.least_busy(use_fractional_gates=True)).name == ranked[0]
+    large = [one.name for one in await client.rank(use_fractional_gates=True, min_qubits=150)]
+    assert large == [name for name in ranked if "_156_" in name]
+    for all_of_them in (False, None):
+        assert await client.least_busy(use_fractional_gates=all_of_them) == await client.least_busy()
+        assert await client.rank(use_fractional_gates=all_of_them) == await client.rank()
+
+
+async def test_few_configurations_are_read_once(emulator: Emulator, client: Client) -> None:
+    await client.least_busy()
+    assert emulator.count("configuration") == 0, "nobody asked for fractional gates"
+    found = await client.least_busy(use_fractional_gates=True)
+    assert 1 <= emulator.count("configuration") <= 4 < len(emulator.backends())
+    assert await client.least_busy(use_fractional_gates=True) == found
+    assert emulator.count("configuration") <= 4, "they are cached"
+    await client.rank(use_fractional_gates=True)
+    assert emulator.count("configuration") == len(await client.rank()), "those that are online"
+
+
+async def test_a_backend_of_several_instances_is_asked_for_its_gates_once() -> None:
+    fleet = SyntheticFleet({"heron_133": 133, "eagle_127": 127})
+    async with (
+        Emulator(fleet, regions=("us-east",), instances=3) as shared,
+        Client(shared.account()) as client,
+    ):
+        assert len(await client.backends()) == 6
+        ranked = await client.rank(use_fractional_gates=True)
+        assert shared.count("configuration") == 2
+        assert (await client.least_busy(use_fractional_gates=True)) in ranked
+
+
+async def test_ones_own_test_is_asked_last(client: Client) -> None:
+    asked: list[str] = []
+
+    def test(one: Backend) -> bool:
+        asked.append(one.name)
+        return False
+
+    with pytest.raises(NotFound, match="backends is what is wanted"):
+        await client.least_busy(use_fractional_gates=True, where=test)
+    assert asked == [one.name for one in await client.rank(use_fractional_gates=True)]
+
+
+async def test_a_configuration_that_cannot_be_read_is_passed_over(
+    emulator: Emulator, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *others = [one.name for one in await client.rank(use_fractional_gates=True)]
+    await client.invalidate()
+    emulator.fault(Status(500), resource="configuration", backend=first, times=None)
+    assert (await client.least_busy(use_fractional_gates=True)).name == others[0]
+    assert [one.name for one in await client.rank(use_fractional_gates=True)] == others
+    (record,) = caplog.records
+    assert record.name == "qrbackends.ranking"
+    assert record.getMessage().startswith(f"a backend is not ranked: {first} ")
+
+
+async def test_none_is_not_said_while_a_configuration_is_unread(emulator: Emulator, client: Client) -> None:
+    emulator.fault(Status(500), resource="configuration", times=None)
+    with pytest.raises(InstanceUnavailable, match="did not come or were not read") as caught:
+        await client.least_busy(use_fractional_gates=True)
+    assert {error.backend for error in caught.value.errors} == {one.name for one in await client.rank()}
+    assert await client.rank(use_fractional_gates=True) == ()
+
+
+async def test_a_silent_region_does_not_keep_the_others_from_being_chosen(
+    emulator: Emulator, client: Client
+) -> None:
+    first, *others = await client.rank(use_fractional_gates=True)
+    answering = [one.name for one in others if one.region != first.region]
+    for name in emulator.backends(first.region):
+        await client.invalidate(backend=name)
+    emulator.fault(Hold(), resource="configuration", region=first.region, times=None)
+    assert (await client.least_busy(use_fractional_gates=True, timeout=0.2)).name == answering[0]
+    ranked = await client.rank(use_fractional_gates=True, timeout=0.2)
+    assert [one.name for one in ranked] == answering
+
+
+async def test_list_and_configurations_share_the_time_and_the_instance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    given: list[tuple[str, Any, Any]] = []
+    configuration = BackendConfiguration("a", "1", 2, ("rzz",), ())
+
+    async def ask(request: Any, **options: Any) -> Fetched[Any]:
+        nonlocal now
+        given.append((request.resource, options.get("instance"), options["timeout"]))
+        now += 4.0
+        listed = BackendList([replace(backend("a"), instance="second")])
+        return Fetched(listed if request.resource == "backends" else configuration, 0.0, "origin")
+
+    monkeypatch.setattr("qrbackends.fleet.ranking.current_time", lambda: now)
+    wanted = Wanted(use_fractional_gates=True)
+    await least_busy(ask, wanted, 10.0)
+    assert given == [("backends", None, 10.0), ("configuration", "second", 6.0)]
+    given.clear()
+    await rank(ask, "queue", wanted, timeout=3.0)
+    assert given[0] == ("backends", None, 3.0)
+    assert 0.0 < given[1][2] < 0.001, "what is known is answered even then"
+    given.clear()
+    await least_busy(ask, wanted)
+    assert [timeout for _, _, timeout in given] == [None, None], "the client's limit for each"
+
+
+async def test_a_deadline_of_any_size_is_taken(client: Client) -> None:
+    found = await client.least_busy(use_fractional_gates=True, timeout=10**400)
+    assert found == await client.least_busy(use_fractional_gates=True)
+    with pytest.raises(InvalidRequest, match="timeout"):
+        await client.least_busy(use_fractional_gates=True, timeout=-1)
+
+
+async def test_an_error_that_ends_all_calls_ends_this_one() -> None:
+    async def ask(request: Any, **options: Any) -> Fetched[Any]:
+        if request.resource == "configuration":
+            raise ClientClosed("the client was closed during the call")
+        return Fetched(BackendList([backend("a"), backend("b")]), 0.0, "origin")
+
+    with pytest.raises(ClientClosed):
+        await least_busy(ask, Wanted(use_fractional_gates=True))
+    with pytest.raises(ClientClosed):
+        await rank(ask, "queue", Wanted(use_fractional_gates=True))
 
 
 async def test_an_unknown_key_is_refused(client: Client) -> None:

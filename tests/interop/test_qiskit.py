@@ -23,7 +23,6 @@ from qiskit.circuit.random import random_circuit
 from qiskit.converters import dag_to_circuit
 from qiskit.dagcircuit import DAGCircuit
 from qiskit.exceptions import QiskitError
-from qiskit.providers import BackendV2
 from qiskit.quantum_info import Operator
 from qiskit.transpiler import Target, WrapAngleRegistry
 from qiskit_ibm_runtime.models import BackendConfiguration as OfficialConfiguration
@@ -36,10 +35,10 @@ from qrbackends import (
     Client,
     DecodeError,
     NotFound,
-    QRBackendsError,
 )
 from qrbackends.emulator import Emulator, Garbage, Status, SyntheticFleet
 from qrbackends.interop import qiskit as interop
+from qrbackends.interop.qiskit import angles
 from qrbackends.models.configuration import GateConfig
 from qrbackends.models.properties import Nduv
 
@@ -299,7 +298,7 @@ def empty_before() -> WrapAngleRegistry:
     """Return a registry that was empty before the first target with `rzz` was built."""
     registry = WrapAngleRegistry()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interop, "_WRAPPERS", registry)
+        patch.setattr(angles, "WRAPPERS", registry)
         build_target_with_rzz()
     return registry
 
@@ -355,7 +354,7 @@ def test_a_wrapper_that_is_there_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert empty_before().substitute_angle_bounds("rzz", [-0.5], [0, 1]).count_ops()["x"] == 2
     kept = WrapAngleRegistry()
     kept.add_wrapper("rzz", lambda angles, qubits: DAGCircuit())
-    monkeypatch.setattr(interop, "_WRAPPERS", kept)
+    monkeypatch.setattr(angles, "WRAPPERS", kept)
     build_target_with_rzz()
     assert kept.substitute_angle_bounds("rzz", [-0.5], [0, 1]).count_ops() == {}
 
@@ -418,26 +417,7 @@ def test_circuits_come_out_the_same_as_with_the_official_target(
     assert done[0].depth() == done[1].depth()
 
 
-# --- a backend, and what comes from a client
-
-
-def test_a_backend_is_what_qiskit_takes_for_one() -> None:
-    configuration, properties = real("torino")
-    device = interop.backend(configuration, properties, include_control_flow=False)
-    assert isinstance(device, BackendV2)
-    assert (device.name, device.num_qubits, device.version) == ("ibm_torino", 133, 2)
-    assert device.backend_version == configuration.backend_version
-    assert device.online_date == configuration.online_date
-    assert device.max_circuits == configuration.max_experiments
-    assert (device.dt, device.dtm) == (configuration.dt, configuration.dtm)
-    assert device.target.pulse_alignment == configuration.timing_constraints.pulse_alignment  # type: ignore[union-attr]
-    assert len(device.meas_map[0]) > 0
-    assert "if_else" not in device.operation_names
-    assert set(device.coupling_map.get_edges()) == set(device.target["cz"])
-    assert device.qubit_properties(3).t1 == properties.t1(3)
-    assert transpile(ghz(5), device).num_nonlocal_gates() >= 4
-    with pytest.raises(QRBackendsError, match="ibm_torino is read-only here"):
-        device.run(ghz(2))
+# --- what comes from a client
 
 
 @pytest.mark.anyio

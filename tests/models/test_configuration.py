@@ -138,6 +138,14 @@ def test_control_channels(name: str) -> None:
             assert (lo.q, lo.factor) == (sent_lo["q"], complex(*sent_lo["scale"]))
 
 
+@pytest.mark.parametrize(
+    ("gates", "there"),
+    [(["cz", "rx"], True), (["rzz", "x"], True), (["cz", "rz", "sx", "u1"], False), ([], False)],
+)
+def test_fractional_gates_are_those_that_the_official_client_asks_for(gates: list[str], there: bool) -> None:
+    assert decode(basis_gates=gates).has_fractional_gates is there
+
+
 # --- gates
 
 

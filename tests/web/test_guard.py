@@ -12,7 +12,7 @@ from starlette.routing import Route
 from yarl import URL
 
 from qrbackends import Client, Secret
-from qrbackends.web import Guard, board_app, guard
+from qrbackends.web import Guard, board_app, bodies
 
 from .serving import served
 
@@ -60,6 +60,42 @@ async def test_it_answers_to_its_names_only(host: str, status: int, web: aiohttp
         web.get(f"{url}/x", headers={"Host": host}) as answer,
     ):
         assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 200),
+        ("http://127.0.0.1", 200),
+        ("https://[::1]:8443", 200),
+        ("http://board.example.org", 200),
+        ("HTTP://10.1.2.3:8580", 200),  # the host that is asked
+        ("http://10.1.2.4:8580", 403),
+        ("https://evil.example", 403),
+        ("http://localhost.evil.example", 403),
+        ("http://evil.example/localhost", 403),
+        ("ftp://localhost", 403),
+        ("null", 403),
+        ("", 403),
+    ],
+)
+async def test_it_answers_no_pages_of_other_hosts(
+    origin: str, status: int, web: aiohttp.ClientSession
+) -> None:
+    headers = {"Host": "10.1.2.3:8580", "Origin": origin}
+    async with (
+        served(Guard(APP, hosts=["board.example.org"])) as url,
+        web.get(f"{url}/x", headers=headers) as answer,
+    ):
+        assert answer.status == status
+
+
+async def test_a_form_that_hides_where_it_comes_from_is_taken(
+    guarded: str, web: aiohttp.ClientSession
+) -> None:
+    form, headers = {"token": TOKEN}, {"Origin": "null"}  # as of pages that send no referrer
+    async with web.post(f"{guarded}/login", data=form, headers=headers, allow_redirects=False) as answer:
+        assert answer.status == 303
 
 
 async def test_without_the_token_there_is_nothing(guarded: str, web: aiohttp.ClientSession) -> None:
@@ -141,7 +177,7 @@ async def test_other_kinds_of_connection_are_not_let_in(guarded: str, web: aioht
 async def test_a_form_that_does_not_come_is_not_waited_for(
     guarded: str, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "FORM_TIME", 0.01)
+    monkeypatch.setattr(bodies, "BODY_TIME", 0.01)
     left = asyncio.Event()
 
     async def halting() -> AsyncIterator[bytes]:

@@ -8,7 +8,12 @@ class Store(Protocol):
     """Bytes by scope and name, each with a time to live, in a place that several processes may share.
 
     Every method raises an OSError, for example a `ConnectionError`, if the place cannot be reached, and any
-    other exception if this one operation failed. Scopes and names are printable ASCII.
+    other exception if this one operation failed. It may be called concurrently, and cancelled at any moment;
+    in an event loop where it cannot work it raises. A scope is of lower-case letters and digits, usually 64.
+    A name is of printable ASCII, usually some 60 characters, at most 8,000; names may differ in case only.
+
+    The program that makes a store closes it. Where it has `aclose`, that may be called again; the calls that
+    run then end or raise, and so do all later ones. `qrbackends.testing.StoreContract` tests a store.
 
     A client that fetches through a plain `Store` does not wait for another process that fetches the same
     answer. After `delete`, an answer whose fetch began before is not written any more, but only within the

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +21,6 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from qrbackends.accounts.account import Instance
 from qrbackends.accounts.scope import Scope
@@ -30,6 +28,7 @@ from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.file import FileInfo, FileStore
 from qrbackends.cache.stores.seal import Stored
 from qrbackends.cache.stores.sealed import Shared
+from qrbackends.testing import StoreClock, StoreContract
 from qrbackends.transport.body import Wire
 
 from ...internals import execute, operations_waiting
@@ -72,28 +71,18 @@ Start = Callable[..., subprocess.Popen[str]]
 INSTANCE = Instance("crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::")
 
 
-class Clock:
-    """A clock that is set."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "answers.sqlite"
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> StoreClock:
+    return StoreClock()
 
 
 @pytest.fixture
-async def store(path: Path, clock: Clock) -> AsyncIterator[FileStore]:
+async def store(path: Path, clock: StoreClock) -> AsyncIterator[FileStore]:
     async with FileStore(path, clock=clock, timeout=30) as opened:
         yield opened
 
@@ -143,20 +132,24 @@ async def refused(store: FileStore) -> OSError:
 # --- values
 
 
+class TestFileStore(StoreContract):
+    @pytest.fixture
+    def make_store(self, path: Path, store_clock: StoreClock) -> Callable[[], FileStore]:
+        return lambda: FileStore(path, clock=store_clock, timeout=30)
+
+    @pytest.fixture
+    def spoil(self, path: Path) -> Callable[[str, str], Awaitable[None]]:
+        async def spoil(scope: str, name: str) -> None:
+            with closing(sqlite3.connect(path)) as db, db:
+                db.execute("UPDATE answers SET value = 'text' WHERE scope = ? AND name = ?", (scope, name))
+
+        return spoil
+
+
 def test_it_is_a_store(path: Path) -> None:
     store: Store = FileStore(path)
     assert store.timeout == 1.0
     assert not isinstance(store, LeasingStore)
-
-
-async def test_what_is_put_is_there_in_the_next_run(path: Path) -> None:
-    async with FileStore(path) as first:
-        assert await first.get("s", "n") is None
-        assert await first.put("s", "n", b"\x00value", 60)
-    async with FileStore(str(path)) as second:
-        assert await second.get("s", "n") == b"\x00value"
-        assert await second.get("s", "m") is None
-        assert await second.get("t", "n") is None
 
 
 async def test_a_relative_path_is_meant_where_one_is_now(
@@ -167,33 +160,6 @@ async def test_a_relative_path_is_meant_where_one_is_now(
         monkeypatch.chdir("/")
         assert await store.put("s", "n", b"v", 60)
     assert (tmp_path / "a b?#%.sqlite").exists()
-
-
-async def test_values_end(store: FileStore, clock: Clock) -> None:
-    assert await store.put("s", "n", b"v", 60)
-    clock.now += 59.9
-    assert await store.get("s", "n") == b"v"
-    clock.now += 0.1
-    assert await store.get("s", "n") is None
-    assert await store.names("s") == []
-
-
-async def test_a_put_replaces_what_was_there(store: FileStore, clock: Clock) -> None:
-    assert await store.put("s", "n", b"old", 60)
-    assert await store.put("s", "n", b"new", 120)
-    clock.now += 60
-    assert await store.get("s", "n") == b"new"
-    assert (await store.info()).entries == 1
-
-
-async def test_what_is_deleted_is_gone_and_the_rest_stays(store: FileStore) -> None:
-    for name in ("n", "m"):
-        assert await store.put("s", name, b"v", 60)
-    assert await store.put("t", "n", b"v", 60)
-    await store.delete("s", (name for name in ("n", "none such")))
-    assert await store.names("s") == ["m"]
-    assert await store.get("s", "n") is None
-    assert await store.get("t", "n") == b"v"
 
 
 async def test_a_delete_reaches_a_put_that_was_called_before(store: FileStore, start: Start) -> None:
@@ -209,14 +175,7 @@ async def test_a_delete_reaches_a_put_that_was_called_before(store: FileStore, s
     assert await store.get("s", "n") is None
 
 
-async def test_names_are_those_of_values(store: FileStore) -> None:
-    assert await store.put("s", "one", b"v", 60)
-    assert await store.put("s", "two", b"v", 60)
-    assert await store.put("t", "elsewhere", b"v", 60)
-    assert sorted(await store.names("s")) == ["one", "two"]
-
-
-async def test_what_has_ended_is_removed(path: Path, clock: Clock) -> None:
+async def test_what_has_ended_is_removed(path: Path, clock: StoreClock) -> None:
     def rows() -> int:
         with closing(sqlite3.connect(path)) as db:
             (count,) = db.execute("SELECT count(*) FROM answers").fetchone()
@@ -228,19 +187,13 @@ async def test_what_has_ended_is_removed(path: Path, clock: Clock) -> None:
             assert await store.put("s", name, b"v", 60)
         assert rows() == 2
         clock.now += 60
+        assert await store.names("s") == []
         assert await store.put("s", "o", b"v", 60)
         assert rows() == 1
     clock.now += 60
     async with FileStore(path, clock=clock) as store:
         await store.open()
         assert rows() == 0
-
-
-async def test_what_is_no_value_is_none(store: FileStore) -> None:
-    assert await store.put("s", "n", b"v", 60)
-    with closing(sqlite3.connect(store.path)) as db, db:
-        db.execute("UPDATE answers SET value = 'text'")
-    assert await store.get("s", "n") is None
 
 
 async def test_what_makes_no_sense_is_not_the_files_trouble(store: FileStore) -> None:
@@ -250,34 +203,10 @@ async def test_what_makes_no_sense_is_not_the_files_trouble(store: FileStore) ->
     assert await store.get("s", "n") == b"v", "and nothing of it was done"
 
 
-@given(
-    st.dictionaries(
-        st.tuples(*[st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)] * 2),
-        st.binary(max_size=500),
-        max_size=8,
-    )
-)
-def test_any_bytes_under_any_names(
-    tmp_path_factory: pytest.TempPathFactory, values: dict[tuple[str, str], bytes]
-) -> None:
-    async def round_trip() -> None:
-        path = tmp_path_factory.mktemp("store") / "answers.sqlite"
-        async with FileStore(path) as store:
-            for (scope, name), value in values.items():
-                assert await store.put(scope, name, value, 60)
-            assert {place: await store.get(*place) for place in values} == values
-            for scope in {scope for scope, _ in values}:
-                assert set(await store.names(scope)) == {n for s, n in values if s == scope}
-            assert (await store.info()).bytes == sum(map(len, values.values()))
-            assert await store.clear() == len(values)
-
-    asyncio.run(round_trip())
-
-
 # --- how much
 
 
-async def test_beyond_the_limit_what_ends_soonest_goes(path: Path, clock: Clock) -> None:
+async def test_beyond_the_limit_what_ends_soonest_goes(path: Path, clock: StoreClock) -> None:
     async with FileStore(path, max_bytes=100, clock=clock) as store:
         for name, ttl in (("long", 300), ("short", 100), ("middle", 200)):
             assert await store.put("s", name, b"x" * 30, ttl)
@@ -297,7 +226,7 @@ async def test_a_value_beyond_the_limit_is_not_kept(path: Path) -> None:
         assert await store.get("s", "other") == b"v"
 
 
-async def test_info_and_clear(store: FileStore, clock: Clock) -> None:
+async def test_info_and_clear(store: FileStore, clock: StoreClock) -> None:
     before = await store.info()
     assert (before.entries, before.bytes, before.next_expiry, before.last_expiry) == (0, 0, None, None)
     assert await store.put("s", "n", b"x" * 50_000, 60)
@@ -320,7 +249,7 @@ async def test_info_and_clear(store: FileStore, clock: Clock) -> None:
     assert after.file_bytes < 100_000
 
 
-async def test_clear_does_not_need_to_shrink_the_file(store: FileStore, clock: Clock) -> None:
+async def test_clear_does_not_need_to_shrink_the_file(store: FileStore, clock: StoreClock) -> None:
     assert await store.put("s", "n", b"x" * 50_000, 60)
     with closing(sqlite3.connect(store.path)) as reader:
         reader.execute("BEGIN")
@@ -348,7 +277,7 @@ async def test_many_processes_write_at_once(start: Start, path: Path) -> None:
 
 
 async def test_a_process_that_is_killed_while_it_writes_leaves_the_file_whole(
-    start: Start, store: FileStore, clock: Clock
+    start: Start, store: FileStore, clock: StoreClock
 ) -> None:
     assert await store.put("s", "n", b"v", 60)
     process = start(LOCKING, store.path)
@@ -672,25 +601,7 @@ async def stored(shared: Shared) -> bytes | None:
     return None if found is None else found.wire.plain(2**20)
 
 
-async def test_a_round_trip_through_shared(path: Path) -> None:
-    body = b'{"some": "answer"}' * 100
-    async with FileStore(path) as first:
-        shared = Shared(first, 10_000)
-        lease = await shared.lead(SCOPE, NAME)
-        assert lease is not None
-        await lease.put(Stored(Wire(body)), 60)
-    async with FileStore(path) as second:
-        shared = Shared(second, 10_000)
-        assert await stored(shared) == body
-        assert await shared.get(Scope(SCOPE.id, INSTANCE, b"another"), NAME) is None
-        assert await shared.names(SCOPE) == [NAME]
-        await shared.delete(SCOPE, [NAME])
-        assert await stored(shared) is None
-        assert shared.stats().rejected == 1
-        assert shared.stats().errors == 0
-
-
-async def test_whoever_asks_fetches_and_nobody_waits(store: FileStore, path: Path, clock: Clock) -> None:
+async def test_whoever_asks_fetches_and_nobody_waits(store: FileStore, path: Path, clock: StoreClock) -> None:
     async with FileStore(path, clock=clock) as another:
         one, other = Shared(store, 100), Shared(another, 100)
         first, second, third = [await shared.lead(SCOPE, NAME) for shared in (one, one, other)]
@@ -774,7 +685,7 @@ async def test_shared_goes_on_without_a_file_that_cannot_be_used(path: Path) -> 
 
 @pytest.mark.parametrize("opened", [False, True])
 async def test_a_process_that_keeps_the_file_locked_holds_up_one_call(
-    path: Path, store: FileStore, caplog: pytest.LogCaptureFixture, clock: Clock, opened: bool
+    path: Path, store: FileStore, caplog: pytest.LogCaptureFixture, clock: StoreClock, opened: bool
 ) -> None:
     """If the file is open already, it can be read meanwhile."""
     caplog.set_level(logging.INFO, "qrbackends.store")
@@ -856,7 +767,7 @@ async def test_a_directory_that_cannot_be_written_is_told_once(start: Start, the
 
 
 async def test_a_full_disk_is_told_once_and_what_is_there_is_read(
-    store: FileStore, clock: Clock, caplog: pytest.LogCaptureFixture
+    store: FileStore, clock: StoreClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     shared = Shared(store, 10_000, clock)
     await share(shared)

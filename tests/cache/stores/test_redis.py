@@ -20,6 +20,7 @@ from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.redis import RedisStore
 from qrbackends.cache.stores.seal import Stored
 from qrbackends.cache.stores.sealed import Shared
+from qrbackends.testing import LeasingStoreContract, StoreClock
 from qrbackends.transport.body import Wire
 
 from ...internals import connections, connections_in_use
@@ -93,31 +94,25 @@ async def outlasts(redis: Redis, key: str, other: str) -> bool:
 # --- values and leases
 
 
+class TestRedisStore(LeasingStoreContract):
+    @pytest.fixture
+    def make_store(self, server: RedisServer, redis: Redis) -> Callable[[], RedisStore]:
+        return lambda: RedisStore(server.url, timeout=PATIENT)
+
+    @pytest.fixture
+    def spoil(self, redis: Redis) -> Callable[[str, str], Awaitable[object]]:
+        async def spoil(scope: str, name: str) -> None:
+            key = f"qrbackends:2:{{{scope}}}:v:{name}"
+            await redis.delete(key)
+            await redis.rpush(key, "x")
+
+        return spoil
+
+
 async def test_it_is_a_store_with_leases(store: RedisStore) -> None:
     kept: Store = store
     assert kept.timeout == PATIENT
     assert isinstance(kept, LeasingStore)
-
-
-async def test_a_put_without_an_owner_needs_no_lease_and_ends_none(
-    store: RedisStore, another: RedisStore
-) -> None:
-    assert await store.put(SCOPE, NAME, b"v", LONG)
-    assert await another.get(SCOPE, NAME) == b"v"
-    assert await store.names(SCOPE) == [NAME]
-    assert await store.acquire(SCOPE, NAME, "a", LONG)
-    assert await another.put(SCOPE, NAME, b"new", LONG)
-    assert not await another.acquire(SCOPE, NAME, "b", LONG)
-    assert await store.put(SCOPE, NAME, b"newest", LONG, "a")
-    assert await another.get(SCOPE, NAME) == b"newest"
-
-
-async def test_what_is_put_is_there_for_other_workers(store: RedisStore, another: RedisStore) -> None:
-    assert await another.get(SCOPE, NAME) is None
-    await fill(store, b"\x00\xff\r\n")
-    assert await another.get(SCOPE, NAME) == b"\x00\xff\r\n"
-    assert await another.get(OTHER, NAME) is None
-    assert await another.get(SCOPE, "another name") is None
 
 
 async def test_a_value_ends_after_its_time(store: RedisStore, redis: Redis) -> None:
@@ -126,81 +121,6 @@ async def test_a_value_ends_after_its_time(store: RedisStore, redis: Redis) -> N
     assert 0 < await redis.pttl(VALUE) <= 4_321_000
     assert await store.acquire(SCOPE, NAME, "a", LONG)
     assert await store.put(SCOPE, NAME, b"v", 0.0, "a"), "the least time there is"
-
-
-async def test_one_owner_has_the_lease(store: RedisStore, another: RedisStore) -> None:
-    assert await store.acquire(SCOPE, NAME, "a", LONG)
-    assert not await another.acquire(SCOPE, NAME, "b", LONG)
-    assert await store.acquire(SCOPE, NAME, "a", LONG), "its owner may take it again"
-    assert await another.acquire(OTHER, NAME, "b", LONG)
-    assert await another.acquire(SCOPE, "another name", "b", LONG)
-
-
-async def test_of_many_at_once_one_gets_the_lease(store: RedisStore, another: RedisStore) -> None:
-    taking = [s.acquire(SCOPE, NAME, f"{n}", LONG) for n in range(100) for s in (store, another)]
-    outcomes = await asyncio.gather(*taking)
-    assert outcomes.count(True) == 2, "the same owner, in both stores"
-
-
-async def test_a_lease_ends_by_itself(store: RedisStore, another: RedisStore) -> None:
-    assert await store.acquire(SCOPE, NAME, "a", 0.05)
-    await another.wait(SCOPE, NAME, LONG)
-    assert not await store.renew(SCOPE, NAME, "a", LONG)
-    assert await another.acquire(SCOPE, NAME, "b", LONG)
-    assert not await store.put(SCOPE, NAME, b"late", LONG, "a")
-    assert await another.get(SCOPE, NAME) is None
-
-
-async def test_a_renewed_lease_goes_on(store: RedisStore, another: RedisStore, redis: Redis) -> None:
-    assert await store.acquire(SCOPE, NAME, "a", LONG)
-    assert not await another.renew(SCOPE, NAME, "b", 10 * LONG)
-    assert await redis.pttl(LEASE) <= LONG * 1000
-    assert await store.renew(SCOPE, NAME, "a", 10 * LONG)
-    assert await redis.pttl(LEASE) > LONG * 1000
-
-
-async def test_force_takes_the_lease_from_its_owner(store: RedisStore, another: RedisStore) -> None:
-    assert await store.acquire(SCOPE, NAME, "a", LONG)
-    assert await another.acquire(SCOPE, NAME, "b", LONG, force=True)
-    assert not await store.renew(SCOPE, NAME, "a", LONG)
-    await store.release(SCOPE, NAME, "a")
-    assert not await store.put(SCOPE, NAME, b"old", LONG, "a")
-    assert await another.get(SCOPE, NAME) is None
-    assert await another.put(SCOPE, NAME, b"new", LONG, "b"), "the release was another's"
-
-
-async def test_a_released_lease_is_free(store: RedisStore, another: RedisStore) -> None:
-    assert await store.acquire(SCOPE, NAME, "a", LONG)
-    await another.release(SCOPE, NAME, "b")
-    assert not await another.acquire(SCOPE, NAME, "b", LONG)
-    await store.release(SCOPE, NAME, "a")
-    assert not await store.put(SCOPE, NAME, b"v", LONG, "a")
-    assert await another.acquire(SCOPE, NAME, "b", LONG)
-
-
-async def test_a_put_ends_the_lease(store: RedisStore, another: RedisStore) -> None:
-    await fill(store)
-    assert not await store.put(SCOPE, NAME, b"again", LONG, "filler")
-    assert await another.acquire(SCOPE, NAME, "b", LONG)
-    assert await another.get(SCOPE, NAME) == b"a", "a lease leaves the value where it is"
-
-
-async def test_what_is_deleted_is_gone_and_its_leader_is_refused(
-    store: RedisStore, another: RedisStore, redis: Redis
-) -> None:
-    await fill(store)
-    await fill(store, name="kept")
-    assert await store.acquire(SCOPE, NAME, "a", LONG)
-    assert await store.acquire(SCOPE, "led", "a", LONG)
-    await another.delete(SCOPE, (name for name in (NAME, "led", "never there")))
-    assert not await store.put(SCOPE, NAME, b"v", LONG, "a")
-    assert not await store.renew(SCOPE, "led", "a", LONG)
-    assert await another.get(SCOPE, NAME) is None
-    assert await another.names(SCOPE) == ["kept"]
-    await another.delete(SCOPE, ())
-    assert await another.get(SCOPE, "kept") == b"a"
-    await another.delete(SCOPE, ["kept"])
-    assert await redis.keys() == []
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(3000, marks=pytest.mark.long)])
@@ -213,15 +133,6 @@ async def test_many_names_are_deleted_at_once(store: RedisStore, redis: Redis, c
 
 
 # --- names
-
-
-async def test_names_are_those_with_a_value_or_a_lease(store: RedisStore, another: RedisStore) -> None:
-    assert await store.names(SCOPE) == []
-    await fill(store, name="valued")
-    await store.acquire(SCOPE, "led", "a", LONG)
-    await store.acquire(OTHER, "elsewhere", "a", LONG)
-    assert sorted(await another.names(SCOPE)) == ["led", "valued"]
-    assert await another.names(OTHER) == ["elsewhere"]
 
 
 async def test_names_that_have_ended_take_no_place(store: RedisStore, redis: Redis) -> None:
@@ -272,53 +183,6 @@ async def test_keys_have_the_prefix_and_one_slot_for_each_scope(server: RedisSer
 # --- waiting
 
 
-async def test_nobody_waits_where_there_is_no_lease(store: RedisStore) -> None:
-    with anyio.fail_after(PATIENT):
-        await store.wait(SCOPE, NAME, LONG)
-        await fill(store)
-        await store.wait(SCOPE, NAME, LONG)
-
-
-@pytest.mark.parametrize("end", ["put", "release", "delete"])
-async def test_who_waits_is_woken(store: RedisStore, another: RedisStore, redis: Redis, end: str) -> None:
-    for _ in range(3):
-        assert await store.acquire(SCOPE, NAME, "a", LONG)
-        waiting = [*await waiters(redis, another), asyncio.create_task(store.wait(SCOPE, NAME, LONG))]
-        if end == "put":
-            await store.put(SCOPE, NAME, b"v", LONG, "a")
-        elif end == "release":
-            await store.release(SCOPE, NAME, "a")
-        else:
-            await another.delete(SCOPE, [NAME])
-        await all_end(waiting)
-
-
-async def test_the_end_of_another_lease_wakes_nobody(
-    store: RedisStore, another: RedisStore, redis: Redis
-) -> None:
-    for name in (NAME, f"{NAME}1", "not waited for"):
-        assert await store.acquire(SCOPE, name, "a", LONG)
-    one, other, *rest = await waiters(redis, another, names=2)
-    assert not await store.acquire(SCOPE, NAME, "b", LONG)
-    await store.release(SCOPE, "not waited for", "a")
-    await store.release(SCOPE, NAME, "b")
-    await store.release(SCOPE, f"{NAME}1", "a")
-    await all_end([other, rest[1]])
-    assert not one.done()
-    assert not rest[0].done()
-    await store.release(SCOPE, NAME, "a")
-    await all_end([one, rest[0]])
-
-
-async def test_a_leader_that_died_is_not_waited_for_any_longer(
-    store: RedisStore, another: RedisStore
-) -> None:
-    await store.acquire(SCOPE, NAME, "a", 0.05)
-    with anyio.fail_after(PATIENT):
-        await asyncio.gather(*(another.wait(SCOPE, NAME, LONG) for _ in range(5)))
-    assert await another.acquire(SCOPE, NAME, "b", LONG)
-
-
 async def test_a_leader_that_renewed_is_waited_for(
     store: RedisStore, another: RedisStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,13 +205,6 @@ async def test_a_leader_that_renewed_is_waited_for(
     assert not any(task.done() for task in waiting)
     await store.release(SCOPE, NAME, "a")
     await all_end(waiting)
-
-
-async def test_waiting_ends_at_its_timeout(store: RedisStore, another: RedisStore) -> None:
-    await store.acquire(SCOPE, NAME, "a", LONG)
-    await another.wait(SCOPE, NAME, 0.01)
-    await another.wait(SCOPE, NAME, 0.0)
-    assert not await another.acquire(SCOPE, NAME, "b", LONG)
 
 
 async def test_all_who_wait_share_a_connection_until_nobody_waits(
@@ -783,16 +640,6 @@ def test_importing_it_does_not_import_redis() -> None:
 # --- with `Shared` on top
 
 
-class Clock:
-    """Unix seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 async def share(shared: Shared, body: bytes, scope: Scope = MINE, name: str = NAME) -> None:
     lease = await shared.lead(scope, name)
     assert lease is not None
@@ -801,7 +648,7 @@ async def share(shared: Shared, body: bytes, scope: Scope = MINE, name: str = NA
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"b" * 1000, bytes(range(256)) * 4096])
 async def test_an_answer_goes_through_redis(store: RedisStore, another: RedisStore, body: bytes) -> None:
-    clock = Clock()
+    clock = StoreClock()
     await share(Shared(store, 2**21, clock), body)
     clock.now += 12
     reader = Shared(another, 2**21, clock)
@@ -824,18 +671,6 @@ async def test_an_answer_of_somebody_without_the_key_is_a_miss(
     stored = await reader.get(MINE, NAME)
     assert stored is not None
     assert stored.wire.data == b"mine"
-
-
-async def test_an_answer_that_was_moved_is_a_miss(store: RedisStore, redis: Redis) -> None:
-    shared = Shared(store, 2**20)
-    await share(shared, b"body")
-    sealed = await raw(redis, VALUE)
-    await redis.set(VALUE.replace("ibm_a", "ibm_b"), sealed)
-    await redis.set(VALUE.replace(SCOPE, OTHER), sealed)
-    assert await shared.get(MINE, NAME.replace("ibm_a", "ibm_b")) is None
-    assert await shared.get(Scope(OTHER, INSTANCE, MINE.key), NAME) is None
-    assert shared.rejected == 2
-    assert await shared.get(MINE, NAME) is not None
 
 
 async def test_a_list_in_the_place_of_an_answer_is_a_miss(store: RedisStore, redis: Redis) -> None:
@@ -885,7 +720,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_without_the_server_everything_goes_on_and_one_warning_is_logged(
     own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = Clock()
+    clock = StoreClock()
     caplog.set_level(logging.INFO, "qrbackends.store")
     async with RedisStore(own_server.url, timeout=PATIENT) as store:
         shared = Shared(store, 2**20, clock)
@@ -928,24 +763,6 @@ async def test_a_refusal_is_told_once(own_server: RedisServer, caplog: pytest.Lo
         assert shared.errors == 3
         assert len(warnings(caplog)) == 1
         assert "RuntimeError: Redis refused the operation" in warnings(caplog)[0]
-
-
-async def test_one_worker_fetches_and_the_others_wait_for_it(
-    store: RedisStore, another: RedisStore, redis: Redis
-) -> None:
-    leader, follower = Shared(store, 2**20), Shared(another, 2**20)
-    lease = await leader.lead(MINE, NAME)
-    assert lease is not None
-    assert await follower.lead(MINE, NAME) is None
-    waiting = asyncio.create_task(follower.wait(MINE, NAME))
-    with anyio.fail_after(PATIENT):
-        while not await redis.pubsub_channels():
-            await anyio.lowlevel.checkpoint()
-    await lease.put(Stored(Wire(b"body")), LONG)
-    await all_end([waiting])
-    stored = await follower.get(MINE, NAME)
-    assert stored is not None
-    assert stored.wire.data == b"body"
 
 
 async def test_what_is_in_redis_tells_nothing_of_the_key(store: RedisStore, redis: Redis) -> None:

@@ -1,47 +1,28 @@
-"""A backend in Qiskit's types: its transpiler target, and a read-only `BackendV2` with that target.
+"""Transpiler targets: what the official client's converter makes of a configuration and properties."""
 
-The module needs Qiskit 2.3 or newer (`pip install "qrbackends[qiskit]"`), and not the official client.
-"""
-
-import math
 import warnings
-from collections.abc import Container, Iterator, Mapping, Sequence
-from datetime import datetime
-from functools import partial
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Container, Iterator, Mapping
+from typing import Any, TypeAlias, TypedDict
 
-import anyio.to_thread
 from msgspec.structs import asdict
+from qiskit.circuit import Gate, Instruction, Parameter
+from qiskit.circuit.controlflow import (
+    CONTROL_FLOW_OP_NAMES,
+    ForLoopOp,
+    IfElseOp,
+    SwitchCaseOp,
+    WhileLoopOp,
+)
+from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
+from qiskit.exceptions import QiskitError
+from qiskit.providers import QubitProperties
+from qiskit.transpiler import InstructionProperties, Target
 
-try:
-    from qiskit.circuit import Delay, Gate, Instruction, Parameter, Qubit
-    from qiskit.circuit.controlflow import (
-        CONTROL_FLOW_OP_NAMES,
-        ForLoopOp,
-        IfElseOp,
-        SwitchCaseOp,
-        WhileLoopOp,
-    )
-    from qiskit.circuit.library import PhaseGate, RZGate, RZZGate, U1Gate, XGate
-    from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
-    from qiskit.dagcircuit import DAGCircuit
-    from qiskit.exceptions import QiskitError
-    from qiskit.providers import BackendV2, Options, QubitProperties
-    from qiskit.transpiler import InstructionProperties, Target
-    from qiskit.transpiler.passes import WrapAngles
-
-    _WRAPPERS = WrapAngles.DEFAULT_REGISTRY
-except (ImportError, AttributeError) as error:
-    raise ImportError(
-        'qrbackends.interop.qiskit needs Qiskit 2.3 or newer: pip install "qrbackends[qiskit]"'
-    ) from error
-
-from ..accounts.account import Instance
-from ..client import Client
-from ..errors import DecodeError, NotFound, QRBackendsError
-from ..models import ABackend, BackendConfiguration, BackendProperties, Nduv
-from ..tasks.fanout import together
+from ...errors import DecodeError
+from ...models import BackendConfiguration, BackendProperties, Nduv
+from .angles import BOUNDS, register_rzz
 from .fitting import Fitting, Qubits
+from .fractional import check_choice, is_fractional, with_choice
 
 Places: TypeAlias = dict[Qubits, InstructionProperties | None] | None  # None: on all qubits
 
@@ -52,16 +33,25 @@ _CONTROL_FLOW = {
     "switch_case": SwitchCaseOp,
     "while_loop": WhileLoopOp,
 }
-_VIRTUAL = (RZGate, PhaseGate, U1Gate, Delay)  # their parameter shifts the phase of later pulses, or waits
-_ANGLES = {"rzz": [(0.0, math.pi / 2)]}  # in radians: the range that IBM calibrates
+
+
+class TargetOptions(TypedDict, total=False):
+    """The options of `to_target`, which all that builds targets takes."""
+
+    use_fractional_gates: bool | None
+    include_control_flow: bool
+    include_fractional_gates: bool | None
+    filter_faulty: bool
+    custom_name_mapping: Mapping[str, Instruction] | None
 
 
 def to_target(
     configuration: BackendConfiguration,
     properties: BackendProperties | None = None,
     *,
+    use_fractional_gates: bool | None = None,
     include_control_flow: bool = True,
-    include_fractional_gates: bool = True,
+    include_fractional_gates: bool | None = None,
     filter_faulty: bool = True,
     custom_name_mapping: Mapping[str, Instruction] | None = None,
 ) -> Target:
@@ -77,9 +67,13 @@ def to_target(
     Args:
         configuration: gives the instructions, the couplings and the timing.
         properties: give errors and durations; without them the target has none, and nothing is faulty.
+        use_fractional_gates: as in the official client. True: the device has to have `rx` or `rzz`, and the
+            target has them. False: the target has neither them nor any other gate whose angle is more than a
+            phase. None: the target has what the device has. Control flow stays in all three cases: IBM's
+            devices run it together with fractional gates.
         include_control_flow: whether the target has `if_else` and the other control-flow instructions.
-        include_fractional_gates: whether the target has gates whose angle is more than a phase, such as `rx`
-            and `rzz`. IBM's compiler does not accept them together with control flow.
+        include_fractional_gates: False leaves gates whose angle is more than a phase out of the target, those
+            of `custom_name_mapping` among them; True keeps them; None does what `use_fractional_gates` says.
         filter_faulty: whether faulty qubits and gates are left out.
         custom_name_mapping: instructions for names that Qiskit does not know, or uses for something else.
 
@@ -88,12 +82,15 @@ def to_target(
 
     Raises:
         DecodeError: a unit cannot be read, the documents contradict each other, or a number is out of range.
+        InvalidRequest: `use_fractional_gates` and `include_fractional_gates` contradict each other.
+        UnknownGate: `use_fractional_gates` is True, and the device has no fractional gate.
     """
+    check_choice(use_fractional_gates, include_fractional_gates)
+    configuration = with_choice(configuration, use_fractional_gates)
     known = get_standard_gate_name_mapping() | dict(custom_name_mapping or {})
-    if not include_fractional_gates:
-        unwanted = {name for name, one in known.items() if _is_fractional(one)}
-    else:
-        unwanted = set()
+    unwanted: set[str] = set()
+    if include_fractional_gates is False:
+        unwanted.update(name for name, one in known.items() if is_fractional(one))
     if not include_control_flow:
         unwanted.update(_CONTROL_FLOW)
     operations = dict(_operations(configuration, known, unwanted))
@@ -114,7 +111,7 @@ def to_target(
         if places[name] is None:
             places[name] = {(qubit,): None for qubit in configuration.qubit_numbers if qubit not in faulty}
     if "rzz" in operations:
-        _register_rzz()
+        register_rzz()
     fitting.log()
     try:
         return _filled(target, operations, places)
@@ -134,7 +131,7 @@ def _filled(target: Target, operations: Mapping[str, Any], places: Mapping[str, 
         if name in _CONTROL_FLOW:
             target.add_instruction(operation, name=name)
         else:
-            target.add_instruction(operation, places[name], name, angle_bounds=_ANGLES.get(name))
+            target.add_instruction(operation, places[name], name, angle_bounds=BOUNDS.get(name))
     return target
 
 
@@ -168,10 +165,6 @@ def _operations(
                 RuntimeWarning,
                 stacklevel=3,
             )
-
-
-def _is_fractional(operation: Instruction) -> bool:
-    return bool(operation.params) and not isinstance(operation, _VIRTUAL)
 
 
 def _signatures(configuration: BackendConfiguration) -> dict[str, Instruction]:
@@ -243,146 +236,3 @@ def _qubits(configuration: BackendConfiguration, properties: BackendProperties) 
         else QubitProperties()
         for qubit in configuration.qubit_numbers
     ]
-
-
-def _register_rzz() -> None:
-    """Register the wrapper that folds the angle of `rzz`, unless Qiskit has one; only a trial shows that."""
-    try:
-        _WRAPPERS.substitute_angle_bounds("rzz", [0.0], [])
-    except KeyError:
-        _WRAPPERS.add_wrapper("rzz", _fold_rzz)
-
-
-def _fold_rzz(angles: Sequence[float], qubits: object) -> DAGCircuit:
-    """Return a circuit for RZZ(θ) that uses RZZ of 0 to π/2 only.
-
-    RZZ(θ + 2π) = −RZZ(θ); RZZ(±π) = ±i·RZ(π)⊗RZ(π); RZZ(−θ) = (X⊗1)·RZZ(θ)·(X⊗1).
-    """
-    dag = DAGCircuit()
-    dag.add_qubits([Qubit(), Qubit()])
-    both = dag.qubits
-    angle = math.remainder(angles[0], 2 * math.pi)
-    dag.global_phase = math.pi * (round((angles[0] - angle) / (2 * math.pi)) % 2)
-    if abs(angle) > math.pi / 2:
-        half_turn = math.copysign(math.pi, angle)
-        dag.global_phase += half_turn / 2
-        angle -= half_turn
-        for qubit in both:
-            dag.apply_operation_back(RZGate(math.pi), [qubit])
-    if math.isclose(angle, 0.0, abs_tol=1e-12):
-        return dag
-    for gate in (XGate(), None, XGate()):
-        if gate is None:
-            dag.apply_operation_back(RZZGate(abs(angle)), both)
-        elif angle < 0:
-            dag.apply_operation_back(gate, both[:1])
-    return dag
-
-
-class ReadOnlyBackend(BackendV2):  # type: ignore[misc]  # mypy does not follow Qiskit's imports
-    """A `BackendV2` for the transpiler and its tools. It cannot run jobs.
-
-    Attributes:
-        configuration: the configuration that it was made from.
-        properties: the properties that it was made from, or None.
-    """
-
-    def __init__(
-        self, configuration: BackendConfiguration, properties: BackendProperties | None, target: Target
-    ) -> None:
-        super().__init__(
-            name=configuration.backend_name,
-            description=configuration.description,
-            online_date=configuration.online_date,
-            backend_version=configuration.backend_version,
-        )
-        self.configuration = configuration
-        self.properties = properties
-        self._target = target
-
-    @property
-    def target(self) -> Target:
-        """The transpiler target."""
-        return self._target
-
-    @property
-    def max_circuits(self) -> int | None:
-        """The greatest number of circuits in one job, or None where the service does not send it."""
-        return self.configuration.max_experiments
-
-    @property
-    def dtm(self) -> float | None:
-        """The sampling time of measurement channels, in seconds."""
-        return self.configuration.dtm
-
-    @property
-    def meas_map(self) -> list[list[int]]:
-        """The groups of qubits that are measured together."""
-        return [list(group) for group in self.configuration.meas_map or ()]
-
-    @classmethod
-    def _default_options(cls) -> Options:
-        return Options()
-
-    def run(self, run_input: object, **options: object) -> NoReturn:
-        """Raise `QRBackendsError`: this package does not execute jobs."""
-        raise QRBackendsError(
-            f"{self.name} is read-only here: this package does not execute jobs; the primitives of "
-            "qiskit-ibm-runtime do"
-        )
-
-
-def backend(
-    configuration: BackendConfiguration, properties: BackendProperties | None = None, **options: Any
-) -> ReadOnlyBackend:
-    """Return a read-only `BackendV2`, for `transpile` and the preset pass managers.
-
-    Args:
-        configuration: gives the instructions, the couplings and the timing.
-        properties: give errors and durations, or None.
-        options: as for `to_target`.
-
-    Raises:
-        DecodeError: as `to_target` does.
-    """
-    return ReadOnlyBackend(configuration, properties, to_target(configuration, properties, **options))
-
-
-async def target(
-    client: Client,
-    backend: ABackend,
-    *,
-    calibration_id: str | None = None,
-    updated_before: datetime | None = None,
-    instance: Instance | str | None = None,
-    timeout: float | None = None,
-    **options: Any,
-) -> Target:
-    """Fetch a backend's configuration and properties concurrently, and return its target.
-
-    The target is built in a thread, as that takes some ten milliseconds for a large device. A device
-    without properties, such as a simulator, has a target without errors and durations.
-
-    Args:
-        client: fetches the documents.
-        backend: the backend's name, or its entry in the list.
-        calibration_id: the variant of both documents, such as `extra_gates`.
-        updated_before: asks for the newest properties before this instant.
-        instance: the instance to ask, or its CRN; by default the one that lists the backend.
-        timeout: seconds for the requests; by default the client's limit.
-        options: as for `to_target`.
-
-    Raises:
-        QRBackendsError: as `Client.configuration` and `Client.properties` do.
-    """
-    common: Any = {"calibration_id": calibration_id, "instance": instance, "timeout": timeout}
-
-    async def calibrated() -> BackendProperties | None:
-        try:
-            return await client.properties(backend, updated_before=updated_before, **common)
-        except NotFound:  # a device that does not exist fails for its configuration
-            return None
-
-    configuration, properties = await together(client.configuration(backend, **common), calibrated())
-    build = partial(to_target, configuration, properties, **options)
-    return await anyio.to_thread.run_sync(build, abandon_on_cancel=True)

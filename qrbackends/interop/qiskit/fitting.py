@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from ..errors import DecodeError
-from ..models import BackendConfiguration, BackendProperties, GateConfig, GateProperties
+from ...errors import DecodeError
+from ...models import BackendConfiguration, BackendProperties, GateConfig, GateProperties
 
 logger = logging.getLogger("qrbackends.qiskit")
 

@@ -1,0 +1,32 @@
+"""A backend in Qiskit's types: its transpiler target, a `BackendV2` for other tools, and its noise.
+
+It needs Qiskit 2.3 or newer (extra `qiskit`), and for simulations qiskit-aer (extra `aer`); it does not need
+the official client. Start with `converter`, which builds targets, or `local_backend`.
+"""
+
+try:
+    from qiskit.transpiler.passes import WrapAngles
+
+    WrapAngles.DEFAULT_REGISTRY  # noqa: B018  # new in Qiskit 2.3
+except (ImportError, AttributeError) as error:
+    raise ImportError(
+        'qrbackends.interop.qiskit needs Qiskit 2.3 or newer: pip install "qrbackends[qiskit]"'
+    ) from error
+
+from .converter import to_target
+from .documents import QiskitConfiguration, QiskitProperties, QiskitStatus
+from .fetching import target
+from .local_backend import LocalBackend, backend, fetch_backend
+from .noise import noise_model
+
+__all__ = [
+    "LocalBackend",
+    "QiskitConfiguration",
+    "QiskitProperties",
+    "QiskitStatus",
+    "backend",
+    "fetch_backend",
+    "noise_model",
+    "target",
+    "to_target",
+]
