@@ -163,7 +163,7 @@ class LeaseTests(StoreFixtures):
             assert await other.get(SCOPE, NAME) == b"v", "a lease leaves the value as it is"
 
     async def test_a_lease_changes_no_value(self) -> None:
-        """A value stays, until its own end, while leases are given, renewed, released, and end by themselves."""
+        """A value lasts for its own `ttl` whatever becomes of the lease, and the lease for its own."""
         async with self.opened() as store, self.opened() as other:
             for name, ttl in (("lasting", LONG), ("short", 4 * SHORT)):
                 assert await store.put(SCOPE, name, b"v", ttl)

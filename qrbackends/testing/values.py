@@ -206,7 +206,7 @@ class ValueTests(StoreFixtures):
             assert found == [name.encode() for name in names] * 2
             assert sorted(await other.names(SCOPE)) == sorted(names)
 
-    async def test_there_may_be_thousands_of_values(self) -> None:
+    async def test_there_may_be_many_values(self) -> None:
         """`names` returns all of them, and `delete` deletes as many at once."""
         names = [f"{NAME}{number:04}" for number in range(MANY)]
         async with self.opened() as store, self.opened() as other:
@@ -217,7 +217,8 @@ class ValueTests(StoreFixtures):
             assert sorted(await other.names(SCOPE)) == [*names, "kept"]
             await other.delete(SCOPE, names)
             assert list(await store.names(SCOPE)) == ["kept"]
-            assert [await store.get(SCOPE, name) for name in ("kept", names[0], names[-1])] == [b"v", None, None]
+            assert await store.get(SCOPE, "kept") == b"v"
+            assert {await store.get(SCOPE, name) for name in (names[0], names[-1])} == {None}
 
     async def test_readers_never_see_parts_of_values(self) -> None:
         """While several write the same name, a reader gets one of their values, and all of it."""

@@ -282,14 +282,14 @@ class MixesCallsUp(DictStore):
 
 
 class ListsAThousand(DictStore):
-    """Found by test_there_may_be_thousands_of_values."""
+    """Found by test_there_may_be_many_values."""
 
     async def names(self, scope):
         return (await super().names(scope))[:1000]
 
 
 class DeletesAHundred(DictStore):
-    """Found by test_there_may_be_thousands_of_values."""
+    """Found by test_there_may_be_many_values."""
 
     async def delete(self, scope, names):
         await super().delete(scope, list(names)[:100])
