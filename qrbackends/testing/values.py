@@ -17,6 +17,9 @@ from .fixtures import LONG, NAME, OTHER_SCOPE, SCOPE, SHORT, Spoil, StoreFixture
 Call: TypeAlias = Callable[[Store], Awaitable[Any]]
 Put: TypeAlias = Callable[[bytes, float], Awaitable[bool]]
 
+YEARS = 1e9  # seconds; beyond 30 days, from where memcached takes a time to live for a date
+MANY = 1100  # names; object stores list 1,000 at a time, and databases delete some dozens
+
 VALUES = {
     "empty": b"",
     "zero": b"\0",
@@ -121,7 +124,7 @@ class ValueTests(StoreFixtures):
     async def test_a_value_lasts_for_its_ttl(self) -> None:
         """A value is there for `ttl` seconds, and not any longer."""
         async with self.opened() as store, self.opened() as other:
-            assert await store.put(SCOPE, "lasting", b"v", LONG)
+            assert await store.put(SCOPE, "lasting", b"v", YEARS)
             put = await self.begin_fetch(store)
             assert await put(b"v", SHORT)
 
@@ -202,6 +205,20 @@ class ValueTests(StoreFixtures):
             found = await asyncio.gather(*(one.get(SCOPE, name) for one in (store, other) for name in names))
             assert found == [name.encode() for name in names] * 2
             assert sorted(await other.names(SCOPE)) == sorted(names)
+
+    async def test_there_may_be_many_values(self) -> None:
+        """`names` returns all of them, and `delete` deletes as many at once."""
+        names = [f"{NAME}{number:04}" for number in range(MANY)]
+        async with self.opened() as store, self.opened() as other:
+            assert await store.put(SCOPE, "kept", b"v", LONG)
+            for first in range(0, MANY, 100):
+                some = names[first : first + 100]
+                assert all(await asyncio.gather(*(store.put(SCOPE, name, b"v", LONG) for name in some)))
+            assert sorted(await other.names(SCOPE)) == [*names, "kept"]
+            await other.delete(SCOPE, names)
+            assert list(await store.names(SCOPE)) == ["kept"]
+            assert await store.get(SCOPE, "kept") == b"v"
+            assert {await store.get(SCOPE, name) for name in (names[0], names[-1])} == {None}
 
     async def test_readers_never_see_parts_of_values(self) -> None:
         """While several write the same name, a reader gets one of their values, and all of it."""

@@ -2,10 +2,17 @@
 
 import importlib
 import math
+import os
 import re
+import shutil
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,6 +23,7 @@ from qiskit import QuantumCircuit, transpile
 from qiskit.circuit.library import QFTGate, quantum_volume
 from qiskit_ibm_runtime import fake_provider
 
+from qrbackends import Client
 from qrbackends.analysis.scoring import Score, score
 from qrbackends.emulator import Emulator, Status
 from qrbackends.interop.qiskit import to_target
@@ -213,13 +221,34 @@ async def test_the_program_prints_backends_and_qubits(
 
 
 def test_the_program_has_no_score_for_what_does_not_fit(
-    program: ModuleType, monkeypatch: pytest.MonkeyPatch
+    program: ModuleType,
 ) -> None:
-    monkeypatch.setenv("RAYON_NUM_THREADS", "2")  # so that it is as before at the end
-    program.start_worker({"manila": real("manila")})
-    assert program.best_layout("manila", QuantumCircuit(6), seeds=1) is None
-    found, circuit = program.best_layout("manila", ghz(3), seeds=1)
+    assert program.best_layout(*real("manila"), QuantumCircuit(6), seeds=1) is None
+    found, circuit = program.best_layout(*real("manila"), ghz(3), seeds=1)
     assert 0.9 < found.success_probability == score(circuit, *real("manila")).success_probability
+
+
+@pytest.mark.anyio
+async def test_the_program_goes_on_without_what_has_no_score(
+    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("manila", "lima"):
+        shutil.copytree(Path(fake_provider.__file__).parent / "backends" / name, tmp_path / "fleet" / name)
+    odd = tmp_path / "fleet" / "lima" / "props_lima.json"
+    odd.write_text(odd.read_text().replace('"us"', '"furlong"'))
+    async with Emulator(str(tmp_path / "fleet")) as emulator, Client(emulator.account()) as client:
+        ((best, _, _),) = await program.choose(client, ghz(3))
+    assert best.name == "ibmq_manila"
+    assert capsys.readouterr().out == "left out: ibmq_lima: the unit of 'T1' is not known\n"
+
+
+def test_an_interrupt_ends_a_worker_of_the_program_at_once(program: ModuleType) -> None:
+    with ProcessPoolExecutor(1, get_context("spawn"), program.start_worker) as pool:
+        worker = pool.submit(os.getpid).result()
+        working = pool.submit(time.sleep, 3600)
+        os.kill(worker, signal.SIGINT)  # as Ctrl-C does to all processes of a terminal
+        with pytest.raises(BrokenProcessPool):
+            working.result()
 
 
 @pytest.mark.anyio

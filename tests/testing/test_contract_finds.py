@@ -157,6 +157,15 @@ class LivesOnWhenRead(DictStore):
         return value
 
 
+class TakesYearsForADate(DictStore):
+    """Found by test_a_value_lasts_for_its_ttl."""
+
+    async def put(self, scope, name, value, ttl, owner=None):
+        if ttl > 30 * 86_400:  # as memcached does
+            ttl -= self.clock()
+        return await super().put(scope, name, value, ttl, owner)
+
+
 class ExpiresWithoutAnOwnerOnly(DictStore):
     """Found by test_a_value_lasts_for_its_ttl."""
 
@@ -270,6 +279,20 @@ class MixesCallsUp(DictStore):
         self.asked = scope, name
         await asyncio.sleep(0)
         return await super().get(*self.asked)
+
+
+class ListsAThousand(DictStore):
+    """Found by test_there_may_be_many_values."""
+
+    async def names(self, scope):
+        return (await super().names(scope))[:1000]
+
+
+class DeletesAHundred(DictStore):
+    """Found by test_there_may_be_many_values."""
+
+    async def delete(self, scope, names):
+        await super().delete(scope, list(names)[:100])
 
 
 class WritesInParts(DictStore):
@@ -437,6 +460,35 @@ class LeasesTheValue(DictStore):
         return given
 
 
+class ReleasesTheValue(DictStore):
+    """Found by test_a_lease_changes_no_value."""
+
+    async def release(self, scope, name, owner):
+        if self.look(self.leases, scope, name) == owner:
+            await self.delete(scope, [name])
+
+
+class HasOneEndForBoth(DictStore):
+    """Found by test_a_lease_changes_no_value."""
+
+    async def acquire(self, scope, name, owner, lease, *, force=False):
+        given = await super().acquire(scope, name, owner, lease, force=force)
+        if given and (scope, name) in self.values:
+            self.values[scope, name] = self.values[scope, name][0], self.clock() + lease
+        return given
+
+
+class LosesTheValueWithTheLease(DictStore):
+    """Found by test_a_lease_changes_no_value."""
+
+    def look(self, table, scope, name):
+        is_led = table is self.leases and (scope, name) in table
+        there = super().look(table, scope, name)
+        if is_led and there is None:
+            self.values.pop((scope, name), None)
+        return there
+
+
 class PutsTheLeaseWithTheValues(DictStore):
     """Found by test_one_owner_has_the_lease."""
 
@@ -460,6 +512,56 @@ class LeasesNames(DictStore):
 
     async def acquire(self, scope, name, *arguments, **options):
         return await super().acquire("", name, *arguments, **options)
+
+
+class LocksOutItsOwnCallsOnly(DictStore):
+    """Found by:
+    test_of_many_at_once_one_gets_the_lease
+    test_another_process_takes_or_ends_the_lease_meanwhile
+    """
+
+    def __init__(self, place, clock):
+        super().__init__(place, clock)
+        self.lock = asyncio.Lock()
+
+    async def acquire(self, scope, name, owner, lease, *, force=False):
+        async with self.lock:
+            if not force and self.look(self.leases, scope, name) not in (None, owner):
+                return False
+            await asyncio.sleep(0)
+            return await super().acquire(scope, name, owner, lease, force=True)
+
+    async def put(self, scope, name, value, ttl, owner=None):
+        async with self.lock:
+            if owner is not None and self.look(self.leases, scope, name) != owner:
+                return False
+            await asyncio.sleep(0)
+            if owner is not None:
+                self.leases.pop((scope, name), None)
+            return await super().put(scope, name, value, ttl)
+
+    async def delete(self, scope, names):
+        async with self.lock:
+            await super().delete(scope, names)
+
+
+class LooksBeforeItReleases(DictStore):
+    """Found by test_another_process_takes_or_ends_the_lease_meanwhile."""
+
+    async def release(self, scope, name, owner):
+        if self.look(self.leases, scope, name) == owner:
+            await asyncio.sleep(0)
+            self.leases.pop((scope, name), None)
+
+
+class LooksBeforeItRenews(DictStore):
+    """Found by test_another_process_takes_or_ends_the_lease_meanwhile."""
+
+    async def renew(self, scope, name, owner, lease):
+        if self.look(self.leases, scope, name) != owner:
+            return False
+        await asyncio.sleep(0)
+        return await self.acquire(scope, name, owner, lease, force=True)
 
 
 class LooksBeforeItLeases(DictStore):
