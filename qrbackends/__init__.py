@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         WrongEventLoop,
     )
     from .fleet.changes import Change
+    from .fleet.filters import BackendFilter
     from .fleet.history import Gap, History, Window
     from .fleet.monitor import Monitor
     from .fleet.monitored import FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
@@ -104,6 +105,7 @@ else:
         *(
             "cache.entry",
             "fleet.changes",
+            "fleet.filters",
             "service.discovery",
             "service.versions",
             "fleet.snapshot",
@@ -137,6 +139,7 @@ __all__ = [
     "Backend",
     "BackendConfiguration",
     "BackendDefaults",
+    "BackendFilter",
     "BackendList",
     "BackendProperties",
     "BackendStatus",

@@ -140,6 +140,14 @@ def _differences(element: Element, before: dict[str, float], after: dict[str, fl
         yield Difference(*element, name, old, new, (new - old) / old, (new < old) == greater_is_better)
 
 
+class QubitValue(NamedTuple):
+    """A measured value of a qubit, in SI units; `name` is `T1`, `T2` or `readout_error`."""
+
+    qubit: int
+    name: str
+    value: float
+
+
 class Stability(NamedTuple):
     """How stable one quantity of one qubit was.
 
@@ -188,17 +196,42 @@ def stability(
         if held is None:
             raise InvalidRequest(f"the archive has no calibration of {backend_id!r:.100}")
         until = held.last + timedelta(microseconds=1)
-    rows = archive.scan(
-        [backend_id], since=until - window, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES
-    )
+    return stability_of(_archived(archive, backend_id, until - window, until))
+
+
+def stability_of(values: Iterable[QubitValue]) -> tuple[Stability, ...]:
+    """Return how stable each qubit was, the least stable first, by the measure of `stability`.
+
+    Args:
+        values: those of several calibrations, such as `qubit_values` yields for each.
+    """
     measured: dict[tuple[int, str], list[float]] = {}
-    for batch in rows.to_batches(columns=["qubits", "name", "value", "calibration_id"]):
-        columns = (batch.column(name).to_pylist() for name in ("qubits", "name", "value", "calibration_id"))
-        for qubits, name, value, variant in zip(*columns, strict=True):
-            if not variant and usable(name, value) is not None:
-                measured.setdefault((qubits[0], name), []).append(value)
+    for one in values:
+        measured.setdefault((one.qubit, one.name), []).append(one.value)
     found = [_stability(qubit, name, values) for (qubit, name), values in measured.items()]
     return tuple(sorted(found, key=lambda one: (-one.relative_iqr, one.qubit, one.name)))
+
+
+def qubit_values(properties: BackendProperties) -> Iterator[QubitValue]:
+    """Yield a calibration's values of T1, T2 and readout error that count in medians.
+
+    Raises:
+        DecodeError: a unit in it is not known.
+    """
+    for qubit, measured in enumerate(properties.qubits):
+        for name, value in _values(measured, _QUBIT_QUANTITIES).items():
+            if usable(name, value) is not None:
+                yield QubitValue(qubit, name, value)
+
+
+def _archived(archive: "Archive", backend_id: str, since: datetime, until: datetime) -> Iterator[QubitValue]:
+    columns = ("qubits", "name", "value", "calibration_id")
+    rows = archive.scan([backend_id], since=since, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES)
+    for batch in rows.to_batches(columns=[*columns]):
+        cells = (batch.column(name).to_pylist() for name in columns)
+        for qubits, name, value, variant in zip(*cells, strict=True):
+            if not variant and usable(name, value) is not None:
+                yield QubitValue(qubits[0], name, value)
 
 
 def _stability(qubit: int, name: str, values: list[float]) -> Stability:
@@ -208,4 +241,14 @@ def _stability(qubit: int, name: str, values: list[float]) -> Stability:
     return Stability(qubit, name, len(values), middle, relative_iqr, min(values), max(values))
 
 
-__all__ = ["Comparison", "Difference", "Element", "Stability", "compare", "stability"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Element",
+    "QubitValue",
+    "Stability",
+    "compare",
+    "qubit_values",
+    "stability",
+    "stability_of",
+]

@@ -30,7 +30,7 @@ def emulator_of(text: str) -> str:
         raise click.BadParameter(str(error)) from None
 
 
-def complete_emulator(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+def complete_emulator(_: click.Context, __: click.Parameter, incomplete: str) -> "list[CompletionItem[str]]":
     """Return the fleets that begin so; where there are none, let the shell complete directories."""
     names = [CompletionItem(name) for name in FLEETS if name.startswith(incomplete)]
     return names or [CompletionItem(incomplete, type="dir")]

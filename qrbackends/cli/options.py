@@ -3,12 +3,10 @@
 import errno
 import functools
 import os
-import re
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,11 +20,31 @@ from ..cache.stores.file import FileStore
 from ..client import Client
 from ..errors import AccountError
 from ..transport.pool import SessionPool
+from .completion import complete_account
 from .emulators import FLEETS, complete_emulator, emulated_account, emulator_of, is_emulator
 from .text import echo, warn
 
 # People at a terminal get current data or an error, never an old answer.
 _CURRENT: Final = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
+
+
+_LISTS: Final = "/backends"
+_LISTS_KEPT: Final = (
+    30 * 86400.0
+)  # seconds; shells complete names out of lists that are too old for anything else
+
+
+class KeptAnswers(FileStore):
+    """The file that keeps answers between runs; lists stay in it for longer than they are used."""
+
+    async def put(self, scope: str, name: str, value: bytes, ttl: float) -> bool:
+        """Store a value, as `FileStore.put` does."""
+        is_list = name.partition("?")[0] == _LISTS
+        return await super().put(scope, name, value, _LISTS_KEPT if is_list else ttl)
+
+    async def lists(self) -> Sequence[tuple[str, str, bytes]]:
+        """Return scope, name and value of every list."""
+        return [*await self.find(_LISTS), *await self.find(f"{_LISTS}[?]*")]
 
 
 def cache_path() -> Path:
@@ -124,7 +142,7 @@ class Source:
 async def _kept(stack: AsyncExitStack) -> FileStore | None:
     """Open the file that keeps answers between runs; where that fails, warn and go on without it."""
     try:
-        store = await stack.enter_async_context(FileStore(cache_path()))
+        store = await stack.enter_async_context(KeptAnswers(cache_path()))
         await store.open()
     except OSError as error:
         about = f"{error.filename}: " if error.filename else ""
@@ -160,19 +178,6 @@ def instance_of(text: str) -> Instance | str:
 def names_of(text: str) -> tuple[str, ...]:
     """Return the names in a text that separates them by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def instant_of(text: str) -> datetime:
-    """Return the instant of an ISO 8601 text, which needs a UTC offset."""
-    try:
-        when = datetime.fromisoformat(text)
-        if when.tzinfo is not None:
-            return when.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{text!r} is not ISO 8601, such as 2026-04-17T12:00:00Z") from None
-    if re.search("[T ]", text):
-        raise click.BadParameter(f"{text!r} has no offset: add Z for UTC, or one such as +02:00")
-    raise click.BadParameter(f"{text!r} is a day: give an instant of it, such as {text}T00:00:00Z")
 
 
 include_mocks_option = click.option(
@@ -212,7 +217,9 @@ _OPTIONS = (
         "(snapshots:current), made-up ones (synthetic), a directory such as `record` writes, or one that "
         "`emulate` runs, by the address that it prints for IAM. Environment and saved accounts are ignored.",
     ),
-    click.option("--account", metavar="NAME", help="The saved account of this name."),
+    click.option(
+        "--account", metavar="NAME", shell_complete=complete_account, help="The saved account of this name."
+    ),
     click.option(
         "--account-file",
         type=click.Path(exists=True, dir_okay=False),

@@ -17,11 +17,15 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from qrbackends import Backend, Change, Forbidden
+from qrbackends import Backend, BackendFilter, Change, Forbidden
+from qrbackends.cli.columns import find_column
+from qrbackends.cli.tables import Table
 from qrbackends.cli.watch import Board, _echo_line, _echo_object
+from qrbackends.cli.watched import WATCHED, Known
 from qrbackends.models import DeviceStatus
 
 COMMAND = (sys.executable, "-W", "error", "-m", "qrbackends", "watch", "--emulator", "synthetic")
+ALL = BackendFilter()
 WHEN = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
 
 
@@ -72,10 +76,17 @@ async def these(changes: Iterable[Change]) -> AsyncIterator[Change]:
         yield one
 
 
-def drawn(changes: Iterable[Change], width: int = 100, height: int = 40, detail: bool = False) -> str:
+def drawn(
+    changes: Iterable[Change],
+    width: int = 100,
+    height: int = 40,
+    detail: bool = False,
+    wanted: BackendFilter = ALL,
+) -> str:
     """Return the last thing that a board draws."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
-    board = Board(console, "Fleet", detail)
+    table = Table(WATCHED, sort=find_column(WATCHED, "name"))
+    board = Board(console, "Fleet", table if detail else table.without({"recalibrated_at"}), Known(wanted))
     asyncio.run(board.show(these(changes)))
     with console.capture() as capture:
         console.print(board)
