@@ -111,7 +111,7 @@ def number(
 
 
 def find_column(columns: Sequence[Column[Row]], text: str) -> Column[Row] | None:
-    """Return the column of this name or title, or the first whose name begins so; None if there is none.
+    """Return the column of this name or title, or the first that begins so; None if there is none.
 
     Case does not matter, and neither does whether words are separated by `_`, `-` or blanks.
     """
@@ -119,7 +119,11 @@ def find_column(columns: Sequence[Column[Row]], text: str) -> Column[Row] | None
     for column in columns:
         if wanted in (_plain(column.name), _plain(column.header)):
             return column
-    return next((one for one in columns if wanted and _plain(one.name).startswith(wanted)), None)
+    if not wanted:
+        return None
+    begin = [one for one in columns if _plain(one.name).startswith(wanted)]
+    begin += [one for one in columns if _plain(one.header).startswith(wanted)]
+    return begin[0] if begin else None
 
 
 def with_rank(columns: Iterable[Column[Row]], name: str, rank: int) -> tuple[Column[Row], ...]:
@@ -180,7 +184,7 @@ def _key(value: Any) -> tuple[int, Any] | None:
             return 0, value
         case datetime():
             return 0, value.timestamp()
-        case tuple() | list() if not all(isinstance(one, str) for one in value):
+        case tuple() | list() if not (value and isinstance(value[0], str)):
             return 0, len(value)
         case tuple() | list():
             return 1, ", ".join(value).casefold()

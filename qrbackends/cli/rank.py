@@ -15,7 +15,7 @@ from .options import Source, SourceCommand, include_mocks_option, source_options
 from .tables import Table, table_options
 from .text import warn
 
-_SHOWN_BY: Final = {
+SHOWN_BY: Final = {
     "queue": "queue_length",
     "wait_time": "wait_time_p50_s",
     "clops": "clops",
@@ -64,7 +64,7 @@ def rank(
             raise click.UsageError("`rank wait_time` and `backends --wait-times` ask for waiting times")
         table = table.without(WAITS)
     found, problems = asyncio.run(_ranked(source, key, wanted, include_mocks, reverse))
-    table = table.showing({_SHOWN_BY[key]}, rank=0)
+    table = table.showing({SHOWN_BY[key]}, rank=0)
     table.show(source, f"backends by {key}", found, value=lambda rows: rows)
     for problem in problems:
         warn(str(problem))

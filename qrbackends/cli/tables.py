@@ -161,8 +161,8 @@ def _form_options(columns: Sequence[Column[Any]], complete: Callable[..., Any]) 
             type=columns_of,
             metavar="A,B",
             shell_complete=complete,
-            help=f"These columns, in this order: {names}; or {_ALL}. A title on the screen, or the beginning "
-            "of a name, will do.",
+            help=f"These columns, in this order: {names}; or {_ALL}. A title on the screen will do, "
+            "and so will the beginning of either.",
         ),
         click.option(
             "--csv",

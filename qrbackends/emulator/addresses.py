@@ -116,7 +116,9 @@ async def _read(url: str, asked: str) -> bytes:
     problem: QRBackendsError
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session,
+            aiohttp.ClientSession(
+                timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            ) as session,
             session.get(url, allow_redirects=False) as answer,
         ):
             if answer.status != 200:
