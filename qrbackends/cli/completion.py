@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..accounts.account import Account
 
 SHELLS: Final = ("bash", "zsh", "fish")
-_SAFE: Final = re.compile(r"[\w.-]{1,100}", re.ASCII)  # shells expand and split what they are given
+_SAFE: Final = re.compile(r"\w[\w.-]{0,99}", re.ASCII)  # shells expand and split what they are given
 _VARIABLE: Final = "_QRBACKENDS_COMPLETE"
 _MOST: Final = 16 * 2**20  # bytes of a list
 
