@@ -55,8 +55,8 @@ class Column(Generic[Row]):
         header: its title on the screen.
         value: returns a row's value in SI units; None if it is not known.
         shown: returns a value as it is on the screen.
-        rank: its priority on a narrow screen: columns with great ranks are left out first. One of rank 0
-            always is there; those up to `CHOSEN_BY` are what people choose by.
+        rank: its priority on a narrow screen: columns with great ranks are left out first. Those up to
+            `CHOSEN_BY` are what people choose by.
         right: whether it is aligned to the right, as numbers are.
         cell: returns a row's cell, where its value alone is not enough for `shown`.
         extra: whether a screen has it only if it is asked for by its name.
@@ -124,11 +124,6 @@ def find_column(columns: Sequence[Column[Row]], text: str) -> Column[Row] | None
     begin = [one for one in columns if _plain(one.name).startswith(wanted)]
     begin += [one for one in columns if _plain(one.header).startswith(wanted)]
     return begin[0] if begin else None
-
-
-def with_rank(columns: Iterable[Column[Row]], name: str, rank: int) -> tuple[Column[Row], ...]:
-    """Return the columns; the one of this name has a rank of its own, and is always on the screen."""
-    return tuple(replace(one, rank=rank, extra=False) if one.name == name else one for one in columns)
 
 
 def in_order(rows: Iterable[Row], column: Column[Row], reverse: bool = False) -> list[Row]:

@@ -7,20 +7,21 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from .text import echo
 
 if TYPE_CHECKING:
     from ..accounts.account import Account
 
-SHELLS: Final = ("bash", "zsh", "fish")
+_CLASSES: Final = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 _SAFE: Final = re.compile(r"\w[\w.-]{0,99}", re.ASCII)  # shells expand and split what they are given
 _VARIABLE: Final = "_QRBACKENDS_COMPLETE"
 _MOST: Final = 16 * 2**20  # bytes of a list
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(tuple(_CLASSES)))
 def completion(shell: str) -> None:
     """Print what lets a shell complete names.
 
@@ -32,13 +33,9 @@ def completion(shell: str) -> None:
     The names of backends are those in the lists that earlier commands have kept, of the account that is
     meant; with --emulator, those of its fleet. No request is sent.
     """
-    from click.shell_completion import ShellComplete, get_completion_class
-
-    found = get_completion_class(shell)
-    assert found is not None  # noqa: S101  # click has all of `SHELLS`
     root = click.get_current_context().find_root().command
-    # The class's own `source` would look for an installed bash.
-    echo(ShellComplete.source(found(root, {}, "qrbackends", _VARIABLE)).rstrip("\n"))
+    script = _CLASSES[shell](root, {}, "qrbackends", _VARIABLE)
+    echo(ShellComplete.source(script).rstrip("\n"))  # bash's own `source` would look for an installed bash
 
 
 def complete_backend(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

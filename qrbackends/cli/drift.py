@@ -15,7 +15,7 @@ from .arguments import backend_argument, calibration_option, range_options
 from .calibration import Figure, figures
 from .columns import Column, minute, number
 from .options import Source, SourceCommand, source_options
-from .past import BEGINS, WEEK, Range
+from .past import BEGINS, WEEK, Asked
 from .quantities import QUANTITIES, change, label, quantity_option, shown
 from .screen import print_facts, print_table
 from .tables import Table, table_options
@@ -83,7 +83,7 @@ def drift(
     works no more or works again, and each qubit's and gate's values, the greatest relative changes first. All
     times are in UTC. --csv has the values.
     """
-    before, after = asyncio.run(_read(source, Range(backend_id, since, until, calibration_id)))
+    before, after = asyncio.run(_read(source, Asked(backend_id, since, until, calibration_id)))
     found = compare(before, after)
     medians = _medians(before, after)
     rows = [one for one in found.differences if not names or one.name in names]
@@ -102,15 +102,15 @@ def drift(
     )
 
 
-async def _read(source: Source, past: Range) -> tuple[BackendProperties, BackendProperties]:
+async def _read(source: Source, asked: Asked) -> tuple[BackendProperties, BackendProperties]:
     """Return the calibration before the range, and the last one in it."""
     async with source.client() as client:
-        after = await past.newest(client)
-        since = past.since or after.last_update_date - WEEK
+        after = await asked.newest(client, asked.until)
+        since = asked.since or after.last_update_date - WEEK
         try:
-            return await past._replace(until=since).newest(client), after
+            return await asked.newest(client, since), after
         except NotFound:
-            problem = f"{past.backend_id} has no calibration before {minute(since)} UTC"
+            problem = f"{asked.backend_id} has no calibration before {minute(since)} UTC"
     raise click.ClickException(
         f"{problem}, to compare that of {minute(after.last_update_date)} with: give another --since"
     )

@@ -1,5 +1,6 @@
 """The emulators that commands use: one of their own, with a named fleet or a directory, or one that runs."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -41,7 +42,8 @@ def is_emulator(text: str) -> bool:
 
     A directory is one that is there, or has a separator in its name.
     """
-    return text in FLEETS or text.startswith(_SCHEMES) or "/" in text or Path(text).is_dir()
+    has_separator = any(separator in text for separator in ("/", os.sep))
+    return text in FLEETS or text.startswith(_SCHEMES) or has_separator or Path(text).is_dir()
 
 
 def fleet_of(text: str) -> str | Path:

@@ -1,7 +1,7 @@
 """`qrbackends fleet`: every backend of every region, with the medians of its calibration."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -168,11 +168,12 @@ async def _watch(source: Source, table: Table[Row], reading: _Reading, interval:
         with shown.live() as live:
             async for found in rounds:
                 shown.rows = table.ordered(found.rows)
-                shown.notes = [_totals(found.rows), *(f"Failing: {one}." for one in found.problems)]
+                told = [_totals(found.rows)] if found.rows or not found.problems else []
+                shown.notes = [*told, *(f"Failing: {one}." for one in found.problems)]
                 live.refresh()
 
 
-async def _rounds(client: Client, reading: _Reading, interval: float) -> AsyncIterator[_Fleet]:
+async def _rounds(client: Client, reading: _Reading, interval: float) -> AsyncGenerator[_Fleet, None]:
     """Yield the fleet at intervals; where the lists fail, as it was, with the reason."""
     found = _Fleet([], [])
     while True:

@@ -11,7 +11,7 @@ from ..models import BackendSummary, summary
 from .arguments import backend_argument, calibration_option, every_option, range_options
 from .columns import Column
 from .options import Source, SourceCommand, source_options
-from .past import BEGINS, Range, calibrations
+from .past import BEGINS, Asked, Range
 from .rows import CALIBRATED
 from .screen import progress_bar
 from .tables import Table, table_options
@@ -45,13 +45,14 @@ def history(
     The median errors and coherence times of each, and how many qubits and couplings cannot be used. All times
     are in UTC. What the service does not answer gets a line on stderr.
     """
-    past, found = asyncio.run(_read(source, Range(backend_id, since, until, calibration_id, every)))
+    asked = Asked(backend_id, since, until, calibration_id, every)
+    within, found = asyncio.run(_read(source, asked))
     note = "" if found else f"No calibration in this time: `show {backend_id}` tells of the newest one."
-    table.show(source, f"calibrations of {past}", found, note)
+    table.show(source, f"calibrations of {backend_id} {within}", found, note)
 
 
-async def _read(source: Source, past: Range) -> tuple[Range, list[BackendSummary]]:
+async def _read(source: Source, asked: Asked) -> tuple[Range, list[BackendSummary]]:
     with progress_bar("Reading calibrations") as bar:
         async with source.client() as client:
-            past = await past.bounded(client)
-            return past, [summary(properties=one) async for one in calibrations(client, past, bar)]
+            within = await asked.range(client)
+            return within, [summary(properties=one) async for one in asked.read(client, within, bar)]

@@ -5,8 +5,9 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.segment import Segment
@@ -77,18 +78,25 @@ def table_of(title: str, columns: Sequence[Column[Row]], rows: Iterable[Row], no
         for index, one in enumerate(columns)
     ]
     beside, below, gap = _fitting(columns, widths, width)
-    parts: list[RenderableType] = [Text(clean(title), style="bold")]
 
-    def add(row: Sequence[Text], style: str = "") -> None:
-        line = Text(" " * gap).join(_padded(row[i], min(widths[i], width), columns[i].right) for i in beside)
-        line.rstrip()
-        line.no_wrap, line.style = True, style
-        parts.extend([line, *(Text(text, style or "dim") for i in below for text in _folded(row[i], width))])
+    def lines(row: Sequence[Text], style: str = "") -> Iterator[Text]:
+        if beside:
+            line = Text(" " * gap).join(
+                _padded(row[i], min(widths[i], width), columns[i].right) for i in beside
+            )
+            line.rstrip()
+            line.no_wrap, line.style = True, style
+            yield line
+        for index in below:
+            yield from (Text(text, style or "dim") for text in _folded(row[index], width))
 
-    add([Text(one.header) for one in columns], "bold")
-    parts.append(Text("─" * min(width, sum(widths[i] + gap for i in beside) - gap), no_wrap=True))
-    for row in cells:
-        add(row)
+    used = sum(widths[i] + gap for i in beside) - gap if beside else width
+    parts = [
+        Text(clean(title), style="bold"),
+        *lines([Text(one.header) for one in columns], "bold"),
+        Text("─" * min(width, used), no_wrap=True),
+        *chain.from_iterable(map(lines, cells)),
+    ]
     hidden = [one.header for index, one in enumerate(columns) if index not in (*beside, *below)]
     notes = [note] if note else []
     if hidden:
@@ -131,9 +139,8 @@ def _folded(cell: Text, width: int) -> Iterator[str]:
             yield line
             line = ""
         line += part
-        while cell_len(line) > width:
-            first, line = line[:width], line[width:]
-            yield first
+        *full, line = chop_cells(line, width)
+        yield from full
     yield line
 
 

@@ -11,7 +11,7 @@ from ..analysis.comparison import stability as stability_in
 from .arguments import backend_argument, calibration_option, every_option, range_options
 from .columns import Column, number
 from .options import Source, SourceCommand, source_options
-from .past import BEGINS, WEEK, Range, calibrations
+from .past import BEGINS, WEEK, Asked, Range
 from .quantities import label, percent, quantity_option, shown
 from .screen import progress_bar
 from .tables import Table, table_options
@@ -56,33 +56,33 @@ def stability(
     The least stable come first. The spread is the interquartile range of T1, T2 or the readout error over the
     calibrations of a time, divided by their median. All times are in UTC.
     """
-    past = Range(backend_id, since, until, calibration_id, every)
+    asked = Asked(backend_id, since, until, calibration_id, every)
+    what = f"stability of {backend_id}"
     if url is None:
-        past, values = asyncio.run(_read(source, past))
-        found = stability_of(values)
+        within, values = asyncio.run(_read(source, asked))
+        found, what = stability_of(values), f"{what} {within}"
     elif every is not None or calibration_id is not None:
         raise click.UsageError("--archive is read whole: leave out --every and --calibration-id")
     else:
-        found = _archived(url, past)
+        found = _archived(url, asked)
     rows = [one for one in found if not names or one.name in names]
-    what = f"stability of {past if url is None else backend_id}"
     note = "" if rows else "No calibration in this time."
-    table.show(None if url else source, what, rows, note)
+    table.show(source if url is None else None, what, rows, note)
 
 
-def _archived(url: str, past: Range) -> tuple[Stability, ...]:
+def _archived(url: str, asked: Asked) -> tuple[Stability, ...]:
     from ..analysis.archive import Archive
 
-    if past.since is None:
-        return stability_in(Archive(url), past.backend_id, WEEK, until=past.until)
-    until = past.until or datetime.now(UTC)
-    return stability_in(Archive(url), past.backend_id, until - past.since, until=until)
+    if asked.since is None:
+        return stability_in(Archive(url), asked.backend_id, WEEK, until=asked.until)
+    until = asked.until or datetime.now(UTC)
+    return stability_in(Archive(url), asked.backend_id, until - asked.since, until=until)
 
 
-async def _read(source: Source, past: Range) -> tuple[Range, list[QubitValue]]:
+async def _read(source: Source, asked: Asked) -> tuple[Range, list[QubitValue]]:
     """Return the range, and the values of its calibrations, none of which is kept."""
     with progress_bar("Reading calibrations") as bar:
         async with source.client() as client:
-            past = await past.bounded(client)
-            values = [value async for one in calibrations(client, past, bar) for value in qubit_values(one)]
-            return past, values
+            within = await asked.range(client)
+            calibrations = asked.read(client, within, bar)
+            return within, [value async for one in calibrations for value in qubit_values(one)]

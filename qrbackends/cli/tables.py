@@ -112,8 +112,8 @@ class Table(Generic[Row]):
         if source is not None:
             source.announce()
         if self.as_json:
-            flat = [self.values(row) for row in rows]
-            echo_json(flat if value is None or self.chosen is not None else value(rows))
+            flat = value is None or self.chosen is not None
+            echo_json([self.values(row) for row in rows] if flat or value is None else value(rows))
             return
         self.echo_header()
         for row in rows:

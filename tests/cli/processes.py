@@ -100,6 +100,16 @@ def started_on_screen(
         os.close(ours)
 
 
+def read_until(read: Callable[[], str], text: str) -> str:
+    """Read on until a text is there, and return what was read."""
+    seen = ""
+    while text not in seen:
+        chunk = read()
+        assert chunk, f"it ended after {seen}"
+        seen += chunk
+    return seen
+
+
 @contextmanager
 def emulating(*options: str) -> Iterator[dict[str, Any]]:
     """Run `qrbackends emulate`, and yield what it prints as JSON."""

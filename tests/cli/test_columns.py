@@ -196,5 +196,8 @@ def test_what_is_copied_is_whole_on_every_screen(width: int) -> None:
     assert max(map(len, lines)) <= width
     assert "".join("".join(lines).split()).count(CRN) == 2
     assert "CRN" in lines[1] if width >= 140 else lines[2] == "CRN"
+    alone = lines_of(columns[1:2], [None], width)
+    assert alone[1] == "CRN"
+    assert "".join(alone[3:]) == CRN
     if 60 <= width < 130:
         assert sum(line.endswith(":") for line in lines) >= 2, "lines end after a part"

@@ -4,13 +4,12 @@ import fcntl
 import json
 import os
 import pty
+import select
 import shutil
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -79,17 +78,16 @@ def typed(*shell: str, setup: str, line: str, until: str, path: Path) -> str:
 
     def read_until(text: str) -> None:
         nonlocal seen
-        end = time.monotonic() + 60
-        while text not in seen and time.monotonic() < end:
-            with suppress(OSError):
-                seen += os.read(terminal, 65536).decode(errors="replace")
-        assert text in seen, seen
+        while text not in seen:
+            ready, _, _ = select.select([terminal], [], [], 60)
+            assert ready, seen
+            seen += os.read(terminal, 65536).decode(errors="replace")
 
     try:
         read_until("ready> ")
         os.write(terminal, f"{setup}; echo set''up\n".encode())
         read_until("setup\r\n")
-        seen = ""
+        seen = seen.partition("setup\r\n")[2]
         read_until("ready> ")
         seen = ""
         os.write(terminal, f"{line}\t".encode())

@@ -11,8 +11,18 @@ import msgspec
 import pytest
 
 import qrbackends.emulator
-from qrbackends import BackendFilter, BackendProperties, BackendSummary, Change, DecodeError, summary
+from qrbackends import (
+    AuthenticationFailed,
+    BackendFilter,
+    BackendProperties,
+    BackendSummary,
+    Change,
+    Client,
+    DecodeError,
+    summary,
+)
 from qrbackends.cli.columns import find_column, in_order
+from qrbackends.cli.fleet import _Reading, _rounds
 from qrbackends.cli.rows import FLEET, Row, json_of
 from qrbackends.cli.screen import make_console
 from qrbackends.cli.tables import Table
@@ -361,3 +371,25 @@ def test_a_watched_board_tells_of_an_odd_entry_until_it_can_be_read() -> None:
     board.take(Change("recovered", at, "ibm_x", "us-east", "crn"))
     assert "Failing" not in "\n".join(board_lines(board))
     assert "ibm_x" in "\n".join(board_lines(board))
+
+
+@pytest.mark.anyio
+async def test_a_watched_fleet_stays_as_it_was_while_lists_fail(client: Client, emulator: Emulator) -> None:
+    reading = _Reading(BackendFilter(name="*falcon*"), mocks=False, which={})
+    rounds = _rounds(client, reading, 0.0)
+    first = await anext(rounds)
+    assert [row.listed.name for row in first.rows] == ["synthetic_falcon_27"]
+    assert first.rows[0].found.t1 is not None
+    emulator.fault(Status(503), resource="backends", times=None)
+    failing = await anext(rounds)
+    assert failing.rows == first.rows
+    assert "503" in failing.problems[0]
+    emulator.clear_faults()
+    emulator.set_backend("synthetic_falcon_27", queue_length=99)
+    again = await anext(rounds)
+    assert (again.rows[0].listed.queue_length, again.problems) == (99, [])
+    await rounds.aclose()
+    account = replace(emulator.account(), api_key="a-wrong-key")
+    async with Client(account) as refused:
+        with pytest.raises(AuthenticationFailed):  # it would fail for ever
+            await anext(_rounds(refused, reading, 0.0))

@@ -35,6 +35,7 @@ from .processes import (
     error_of,
     line_of,
     own_environment,
+    read_until,
     started_on_screen,
 )
 
@@ -296,13 +297,10 @@ def test_every_key_has_its_column_on_every_screen(
 def test_a_watched_fleet_is_redrawn_in_place(told: dict[str, Any], url: str) -> None:
     program = (*STRICT, "fleet", "--watch", "--interval", "1", "--emulator", url, "--sort", "queue")
     with started_on_screen(100, *program) as (process, read):
-        seen = ""
-        while "online, " not in seen:
-            seen += read()
+        seen = read_until(read, "online, ")
         try:
             steer(told, do="set_backend", backend=FALCON, status="online", queue_length=987_654)
-            while "987,654" not in seen:
-                seen += read()
+            seen += read_until(read, "987,654")
         finally:
             steer(told, do="set_backend", backend=FALCON, queue_length=9)
         process.send_signal(signal.SIGINT)

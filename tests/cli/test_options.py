@@ -11,6 +11,7 @@ import pytest
 import qrbackends.emulator
 from qrbackends import Account, AccountError, Client, Instance, InstanceSearch
 from qrbackends.cli import options
+from qrbackends.cli.emulators import is_emulator
 from qrbackends.emulator import Emulator, SnapshotsMissing
 from qrbackends.emulator.devices.synthetic import SyntheticFleet
 
@@ -226,12 +227,16 @@ def test_missing_snapshots_are_told(
         (["--emulator", "--json"], "snapshots", True, ()),
         (["--", "--emulator", "x"], None, False, ("--emulator", "x")),
         (["--emulator", "--", "x"], "snapshots", False, ("x",)),
+        (["--emulator", "{directory}", "x"], "{directory}", False, ("x",)),
+        (["--emulator={directory}"], "{directory}", False, ()),
+        (["--emulator", "http://localhost:8103/api/v1", "x"], "http://localhost:8103", False, ("x",)),
     ],
 )
 def test_the_emulators_value_is_optional(
-    arguments: list[str], emulator: str | None, as_json: bool, names: tuple[str, ...]
+    tmp_path: Path, arguments: list[str], emulator: str | None, as_json: bool, names: tuple[str, ...]
 ) -> None:
     understood: list[Any] = []
+    arguments = [one.format(directory=tmp_path) for one in arguments]
 
     @click.command(cls=options.SourceCommand)
     @options.source_options
@@ -240,7 +245,15 @@ def test_the_emulators_value_is_optional(
         understood.extend((source.emulator, as_json, names))
 
     command.main(arguments, standalone_mode=False)
-    assert understood == [emulator, as_json, names]
+    assert understood == [emulator and emulator.format(directory=tmp_path), as_json, names]
+
+
+def test_a_directory_of_this_name_is_the_emulators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not is_emulator("recorded")
+    (tmp_path / "recorded").mkdir()
+    assert is_emulator("recorded")
+    assert is_emulator("./none"), "so that it is told that there is none"
 
 
 def test_data_from_the_emulator_says_so(run: Run) -> None:
