@@ -15,7 +15,7 @@ _UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w
 _SPAN: Final = re.compile(r"(?:\d+(?:\.\d+)?\s*(?:min|[smhdw])\s*)+", re.IGNORECASE)
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[smhdw])", re.IGNORECASE)
 _SHORTEST_STEP: Final = timedelta(minutes=1)
-_FORMS: Final = "2026-04-17T12:00:00Z, a date (its midnight in UTC), or 7d or 12h ago"
+_FORMS: Final = "2026-04-17T12:00:00Z, a date (its midnight in UTC), or 7d or 12h (so long ago)"
 
 backend_argument = click.argument("backend_id", metavar="ID", shell_complete=complete_backend)
 backends_argument = click.argument("names", nargs=-1, metavar="[BACKEND]...", shell_complete=complete_backend)

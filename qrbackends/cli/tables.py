@@ -161,8 +161,8 @@ def _form_options(columns: Sequence[Column[Any]], complete: Callable[..., Any]) 
             type=columns_of,
             metavar="A,B",
             shell_complete=complete,
-            help=f"These columns, in this order: {names}; or {_ALL}. A title on the screen will do, "
-            "and so will the beginning of either.",
+            help=f"These columns, in this order: {names}; or {_ALL}. A title on the screen will do, and so "
+            "will the beginning of either. With --json, objects of these.",
         ),
         click.option(
             "--csv",
