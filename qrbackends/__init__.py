@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         WrongEventLoop,
     )
     from .fleet.changes import Change
+    from .fleet.filters import BackendFilter
     from .fleet.history import CalibrationList, Gap, History, Window
     from .fleet.monitor import Monitor
     from .fleet.monitored import FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
@@ -129,6 +130,7 @@ else:
         *(
             "cache.entry",
             "fleet.changes",
+            "fleet.filters",
             "service.discovery",
             "service.versions",
             "fleet.snapshot",
@@ -163,6 +165,7 @@ __all__ = [
     "Backend",
     "BackendConfiguration",
     "BackendDefaults",
+    "BackendFilter",
     "BackendList",
     "BackendProperties",
     "BackendStatus",

@@ -69,6 +69,11 @@ class Scopes:
         return self._key is not None
 
     @property
+    def key(self) -> bytes | None:
+        """The key by which stored answers of all scopes are authenticated; None if they are random."""
+        return self._key
+
+    @property
     def credential(self) -> str:
         """64 hexadecimal digits that stand for the credential, which cannot be computed from them."""
         return self._fingerprint

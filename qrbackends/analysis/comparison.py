@@ -172,6 +172,15 @@ def _differences(
         yield Difference(*element, name, old, new, (new - old) / old, (new < old) == greater_is_better)
 
 
+class QubitValue(NamedTuple):
+    """A measured value of a qubit, in SI units; `emulated` is whether an emulator sent it."""
+
+    qubit: int
+    name: QubitQuantity
+    value: float
+    emulated: bool = False
+
+
 class Stability(NamedTuple):
     """How stable one quantity of one qubit was.
 
@@ -249,20 +258,49 @@ def stability(
         if held is None:
             raise InvalidRequest(f"the archive has no calibration of {name!r:.100}")
         until = held.last + timedelta(microseconds=1)
-    rows = archive.scan([name], since=until - window, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES)
+    return stability_of(_archived(archive, name, until - window, until), name)
+
+
+def stability_of(values: Iterable[QubitValue], backend: ABackend = "") -> Stabilities:
+    """Return how stable each qubit was, the least stable first, by the measure of `stability`.
+
+    Args:
+        values: those of several calibrations, such as `qubit_values` yields for each.
+        backend: the device's name, or its entry in the list, for what a notebook shows.
+    """
     measured: dict[tuple[int, QubitQuantity], list[float]] = {}
     emulated = False
-    wanted = ["qubits", "name", "value", "calibration_id", "emulated"]
-    for batch in rows.to_batches(columns=wanted):
-        columns = (batch.column(column).to_pylist() for column in wanted)
-        for qubits, quantity, value, variant, is_emulated in zip(*columns, strict=True):
-            if not variant and usable(quantity, value) is not None:
-                measured.setdefault((qubits[0], quantity), []).append(value)
-                emulated = emulated or bool(is_emulated)  # None: written before there was this column
-    found = [_stability(qubit, quantity, values) for (qubit, quantity), values in measured.items()]
+    for one in values:
+        measured.setdefault((one.qubit, one.name), []).append(one.value)
+        emulated = emulated or one.emulated
+    found = [_stability(qubit, name, values) for (qubit, name), values in measured.items()]
     stable = Stabilities(sorted(found, key=lambda one: (-one.relative_iqr, one.qubit, one.name)))
-    stable.backend, stable.emulated = name, emulated
+    stable.backend, stable.emulated = name_of(backend), emulated
     return stable
+
+
+def qubit_values(properties: BackendProperties) -> Iterator[QubitValue]:
+    """Yield a calibration's values of T1, T2 and readout error that count in medians.
+
+    Raises:
+        DecodeError: a unit in it is not known.
+    """
+    for qubit, measured in enumerate(properties.qubits):
+        values = _values(measured, _QUBIT_QUANTITIES)
+        for name in _QUBIT_QUANTITIES:
+            if (value := usable(name, values.get(name))) is not None:
+                yield QubitValue(qubit, name, value, properties.emulated)
+
+
+def _archived(archive: "Archive", name: str, since: datetime, until: datetime) -> Iterator[QubitValue]:
+    columns = ("qubits", "name", "value", "calibration_id", "emulated")
+    rows = archive.scan([name], since=since, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES)
+    for batch in rows.to_batches(columns=[*columns]):
+        cells = (batch.column(column).to_pylist() for column in columns)
+        for qubits, quantity, value, variant, emulated in zip(*cells, strict=True):
+            if not variant and usable(quantity, value) is not None:
+                # None: written before there was this column
+                yield QubitValue(qubits[0], quantity, value, bool(emulated))
 
 
 def _stability(qubit: int, name: QubitQuantity, values: list[float]) -> Stability:
@@ -280,4 +318,15 @@ def _shown(name: Quantity, *values: float) -> Iterator[str]:
         yield scaled(value, 1e6) if is_time else probability(value)
 
 
-__all__ = ["Comparison", "Difference", "Element", "Stabilities", "Stability", "compare", "stability"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Element",
+    "QubitValue",
+    "Stabilities",
+    "Stability",
+    "compare",
+    "qubit_values",
+    "stability",
+    "stability_of",
+]

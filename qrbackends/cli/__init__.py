@@ -28,6 +28,7 @@ _COMMANDS = {  # name: module, which is imported only for its command, as rich t
     "show": "show",
     "watch": "watch",
     "least-busy": "least_busy",
+    "rank": "rank",
     "instances": "instances",
     "versions": "versions",
     "backends": "documents",
@@ -35,6 +36,10 @@ _COMMANDS = {  # name: module, which is imported only for its command, as rich t
     "properties": "documents",
     "status": "documents",
     "defaults": "documents",
+    "qubits": "qubits",
+    "history": "history",
+    "drift": "drift",
+    "stability": "stability",
     "archive": "archive",
     "plot": "plot",
     "board": "board",
@@ -44,6 +49,7 @@ _COMMANDS = {  # name: module, which is imported only for its command, as rich t
     "record": "record",
     "cache": "cache",
     "accounts": "accounts",
+    "completion": "completion",
 }
 
 
@@ -71,7 +77,7 @@ def cli() -> None:
     """Read the backends of IBM Quantum: their state, queues and calibrations.
 
     The account is the one in QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, or a saved one (`accounts`), as the
-    official client saves them. Without any, --emulator lets every command run against an embedded emulator.
+    official client saves them. Without any, --emulator lets every command run against an emulator.
     """
 
 

@@ -3,27 +3,27 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from ..accounts import SavedAccount, delete_account, list_accounts, save_account, use_account
 from ..accounts.saved import CHANNELS, DEFAULT_PATH
 from ..accounts.secret import Secret
-from ..models.formatting import DASH
-from .screen import Column, print_table
-from .text import clean, echo, echo_json
+from .columns import Column
+from .tables import Table, table_options
+from .text import clean, echo
 
 _LONGEST_KEY = 4096  # bytes
-_COLUMNS = (
-    Column("name"),
-    Column("default", rank=3),
-    Column("instance"),
-    Column("region", rank=4),
-    Column("plans", rank=5),
-    Column("tags", rank=6),
-    Column("channel", rank=2),
-    Column("problem", rank=1),
+_COLUMNS: Final[tuple[Column[SavedAccount], ...]] = (
+    Column("name", "name", lambda one: one.name),
+    Column("is_default", "default", lambda one: one.is_default, lambda yes: "*" if yes else "", 1),
+    Column("instance", "instance", lambda one: one.instance, whole=True),
+    Column("region", "region", lambda one: one.region, rank=10),
+    Column("plans", "plans", lambda one: one.plans, rank=11),
+    Column("tags", "tags", lambda one: one.tags, rank=12),
+    Column("channel", "channel", lambda one: one.channel, rank=3),
+    Column("problem", "problem", lambda one: one.problem, rank=2),
 )
 _file = click.option(
     "--account-file",
@@ -46,21 +46,19 @@ def accounts() -> None:
 @accounts.command("list")
 @_file
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-def list_(path: Path, as_json: bool) -> None:
+@table_options(_COLUMNS)
+def list_(path: Path, table: Table[SavedAccount]) -> None:
     """List the saved accounts, without their keys.
 
     The default one is used where no account is named and QISKIT_IBM_TOKEN is not set.
     """
     saved = list_accounts(path)
-    if as_json:
-        echo_json(saved)
-    elif saved:
-        note = "QISKIT_IBM_TOKEN is set, and is used instead of the default account."
-        print_table(
-            "Accounts", _COLUMNS, map(_cells, saved), note if os.environ.get("QISKIT_IBM_TOKEN") else ""
-        )
-    else:
+    if table.for_screen and not saved:
         echo(f"There is no account in {path}; `qrbackends accounts save` saves one.")
+        return
+    is_set = os.environ.get("QISKIT_IBM_TOKEN")
+    note = "QISKIT_IBM_TOKEN is set, and is used instead of the default account." if is_set else ""
+    table.show(None, "Accounts", saved, note, value=lambda rows: rows)
 
 
 @accounts.command()
@@ -122,8 +120,3 @@ def _read_key() -> Secret:
     if len(line) > _LONGEST_KEY:
         raise click.ClickException("the first line of standard input is too long for an API key")
     return Secret(line.decode(errors="replace").strip())
-
-
-def _cells(one: SavedAccount) -> list[str]:
-    texts = (one.instance, one.region, ", ".join(one.plans), ", ".join(one.tags), one.channel, one.problem)
-    return [one.name, "*" if one.is_default else "", *(text or DASH for text in texts)]

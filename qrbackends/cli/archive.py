@@ -3,21 +3,31 @@
 import asyncio
 import errno
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import click
 
-from .options import Source, SourceCommand, instant_of, source_options
-from .screen import Column, print_table, progress_bar
-from .text import echo, echo_json, warn, whole
+from .arguments import backends_argument, calibration_option, range_options
+from .columns import Column, minute, number
+from .options import Source, SourceCommand, source_options
+from .screen import progress_bar
+from .tables import Table, table_options
+from .text import echo, echo_json, warn
 
 _DAYS = 30
-_COLUMNS = (
-    Column("backend"),
-    Column("calibrations", right=True),
-    Column("MB", right=True),
-    Column("first", rank=1),
-    Column("last", rank=1),
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f}"
+
+
+_COLUMNS: Final[tuple[Column[Any], ...]] = (  # of `Holding`, whose module needs pyarrow
+    Column("backend", "backend", attrgetter("backend")),
+    number("calibrations", "calibrations", attrgetter("calibrations"), rank=1),
+    number("bytes", "MB", attrgetter("bytes"), _megabytes, 10),
+    Column("first", "first UTC", attrgetter("first"), minute, 3),
+    Column("last", "last UTC", attrgetter("last"), minute, 2),
 )
 
 
@@ -32,16 +42,10 @@ def archive() -> None:
 
 @archive.command(cls=SourceCommand)
 @click.argument("url")
-@click.argument("names", nargs=-1, metavar="[BACKEND]...")
+@backends_argument
 @source_options
-@click.option(
-    "--since",
-    type=instant_of,
-    metavar="TIME",
-    help=f"The start of the range; by default {_DAYS} days before its end.",
-)
-@click.option("--until", type=instant_of, metavar="TIME", help="The end of the range; by default now.")
-@click.option("--calibration-id", metavar="ID", help="A named variant of the backends.")
+@range_options(f"{_DAYS} days before its end")
+@calibration_option
 def sync(
     source: Source,
     as_json: bool,
@@ -86,7 +90,7 @@ def sync(
         echo(f"{added:,} calibrations of {len(synced.added):,} backends are new.")
     for name, gaps in synced.gaps.items():
         for gap in gaps:
-            warn(f"{name}: nothing is known from {_minute(gap.since)} to {_minute(gap.until)}: {gap.error}")
+            warn(f"{name}: nothing is known from {minute(gap.since)} to {minute(gap.until)}: {gap.error}")
     for error in synced.errors.values():
         warn(str(error))
 
@@ -94,22 +98,17 @@ def sync(
 @archive.command()
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
-def info(url: str, as_json: bool) -> None:
+@table_options(_COLUMNS)
+def info(url: str, table: Table[Any]) -> None:
     """Show the number, size and dates of each backend's calibrations."""
     from ..analysis.archive import Archive
 
     held = Archive(url).info()
     if not held:  # most likely it is mistyped
         raise FileNotFoundError(errno.ENOENT, "there is no archive of calibrations", url)
-    if as_json:
-        echo_json(held)
-        return
-    rows = [
-        [one.backend, whole(one.calibrations), _megabytes(one.bytes), _minute(one.first), _minute(one.last)]
-        for one in held
-    ]
     count, size = sum(one.calibrations for one in held), sum(one.bytes for one in held)
-    print_table("Archived calibrations", _COLUMNS, rows, f"{count:,} calibrations, {_megabytes(size)} MB.")
+    note = f"{count:,} calibrations, {_megabytes(size)} MB."
+    table.show(None, "Archived calibrations", held, note, value=lambda rows: rows)
 
 
 @archive.command()
@@ -123,8 +122,7 @@ def info(url: str, as_json: bool) -> None:
     metavar="NAME",
     help="Such as T1 or gate_error; repeatable.",
 )
-@click.option("--since", type=instant_of, metavar="TIME", help="Only calibrations of this instant or later.")
-@click.option("--until", type=instant_of, metavar="TIME", help="Only calibrations before this instant.")
+@range_options("the oldest calibration", "after the newest one")
 def export(
     url: str,
     file: str,
@@ -143,11 +141,3 @@ def export(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     echo(f"{rows:,} rows.")
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.1f}"
-
-
-def _minute(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M}"

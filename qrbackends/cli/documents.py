@@ -7,17 +7,21 @@ from typing import TypeVar
 
 import click
 
+from ..analysis.tables import QubitRow, qubit_rows
 from ..client import Client
-from ..models import BackendsResponse
+from ..fleet.filters import BackendFilter
+from ..models import Backend, BackendsResponse
 from . import views
-from .options import Source, SourceCommand, include_mocks_option, instant_of, source_options
+from .arguments import backend_argument, calibration_option, updated_before_option
+from .calibration import GATES, QUBITS, gates
+from .entries import ENTRIES, WAITS
+from .filters import filter_options
+from .options import Source, SourceCommand, include_mocks_option, source_options
 from .screen import print_facts, print_table
+from .tables import Table, table_options
 from .text import echo, echo_json, warn
 
 T = TypeVar("T")
-
-_backend = click.argument("backend_id", metavar="ID")
-_calibration = click.option("--calibration-id", metavar="NAME", help="A named variant of the backend.")
 
 
 def _fetched(source: Source, fetch: Callable[[Client], Awaitable[T]]) -> T:
@@ -30,30 +34,31 @@ def _fetched(source: Source, fetch: Callable[[Client], Awaitable[T]]) -> T:
 
 @click.command(cls=SourceCommand)
 @source_options
+@filter_options()
 @click.option("--wait-times", is_flag=True, help="Ask for the jobs' waiting times, too.")
 @include_mocks_option
-def backends(source: Source, as_json: bool, wait_times: bool, include_mocks: bool) -> None:
+@table_options(ENTRIES)
+def backends(
+    source: Source, table: Table[Backend], wanted: BackendFilter, wait_times: bool, include_mocks: bool
+) -> None:
     """List the backends of all instances.
 
     The errors are those of the list itself; `fleet` reads the calibrations. Each instance that cannot be
     listed gets one line on stderr; the exit code is 1 only when no instance could be listed.
     """
-    fields = ("wait_time_seconds",) if wait_times else ()
+    fields = ("wait_time_seconds",) if wait_times or table.needs(WAITS) else ()
     listed = _fetched(source, lambda client: client.backends(fields=fields, include_mocks=include_mocks))
-    if as_json:
-        source.announce()
-        echo_json(BackendsResponse(tuple(listed)))
-    else:
-        columns = views.BACKENDS + (views.WAITS if wait_times else ())
-        print_table(source.title("backends"), columns, (views.backend(b, wait_times) for b in listed))
+    table = table.showing(WAITS) if wait_times else table if fields else table.without(WAITS)
+    found = filter(wanted, listed)
+    table.show(source, "backends", found, value=lambda rows: BackendsResponse(tuple(rows)))
     for error in listed.errors:
         warn(str(error))
 
 
 @click.command(cls=SourceCommand)
 @source_options
-@_backend
-@_calibration
+@backend_argument
+@calibration_option
 def configuration(source: Source, as_json: bool, backend_id: str, calibration_id: str | None) -> None:
     """Show a backend's configuration.
 
@@ -71,18 +76,14 @@ def configuration(source: Source, as_json: bool, backend_id: str, calibration_id
 
 @click.command(cls=SourceCommand)
 @source_options
-@_backend
-@_calibration
-@click.option(
-    "--updated-before",
-    type=instant_of,
-    metavar="INSTANT",
-    help="The newest calibration before this instant: ISO 8601 with an offset, such as 2026-04-17T12:00:00Z.",
-)
+@backend_argument
+@calibration_option
+@updated_before_option
 @click.option("--summary", is_flag=True, help="Only the values of the whole device, without the qubits.")
+@table_options(QUBITS)
 def properties(
     source: Source,
-    as_json: bool,
+    table: Table[QubitRow],
     backend_id: str,
     calibration_id: str | None,
     updated_before: datetime | None,
@@ -90,7 +91,8 @@ def properties(
 ) -> None:
     """Show a backend's calibration.
 
-    The device's medians, its gates, and the values of each qubit. A dash stands for an unmeasured value.
+    The device's medians, its gates, and the values of each qubit, which --csv has, too. A dash stands for an
+    unmeasured value.
     """
     document = _fetched(
         source,
@@ -98,23 +100,21 @@ def properties(
             backend_id, calibration_id=calibration_id, updated_before=updated_before
         ),
     )
-    if as_json:
-        source.announce()
-        echo_json(document)
-        return
-    device = views.properties(document, datetime.now(UTC))
-    gates, qubits = views.gates(document), views.qubits(document)
-    print_facts(source.title(f"properties of {backend_id}"), device)
-    echo()
-    print_table("Gates", views.GATES, gates)
-    if not summary:
+    qubits = list(qubit_rows(document))  # now, as an unknown unit is told before anything is shown
+    if table.for_screen:
+        device, rows = views.properties(document, datetime.now(UTC)), gates(document)
+        print_facts(source.title(f"properties of {backend_id}"), device)
         echo()
-        print_table("Qubits", views.QUBITS, qubits)
+        print_table("Gates", GATES, rows)
+        if summary:
+            return
+        echo()
+    table.show(None if table.for_screen else source, "Qubits", qubits, value=lambda _: document)
 
 
 @click.command(cls=SourceCommand)
 @source_options
-@_backend
+@backend_argument
 def status(source: Source, as_json: bool, backend_id: str) -> None:
     """Show whether a backend is operational, and its queue."""
     document = _fetched(source, lambda client: client.status(backend_id))
@@ -127,7 +127,7 @@ def status(source: Source, as_json: bool, backend_id: str) -> None:
 
 @click.command(cls=SourceCommand)
 @source_options
-@_backend
+@backend_argument
 def defaults(source: Source, as_json: bool, backend_id: str) -> None:
     """Show a backend's pulse-level defaults.
 

@@ -13,7 +13,8 @@ import click
 import msgspec
 
 from ..accounts.urls import is_loopback, is_plain_http
-from .options import FLEETS, names_of
+from .emulators import FLEETS, fleet_errors, fleet_of
+from .options import names_of
 from .signals import ended_by_signals
 from .steering import keep_what_is_read, show_replay, steering_options
 from .text import echo, echo_json, warn
@@ -46,15 +47,6 @@ def host_of(text: str) -> str:
         return checked_name(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-
-
-def fleet_of(text: str) -> str | Path:
-    """Return the name of one of the emulator's own fleets, or the path of a directory."""
-    if text in FLEETS:
-        return text
-    if not Path(text).is_dir():
-        raise click.BadParameter(f"{text!r} is none of {', '.join(FLEETS)}, and no directory")
-    return Path(text)
 
 
 @click.command()
@@ -167,17 +159,14 @@ def emulate(
 @contextmanager
 def _told(fleets: str) -> Iterator[None]:
     """Tell what is wrong with fleets and scenarios."""
-    from ..emulator import ScenarioError, SnapshotsMissing
+    from ..emulator import ScenarioError
     from ..emulator.devices.invalid import NoSuchBackend
 
     try:
-        yield
-    except SnapshotsMissing as error:
-        raise click.ClickException(f"{error}; or try --fleet synthetic") from None
+        with fleet_errors(fleets, "--fleet"):
+            yield
     except ScenarioError as error:
         raise click.ClickException(str(error)) from None
-    except msgspec.MsgspecError as error:
-        raise click.ClickException(f"{fleets}: a file is not as it should be: {error}") from None
     except NoSuchBackend as error:
         raise click.UsageError(str(error)) from None
 
@@ -209,17 +198,9 @@ def _addresses(emulator: "Emulator", fleet: str, host: str) -> dict[str, Any]:
         "fleet": fleet,
         "host": host,
         "backends": len(emulator.backends()),
-        "regions": {region: emulator.url(region) for region in emulator.regions},
-        "iam_url": emulator.iam_url,
-        "search_url": emulator.search_url,
-        "catalog_url": emulator.catalog_url,
         "control_url": emulator.control_url,
         "control_token": emulator.control_token,
-        "api_key": emulator.api_keys[0],
-        "instances": [
-            {"crn": instance.crn, "region": instance.region, "url": emulator.url(instance.region)}
-            for instance in emulator.instances
-        ],
+        **msgspec.to_builtins(emulator.addresses()),
     }
 
 

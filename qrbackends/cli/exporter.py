@@ -9,7 +9,7 @@ import click
 from ..client import Client
 from ..fleet.monitor import Monitor
 from .options import SourceCommand, source_options
-from .server import Serving, interval_option, serve_app, serving_options, token_option
+from .server import Serving, polling_option, serve_app, serving_options, token_option
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @source_options
 @serving_options(port=9580)
 @token_option
-@interval_option
+@polling_option
 def exporter(serving: Serving, interval: float) -> None:
     """Serve metrics of the fleet to Prometheus.
 

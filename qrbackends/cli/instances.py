@@ -1,42 +1,36 @@
 """The account's instances."""
 
 import asyncio
+from typing import Final
 
 import click
 
 from ..service.discovery import ServiceInstance
-from . import views
+from .columns import Column
 from .options import Source, SourceCommand, source_options
-from .screen import print_table
-from .text import echo_json
+from .tables import Table, table_options
+
+_COLUMNS: Final[tuple[Column[ServiceInstance], ...]] = (
+    Column("name", "name", lambda one: one.name),
+    Column("region", "region", lambda one: one.instance.region, rank=1),
+    Column("plan", "plan", lambda one: one.plan, rank=2),
+    Column("pricing", "pricing", lambda one: one.pricing, rank=10),
+    Column("tags", "tags", lambda one: one.tags, rank=11),
+    Column("crn", "CRN", lambda one: one.instance.crn, whole=True),
+)
 
 
 @click.command(cls=SourceCommand)
 @source_options
-def instances(source: Source, as_json: bool) -> None:
+@table_options(_COLUMNS)
+def instances(source: Source, table: Table[ServiceInstance]) -> None:
     """List the service instances of the account.
 
-    Their names, plans and tags, in the order in which the client prefers them.
+    Their names, plans, tags and CRNs, in the order in which the client prefers them.
     """
-    found = asyncio.run(_instances(source))
-    if as_json:
-        source.announce()
-        echo_json([_row(one) for one in found])
-    else:
-        print_table(source.title("instances"), views.INSTANCES, map(views.instance, found))
+    table.show(source, "instances", asyncio.run(_instances(source)))
 
 
 async def _instances(source: Source) -> tuple[ServiceInstance, ...]:
     async with source.client() as client:
         return await client.instances()
-
-
-def _row(one: ServiceInstance) -> dict[str, object]:
-    return {
-        "crn": one.instance.crn,
-        "name": one.name,
-        "region": one.instance.region,
-        "plan": one.plan,
-        "pricing": one.pricing,
-        "tags": one.tags,
-    }

@@ -4,33 +4,42 @@ import asyncio
 
 import click
 
+from ..fleet.filters import BackendFilter
 from ..models import Backend
-from . import views
-from .options import Source, SourceCommand, source_options
-from .screen import print_table
-from .text import echo_json
+from .entries import ENTRIES, WAITS
+from .filters import filter_options, fractional_gates_option
+from .options import Source, SourceCommand, include_mocks_option, source_options
+from .tables import Table, table_options
 
 
 @click.command("least-busy", cls=SourceCommand)
 @source_options
-@click.option("--min-qubits", type=click.IntRange(min=0), metavar="N", help="At least so many qubits.")
-@click.option("--fractional-gates", is_flag=True, help="Only those with the gates rx or rzz.")
-def least_busy(source: Source, as_json: bool, min_qubits: int | None, fractional_gates: bool) -> None:
+@filter_options(online=True)
+@fractional_gates_option
+@include_mocks_option
+@table_options([one for one in ENTRIES if one.name not in WAITS], sortable=False, limited=False)
+def least_busy(
+    source: Source,
+    table: Table[Backend],
+    wanted: BackendFilter,
+    fractional_gates: bool,
+    include_mocks: bool,
+) -> None:
     """Show the backend with the fewest waiting jobs.
 
-    Only quantum computers that are online count; `--min-qubits` also asks for a size, and
-    `--fractional-gates` for gates that turn by any angle.
+    Only quantum computers count, and only those that are online unless --any-status says otherwise.
 
     The exit code is 1 where there is no such backend.
     """
-    found = asyncio.run(_least_busy(source, min_qubits, fractional_gates))
-    if as_json:
-        source.announce()
-        echo_json(found)
-    else:
-        print_table(source.title("least busy backend"), views.BACKENDS, [views.backend(found, False)])
+    found = asyncio.run(_least_busy(source, wanted, fractional_gates, include_mocks))
+    table.show(source, "least busy backend", [found], value=lambda rows: rows[0])
 
 
-async def _least_busy(source: Source, min_qubits: int | None, fractional_gates: bool) -> Backend:
+async def _least_busy(source: Source, wanted: BackendFilter, fractional_gates: bool, mocks: bool) -> Backend:
     async with source.client() as client:
-        return await client.least_busy(min_qubits=min_qubits, use_fractional_gates=fractional_gates)
+        return await client.least_busy(
+            operational=None,
+            where=wanted,
+            include_mocks=mocks,
+            use_fractional_gates=fractional_gates,
+        )

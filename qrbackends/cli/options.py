@@ -3,12 +3,10 @@
 import errno
 import functools
 import os
-import re
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,14 +20,31 @@ from ..cache.stores.file import FileStore
 from ..client import Client
 from ..errors import AccountError
 from ..transport.pool import SessionPool
+from .completion import complete_account
+from .emulators import FLEETS, complete_emulator, emulated_account, emulator_of, is_emulator
 from .text import echo, warn
-
-FLEETS: Final = ("snapshots", "snapshots:current", "synthetic")
-"""The emulated fleets."""
-
 
 # People at a terminal get current data or an error, never an old answer.
 _CURRENT: Final = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
+
+
+_LISTS: Final = "/backends"
+_LISTS_KEPT: Final = (
+    30 * 86400.0
+)  # seconds; shells complete names out of lists that are too old for anything else
+
+
+class KeptAnswers(FileStore):
+    """The file that keeps answers between runs; lists stay in it for longer than they are used."""
+
+    async def put(self, scope: str, name: str, value: bytes, ttl: float) -> bool:
+        """Store a value, as `FileStore.put` does."""
+        is_list = name.partition("?")[0] == _LISTS
+        return await super().put(scope, name, value, _LISTS_KEPT if is_list else ttl)
+
+    async def lists(self) -> Sequence[tuple[str, str, bytes]]:
+        """Return scope, name and value of every list."""
+        return [*await self.find(_LISTS), *await self.find(f"{_LISTS}[?]*")]
 
 
 def cache_path() -> Path:
@@ -42,7 +57,7 @@ def cache_path() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source of the data: an account, restricted by options, or the embedded emulator."""
+    """The source of the data: an account, restricted by options, or an emulator."""
 
     account: str | None = None
     account_file: str | None = None
@@ -79,10 +94,12 @@ class Source:
             yield await stack.enter_async_context(make_client(account, policy, store))
 
     async def opened(self, stack: AsyncExitStack) -> Account:
-        """Return the account, restricted by the options; an emulator of its own runs until the stack ends."""
+        """Return the account, restricted by the options; the command's own emulator ends with the stack."""
         if self.emulator is None:
             return self._narrowed(self._load())
-        return self._narrowed(await _emulated(self.emulator, self.instance, stack))
+        name = self.instance if isinstance(self.instance, str) and self.instance != "auto" else None
+        search = InstanceSearch(name) if name else None
+        return self._narrowed(await emulated_account(self.emulator, search, stack))
 
     def _load(self) -> Account:
         saved = self.account is not None or self.account_file is not None
@@ -122,21 +139,10 @@ class Source:
         return replace(account, instances=instances)
 
 
-async def _emulated(fleet: str, instance: Instance | str | None, stack: AsyncExitStack) -> Account:
-    from ..emulator import Emulator, SnapshotsMissing  # imported here, as most commands run without it
-
-    try:
-        emulator = await stack.enter_async_context(Emulator(fleet))
-    except SnapshotsMissing as error:
-        raise click.ClickException(f"{error}; or try --emulator synthetic") from None
-    name = instance if isinstance(instance, str) and instance != "auto" else None
-    return emulator.account(search=InstanceSearch(name) if name else None)
-
-
 async def _kept(stack: AsyncExitStack) -> FileStore | None:
     """Open the file that keeps answers between runs; where that fails, warn and go on without it."""
     try:
-        store = await stack.enter_async_context(FileStore(cache_path()))
+        store = await stack.enter_async_context(KeptAnswers(cache_path()))
         await store.open()
     except OSError as error:
         about = f"{error.filename}: " if error.filename else ""
@@ -174,19 +180,6 @@ def names_of(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def instant_of(text: str) -> datetime:
-    """Return the instant of an ISO 8601 text, which needs a UTC offset."""
-    try:
-        when = datetime.fromisoformat(text)
-        if when.tzinfo is not None:
-            return when.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{text!r} is not ISO 8601, such as 2026-04-17T12:00:00Z") from None
-    if re.search("[T ]", text):
-        raise click.BadParameter(f"{text!r} has no offset: add Z for UTC, or one such as +02:00")
-    raise click.BadParameter(f"{text!r} is a day: give an instant of it, such as {text}T00:00:00Z")
-
-
 include_mocks_option = click.option(
     "--include-mocks", is_flag=True, help="Mock devices, too, which only imitate a quantum computer."
 )
@@ -201,11 +194,11 @@ class SourceCommand(click.Command):
 
 
 def _explicit(args: Sequence[str]) -> Iterator[str]:
-    """Yield the arguments; where no fleet follows `--emulator`, it gets the first fleet as its value."""
+    """Yield the arguments; where no value follows `--emulator`, it gets the first fleet as its value."""
     end = args.index("--") if "--" in args else len(args)
     for place, argument in enumerate(args):
         alone = argument == "--emulator" and place < end and args[place + 1 : place + 2] != []
-        if alone and args[place + 1] not in FLEETS:
+        if alone and not is_emulator(args[place + 1]):
             yield f"--emulator={FLEETS[0]}"
         else:
             yield argument
@@ -215,14 +208,18 @@ _OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there."),
     click.option(
         "--emulator",
-        type=click.Choice(FLEETS),
+        type=emulator_of,
+        shell_complete=complete_emulator,
         is_flag=False,
         flag_value=FLEETS[0],
-        help="Use the embedded emulator: recorded calibrations (snapshots, the default), those of devices in "
-        "service (snapshots:current), or made-up ones (synthetic). Environment and saved accounts are "
-        "ignored.",
+        metavar=f"[{'|'.join(FLEETS)}|PATH|URL]",
+        help="Use an emulator: recorded calibrations (snapshots, the default), those of devices in service "
+        "(snapshots:current), made-up ones (synthetic), a directory such as `record` writes, or one that "
+        "`emulate` runs, by the address that it prints for IAM. Environment and saved accounts are ignored.",
     ),
-    click.option("--account", metavar="NAME", help="The saved account of this name."),
+    click.option(
+        "--account", metavar="NAME", shell_complete=complete_account, help="The saved account of this name."
+    ),
     click.option(
         "--account-file",
         type=click.Path(exists=True, dir_okay=False),

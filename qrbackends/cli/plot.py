@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..client import Client
+from ..fleet.filters import BackendFilter
 from ..fleet.history import Gap
 from ..models import BackendProperties
 from ..tasks.fanout import together
-from .options import Source, SourceCommand, instant_of, source_options
+from .arguments import (
+    backend_argument,
+    calibration_option,
+    every_option,
+    range_options,
+    updated_before_option,
+)
+from .filters import filter_options
+from .options import Source, SourceCommand, source_options
 from .text import echo_json, warn
 
 if TYPE_CHECKING:
@@ -48,24 +57,38 @@ def plot() -> None:
 
 
 @plot.command("map", cls=SourceCommand)
-@click.argument("backend")
+@backend_argument
 @source_options
+@calibration_option
+@updated_before_option
 @_output
 @_dpi
-def error_map(source: Source, as_json: bool, backend: str, output: Path, dpi: int) -> None:
+def error_map(
+    source: Source,
+    as_json: bool,
+    backend_id: str,
+    calibration_id: str | None,
+    updated_before: datetime | None,
+    output: Path,
+    dpi: int,
+) -> None:
     """Draw a device's qubits and couplings by their errors."""
 
     async def draw(client: Client) -> "Figure":
         from ..analysis.plot import error_map
 
-        configuration, properties = await together(client.configuration(backend), client.properties(backend))
-        return error_map(configuration, properties)
+        return error_map(
+            *await together(
+                client.configuration(backend_id, calibration_id=calibration_id),
+                client.properties(backend_id, calibration_id=calibration_id, updated_before=updated_before),
+            )
+        )
 
     _draw(source, output, dpi, draw, as_json)
 
 
 @plot.command(cls=SourceCommand)
-@click.argument("backend")
+@backend_argument
 @source_options
 @click.option(
     "--name",
@@ -81,43 +104,34 @@ def error_map(source: Source, as_json: bool, backend: str, output: Path, dpi: in
     type=click.IntRange(min=0),
     help="Draw this qubit's own line, too; repeatable.",
 )
-@click.option(
-    "--since",
-    type=instant_of,
-    metavar="TIME",
-    help="The start of the range; by default 7 days before its end.",
-)
-@click.option("--until", type=instant_of, metavar="TIME", help="The end of the range; by default now.")
-@click.option(
-    "--every",
-    type=click.FloatRange(min=1 / 60),
-    metavar="HOURS",
-    help=f"One calibration per this many hours; by default about {_MOMENTS} in all; 0.02 draws every one.",
-)
+@range_options("7 days before its end")
+@calibration_option
+@every_option(f"about {_MOMENTS} in all; 1min draws every one")
 @_output
 @_dpi
 def history(
     source: Source,
     as_json: bool,
-    backend: str,
+    backend_id: str,
     name: Any,
     qubits: tuple[int, ...],
     since: datetime | None,
     until: datetime | None,
-    every: float | None,
+    calibration_id: str | None,
+    every: timedelta | None,
     output: Path,
     dpi: int,
 ) -> None:
     """Draw a device's calibrations over time."""
     end = until or datetime.now(UTC)
     begin = since or end - timedelta(days=7)
-    step = (end - begin) / _MOMENTS if every is None else timedelta(hours=every)
+    step = every or max((end - begin) / _MOMENTS, timedelta(minutes=1))
 
     async def draw(client: Client) -> "Figure":
         from ..analysis.plot import history_plot
 
         moments: list[BackendProperties | Gap] = []
-        async for one in client.history(backend, begin, end, every=max(step, timedelta(minutes=1))):
+        async for one in client.history(backend_id, begin, end, every=step, calibration_id=calibration_id):
             moments.append(one)
             if isinstance(one, Gap):
                 since, until = f"{one.since:%Y-%m-%d %H:%M}", f"{one.until:%Y-%m-%d %H:%M}"
@@ -129,9 +143,10 @@ def history(
 
 @plot.command(cls=SourceCommand)
 @source_options
+@filter_options()
 @_output
 @_dpi
-def fleet(source: Source, as_json: bool, output: Path, dpi: int) -> None:
+def fleet(source: Source, as_json: bool, wanted: BackendFilter, output: Path, dpi: int) -> None:
     """Draw the backends' errors against their queues."""
 
     async def draw(client: Client) -> "Figure":
@@ -140,7 +155,7 @@ def fleet(source: Source, as_json: bool, output: Path, dpi: int) -> None:
         listed = await client.backends()
         for error in listed.errors:
             warn(str(error))
-        return fleet_plot(listed.unique())
+        return fleet_plot([one for one in listed.unique() if wanted(one)])
 
     _draw(source, output, dpi, draw, as_json)
 

@@ -1,44 +1,28 @@
 """Tables, facts and progress bars, as wide as the screen allows."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import repeat
-from typing import NamedTuple, TypeAlias
+from itertools import chain
 
-from rich import box
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from .columns import CHOSEN_BY, Cell, Column, Row
 from .text import clean, printable
 
-_GAPS = (2, 1)  # blanks between columns: two if the columns of rank 0 leave room, otherwise one
+_GAPS = (2, 1)  # blanks between columns: one only if two cost a column by which people choose
 _WIDE = 40  # columns that a cell may take on any screen, as long names do; it is cut to the next number
 _CUT = 24
 _PIPED = 10_000  # columns of output that is no terminal, so that no line is cut or wrapped
+_PARTS = re.compile("[^:]*:+|[^:]+")
 _STATUS_STYLES = {"online": "green", "paused": "yellow", "offline": "red"}
-
-Cell: TypeAlias = str | Text
-
-
-class Column(NamedTuple):
-    """A column of a table.
-
-    Attributes:
-        header: its title.
-        right: whether it is aligned to the right, as numbers are.
-        rank: its priority on a narrow screen: columns with low ranks are shown first. Of those with rank 0
-            the rightmost are left out where they do not all fit.
-    """
-
-    header: str
-    right: bool = False
-    rank: int = 0
 
 
 class _Console(Console):
@@ -73,42 +57,51 @@ def status_cell(name: str) -> Text:
     return Text(clean(name), style=_STATUS_STYLES.get(name, ""))
 
 
-def print_table(
-    title: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], note: str = ""
-) -> None:
+def print_table(title: str, columns: Sequence[Column[Row]], rows: Iterable[Row], note: str = "") -> None:
     """Print a table. Columns that do not fit are left out, the least important first, and named below.
 
     Args:
         title: the line above it.
         columns: all columns.
-        rows: the cells of each row; they come from the network, and are shown as plain text.
+        rows: what each row is about; their texts come from the network, and are shown as plain text.
         note: the line below it.
     """
     console = make_console()
     console.print(table_of(title, columns, rows, note, console.width))
 
 
-def table_of(
-    title: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], note: str, width: int
-) -> Group:
+def table_of(title: str, columns: Sequence[Column[Row]], rows: Iterable[Row], note: str, width: int) -> Group:
     """Return the table of `print_table` for a screen that is `width` characters wide."""
-    cells = [[_text(cell) for cell in row] for row in rows]
-    cells = [list(map(_limited, columns, row, repeat(width))) for row in cells]
-    shown, gap = _fitting(columns, cells, width)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
-    for index in shown:
-        column = columns[index]
-        table.add_column(
-            column.header, justify="right" if column.right else "left", no_wrap=True, overflow="ellipsis"
-        )
-    for row in cells:
-        table.add_row(*(row[index] for index in shown))
-    hidden = [column.header for index, column in enumerate(columns) if index not in shown]
+    cells = [[_limited(one, one.text(row), width) for one in columns] for row in rows]
+    widths = [
+        max([cell_len(one.header), *(row[index].cell_len for row in cells)])
+        for index, one in enumerate(columns)
+    ]
+    beside, below, gap = _fitting(columns, widths, width)
+
+    def lines(row: Sequence[Text], style: str = "") -> Iterator[Text]:
+        if beside:
+            line = Text(" " * gap).join(
+                _padded(row[i], min(widths[i], width), columns[i].right) for i in beside
+            )
+            line.rstrip()
+            line.no_wrap, line.style = True, style
+            yield line
+        for index in below:
+            yield from (Text(text, style or "dim") for text in _folded(row[index], width))
+
+    used = sum(widths[i] + gap for i in beside) - gap if beside else width
+    parts = [
+        Text(clean(title), style="bold"),
+        *lines([Text(one.header) for one in columns], "bold"),
+        Text("─" * min(width, used), no_wrap=True),
+        *chain.from_iterable(map(lines, cells)),
+    ]
+    hidden = [one.header for index, one in enumerate(columns) if index not in (*beside, *below)]
     notes = [note] if note else []
     if hidden:
         notes.append(f"Not shown for lack of room: {', '.join(hidden)}.")
-    below = [Text(clean(" ".join(notes)), style="dim")] if notes else []
-    return Group(Text(clean(title), style="bold"), table, *below)
+    return Group(*parts, *([Text(clean(" ".join(notes)), style="dim")] if notes else []))
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, Cell]]) -> None:
@@ -123,9 +116,13 @@ def print_facts(title: str, facts: Iterable[tuple[str, Cell]]) -> None:
     console.print(grid)
 
 
-def _limited(column: Column, cell: Text, width: int) -> Text:
+def _text(cell: Cell) -> Text:
+    return cell if isinstance(cell, Text) else Text(clean(cell))
+
+
+def _limited(column: Column[Row], cell: Text, width: int) -> Text:
     """Return a cell that leaves room for the other columns, which the other rows need."""
-    if column.rank or cell.cell_len <= max(width // 2, _WIDE):
+    if column.whole or column.rank > CHOSEN_BY or cell.cell_len <= max(width // 2, _WIDE):
         return cell
     if column.right:
         return Text("…")  # a cut number would be misread
@@ -134,28 +131,47 @@ def _limited(column: Column, cell: Text, width: int) -> Text:
     return cell
 
 
-def _text(cell: Cell) -> Text:
-    return cell if isinstance(cell, Text) else Text(clean(cell))
+def _folded(cell: Text, width: int) -> Iterator[str]:
+    """Yield a cell as lines that fit, which end after colons where they can, as the parts of a CRN do."""
+    line = ""
+    for part in _PARTS.findall(cell.plain):
+        if line and cell_len(line) + cell_len(part) > width:
+            yield line
+            line = ""
+        line += part
+        *full, line = chop_cells(line, width)
+        yield from full
+    yield line
 
 
-def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[Text]], room: int) -> tuple[list[int], int]:
-    """Return the indices of the columns to show, and the number of blanks between them."""
-    widths = [
-        max([cell_len(column.header), *(row[index].cell_len for row in rows)])
-        for index, column in enumerate(columns)
-    ]
-    shown = [index for index, column in enumerate(columns) if column.rank == 0]
+def _padded(cell: Text, width: int, right: bool) -> Text:
+    cell = cell.copy()
+    cell.truncate(width, overflow="ellipsis")
+    cell.align("right" if right else "left", width)
+    return cell
+
+
+def _fitting(
+    columns: Sequence[Column[Row]], widths: Sequence[int], room: int
+) -> tuple[list[int], list[int], int]:
+    """Return the indices of the columns to show, those with lines of their own, and the blanks between."""
+    by_rank = sorted(range(len(columns)), key=lambda index: columns[index].rank)
+    chosen = [i for i in by_rank if columns[i].rank <= CHOSEN_BY or columns[i].whole]
     wide, narrow = _GAPS
-    while len(shown) > 1 and sum(widths[index] + narrow for index in shown) - narrow > room:
-        shown.pop()  # a cut number would be misread
-    used = sum(widths[index] for index in shown)
-    gap = wide if used + (len(shown) - 1) * wide <= room else narrow
-    used += (len(shown) - 1) * gap
-    for index in sorted(range(len(columns)), key=lambda index: columns[index].rank):
-        if columns[index].rank and used + gap + widths[index] <= room:
+    below = [i for i in by_rank if columns[i].whole]
+    if sum(widths[i] + narrow for i in chosen) - narrow <= room:
+        below = []
+    chosen = [i for i in chosen if i not in below]
+    gap = wide if sum(widths[i] + wide for i in chosen) - wide <= room else narrow
+    shown: list[int] = []
+    used = -gap
+    for index in [*chosen, *(i for i in by_rank if i not in chosen and i not in below)]:
+        if not shown or used + gap + widths[index] <= room:
             shown.append(index)
             used += gap + widths[index]
-    return sorted(shown), gap
+        elif index in chosen:
+            break  # nothing that is less important takes its place
+    return sorted(shown), sorted(below), gap
 
 
 class Bar:

@@ -15,6 +15,7 @@ from ..accounts.secret import Secret
 from ..accounts.urls import is_loopback
 from ..cache.policy import CachePolicy
 from ..client import Client
+from .arguments import interval_option
 from .options import Source
 from .text import echo, echo_json, warn
 
@@ -49,14 +50,7 @@ token_option = click.option(
     help=f"Demand a token: the one in {_VARIABLE}, or a new one, which is shown.",
 )
 
-interval_option = click.option(
-    "--interval",
-    type=click.FloatRange(1, 86400),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Seconds between two polls of the lists, each of one request per instance.",
-)
+polling_option = interval_option("Seconds between two polls of the lists, each of one request per instance.")
 
 
 @dataclass(frozen=True, slots=True)

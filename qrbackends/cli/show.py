@@ -1,6 +1,8 @@
 """`qrbackends show`: the summary of one backend."""
 
 import asyncio
+from collections.abc import Awaitable
+from datetime import datetime
 
 import click
 
@@ -10,49 +12,62 @@ from ..models import Backend, BackendProperties, BackendSummary
 from ..models import summary as summary_of
 from ..tasks.fanout import together
 from . import views
+from .arguments import backend_argument, calibration_option, updated_before_option
+from .calibration import FIGURES, Figure, figures
 from .options import Source, SourceCommand, source_options
-from .screen import print_facts, print_table
-from .text import echo, echo_json, warn
+from .screen import print_facts
+from .tables import Table, table_options
+from .text import echo, warn
 
 
 @click.command(cls=SourceCommand)
 @source_options
-@click.argument("backend_id", metavar="ID")
-def show(source: Source, as_json: bool, backend_id: str) -> None:
+@backend_argument
+@calibration_option
+@updated_before_option
+@table_options(FIGURES)
+def show(
+    source: Source,
+    table: Table[Figure],
+    backend_id: str,
+    calibration_id: str | None,
+    updated_before: datetime | None,
+) -> None:
     """Show the summary of a backend.
 
     Its processor, status and calibration; the median, best and worst value of T1, T2, readout and gate
     errors, with their qubits; the faulty qubits and gates, and the couplings that cannot be used. Values that
     do not count are left out, and counted: errors of 1 and more, and values that no device can have.
+
+    --csv has the figures. The status and the queue are today's, also with --updated-before.
     """
-    found = asyncio.run(_summary(source, backend_id))
-    if as_json:
-        source.announce()
-        echo_json(found)
-        return
-    print_facts(source.title(backend_id), views.summary(found))
-    echo()
-    print_table("Figures", views.FIGURES, views.figures(found))
+    found = asyncio.run(_summary(source, backend_id, calibration_id, updated_before))
+    if table.for_screen:
+        print_facts(source.title(backend_id), views.summary(found))
+        echo()
+    table.show(None if table.for_screen else source, "Figures", figures(found), value=lambda _: found)
 
 
-async def _summary(source: Source, backend_id: str) -> BackendSummary:
+async def _summary(
+    source: Source, backend_id: str, calibration_id: str | None, updated_before: datetime | None
+) -> BackendSummary:
     """Fetch all documents of a backend concurrently, and return their summary."""
     async with source.client() as client:
         configuration, properties, status, listed = await together(
-            client.configuration(backend_id),
-            _calibrated(client, backend_id),
+            client.configuration(backend_id, calibration_id=calibration_id),
+            _calibrated(
+                client.properties(backend_id, calibration_id=calibration_id, updated_before=updated_before)
+            ),
             client.status(backend_id),
             _listed(client, backend_id),
         )
     return summary_of(configuration, properties, status, listed=listed)
 
 
-async def _calibrated(client: Client, backend_id: str) -> BackendProperties | None:
+async def _calibrated(asked: Awaitable[BackendProperties]) -> BackendProperties | None:
     try:
-        return await client.properties(backend_id)
-    except (
-        NotFound
-    ):  # a simulator has none, as may any device; a backend that does not exist fails for its configuration
+        return await asked
+    except NotFound:  # a simulator has none; a backend that does not exist fails for its configuration
         return None
 
 

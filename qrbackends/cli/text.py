@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 import unicodedata
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -18,8 +19,9 @@ import msgspec
 from ..models.formatting import DASH
 
 _MINUTE, _HOUR, _DAY, _YEAR = 60.0, 3600.0, 86400.0, 365.25 * 86400.0
-_ASCII = str.maketrans({"µ": "u", "–": "-", "…": ".", "×": "x", "\N{REPLACEMENT CHARACTER}": "?"})
+_ASCII = str.maketrans("µ–─…×·●◆◇\N{REPLACEMENT CHARACTER}", "u--.x.#SL?")
 _UNUSUAL = re.compile("[^ -~]")  # JSON itself escapes only C0
+_SEPARATING = re.compile('[",;]|^ | $')  # spreadsheets of some countries separate cells by semicolons
 _LONGEST = 4000  # characters of a line or a cell
 _MOST = 10**15  # what is counted is fewer
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
@@ -41,7 +43,7 @@ def printable(text: str) -> str:
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
-    """Write lines on stdout or stderr; all that is written and is no JSON or table comes through here."""
+    """Write lines on stdout or stderr: all that is written and is no JSON, CSV or table."""
     click.echo("\n".join(map(printable, text.expandtabs().split("\n"))), err=err)
 
 
@@ -64,6 +66,17 @@ def echo_json(value: Any) -> None:
     except UnicodeEncodeError:  # a path may have bytes that are no UTF-8, which are surrogates in a text
         text = json.dumps(msgspec.to_builtins(value), separators=(",", ":"))
     click.echo(_UNUSUAL.sub(_escaped, text).encode())
+
+
+def echo_csv(cells: Iterable[str]) -> None:
+    """Write a line of CSV (RFC 4180), in UTF-8 whatever the locale."""
+    text = ",".join(_quoted(cell) if _SEPARATING.search(cell) else cell for cell in map(printable, cells))
+    click.echo(text.encode())
+
+
+def _quoted(cell: str) -> str:
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -120,6 +133,11 @@ def whole(number: float | str | None) -> str:
     if isinstance(number, str):
         return clean(number)
     return f"{number:,}" if abs(number) <= _MOST else ">1e15" if number > 0 else "<-1e15"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural unless it is one: `1 job`, `2 jobs`."""
+    return f"{whole(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def age(seconds: float | None) -> str:

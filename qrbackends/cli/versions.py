@@ -1,37 +1,49 @@
 """`qrbackends versions`: the versions of the API."""
 
 import asyncio
+from typing import Final, NamedTuple
 
 import click
 
-from ..models.formatting import DASH
 from ..protocol.requests import API_VERSION
 from ..service.versions import ApiVersion, in_use
+from .columns import Column
 from .options import Source, SourceCommand, source_options
-from .screen import Column, print_table
-from .text import echo_json
+from .tables import Table, table_options
 
-_COLUMNS = (Column("version"), Column("status"), Column("sunset"), Column("used here"))
+
+class _Version(NamedTuple):
+    """A version, and whether it is the one that this package asks for."""
+
+    api: ApiVersion
+    is_used: bool
+
+
+_COLUMNS: Final[tuple[Column[_Version], ...]] = (
+    Column("version", "version", lambda one: one.api.version),
+    Column("status", "status", lambda one: one.api.status, rank=1),
+    Column("sunset_date", "sunset", lambda one: one.api.sunset_date, rank=2),
+    Column("used", "used here", lambda one: one.is_used, lambda used: "yes" if used else "", 3),
+)
 
 
 @click.command(cls=SourceCommand)
 @source_options
-def versions(source: Source, as_json: bool) -> None:
+@table_options(_COLUMNS)
+def versions(source: Source, table: Table[_Version]) -> None:
     """List the versions of the API that the service supports.
 
     Their status, and the day from which each may be gone. This package asks for the one that is marked.
     """
     found = asyncio.run(_versions(source))
-    if as_json:
-        source.announce()
-        echo_json({"versions": found, "asked": API_VERSION})
-        return
     used = in_use(found, API_VERSION)
-    rows = [
-        [one.version, one.status or DASH, str(one.sunset_date or DASH), "yes" if one is used else ""]
-        for one in found
-    ]
-    print_table(source.title("versions of the API"), _COLUMNS, rows)
+    rows = [_Version(one, one is used) for one in found]
+    table.show(
+        source,
+        "versions of the API",
+        rows,
+        value=lambda rows: {"versions": [one.api for one in rows], "asked": API_VERSION},
+    )
 
 
 async def _versions(source: Source) -> tuple[ApiVersion, ...]:

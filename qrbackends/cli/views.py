@@ -1,14 +1,12 @@
-"""The documents as lists of facts and as tables for the terminal."""
+"""The documents as lists of facts for the terminal."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from rich.text import Text
 
 from ..models import (
-    Backend,
     BackendConfiguration,
     BackendDefaults,
     BackendProperties,
@@ -18,108 +16,12 @@ from ..models import (
     Spread,
 )
 from ..models.formatting import DASH, probability, scaled
-from ..service.discovery import ServiceInstance
-from .screen import Cell, Column, status_cell
+from .columns import Cell
 from .text import age, clean, whole
 
 Fact = tuple[str, Cell]
 
 _SOME = 24  # items of a longer list that are shown
-
-BACKENDS = (
-    Column("backend"),
-    Column("region", rank=4),
-    Column("status"),
-    Column("queue", right=True),
-    Column("qubits", right=True),
-    Column("processor", rank=3),
-    Column("CLOPS", right=True, rank=6),
-    Column("readout", right=True, rank=2),
-    Column("2q err", right=True),
-    Column("2q layered", right=True, rank=7),
-    Column("reason", rank=8),
-)
-WAITS = (
-    Column("wait p50 s", right=True),
-    Column("wait p95 s", right=True),
-    Column("wait mean s", right=True, rank=5),
-)
-GATES = (
-    Column("gate"),
-    Column("places", right=True),
-    Column("faulty", right=True),
-    Column("median error", right=True),
-    Column("median length ns", right=True),
-)
-QUBITS = (
-    Column("qubit", right=True),
-    Column("T1 µs", right=True),
-    Column("T2 µs", right=True),
-    Column("GHz", right=True),
-    Column("anharmonicity MHz", right=True, rank=3),
-    Column("readout", right=True),
-    Column("0 for 1", right=True, rank=1),
-    Column("1 for 0", right=True, rank=2),
-    Column("readout ns", right=True, rank=4),
-    Column("state"),
-)
-
-
-FIGURES = (
-    Column("figure"),
-    Column("median", right=True),
-    Column("best", right=True),
-    Column("on", right=True, rank=2),
-    Column("worst", right=True),
-    Column("on", right=True, rank=3),
-    Column("length ns", right=True, rank=1),
-    Column("places", right=True, rank=4),
-)
-
-
-INSTANCES = (
-    Column("name"),
-    Column("region"),
-    Column("plan"),
-    Column("pricing", rank=2),
-    Column("tags", rank=3),
-    Column("CRN", rank=1),
-)
-
-
-def instance(entry: ServiceInstance) -> list[Cell]:
-    """Return the cells of a service instance."""
-    tags = ", ".join(entry.tags)
-    return [
-        entry.name or DASH,
-        entry.instance.region,
-        entry.plan,
-        entry.pricing,
-        tags or DASH,
-        entry.instance.crn,
-    ]
-
-
-def backend(entry: Backend, wait_times: bool) -> list[Cell]:
-    """Return the cells of an entry of the list."""
-    metrics, waits = entry.performance_metrics, entry.wait_time_seconds
-    readout = metrics and metrics.readout_error_median
-    median = metrics and metrics.two_q_error_median
-    layered = metrics and metrics.two_q_error_layered
-    cells: list[Cell] = [
-        entry.name,
-        entry.region or DASH,
-        status_cell(entry.status.name),
-        whole(entry.queue_length),
-        whole(entry.qubits),
-        str(entry.processor_type or DASH),
-        whole(entry.clops.value if entry.clops else None),
-        *(probability(metric.value if metric else None) for metric in (readout, median, layered)),
-        entry.status.reason or DASH,
-    ]
-    if wait_times:
-        cells += map(whole, (waits.p50, waits.p95, waits.average) if waits else (None,) * 3)
-    return cells
 
 
 def configuration(document: BackendConfiguration) -> list[Fact]:
@@ -153,7 +55,7 @@ def configuration(document: BackendConfiguration) -> list[Fact]:
 def properties(document: BackendProperties, now: datetime) -> list[Fact]:
     """Return the facts of a calibration: the device's medians, and what is faulty or cannot be used."""
     when = document.last_update_date
-    faulty_gates = [_on(gate.gate, gate.qubits) for gate in document.faulty_gates()]
+    faulty_gates = [on(gate.gate, gate.qubits) for gate in document.faulty_gates()]
     of, entangler = document.qubit_measurements, document.native_entangler
     errors = None if entangler is None else document.gate_measurements(entangler, "gate_error")
     return [
@@ -161,9 +63,9 @@ def properties(document: BackendProperties, now: datetime) -> list[Fact]:
         ("version", document.backend_version),
         ("calibrated", _dated(when, (now - when).total_seconds())),
         ("qubits", whole(len(document.qubits))),
-        ("faulty qubits", _some(document.faulty_qubits())),
-        ("faulty gates", _some(faulty_gates)),
-        ("bad couplings", _some(document.broken_couplings())),
+        ("faulty qubits", some(document.faulty_qubits())),
+        ("faulty gates", some(faulty_gates)),
+        ("bad couplings", some(document.broken_couplings())),
         ("median T1", _median(of("T1"), lambda t1: _with_unit(scaled(t1, 1e6), "µs"))),
         ("median T2", _median(of("T2"), lambda t2: _with_unit(scaled(t2, 1e6), "µs"))),
         ("median frequency", _median(of("frequency"), lambda at: _with_unit(scaled(at, 1e-9, 3), "GHz"))),
@@ -172,41 +74,6 @@ def properties(document: BackendProperties, now: datetime) -> list[Fact]:
         ("median readout length", _median(of("readout_length"), lambda t: _with_unit(scaled(t, 1e9), "ns"))),
         ("median two-qubit error", DASH if errors is None else _median(errors, probability)),
         ("two-qubit gate", entangler or DASH),
-    ]
-
-
-def gates(document: BackendProperties) -> list[Sequence[Cell]]:
-    """Return the rows of the table of gates."""
-    places = Counter(gate.gate for gate in document.gates)
-    faulty = Counter(gate.gate for gate in document.faulty_gates())
-    return [
-        (
-            gate,
-            whole(places[gate]),
-            whole(faulty[gate]),
-            _median(document.gate_measurements(gate, "gate_error"), probability, short=True),
-            scaled(document.median_gate_length(gate), 1e9),
-        )
-        for gate in places
-    ]
-
-
-def qubits(document: BackendProperties) -> list[Sequence[Cell]]:
-    """Return the rows of the table of qubits."""
-    faulty = frozenset(document.faulty_qubits())
-    columns: tuple[Callable[[int], str], ...] = (
-        lambda qubit: scaled(document.t1(qubit), 1e6),
-        lambda qubit: scaled(document.t2(qubit), 1e6),
-        lambda qubit: scaled(document.frequency(qubit), 1e-9, 3),
-        lambda qubit: scaled(document.anharmonicity(qubit), 1e-6),
-        lambda qubit: probability(document.readout_error(qubit)),
-        lambda qubit: probability(document.prob_meas0_prep1(qubit)),
-        lambda qubit: probability(document.prob_meas1_prep0(qubit)),
-        lambda qubit: scaled(document.readout_length(qubit), 1e9),
-    )
-    return [
-        (str(qubit), *(column(qubit) for column in columns), _state(qubit not in faulty))
-        for qubit in range(len(document.qubits))
     ]
 
 
@@ -239,9 +106,9 @@ def summary(found: BackendSummary) -> list[Fact]:
         "couplings": _couplings(found.couplings, found.bidirectional, found.lattice),
         "basis gates": ", ".join(found.basis_gates),
         "calibrated": None if when is None else _dated(when, found.calibration_age or 0.0),
-        "faulty qubits": _some(found.faulty_qubits) if when else None,
-        "faulty gates": _some(_on(gate.gate, gate.qubits) for gate in found.faulty_gates) if when else None,
-        "bad couplings": _some(found.broken_couplings) if when else None,
+        "faulty qubits": some(found.faulty_qubits) if when else None,
+        "faulty gates": some(on(gate.gate, gate.qubits) for gate in found.faulty_gates) if when else None,
+        "bad couplings": some(found.broken_couplings) if when else None,
         "left out": ", ".join(_left_out(found)),
         "no median": "; ".join(
             f"{_figure_name(one.figure, one.gate)}: {one.reason}" for one in found.missing
@@ -276,32 +143,12 @@ def _couplings(couplings: int | None, bidirectional: bool | None, lattice: str |
     return f"{couplings:,}, {'' if bidirectional else 'not '}all in both directions, lattice: {lattice}"
 
 
-def _median(found: Measurements, shown: Callable[[float | None], str], short: bool = False) -> str:
+def _median(found: Measurements, shown: Callable[[float | None], str]) -> str:
     """Return a median as text, with the number of values that it leaves out, or the reason why it is none."""
     text = shown(found.median)
     if not found.left_out:
         return text
-    return f"{text} ({found.why_none if found.why_none and not short else f'{found.left_out:,} left out'})"
-
-
-def figures(found: BackendSummary) -> list[Sequence[Cell]]:
-    """Return the rows of the table of figures."""
-    rows = [
-        _figure("T1 µs", found.t1, lambda value: scaled(value, 1e6)),
-        _figure("T2 µs", found.t2, lambda value: scaled(value, 1e6)),
-        _figure("readout error", found.readout_error, probability),
-    ]
-    for gate in found.gates:
-        figure = _figure(f"{gate.gate} error", gate.error, probability)
-        rows.append([*figure[:6], scaled(gate.length, 1e9), whole(gate.count)])
-    return [row for row in rows if row[1] != DASH or row[6]]
-
-
-def _figure(name: str, spread: Spread | None, shown: Callable[[float | None], str]) -> list[Cell]:
-    if spread is None:
-        return [name, *[DASH] * 5, "", ""]
-    best, worst = (", ".join(map(str, on)) for on in (spread.best_on, spread.worst_on))
-    return [name, shown(spread.median), shown(spread.best), best, shown(spread.worst), worst, "", ""]
+    return f"{text} ({found.why_none or f'{found.left_out:,} left out'})"
 
 
 def _dated(when: datetime, seconds: float) -> str:
@@ -315,7 +162,8 @@ def _up(found: BackendSummary) -> Text | None:
     return word.append(f" ({clean(found.status)})", "") if found.status else word
 
 
-def _on(gate: str, qubits: Iterable[object]) -> str:
+def on(gate: str, qubits: Iterable[object]) -> str:
+    """Return a gate and its qubits as text."""
     return f"{gate}({', '.join(map(str, qubits))})"
 
 
@@ -323,10 +171,6 @@ def defaults(document: BackendDefaults) -> list[Fact]:
     """Return the names of the pulse-level defaults, with their sizes."""
     facts: list[Fact] = [(name, _size(value)) for name, value in document.items()]
     return facts or [("", "None: the service answered with an empty object.")]
-
-
-def _state(works: bool) -> Text:
-    return Text("works", "green") if works else Text("faulty", "red")
 
 
 def _size(value: Any) -> str:
@@ -337,7 +181,8 @@ def _size(value: Any) -> str:
     return str(value)
 
 
-def _some(items: Iterable[Any]) -> str:
+def some(items: Iterable[Any]) -> str:
+    """Return the first items of a list as text, and how many there are if these are not all."""
     names = [str(item) for item in items]
     if not names:
         return "none"

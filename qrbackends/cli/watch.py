@@ -1,51 +1,33 @@
 """`qrbackends watch`: the changes in the fleet as they happen."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import ClassVar, Protocol
 
 import anyio
 import click
 from rich.console import Console, Group
 from rich.live import Live
 
-from ..errors import QRBackendsError
 from ..fleet.changes import Change
+from ..fleet.filters import BackendFilter
 from ..models import Backend
-from ..models.formatting import DASH
+from .arguments import backends_argument, interval_option
+from .filters import filter_options
+from .live import LiveTable, live_console
 from .options import Source, SourceCommand, source_options
-from .screen import Cell, Column, make_console, status_cell, table_of
+from .tables import Table, table_options
 from .text import clean, echo, echo_json, warn, whole
+from .watched import WATCHED, Known, Watched, totals
 
 _REDRAWN = 0.1  # seconds between two drawings, as many changes come at once
-_COLUMNS = (
-    Column("backend"),
-    Column("region", rank=2),
-    Column("status"),
-    Column("queue", right=True),
-    Column("by", right=True, rank=1),
-    Column("qubits", right=True, rank=4),
-    Column("changed", rank=1),
-    Column("recalibrated", rank=3),
-    Column("reason", rank=5),
-)
-_Row: TypeAlias = tuple[Backend, Change | None, Change | None]  # last change, recalibration
-
-_AROUND = 8  # lines of the screen for the title, the header, the notes and the prompt
 
 
 @click.command(cls=SourceCommand)
-@click.argument("names", nargs=-1, metavar="[BACKEND]...")
+@backends_argument
 @source_options
-@click.option(
-    "--interval",
-    type=click.FloatRange(1, 86400),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Seconds between two polls, each of one request per instance.",
-)
+@filter_options()
+@interval_option("Seconds between two polls, each of one request per instance.")
 @click.option(
     "--threshold",
     type=click.IntRange(min=1),
@@ -57,38 +39,63 @@ _AROUND = 8  # lines of the screen for the title, the header, the notes and the 
 @click.option(
     "--detail", is_flag=True, help="Show new calibrations, too: one more request per backend and poll."
 )
+@table_options(WATCHED, sort="name", limited=False)
 def watch(
-    source: Source, as_json: bool, names: tuple[str, ...], interval: float, threshold: int, detail: bool
+    source: Source,
+    table: Table[Watched],
+    wanted: BackendFilter,
+    names: tuple[str, ...],
+    interval: float,
+    threshold: int,
+    detail: bool,
 ) -> None:
     """Show the changes in the fleet, until Ctrl-C.
 
-    A terminal shows a table that is kept up to date; a pipe gets a line for each change, and with --json an
-    object. The backends that are there at the start come first. An instance that fails is shown, and asked
-    again.
+    A terminal shows a table that is kept up to date, to which --columns and --sort apply; a pipe gets a line
+    for each change, with --csv the backend's row, and with --json an object. The backends that are there at
+    the start come first. An instance that fails is shown, and asked again. When a backend passes the filters
+    no longer, that change is shown, and it leaves the table.
     """
-    console = make_console()
-    if as_json:
-        shown: Lines | Board = Lines(_echo_object)
+    known = Known(wanted)
+    title = source.title(f"fleet, asked every {interval:g} s")
+    console = live_console()
+    shown: Shown
+    if not table.for_screen:
         source.announce()
-    elif console.is_terminal and not console.is_dumb_terminal:
-        shown = Board(console, source.title(f"fleet, asked every {interval:g} s"), detail)
+        shown = Lines(_echo_object) if table.as_json else Rows(table, known)
+    elif console is not None:
+        shown = Board(console, title, table if detail else table.without({"recalibrated_at"}), known)
     else:
         shown = Lines(_echo_line)
-        echo(source.title(f"fleet, asked every {interval:g} s"))
-    asyncio.run(_watch(source, shown, set(names), interval, threshold, detail))
+        echo(title)
+    asyncio.run(_watch(source, shown, known, set(names), interval, threshold, detail))
+
+
+class Shown(Protocol):
+    """What shows changes."""
+
+    async def show(self, changes: AsyncIterator[Change]) -> None:
+        """Show the changes until there are no more."""
+        ...
 
 
 async def _watch(
-    source: Source, shown: "Lines | Board", names: set[str], interval: float, threshold: int, detail: bool
+    source: Source,
+    shown: Shown,
+    known: Known,
+    names: set[str],
+    interval: float,
+    threshold: int,
+    detail: bool,
 ) -> None:
     async with source.client() as client:
         if names:
             listed = await client.backends()
             for name in sorted(names - {backend.name for backend in listed}):
                 warn(f"no instance lists {name} now; it is shown when one does")
-        wanted = names or None
-        async with client.watch(interval, wanted, threshold=threshold, detail=detail) as changes:
-            await shown.show(changes)
+        asked = names or None
+        async with client.watch(interval, asked, threshold=threshold, detail=detail) as changes:
+            await shown.show(change async for change in changes if known.wants(change))
 
 
 class Lines:
@@ -103,26 +110,39 @@ class Lines:
             self._echo(change)
 
 
-class Board:
-    """A table that redraws in place.
+class Rows:
+    """Writes a row of CSV for each change: its backend, as it is then."""
+
+    def __init__(self, table: Table[Watched], known: Known) -> None:
+        self._table, self._known = table, known
+
+    async def show(self, changes: AsyncIterator[Change]) -> None:
+        """Write a row for each change until there are no more."""
+        self._table.echo_header()
+        async for change in changes:
+            self._table.echo_row(self._known.take(change))
+
+
+class Board(LiveTable[Watched]):
+    """A table of the backends that redraws in place.
 
     Args:
         console: the terminal.
         title: the line above the table.
-        detail: whether calibrations are watched, too.
+        table: its columns, and its order.
+        known: what is known of the backends.
     """
 
-    def __init__(self, console: Console, title: str, detail: bool) -> None:
-        self._console = console
-        self._title = title
-        self._columns = [column for column in _COLUMNS if detail or column.header != "recalibrated"]
-        self._rows: dict[tuple[str | None, str | None], _Row] = {}
-        self._failing: dict[tuple[str | None, str | None], QRBackendsError | None] = {}
+    which: ClassVar[str] = "those that changed last"
+
+    def __init__(self, console: Console, title: str, table: Table[Watched], known: Known) -> None:
+        super().__init__(console, title, table.on_screen)
+        self._table, self._known = table, known
         self._dirty = asyncio.Event()
 
     async def show(self, changes: AsyncIterator[Change]) -> None:
         """Draw the table, and redraw it after each change, until there are no more changes."""
-        with Live(self, console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
+        with self.live() as live:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._redraw, live)
                 async for change in changes:
@@ -139,70 +159,20 @@ class Board:
 
     def take(self, change: Change) -> None:
         """Update the rows with a change."""
-        key = change.region, change.backend
-        if change.kind == "failed":
-            self._failing[key] = change.error
-        elif change.kind == "recovered":
-            self._failing.pop(key, None)
-        elif change.after is None:
-            self._rows.pop(key, None)
-        else:
-            _, moved, calibrated = self._rows.get(key, (None, None, None))
-            if change.kind == "recalibrated":
-                calibrated = change
-            elif change.kind != "present":
-                moved = change
-            self._rows[key] = change.after, moved, calibrated
+        self._known.take(change)
+
+    def kept(self, room: int) -> Sequence[Watched]:
+        """Return the rows that changed last, in their order."""
+        latest = sorted(self.rows, key=lambda row: -row.moved.at.timestamp() if row.moved else 0.0)[:room]
+        kept = {id(row) for row in latest}
+        return [row for row in self.rows if id(row) in kept]
 
     def __rich__(self) -> Group:
-        """Return the table; where not all backends fit, it has those that changed last."""
-        room = max(1, self._console.height - _AROUND - len(self._failing))
-        rows = sorted(self._rows.values(), key=_latest_first)
-        notes = [_summary(backend for backend, _, _ in rows)]
-        if len(rows) > room:
-            notes.append(f"{len(rows) - room:,} more than fit; those that changed last are shown.")
-        rows = sorted(rows[:room], key=_by_name)
-        notes += [f"Failing: {clean(str(error))}." for error in self._failing.values()]
-        cells = ([*self._cells(*row)] for row in rows)
-        return table_of(self._title, self._columns, cells, " ".join(notes), self._console.width)
-
-    def _cells(self, backend: Backend, moved: Change | None, calibrated: Change | None) -> Iterable[Cell]:
-        by = 0
-        if moved is not None and moved.before is not None:
-            by = backend.queue_length - moved.before.queue_length
-        shown: dict[str, Cell] = {
-            "backend": backend.name,
-            "region": backend.region or DASH,
-            "status": status_cell(backend.status.name),
-            "queue": whole(backend.queue_length),
-            "by": f"{'+' if by > 0 else ''}{whole(by)}" if by else "",
-            "qubits": whole(backend.qubits),
-            "changed": f"{moved.at.astimezone():%H:%M:%S}" if moved else DASH,
-            "recalibrated": f"{calibrated.at.astimezone():%H:%M:%S}" if calibrated else DASH,
-            "reason": backend.status.reason or DASH,
-        }
-        return (shown[column.header] for column in self._columns)
-
-
-def _by_name(row: _Row) -> tuple[str, str]:
-    return row[0].name, row[0].region or ""
-
-
-def _latest_first(row: _Row) -> tuple[float, tuple[str, str]]:
-    moved = row[1]
-    return -moved.at.timestamp() if moved else 0.0, _by_name(row)
-
-
-def _summary(backends: Iterable[Backend]) -> str:
-    states: Counter[str] = Counter()
-    waiting = 0
-    for backend in backends:
-        states[backend.status.name] += 1
-        waiting += backend.queue_length
-    if not states:
-        return "No backend yet."
-    counted = ", ".join(f"{states[state]:,} {state}" for state in sorted(states))
-    return f"{counted}; {whole(waiting)} jobs waiting."
+        """Return what is drawn."""
+        self.rows = self._table.ordered(self._known.rows.values())
+        failing = (f"Failing: {clean(str(error))}." for error in self._known.failing.values())
+        self.notes = [totals(self.rows), *failing]
+        return super().__rich__()
 
 
 def _echo_object(change: Change) -> None:

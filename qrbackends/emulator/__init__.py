@@ -8,6 +8,7 @@ changes what runs. It knows nothing of the client: of this package it imports on
 Start with `server`.
 """
 
+from .addresses import Addresses, InstanceAddress, running_account
 from .devices.fleets import Device, Fleet, RecordedAnswers, SnapshotFleet, SnapshotsMissing
 from .devices.synthetic import SyntheticFleet
 from .replaying import Difference, replay
@@ -51,6 +52,7 @@ from .threaded import ThreadedEmulator
 __all__ = [
     "Action",
     "AddFault",
+    "Addresses",
     "BackendState",
     "Bomb",
     "ClearFaults",
@@ -69,6 +71,7 @@ __all__ = [
     "Fleet",
     "Garbage",
     "Hold",
+    "InstanceAddress",
     "LoggedRequest",
     "NotModified",
     "Plan",
@@ -95,4 +98,5 @@ __all__ = [
     "WithHeaders",
     "read_journal",
     "replay",
+    "running_account",
 ]

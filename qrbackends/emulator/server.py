@@ -4,15 +4,18 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
+from urllib.parse import urlsplit
 
-from ..accounts.account import EMULATED_KEY, Account, Instance, InstanceSearch
+from msgspec.structs import replace
+
+from ..accounts.account import EMULATED_KEY, Account, InstanceSearch
 from ..models import ABackend, name_of
 from ..tasks.loops import running_loop
+from .addresses import Addresses, InstanceAddress
 from .devices.fleets import Fleet
 from .devices.recalibrations import RecalibratingFleet
 from .devices.sources import Source, load_fleet
@@ -31,7 +34,7 @@ from .steering.steering import Steering
 from .steering.timeline import Timeline
 from .surface.faults import CLOUD, Faults
 from .surface.handler import Handler, Service
-from .surface.hosts import Hosts
+from .surface.hosts import Hosts, netloc
 from .surface.log import RequestLog
 from .surface.ports import Port, to_its_end
 from .surface.validators import Validation, Validators
@@ -238,15 +241,28 @@ class Emulator(Steering):
             key: the index of the key in `api_keys`.
             search: which instances to look up; if given, the account names none.
         """
-        usable = [] if search else [one for one in self._instances if one.usable]
-        endpoints = {region: self.url(region) for region in self.regions}
-        return Account(
-            api_key=self._issuer.keys[key],
-            instances=[Instance(one.crn, url=self.url(one.region)) for one in usable],
-            search=replace(search or InstanceSearch(), endpoints=endpoints),
-            iam_url=self.iam_url,
-            search_url=self.search_url,
-            catalog_url=self.catalog_url,
+        return replace(self.addresses(), api_key=self.api_keys[key]).account(search)
+
+    def addresses(self, host: str | None = None) -> Addresses:
+        """Return where the emulator is, and a key and the instances that it accepts.
+
+        Args:
+            host: the name or address in the URLs; left out, that of `url()`.
+        """
+
+        def at(url: str) -> str:
+            parts = urlsplit(url)
+            return url if host is None else parts._replace(netloc=netloc(host, parts.port or 0)).geturl()
+
+        regions = {region: at(self.url(region)) for region in self.regions}
+        usable = [one for one in self._instances if one.usable]
+        return Addresses(
+            regions=regions,
+            iam_url=at(self.iam_url),
+            search_url=at(self.search_url),
+            catalog_url=at(self.catalog_url),
+            api_key=self.api_keys[0],
+            instances=tuple(InstanceAddress(one.crn, one.region, regions[one.region]) for one in usable),
         )
 
     def _running_control(self) -> Control:
@@ -274,7 +290,7 @@ class Emulator(Steering):
                 raise outcome
 
     def _handler(self, service: Service, is_own: Callable[[str], bool]) -> Handler:
-        return Handler(service, is_own, self._faults, self._log, self._errors, self._clock)
+        return Handler(service, is_own, self._faults, self._log, self._errors, self._clock, self.addresses)
 
     def _region_services(self, fleet: Fleet) -> list[BackendsService]:
         library = Library(fleet)

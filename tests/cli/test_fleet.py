@@ -11,11 +11,23 @@ import msgspec
 import pytest
 
 import qrbackends.emulator
-from qrbackends import BackendProperties, BackendSummary, Change, DecodeError, summary
-from qrbackends.cli import rows as fleet_rows
-from qrbackends.cli.rows import Row, in_order, json_of
+from qrbackends import (
+    AuthenticationFailed,
+    BackendFilter,
+    BackendProperties,
+    BackendSummary,
+    Change,
+    Client,
+    DecodeError,
+    summary,
+)
+from qrbackends.cli.columns import find_column, in_order
+from qrbackends.cli.fleet import _Reading, _rounds
+from qrbackends.cli.rows import FLEET, Row, json_of
 from qrbackends.cli.screen import make_console
+from qrbackends.cli.tables import Table
 from qrbackends.cli.watch import Board
+from qrbackends.cli.watched import WATCHED, Known
 from qrbackends.emulator import Device, Emulator, Garbage, Status
 from qrbackends.models import Backend, FaultyGate, Spread
 from qrbackends.models.backend import DeviceStatus
@@ -33,12 +45,12 @@ SORTED_BY = {
     "two-qubit": "two_qubit_error_median",
     "age": "calibration_age_s",
 }
-"""The keys of `--json` by which `--sort` sorts."""
+"""By a title or the beginning of a name, the column by which `--sort` sorts."""
 
 KEYS = {
     *SORTED_BY.values(),
-    *("region", "instance", "status", "reason", "processor", "clops"),
-    *("two_qubit_gate", "faulty_qubits", "faulty_gates", "calibrated_at", "error"),
+    *("region", "instance", "status", "reason", "processor", "clops", "emulated"),
+    *("two_qubit_gate", "two_qubit_error_layered", "faulty_qubits", "faulty_gates", "calibrated_at", "error"),
     *("broken_couplings", "left_out", "two_qubit_error_missing"),
 }
 
@@ -75,7 +87,7 @@ def test_json_is_in_si(run: Run) -> None:
     assert falcon["error"] is None
 
 
-@pytest.mark.parametrize("by", list(fleet_rows.SORTS))
+@pytest.mark.parametrize("by", list(SORTED_BY))
 def test_sorting(run: Run, service: Emulator, by: str) -> None:
     for reverse in (False, True):
         options = ("--reverse",) if reverse else ()
@@ -89,11 +101,14 @@ def test_sorting(run: Run, service: Emulator, by: str) -> None:
 def test_what_is_not_known_is_last(reverse: bool) -> None:
     def row(name: str, t1: float | None) -> Row:
         spread = None if t1 is None else Spread(t1, t1, (0,), t1, (0,))
-        return Row(BackendSummary(name, None, None, None, (), t1=spread))
+        listed = Backend(name, DeviceStatus("online"), 0)
+        return Row(listed, BackendSummary(name, None, None, None, (), t1=spread))
 
+    column = find_column(FLEET, "t1")
+    assert column is not None
     rows = [row("d", None), row("b", 2e-4), row("c", None), row("a", 1e-4)]
-    names = [row.found.backend_name for row in in_order(rows, "t1", reverse)]
-    assert names == (["b", "a"] if reverse else ["a", "b"]) + ["c", "d"]
+    names = [row.listed.name for row in in_order(rows, column, reverse)]
+    assert names == (["b", "a"] if reverse else ["a", "b"]) + ["d", "c"]
 
 
 def test_couplings_that_cannot_be_used_are_counted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,10 +204,11 @@ def test_properties_that_mean_nothing_are_told(run: Run, service: Emulator) -> N
 
 def test_what_the_list_leaves_out_is_a_dash_or_found_in_the_properties() -> None:
     backend = Backend("b", DeviceStatus("online"), 3)
-    assert fleet_rows.Wanted(min_qubits=1).__contains__(backend) is False
-    assert backend in fleet_rows.Wanted(min_qubits=0)
-    row = json_of(Row(summary(listed=backend)))
-    assert [name for name, value in row.items() if value is not None] == ["name", "status", "queue_length"]
+    assert not BackendFilter(min_qubits=1)(backend)
+    assert BackendFilter(min_qubits=0)(backend)
+    row = json_of(Row(backend, summary(listed=backend)))
+    known = [name for name, value in row.items() if value is not None]
+    assert known == ["name", "status", "queue_length", "emulated"]
     properties = msgspec.json.decode(
         b'{"backend_name":"b","backend_version":"1","last_update_date":"2026-01-01T00:00:00Z",'
         b'"qubits":[[],[]],"general":[],"gates":[{"gate":"cz","qubits":[0,1],"parameters":'
@@ -200,7 +216,7 @@ def test_what_the_list_leaves_out_is_a_dash_or_found_in_the_properties() -> None
         type=BackendProperties,
     )
     found = summary(properties=properties, listed=backend, now=datetime(2025, 12, 31, tzinfo=UTC))
-    row = json_of(Row(found))
+    row = json_of(Row(backend, found))
     assert (row["qubits"], row["t1_median_s"], row["two_qubit_error_median"]) == (2, None, None)
     assert row["faulty_gates"] == (FaultyGate("cz", (0, 1)),)
     assert row["calibration_age_s"] == 0, "a clock that is ahead makes nothing younger than new"
@@ -256,19 +272,21 @@ def screens(run: Run, service: Emulator, monkeypatch: pytest.MonkeyPatch) -> Cal
 def test_a_narrow_screen_shows_fewer_columns(screens: Callable[[int], list[str]]) -> None:
     headers = re.split(r" {2,}", screens(1000)[1].strip())
     assert len(headers) == 16
-    before = 99
-    for width in (200, 120, 100, 80, 60, 45):
+    shown: dict[int, set[str]] = {}
+    for width in (200, 120, 100, 80, 70, 60, 45, 35):
         lines = screens(width)
         assert max(map(len, lines)) <= width
         assert "synthetic_nighthawk_120_a " in "\n".join(lines), "names are never cut or wrapped"
-        columns = sum(header in lines[1] for header in headers)
-        assert columns < before
-        before = columns
         assert "…" not in "\n".join(lines), "nor are numbers"
-        if width == 80:
-            for wanted in ("status", "queue", "qubits", "T1 µs", "T2 µs", "readout", "2q err"):
-                assert wanted in lines[1]
-            assert "lack of room: region, processor, CLOPS, 2q gate, age" in " ".join(lines)
+        shown[width] = {header for header in headers if header in lines[1]}
+    assert shown[200] == {*headers}
+    assert {*headers} - shown[80] >= {"region", "processor", "CLOPS", "2q gate", "age"}
+    chosen_by = ["backend", "queue", "2q err", "status", "qubits", "readout", "T1 µs", "T2 µs"]
+    assert shown[80] == {*chosen_by}
+    for width in (70, 60, 45, 35):  # what people choose by stays longest
+        assert shown[width] == {*chosen_by[: len(shown[width])]}
+    assert len(shown[60]) >= 5
+    assert len(shown[35]) == 2
 
 
 def test_a_screen_too_narrow_for_anything_still_shows_something(
@@ -293,7 +311,7 @@ def test_one_odd_backend_hides_nothing_of_the_others(
     body = json.dumps({"devices": odd}).encode() if command != "watch" else b'{"devices": []}'
     service.fault(Status(200, body=body), resource="backends", times=None)
     if command == "watch":
-        board = Board(make_console(), "Fleet", False)
+        board = Board(make_console(), "Fleet", Table(WATCHED), Known(BackendFilter()))
         for one in msgspec.json.decode(json.dumps(odd), type=tuple[Backend, ...]):
             board.take(Change("present", datetime.now(UTC), one.name, after=one))
         out = "\n".join(board_lines(board))
@@ -340,7 +358,7 @@ def test_an_odd_entry_of_the_list_is_one_line(run: Run, service: Emulator, comma
 
 
 def test_a_watched_board_tells_of_an_odd_entry_until_it_can_be_read() -> None:
-    board = Board(make_console(), "Fleet", detail=False)
+    board = Board(make_console(), "Fleet", Table(WATCHED), Known(BackendFilter()))
     at = datetime(2026, 5, 4, tzinfo=UTC)
     entry = Backend("ibm_x", DeviceStatus("online"), 3, region="us-east", instance="crn")
     error = DecodeError("its entry cannot be read").about(backend="ibm_x", region="us-east")
@@ -353,3 +371,25 @@ def test_a_watched_board_tells_of_an_odd_entry_until_it_can_be_read() -> None:
     board.take(Change("recovered", at, "ibm_x", "us-east", "crn"))
     assert "Failing" not in "\n".join(board_lines(board))
     assert "ibm_x" in "\n".join(board_lines(board))
+
+
+@pytest.mark.anyio
+async def test_a_watched_fleet_stays_as_it_was_while_lists_fail(client: Client, emulator: Emulator) -> None:
+    reading = _Reading(BackendFilter(name="*falcon*"), mocks=False, which={})
+    rounds = _rounds(client, reading, 0.0)
+    first = await anext(rounds)
+    assert [row.listed.name for row in first.rows] == ["synthetic_falcon_27"]
+    assert first.rows[0].found.t1 is not None
+    emulator.fault(Status(503), resource="backends", times=None)
+    failing = await anext(rounds)
+    assert failing.rows == first.rows
+    assert "503" in failing.problems[0]
+    emulator.clear_faults()
+    emulator.set_backend("synthetic_falcon_27", queue_length=99)
+    again = await anext(rounds)
+    assert (again.rows[0].listed.queue_length, again.problems) == (99, [])
+    await rounds.aclose()
+    account = replace(emulator.account(), api_key="a-wrong-key")
+    async with Client(account) as refused:
+        with pytest.raises(AuthenticationFailed):  # it would fail for ever
+            await anext(_rounds(refused, reading, 0.0))

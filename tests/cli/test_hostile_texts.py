@@ -149,6 +149,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "show": (NAME,),
     "watch": ("--detail", NAME, EVIL.replace("\0", "")),
     "least-busy": (),
+    "rank": ("queue",),
     "instances": (),
     "versions": (),
     "backends": ("--wait-times",),
@@ -156,6 +157,10 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "properties": (NAME,),
     "status": (NAME,),
     "defaults": (NAME,),
+    "qubits": (NAME, "2"),
+    "history": (NAME, *RANGE),
+    "drift": (NAME,),
+    "stability": (NAME, *RANGE),
     "archive sync": ("archive", NAME, *RANGE),
     "archive info": ("archive",),
     "archive export": ("archive", "x.csv"),
@@ -173,6 +178,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "accounts save": (f"{NAME} again", "--instance", EVIL.replace("\0", "")),
     "accounts delete": (EVIL_ACCOUNT,),
     "accounts use": (EVIL_ACCOUNT,),
+    "completion": ("bash",),
 }
 SLOW = ("plot", "archive")  # matplotlib and pyarrow take long
 SLOWEST = ("plot map", "plot history")
@@ -270,7 +276,7 @@ ERRORS = {
     "html": Status(403, body=f"<html><head><title>{EVIL}</title></head><body>{LONG}</body></html>"),
     "iam": Status(400, body={"errorCode": EVIL, "errorMessage": LONG}),
 }
-LOCAL = ("emulate", "board", "exporter", "mcp", "cache", "accounts")
+LOCAL = ("emulate", "board", "exporter", "mcp", "cache", "accounts", "completion")
 ASKING = {one for one in ARGUMENTS if not one.startswith(LOCAL)}
 
 

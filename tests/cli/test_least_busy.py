@@ -38,10 +38,15 @@ def test_fractional_gates_are_asked_for(run: Run, service: Emulator) -> None:
             option: msgspec.json.decode(run("least-busy", *option, "--json").out, type=Backend).name
             for option in ((), ("--fractional-gates",))
         }
+        ranked = msgspec.json.decode(
+            run("rank", "queue", "--fractional-gates", "--json").out, type=list[Backend]
+        )
     finally:
         for name in names:
             service.set_backend(name)
     assert found == {(): "synthetic_eagle_127", ("--fractional-gates",): "synthetic_heron_133"}
+    assert ranked[0].name == "synthetic_heron_133"
+    assert {"heron", "nighthawk"} >= {one.name.split("_")[1] for one in ranked}
 
 
 def test_emulated_data_says_so(run: Run) -> None:

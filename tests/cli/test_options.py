@@ -11,6 +11,7 @@ import pytest
 import qrbackends.emulator
 from qrbackends import Account, AccountError, Client, Instance, InstanceSearch
 from qrbackends.cli import options
+from qrbackends.cli.emulators import is_emulator
 from qrbackends.emulator import Emulator, SnapshotsMissing
 from qrbackends.emulator.devices.synthetic import SyntheticFleet
 
@@ -226,12 +227,16 @@ def test_missing_snapshots_are_told(
         (["--emulator", "--json"], "snapshots", True, ()),
         (["--", "--emulator", "x"], None, False, ("--emulator", "x")),
         (["--emulator", "--", "x"], "snapshots", False, ("x",)),
+        (["--emulator", "{directory}", "x"], "{directory}", False, ("x",)),
+        (["--emulator={directory}"], "{directory}", False, ()),
+        (["--emulator", "http://localhost:8103/api/v1", "x"], "http://localhost:8103", False, ("x",)),
     ],
 )
 def test_the_emulators_value_is_optional(
-    arguments: list[str], emulator: str | None, as_json: bool, names: tuple[str, ...]
+    tmp_path: Path, arguments: list[str], emulator: str | None, as_json: bool, names: tuple[str, ...]
 ) -> None:
     understood: list[Any] = []
+    arguments = [one.format(directory=tmp_path) for one in arguments]
 
     @click.command(cls=options.SourceCommand)
     @options.source_options
@@ -240,7 +245,15 @@ def test_the_emulators_value_is_optional(
         understood.extend((source.emulator, as_json, names))
 
     command.main(arguments, standalone_mode=False)
-    assert understood == [emulator, as_json, names]
+    assert understood == [emulator and emulator.format(directory=tmp_path), as_json, names]
+
+
+def test_a_directory_of_this_name_is_the_emulators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not is_emulator("recorded")
+    (tmp_path / "recorded").mkdir()
+    assert is_emulator("recorded")
+    assert is_emulator("./none"), "so that it is told that there is none"
 
 
 def test_data_from_the_emulator_says_so(run: Run) -> None:
@@ -253,22 +266,21 @@ def test_data_from_the_emulator_says_so(run: Run) -> None:
 @pytest.mark.parametrize(
     ("given", "advice"),
     [
-        ("2026-04-17", "is a day: give an instant of it, such as 2026-04-17T00:00:00Z"),
         ("2026-04-17T12:00", "has no offset: add Z"),
         ("2026-04-17 12:00", "has no offset: add Z"),
-        ("yesterday", "is not ISO 8601"),
-        ("0001-01-01T00:00:00+02:00", "is not ISO 8601"),
+        ("yesterday", "is no instant: give ISO 8601 such as 2026-04-17T12:00:00Z, a date"),
+        ("0001-01-01T00:00:00+02:00", "is no instant"),
+        ("7", "is no instant"),
+        ("7 days", "is no instant"),
+        ("-7d", "is no instant"),
+        ("9999999d", "is no instant"),
+        ("9999999999999d", "is longer than any calendar"),
     ],
 )
 def test_an_instant_that_is_none_is_wrong_usage(run: Run, given: str, advice: str) -> None:
     code, out, err = run("properties", "x", "--emulator", "synthetic", "--updated-before", given)
     assert (code, out) == (2, "")
     assert advice in err
-
-
-def test_instants_are_meant_in_their_zone() -> None:
-    assert options.instant_of("2026-04-17T12:00:00+02:00").isoformat() == "2026-04-17T10:00:00+00:00"
-    assert options.instant_of("2026-04-17T12:00Z").isoformat() == "2026-04-17T12:00:00+00:00"
 
 
 @pytest.mark.anyio

@@ -17,11 +17,15 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from qrbackends import Backend, Change, Forbidden
+from qrbackends import Backend, BackendFilter, Change, Forbidden
+from qrbackends.cli.columns import csv_text, find_column
+from qrbackends.cli.tables import Table
 from qrbackends.cli.watch import Board, _echo_line, _echo_object
+from qrbackends.cli.watched import WATCHED, Known
 from qrbackends.models import DeviceStatus
 
 COMMAND = (sys.executable, "-W", "error", "-m", "qrbackends", "watch", "--emulator", "synthetic")
+ALL = BackendFilter()
 WHEN = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
 
 
@@ -72,10 +76,17 @@ async def these(changes: Iterable[Change]) -> AsyncIterator[Change]:
         yield one
 
 
-def drawn(changes: Iterable[Change], width: int = 100, height: int = 40, detail: bool = False) -> str:
+def drawn(
+    changes: Iterable[Change],
+    width: int = 100,
+    height: int = 40,
+    detail: bool = False,
+    wanted: BackendFilter = ALL,
+) -> str:
     """Return the last thing that a board draws."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
-    board = Board(console, "Fleet", detail)
+    table = Table(WATCHED, sort=find_column(WATCHED, "name"))
+    board = Board(console, "Fleet", table if detail else table.without({"recalibrated_at"}), Known(wanted))
     asyncio.run(board.show(these(changes)))
     with console.capture() as capture:
         console.print(board)
@@ -119,6 +130,36 @@ def test_a_board_shows_by_how_many_jobs_a_queue_changed_and_forgets_who_recovere
     assert "Failing" not in screen
     row = screen.splitlines()[3]
     assert len(re.findall(r"\d\d:\d\d:30", row)) == 2, "changed, and recalibrated"
+
+
+def test_what_passes_the_filters_no_longer_is_told_and_leaves() -> None:
+    known = Known(BackendFilter(online=True))
+    paused = entry("b", 3, "paused")
+    told = [
+        change("present", None, entry("a", 2)),
+        change("present", None, paused),
+        change("status", paused, entry("b", 3)),
+        change("status", entry("a", 2), entry("a", 2, "offline")),
+        change("queue", entry("a", 2, "offline"), entry("a", 9, "offline")),
+        change("failed", error=Forbidden("no access", 403)),
+        change("disappeared", entry("b", 3)),
+    ]
+    assert [known.wants(one) for one in told] == [True, False, True, True, False, True, True]
+    for one in told[:-1]:
+        if known.wants(one):
+            known.take(one)
+    assert [row.change.backend for row in known.rows.values()] == ["b"]
+    row = known.take(told[-1])
+    assert (row.entry, known.rows) == (None, {})
+    cells = {one.name: csv_text(one.value(row)) for one in WATCHED}
+    assert (cells["kind"], cells["name"], cells["status"], cells["queue_length"]) == (
+        "disappeared",
+        "b",
+        "",
+        "",
+    )
+    failed = {one.name: csv_text(one.value(known.take(told[-2]))) for one in WATCHED}
+    assert (failed["name"], failed["region"], failed["error"]) == ("", "eu-de", "no access")
 
 
 def test_of_more_than_fit_a_board_shows_those_that_changed_last() -> None:

@@ -56,7 +56,8 @@ async def fleets(client: qr.Client) -> None:
     print("ibm_boston" in fleet, fleet[0] in fleet, fleet.errors, fleet.instances_of("ibm_boston"))
     best = await client.least_busy(min_qubits=100, where=lambda one: one.online)
     key: qr.RankKey = "two_qubit_error"
-    ranked = await client.rank(key) or await client.rank(lambda one: one.queue_length)
+    good = qr.BackendFilter(name="ibm_*", max_two_qubit_error=3e-3)
+    ranked = await client.rank(key, where=good) or await client.rank(lambda one: one.queue_length)
     snapshot = client.snapshot(["status", "properties"])
     assert_type(snapshot, qr.Snapshot)
     async for item in snapshot:

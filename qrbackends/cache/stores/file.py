@@ -159,6 +159,16 @@ class FileStore:
 
         return await self._do(find)
 
+    async def find(self, glob: str) -> Sequence[tuple[str, str, bytes]]:
+        """Return scope, name and value of all names that match a pattern of SQLite's GLOB, in all scopes."""
+        return await self._do(
+            lambda db: db.execute(
+                "SELECT scope, name, value FROM answers WHERE name GLOB ? AND expires > ? "
+                "AND typeof(value) = 'blob'",
+                (glob, self._clock()),
+            ).fetchall()
+        )
+
     async def delete(self, scope: str, names: Iterable[str]) -> None:
         """Delete the values of these names, also those of a `put` that was called on this object before."""
         places = [(scope, name) for name in names]

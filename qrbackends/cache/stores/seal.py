@@ -2,18 +2,31 @@
 
 import hashlib
 import hmac
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
 
-from ...accounts.scope import Scope
 from ...protocol.validators import NONE, Validators
 from ...transport.body import Wire
 
 _SKEW = 60.0  # seconds by which the clocks of two machines may differ
 _MAGIC = b"qrb2"
 _TAG = hashlib.sha256().digest_size
+
+
+class Place(Protocol):
+    """What of a `Scope` a seal depends on: its id, and the key of its credential."""
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        ...
+
+    @property
+    def key(self) -> bytes | None:
+        """The key; None if no other process can have it."""
+        ...
 
 
 class Stored(NamedTuple):
@@ -47,7 +60,7 @@ class _Content(Struct, frozen=True, array_like=True):
 _decode = msgspec.msgpack.Decoder(_Content).decode
 
 
-def seal(scope: Scope, name: str, answer: Stored, fetched_at: float) -> bytes:
+def seal(scope: Place, name: str, answer: Stored, fetched_at: float) -> bytes:
     """Return an answer as bytes that are valid in their own place only; `fetched_at` is in Unix seconds."""
     packed = answer.wire.packed()
     parts = packed.data, packed.encoding, packed.digest
@@ -56,7 +69,7 @@ def seal(scope: Scope, name: str, answer: Stored, fetched_at: float) -> bytes:
     return b"".join((_MAGIC, _tag(scope, name, content), content))
 
 
-def unseal(scope: Scope, name: str, sealed: bytes, now: float) -> Stored | None:
+def unseal(scope: Place, name: str, sealed: bytes, now: float) -> Stored | None:
     """Return the answer that `seal` made bytes of; None if they are others.
 
     Args:
@@ -82,7 +95,7 @@ def unseal(scope: Scope, name: str, sealed: bytes, now: float) -> Stored | None:
     return Stored(Wire(*stored.wire), max(0.0, age), validators, stored.confirmed, stored.emulated)
 
 
-def _tag(scope: Scope, name: str, content: bytes) -> bytes:
+def _tag(scope: Place, name: str, content: bytes) -> bytes:
     """Return an HMAC over scope, name and content: a value is valid in its own place only."""
     if scope.key is None:
         raise ValueError("a scope without a key cannot be used with a store")

@@ -6,14 +6,16 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from email.utils import formatdate
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
 
+from ...accounts.urls import is_loopback
 from . import actions as kinds
 from .actions import Action, gzip_bomb
 from .faults import Fault, Faults
+from .hosts import loopback_name
 from .log import LoggedRequest, RequestLog
 from .wire import EMULATED, Answer, Call, Document, Errors, Refused, json_answer, merged, split_target
 
@@ -21,6 +23,12 @@ HEALTH = "/health"
 """The path at which each port tells that it runs, whoever asks and by whatever name.
 
 Such requests are not logged, and have no faults.
+"""
+
+ADDRESSES = "/emulator"
+"""The path at which each port tells programs on the same machine the emulator's addresses, key and instances.
+
+Such requests are not logged, and have no faults: they are not part of what is emulated.
 """
 
 _HEALTHY = json_answer({"status": "ok"}, headers={"Cache-Control": "no-store"})
@@ -54,6 +62,7 @@ class Handler:
         log: the emulator's log.
         errors: makes error bodies.
         clock: the time in Unix seconds, for the answers' dates.
+        addresses: returns what is told at `ADDRESSES`; its argument is the host that the URLs shall have.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class Handler:
         log: RequestLog,
         errors: Errors,
         clock: Callable[[], float],
+        addresses: Callable[[str], Any],
     ) -> None:
         self._service = service
         self._is_own = is_own
@@ -71,12 +81,16 @@ class Handler:
         self._log = log
         self._errors = errors
         self._clock = clock
+        self._addresses = addresses
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         host, path, query = split_target(request.raw_path)
         if path == HEALTH and request.method in ("GET", "HEAD"):
             return _response(self._signed(_HEALTHY), takes_gzip=False)
+        if path == ADDRESSES and request.method == "GET":
+            told = self._told(request.remote or "", host or request.headers.get("Host", ""))
+            return _response(self._signed(told), takes_gzip=False)
         call = Call(request.method, path, query, request.headers, host or request.headers.get("Host", ""))
         resource, backend = self._service.classify(path)
         number = self._log.arrived(self._record(call, resource, backend, request.raw_path))
@@ -90,6 +104,16 @@ class Handler:
             self._log.answered(number, None if response is None else response.status)
         # aiohttp needs a response even if the connection is closed; then it is not sent.
         return web.Response() if response is None else response
+
+    def _told(self, peer: str, host: str) -> Answer:
+        """Return the emulator's addresses, to programs on this machine that ask by one of its own names.
+
+        No page of another site can do so, even if its name resolves to this machine (DNS rebinding).
+        """
+        name = loopback_name(host)
+        if name is None or not self._is_own(host) or not is_loopback(peer.removeprefix("::ffff:")):
+            return self._errors.answer(403, "Only programs on the same machine are told this.")
+        return json_answer(self._addresses(name), headers={"Cache-Control": "no-store"})
 
     def _record(self, call: Call, resource: str | None, backend: str | None, path_qs: str) -> LoggedRequest:
         return LoggedRequest(

@@ -5,6 +5,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from ipaddress import ip_address
 
+from ...accounts.urls import is_loopback
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
@@ -25,6 +27,13 @@ def checked_name(name: str) -> str:
 def netloc(host: str, port: int) -> str:
     """Return host and port, as in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def loopback_name(header: str) -> str | None:
+    """Return the host in a Host header if it is `localhost` or a loopback address, or None."""
+    found = _HOST.fullmatch(header.lower())
+    name = found and (found["v6"] or found["name"])
+    return name if name and is_loopback(name) else None
 
 
 class Hosts:

@@ -1,0 +1,58 @@
+"""`qrbackends history`: the calibrations of a backend, one after the other."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import click
+
+from ..models import BackendSummary, summary
+from .arguments import backend_argument, calibration_option, every_option, range_options
+from .columns import Column
+from .options import Source, SourceCommand, source_options
+from .past import BEGINS, Asked, Range
+from .rows import CALIBRATED
+from .screen import progress_bar
+from .tables import Table, table_options
+
+_calibrated: Final = {one.name: one for one in CALIBRATED}
+_HISTORY: Final[tuple[Column[BackendSummary], ...]] = (
+    Column("name", "backend", lambda one: one.backend_name, rank=20, extra=True),
+    replace(_calibrated.pop("calibrated_at"), rank=0, extra=False),
+    *_calibrated.values(),
+)
+
+
+@click.command(cls=SourceCommand)
+@backend_argument
+@source_options
+@range_options(BEGINS)
+@every_option("all calibrations")
+@calibration_option
+@table_options(_HISTORY)
+def history(
+    source: Source,
+    table: Table[BackendSummary],
+    backend_id: str,
+    since: datetime | None,
+    until: datetime | None,
+    every: timedelta | None,
+    calibration_id: str | None,
+) -> None:
+    """Show the calibrations of a backend, oldest first.
+
+    The median errors and coherence times of each, and how many qubits and couplings cannot be used. All times
+    are in UTC. What the service does not answer gets a line on stderr.
+    """
+    asked = Asked(backend_id, since, until, calibration_id, every)
+    within, found = asyncio.run(_read(source, asked))
+    note = "" if found else f"No calibration in this time: `show {backend_id}` tells of the newest one."
+    table.show(source, f"calibrations of {backend_id} {within}", found, note)
+
+
+async def _read(source: Source, asked: Asked) -> tuple[Range, list[BackendSummary]]:
+    with progress_bar("Reading calibrations") as bar:
+        async with source.client() as client:
+            within = await asked.range(client)
+            return within, [summary(properties=one) async for one in asked.read(client, within, bar)]

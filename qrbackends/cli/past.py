@@ -1,0 +1,73 @@
+"""The calibrations of a range of time, for the commands that show what has changed."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from ..client import Client
+from ..fleet.history import Gap
+from ..models import BackendProperties
+from .columns import minute
+from .screen import Bar
+from .text import warn
+
+WEEK: Final = timedelta(days=7)
+BEGINS: Final = "7 days before the newest calibration"
+"""Where a range begins by default, for the help."""
+
+
+class Asked(NamedTuple):
+    """The calibrations of a backend that are asked for.
+
+    Attributes:
+        backend_id: the backend's name.
+        since: where the range begins; None for a week before its newest calibration.
+        until: where it ends, exclusive; None for now.
+        calibration_id: a named variant of the backend, or None.
+        every: the time between two calibrations; None for all of them.
+    """
+
+    backend_id: str
+    since: datetime | None
+    until: datetime | None
+    calibration_id: str | None
+    every: timedelta | None = None
+
+    async def newest(self, client: Client, before: datetime | None) -> BackendProperties:
+        """Return the newest calibration before an instant, or of all."""
+        return await client.properties(
+            self.backend_id, calibration_id=self.calibration_id, updated_before=before
+        )
+
+    async def range(self, client: Client) -> "Range":
+        """Return the range of time."""
+        since = self.since
+        if since is None:
+            since = (await self.newest(client, self.until)).last_update_date - WEEK
+        return Range(since, self.until or datetime.now(UTC))
+
+    async def read(self, client: Client, within: "Range", bar: Bar) -> AsyncIterator[BackendProperties]:
+        """Yield the calibrations in a range; of what is not known, a line is written on stderr."""
+        history = client.history(
+            self.backend_id,
+            within.since,
+            within.until,
+            every=self.every,
+            calibration_id=self.calibration_id,
+        )
+        async for one in history:
+            if isinstance(one, Gap):
+                warn(f"nothing is known {Range(one.since, one.until)}: {one.error}")
+            else:
+                bar.step()
+                yield one
+
+
+class Range(NamedTuple):
+    """A range of time."""
+
+    since: datetime
+    until: datetime
+
+    def __str__(self) -> str:
+        return f"from {minute(self.since)} to {minute(self.until)} UTC"

@@ -1,0 +1,88 @@
+"""`qrbackends stability`: how much the values of each qubit vary from calibration to calibration."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import click
+
+from ..analysis.comparison import QubitValue, Stabilities, Stability, qubit_values, stability_of
+from ..analysis.comparison import stability as stability_in
+from .arguments import backend_argument, calibration_option, every_option, range_options
+from .columns import Column, number
+from .options import Source, SourceCommand, source_options
+from .past import BEGINS, WEEK, Asked, Range
+from .quantities import label, percent, quantity_option, shown
+from .screen import progress_bar
+from .tables import Table, table_options
+
+_STABILITY: Final[tuple[Column[Stability], ...]] = (
+    number("qubit", "qubit", lambda one: one.qubit, str),
+    Column("name", "value", lambda one: one.name, label, 1),
+    number("relative_iqr", "spread", lambda one: one.relative_iqr, percent, 2),
+    number("median", "median", lambda one: one.median, rank=3, cell=lambda one: shown(one.name, one.median)),
+    number("lowest", "lowest", lambda one: one.lowest, rank=4, cell=lambda one: shown(one.name, one.lowest)),
+    number(
+        "highest", "highest", lambda one: one.highest, rank=5, cell=lambda one: shown(one.name, one.highest)
+    ),
+    number("calibrations", "calibrations", lambda one: one.calibrations, rank=6),
+)
+
+
+@click.command(cls=SourceCommand)
+@backend_argument
+@source_options
+@range_options(BEGINS)
+@every_option("all calibrations")
+@calibration_option
+@quantity_option(("T1", "T2", "readout_error"))
+@click.option(
+    "--archive", "url", metavar="URL", help="Read an archive instead of the service (`archive sync`)."
+)
+@table_options(_STABILITY, on_screen=20)
+def stability(
+    source: Source,
+    table: Table[Stability],
+    backend_id: str,
+    since: datetime | None,
+    until: datetime | None,
+    every: timedelta | None,
+    calibration_id: str | None,
+    names: tuple[str, ...],
+    url: str | None,
+) -> None:
+    """Show how stable each qubit of a backend was.
+
+    The least stable come first. The spread is the interquartile range of T1, T2 or the readout error over the
+    calibrations of a time, divided by their median. All times are in UTC.
+    """
+    asked = Asked(backend_id, since, until, calibration_id, every)
+    what = f"stability of {backend_id}"
+    if url is None:
+        within, values = asyncio.run(_read(source, asked))
+        found, what = stability_of(values), f"{what} {within}"
+    elif every is not None or calibration_id is not None:
+        raise click.UsageError("--archive is read whole: leave out --every and --calibration-id")
+    else:
+        found = _archived(url, asked)
+    rows = [one for one in found if not names or one.name in names]
+    note = "" if rows else "No calibration in this time."
+    table.show(source if url is None else None, what, rows, note)
+
+
+def _archived(url: str, asked: Asked) -> Stabilities:
+    from ..analysis.archive import Archive
+
+    if asked.since is None:
+        return stability_in(Archive(url), asked.backend_id, WEEK, until=asked.until)
+    until = asked.until or datetime.now(UTC)
+    return stability_in(Archive(url), asked.backend_id, until - asked.since, until=until)
+
+
+async def _read(source: Source, asked: Asked) -> tuple[Range, list[QubitValue]]:
+    """Return the range, and the values of its calibrations, none of which is kept."""
+    with progress_bar("Reading calibrations") as bar:
+        async with source.client() as client:
+            within = await asked.range(client)
+            calibrations = asked.read(client, within, bar)
+            return within, [value async for one in calibrations for value in qubit_values(one)]

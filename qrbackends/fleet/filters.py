@@ -1,0 +1,89 @@
+"""Which backends are wanted, by their entries in the list: one test for `where=` and for the command line."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from ..errors import InvalidRequest
+from ..models import Backend
+from .ranking import KEYS, RankKey
+
+
+class BackendFilter(Struct, frozen=True, kw_only=True):
+    """A test of a backend's entry in the list, for every `where=`; a backend has to pass all conditions.
+
+    The values are those by which `rank` orders: an error of 1 or more is unknown. What is unknown counts as 0
+    for a smallest value, and is within no largest one.
+
+        fast = BackendFilter(name="ibm_*", min_qubits=100, max_two_qubit_error=3e-3)
+        await client.least_busy(where=fast)
+
+    Args:
+        name: a glob, such as `ibm_b*`, or several of which one has to match; case does not matter.
+        processor: a glob for the processor, such as `Heron r*`, or its family alone; case does not matter.
+        online: whether only backends pass that take and run jobs now.
+        min_qubits: the smallest number of qubits.
+        max_queue: the largest number of waiting jobs.
+        min_clops: the least circuit layer operations per second.
+        max_two_qubit_error: the largest median error of the native two-qubit gate, a probability.
+        max_two_qubit_error_layered: the largest error per gate of whole layers, a probability.
+        max_readout_error: the largest median readout error, a probability.
+
+    Raises:
+        InvalidRequest: `name` is neither a text nor a list of texts.
+    """
+
+    name: str | Sequence[str] = ()
+    processor: str | None = None
+    online: bool = False
+    min_qubits: int | None = None
+    max_queue: int | None = None
+    min_clops: float | None = None
+    max_two_qubit_error: float | None = None
+    max_two_qubit_error_layered: float | None = None
+    max_readout_error: float | None = None
+
+    def __post_init__(self) -> None:
+        names = (self.name,) if isinstance(self.name, str) else tuple(self.name)
+        if not all(isinstance(name, str) for name in names):
+            raise InvalidRequest("name has to be a glob such as 'ibm_b*', or a list of globs")
+        force_setattr(self, "name", names)
+
+    def __call__(self, backend: Backend) -> bool:
+        """Return whether a backend passes all conditions."""
+        return (
+            (backend.online or not self.online)
+            and (not self.name or any(_matches(glob, backend.name) for glob in self.name))
+            and (self.processor is None or _has_processor(backend, self.processor))
+            and all(bound is None or -(KEYS[key](backend) or 0) >= bound for key, bound in self._least)
+            and all(bound is None or _within(KEYS[key](backend), bound) for key, bound in self._most)
+        )
+
+    @property
+    def _least(self) -> tuple[tuple[RankKey, float | None], ...]:
+        return ("qubits", self.min_qubits), ("clops", self.min_clops)  # the keys' values are negative
+
+    @property
+    def _most(self) -> tuple[tuple[RankKey, float | None], ...]:
+        return (
+            ("queue", self.max_queue),
+            ("two_qubit_error", self.max_two_qubit_error),
+            ("two_qubit_error_layered", self.max_two_qubit_error_layered),
+            ("readout_error", self.max_readout_error),
+        )
+
+
+def _within(value: float | None, bound: float) -> bool:
+    return value is not None and value <= bound
+
+
+def _has_processor(backend: Backend, glob: str) -> bool:
+    processor = backend.processor_type
+    names = () if processor is None else (str(processor), processor.family or "")
+    return any(_matches(glob, name) for name in names)
+
+
+def _matches(glob: str, name: str) -> bool:
+    return fnmatchcase(name.casefold(), glob.casefold())

@@ -1,0 +1,116 @@
+"""`BackendFilter`: one test for `where=` and for the command line."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qrbackends import Backend, BackendFilter, Client, InvalidRequest
+from qrbackends.emulator import Emulator
+from qrbackends.fleet.ranking import KEYS
+from qrbackends.models.backend import Clops, DeviceStatus, Metric, PerformanceMetrics, ProcessorType
+
+HERON = Backend(
+    "ibm_boston",
+    DeviceStatus("online"),
+    12,
+    qubits=156,
+    clops=Clops("hardware", 340_000),
+    processor_type=ProcessorType("Heron", "3"),
+    performance_metrics=PerformanceMetrics(
+        two_q_error_median=Metric(1.2e-3),
+        two_q_error_layered=Metric(3e-3),
+        readout_error_median=Metric(5e-3),
+    ),
+)
+BARE = Backend("bare", DeviceStatus("paused"), 0)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "passes"),
+    [
+        ({}, True),
+        ({"name": "ibm_b*"}, True),
+        ({"name": "IBM_BOSTON"}, True),
+        ({"name": "ibm"}, False),
+        ({"name": ["x*", "*boston"]}, True),
+        ({"name": ["x*", "y*"]}, False),
+        ({"processor": "heron"}, True),
+        ({"processor": "Heron r[23]"}, True),
+        ({"processor": "heron r1"}, False),
+        ({"processor": "her"}, False),
+        ({"online": True}, True),
+        ({"min_qubits": 156}, True),
+        ({"min_qubits": 157}, False),
+        ({"max_queue": 12}, True),
+        ({"max_queue": 11}, False),
+        ({"min_clops": 340_000}, True),
+        ({"min_clops": 340_001}, False),
+        ({"max_two_qubit_error": 1.2e-3}, True),
+        ({"max_two_qubit_error": 1.1e-3}, False),
+        ({"max_two_qubit_error_layered": 3e-3}, True),
+        ({"max_two_qubit_error_layered": 2e-3}, False),
+        ({"max_readout_error": 5e-3}, True),
+        ({"max_readout_error": 4e-3}, False),
+        ({"max_readout_error": float("nan")}, False),
+        ({"min_qubits": 100, "max_queue": 5}, False),
+    ],
+)
+def test_each_condition_has_to_be_met(conditions: dict[str, Any], passes: bool) -> None:
+    assert BackendFilter(**conditions)(HERON) is passes
+
+
+@pytest.mark.parametrize(
+    ("conditions", "passes"),
+    [
+        ({"online": True}, False),
+        ({"processor": "*"}, False),
+        ({"min_qubits": 0}, True),
+        ({"min_qubits": 1}, False),
+        ({"min_clops": 1}, False),
+        ({"max_queue": 0}, True),
+        ({"max_two_qubit_error": 1}, False),
+    ],
+)
+def test_what_is_unknown_is_0_for_a_minimum_and_within_no_maximum(
+    conditions: dict[str, Any], passes: bool
+) -> None:
+    assert BackendFilter(**conditions)(BARE) is passes
+
+
+@given(st.floats(allow_nan=True), st.floats(0, 1))
+def test_an_error_that_does_not_count_is_within_no_bound(error: float, bound: float) -> None:
+    one = Backend(
+        "b",
+        DeviceStatus("online"),
+        0,
+        performance_metrics=PerformanceMetrics(readout_error_median=Metric(error)),
+    )
+    assert BackendFilter(max_readout_error=bound)(one) is (0 <= error < 1 and error <= bound)
+
+
+@pytest.mark.parametrize("name", [[1], [None], (b"x",)])
+def test_a_name_that_is_none_is_refused(name: Any) -> None:
+    with pytest.raises(InvalidRequest, match="name has to be a glob"):
+        BackendFilter(name=name)
+
+
+def test_filters_are_values() -> None:
+    assert BackendFilter(name="a*") == BackendFilter(name=["a*"])
+    assert len({BackendFilter(min_qubits=5), BackendFilter(min_qubits=5)}) == 1
+    assert "min_qubits=5" in repr(BackendFilter(min_qubits=5))
+
+
+@pytest.mark.anyio
+async def test_every_where_takes_it(client: Client, emulator: Emulator) -> None:
+    wanted = BackendFilter(name="*_heron_*", max_two_qubit_error=2e-3)
+    names = {one.name for one in await client.backends() if wanted(one)}
+    assert 0 < len(names) < len(emulator.backends())
+    assert {one.name for one in await client.rank("queue", operational=None, where=wanted)} == names
+    assert (await client.least_busy(where=wanted)).name in names
+    assert set(await client.snapshot(["status"], where=wanted).collect()) == names
+    ranked = await client.rank("two_qubit_error", operational=None)
+    worst = KEYS["two_qubit_error"](ranked[2])
+    assert worst is not None
+    assert {*filter(BackendFilter(max_two_qubit_error=worst), ranked)} == {*ranked[:3]}
