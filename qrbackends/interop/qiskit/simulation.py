@@ -68,9 +68,9 @@ class Simulation:
 def _of_long_coherence(configuration: BackendConfiguration, properties: BackendProperties) -> set[int]:
     """Return one qubit whose T2 is above its T1, if the device has one.
 
-    The relaxation of such a qubit is a Kraus channel, and if there is one anywhere in a model, Aer draws
-    other random numbers for all circuits. So each model has one, as that of all qubits has: with a seed, counts
-    do not depend on which circuits ran before.
+    The relaxation of such a qubit is a Kraus channel, and if there is one anywhere in a model, Aer simulates
+    all circuits in another way. So each model has one, as that of all qubits has: what a seed gives does not
+    depend on which circuits ran before.
     """
     for qubit in configuration.qubit_numbers[: len(properties.qubits)]:
         with suppress(DecodeError):  # a value that is not known is told where the qubit is used
