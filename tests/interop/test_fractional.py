@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import Gate, Parameter
@@ -59,6 +60,12 @@ def test_a_backend_is_what_the_official_client_makes_for_the_same_option(
         assert getattr(device.configuration(), one, None) == getattr(known, one, None)
     assert [one.name for one in device.configuration().gates] == [one.name for one in known.gates]
     assert device.configuration().document.n_qubits == known.n_qubits
+
+
+@pytest.mark.parametrize(("wanted", "has_them"), [(0, False), (np.False_, False), (np.True_, True)])
+def test_what_is_like_a_bool_means_the_same(wanted: Any, has_them: bool) -> None:
+    device = backend(*documents(WITH_BOTH), use_fractional_gates=wanted)
+    assert ("rx" in device.configuration().basis_gates) is ("rx" in device.operation_names) is has_them
 
 
 @pytest.mark.parametrize("wanted", [True, False, None])

@@ -108,6 +108,9 @@ def test_what_was_not_sent_is_no_attribute_but_for_flags_and_what_may_be_null() 
         assert not hasattr(configuration, name), name
     assert (configuration.simulator, configuration.conditional, configuration.open_pulse) == (False,) * 3
     assert (configuration.coupling_map, configuration.quantum_volume) == (None, None)
+    assert "coupling_map" in configuration
+    assert "dt" not in configuration
+    assert "to_dict" not in configuration
     (gate,) = configuration.gates
     assert (gate.parameters, gate.qasm_def, hasattr(gate, "coupling_map")) == (None, None, False)
     assert OfficialConfiguration.from_dict(configuration.to_dict()).n_qubits == 1
@@ -165,6 +168,8 @@ def test_they_can_be_copied_and_pickled(duplicate: Any) -> None:
         lambda one: one.t1(0),
         lambda one: one.qubit_property(5),
         lambda one: one.qubit_property(-1),
+        lambda one: one.t1("0"),
+        lambda one: one.t2(None),
         lambda one: one.qubit_property(0, "T3"),
         lambda one: one.gate_error("warp", 0),
         lambda one: one.gate_error("cx", (0, 4)),
@@ -185,6 +190,8 @@ def test_a_value_that_is_not_reported_is_an_error_that_tools_catch(ask: Any) -> 
         ask(QiskitProperties(lacking))
     assert isinstance(caught.value, BackendPropertyError), "theirs is imported"
     assert len(str(caught.value)) > 10
+    again = pickled(caught.value)  # as from a process pool
+    assert (type(again), str(again)) == (type(caught.value), str(caught.value))
 
 
 ALONE = """

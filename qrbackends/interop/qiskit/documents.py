@@ -101,6 +101,9 @@ class QiskitConfiguration(_Document):
                 raise
         return _ALWAYS[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in _names(BackendConfiguration).values() and hasattr(self, name)
+
     @property
     def num_qubits(self) -> int:
         """The number of qubits."""
@@ -156,9 +159,9 @@ class QiskitProperties(_Document):
 
     def qubit_property(self, qubit: int, name: str | None = None) -> Any:
         """Return a value of a qubit and its date, or, without a name, all of them by name."""
-        if not 0 <= qubit < len(self.document.qubits):
-            raise _missing(f"no qubit {qubit}; there are {len(self.document.qubits)}")
-        return _looked_up(self.document.qubits[qubit], name, f"qubit {qubit}")
+        if qubit not in range(len(self.document.qubits)):
+            raise _missing(f"no qubit {qubit!r:.80}; there are {len(self.document.qubits)}")
+        return _looked_up(self.document.qubits[int(qubit)], name, f"qubit {qubit}")
 
     def gate_property(self, gate: str, qubits: Qubits | None = None, name: str | None = None) -> Any:
         """Return a value of a gate on qubits and its date; without a name all of them by name.
@@ -337,4 +340,8 @@ def _missing(problem: str) -> CalibrationLookupError:
 
 @cache
 def _error_type(official: type[Exception]) -> type[CalibrationLookupError]:
-    return type("BackendPropertyError", (CalibrationLookupError, official), {})
+    return type("BackendPropertyError", (CalibrationLookupError, official), {"__reduce__": _reduced})
+
+
+def _reduced(error: CalibrationLookupError) -> tuple[Any, ...]:
+    return _missing, (error.message,), vars(error)  # pickle finds no class that was made at run time

@@ -50,7 +50,7 @@ def with_choice(
             f"the device has no fractional gate ({' or '.join(FRACTIONAL_GATES)}); use_fractional_gates=None "
             "takes devices with and without them"
         ).about(backend=configuration.backend_name)
-    if use_fractional_gates is not False:
+    if use_fractional_gates or use_fractional_gates is None:
         return configuration
     known = get_standard_gate_name_mapping()
     removed = {name for name, operation in known.items() if is_fractional(operation)}

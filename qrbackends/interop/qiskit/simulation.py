@@ -1,13 +1,14 @@
 """Circuits, simulated on this machine with a device's noise."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from qiskit import QuantumCircuit
 from qiskit.circuit import ControlFlowOp
 from qiskit.providers import Options
 
-from ...errors import InvalidRequest
+from ...errors import DecodeError, InvalidRequest
 from ...models import BackendConfiguration, BackendProperties
 from .fitting import Qubits
 from .noise import noise_model, required_aer
@@ -43,7 +44,8 @@ class Simulation:
             ImportError: qiskit-aer is not installed.
             InvalidRequest: these are no circuits, or they use qubits that the device does not have.
         """
-        used = _used(circuits)
+        listed = _listed(circuits)
+        used = frozenset(qubit for one in listed for _, on in instructions_of(one) for qubit in on)
         if not used.issubset(self._configuration.qubit_numbers):
             raise InvalidRequest(
                 f"the circuits use qubit {max(used)}; {self._configuration.backend_name} has "
@@ -53,14 +55,28 @@ class Simulation:
         simulator.name = f"aer_simulator_from({self._configuration.backend_name})"  # as Aer names its own
         if "noise_model" not in options and self._properties is not None:
             options = {**options, "noise_model": self._noise(self._properties, used)}
-        return simulator.run(circuits, **options)
+        return simulator.run(listed, **options)
 
     def _noise(self, properties: BackendProperties, used: frozenset[int]) -> "NoiseModel":
         kept = self._kept  # read once, as jobs may begin in several threads
-        # A model of more qubits is as right, but with it Aer may draw other results from the same seed.
-        if kept is None or used != kept[0]:
-            kept = self._kept = used, noise_model(self._configuration, properties, qubits=used)
+        if kept is None or not used <= kept[0]:
+            chosen = used | _of_long_coherence(self._configuration, properties)
+            kept = self._kept = chosen, noise_model(self._configuration, properties, qubits=chosen)
         return kept[1]
+
+
+def _of_long_coherence(configuration: BackendConfiguration, properties: BackendProperties) -> set[int]:
+    """Return one qubit whose T2 is above its T1, if the device has one.
+
+    The relaxation of such a qubit is a Kraus channel, and if there is one anywhere in a model, Aer simulates
+    all circuits in another way. So each model has one, as that of all qubits has: what a seed gives does not
+    depend on which circuits ran before.
+    """
+    for qubit in configuration.qubit_numbers[: len(properties.qubits)]:
+        with suppress(DecodeError):  # a value that is not known is told where the qubit is used
+            if 0 < (properties.t1(qubit) or 0) < (properties.t2(qubit) or 0):
+                return {qubit}
+    return set()
 
 
 def default_options() -> Options:
@@ -92,8 +108,12 @@ def instructions_of(
             yield one.operation.name, on
 
 
-def _used(circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> frozenset[int]:
+def _listed(circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> list[QuantumCircuit]:
     listed = [circuits] if isinstance(circuits, QuantumCircuit) else circuits
-    if not isinstance(listed, Sequence) or not all(isinstance(one, QuantumCircuit) for one in listed):
+    if (
+        not isinstance(listed, Sequence)
+        or not listed
+        or not all(isinstance(one, QuantumCircuit) for one in listed)
+    ):
         raise InvalidRequest(f"a QuantumCircuit, or a list of them, is expected, and not {circuits!r:.80}")
-    return frozenset(qubit for circuit in listed for _, on in instructions_of(circuit) for qubit in on)
+    return list(listed)  # Aer changes the list
