@@ -14,8 +14,9 @@ from .cache.memory import Memory
 from .cache.policy import CachePolicy
 from .cache.stores.base import Store
 from .cache.stores.sealed import Shared
+from .errors import InvalidRequest
 from .fleet.directory import Directory
-from .protocol.requests import Request, Resource
+from .protocol.requests import ANSWER_TYPES, Request, Resource, unknown_resource
 from .service.discovery import Discovery
 from .service.origin import Origin
 from .service.sender import Sender
@@ -95,7 +96,14 @@ class Parts:
         memory = Memory(policy.max_bytes, share=1.0) if memory is None else memory
         # An answer is stored only if other processes with the same account can read it.
         shared = Shared(store, pool.limits.body) if store is not None and scopes.shareable else None
-        loader = Loader(origin, policy, memory, lambda: self.directory.scopes, shared)
+        loader = Loader(
+            origin,
+            policy,
+            memory,
+            lambda: self.directory.scopes,
+            shared,
+            names=lambda scope: self.directory.names(scope),
+        )
         self.cache = Cache(self.calls, policy, memory, loader, shared)
         self.discovery = Discovery(account, sender, self.tokens, self.calls, scopes.credential)
         self.directory = Directory(account, scopes, self.cache.fetch, self.discovery)
@@ -138,6 +146,7 @@ class Parts:
         may have put answers of theirs there.
 
         Raises:
+            InvalidRequest: there is no such resource.
             QRBackendsError: this look-up failed.
         """
 
@@ -145,6 +154,8 @@ class Parts:
             named = backend in (None, request.backend_id) and calibration_id in (None, request.calibration_id)
             return named and resource in (None, request.resource)
 
+        if resource is not None and resource not in ANSWER_TYPES:
+            raise InvalidRequest(unknown_resource(resource))
         if self._shares and not self.directory.scopes:
             await self.directory.instances()
         return await self.cache.invalidate(matches)

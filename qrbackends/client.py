@@ -226,6 +226,9 @@ class Client:
 
         `backend` is a name, `resource` is such as `properties`; an argument that is None matches anything.
         Matching answers that are being fetched are not kept. Instances are looked up only for what is shared.
+
+        Raises:
+            InvalidRequest: there is no such resource.
         """
         return await self._parts.invalidate(backend, calibration_id, resource)
 

@@ -311,7 +311,13 @@ class NotFound(ResponseError):
     """404: there is no such backend, or it has no document of this kind; also where properties are empty.
 
     It is also raised, with `attempts` 0, for a name that no instance of the account lists.
+
+    Attributes:
+        suggestions: the names in the account's lists, as far as these are known, that are most like that of
+            the backend; the nearest first. Empty if the backend is listed, or no name is like it.
     """
+
+    suggestions: tuple[str, ...] = ()
 
 
 class Conflict(ResponseError):

@@ -1,11 +1,13 @@
-"""What is said of a name that there is not: the known names that are most like it. It imports nothing."""
+"""What is said of a name that there is not: the known names that are most like it."""
 
 import heapq
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import SequenceMatcher
 from itertools import islice, takewhile
 from typing import Final
+
+from .errors import NotFound
 
 _MOST_KNOWN: Final = 10_000  # names that are looked at
 _LONGEST: Final = 64  # characters of a name; to compare two longer ones may take milliseconds
@@ -13,18 +15,19 @@ _COMPARED: Final = 32  # names that are compared in full
 _SUGGESTED: Final = 3
 _LISTED: Final = 20
 _LIKE: Final = 0.6  # how like two names have to be, from 0 to 1, as for `difflib.get_close_matches`
-_NEARLY_EQUAL: Final = 0.85
+_MUCH_ALIKE: Final = 0.75  # although a part that they share does not count
+_AS_PART: Final = 0.85
 _FARTHER: Final = 0.15  # how much less like it than the nearest one another name may be
 _SEPARATORS = re.compile(r"[-_ :./]+")
 
 
-def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
+def nearest(name: object, known: Iterable[str]) -> tuple[str, ...]:
     """Return the known names that are most like a name, at most 3 of them and the nearest first.
 
-    Case and separators do not count. A beginning that both names share, such as `ibm_`, does not make them
-    alike, unless they are nearly equal. A part between separators may stand for a name: `boston` for
-    `ibm_boston`. Names with control characters, or of more than 64 characters, are like none: all names may
-    come from a network, and many of them, so that the time is bounded.
+    Case and separators do not count, nor does a beginning that both names share, such as `ibm_`, unless all
+    of the names is much alike. A part between separators may stand for a name: `boston` for `ibm_boston`.
+    What is no text, has control characters or is longer than 64 characters is like none: names may come from
+    a network, and many of them, so that the time is bounded.
     """
     asked = _plain(name)
     if asked is None:
@@ -45,16 +48,20 @@ def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
     return tuple(one for one in ordered[:_SUGGESTED] if found[one] >= least)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return a question such as `did you mean ibm_boston?`; an empty text if no known name is like it."""
-    names = nearest(name, known)
+    return _question(nearest(name, known))
+
+
+def _question(names: Iterable[str]) -> str:
+    names = list(names)
     if not names:
         return ""
     *others, last = names
     return f"did you mean {', '.join(others)} or {last}?" if others else f"did you mean {last}?"
 
 
-def instead(name: str, known: Iterable[str], otherwise: str = "there are") -> str:
+def instead(name: object, known: Iterable[str], otherwise: str = "there are") -> str:
     """Return `did_you_mean`; if no known name is like it, say which there are, after `otherwise`."""
     names = list(islice(known, _MOST_KNOWN))
     question = did_you_mean(name, names)
@@ -65,13 +72,23 @@ def instead(name: str, known: Iterable[str], otherwise: str = "there are") -> st
     return f"{otherwise} {', '.join(shown[:_LISTED]) or 'none'}{more}"
 
 
-def suggested(text: str, name: str, known: Iterable[str]) -> str:
+def suggested(text: str, name: object, known: Iterable[str]) -> str:
     """Return a text with `did_you_mean` at its end, if a known name is like the one that was asked for."""
     question = did_you_mean(name, known)
     return f"{text}; {question}" if question else text
 
 
-def _plain(name: str) -> str | None:
+def suggest(error: NotFound, known: Collection[str]) -> None:
+    """Add the known names that are most like the backend's to an error, unless it has some, or is known."""
+    if error.backend is None or error.suggestions or error.backend in known:
+        return
+    error.suggestions = nearest(error.backend, known)
+    if error.suggestions:
+        error.message = f"{error.message.rstrip('.')}; {_question(error.suggestions)}"
+        error.args = (error.message,)
+
+
+def _plain(name: object) -> str | None:
     """Return a name by which it is compared, or None for one that is compared with none."""
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST or not name.isprintable():
         return None
@@ -82,7 +99,7 @@ def _by_part(asked: str, plain: dict[str, str]) -> dict[str, float] | None:
     """Return the names of which this is a part, or that are a part of it; None if these are most names."""
     found = [one for one, form in plain.items() if _is_part(asked, form) or _is_part(form, asked)]
     few = len(found) <= max(_SUGGESTED, len(plain) // 2)
-    return dict.fromkeys(found, _NEARLY_EQUAL) if few else None
+    return dict.fromkeys(found, _AS_PART) if few else None
 
 
 def _is_part(part: str, name: str) -> bool:
@@ -105,7 +122,7 @@ def _likeness(one: str, other: str) -> float:
     pairs = zip(some[:-1], others[:-1], strict=False)
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     rest = _ratio("_".join(some[shared:]), "_".join(others[shared:])) if shared else whole
-    return whole if whole >= _NEARLY_EQUAL or rest >= _LIKE else 0.0
+    return whole if whole >= _MUCH_ALIKE or rest >= _LIKE else 0.0
 
 
 def _ratio(one: str, other: str) -> float:

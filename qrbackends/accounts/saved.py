@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import AccountError
+from ..suggestions import suggested
 from .account import Account, Instance, InstanceSearch
 from .account_file import is_true, read
 from .urls import CLOUD_URL, checked_url
@@ -146,7 +147,8 @@ def entry_of(saved: Mapping[str, msgspec.Raw], name: str, file: Path) -> msgspec
     """
     if name not in saved:
         names = ", ".join(key for key, entry in saved.items() if _heading(entry))
-        raise AccountError(f"{file} has no account {name!r}; it has: {names or 'none'}")
+        problem = f"{file} has no account {name!r}; it has: {names or 'none'}"
+        raise AccountError(suggested(problem, name, saved))
     return saved[name]
 
 
@@ -204,7 +206,8 @@ def account_of(saved: SavedFields, environment: _Environment | None = None) -> A
         AccountError: it is incomplete, or is not supported.
     """
     if saved.channel not in (*CHANNELS, None):
-        raise AccountError(f"the channel {saved.channel!r} is not one of {', '.join(CHANNELS)}")
+        problem = f"the channel {saved.channel!r} is not one of {', '.join(CHANNELS)}"
+        raise AccountError(suggested(problem, saved.channel, CHANNELS))
     if not saved.token:
         raise AccountError("the account has no token; save it anew with an IBM Cloud API key")
     if saved.proxies and (saved.proxies.username_ntlm or saved.proxies.password_ntlm):
@@ -252,7 +255,8 @@ def _narrowed(account: Account, regions: Sequence[str], plans: Sequence[str], ta
     """Return the account with what was asked for in code in place of what it says itself."""
     instances = () if plans or tags else account.instances  # only a look-up tells an instance's plan and tags
     if regions and any(one.region not in regions for one in instances):
-        raise AccountError(f"the account's instance is in {instances[0].region}, not in {regions[0]}")
+        problem = f"the account's instance is in {instances[0].region}, not in {regions[0]}"
+        raise AccountError(suggested(problem, regions[0], [one.region for one in instances]))
     search = account.search
     search = narrowed(
         search, regions=regions or search.regions, plans=plans or search.plans, tags=tags or search.tags

@@ -112,10 +112,10 @@ class _BackendSync:
         for part in missing(interval, covered):
             try:
                 await self._read(part)
-            except NotFound:
+            except NotFound as error:
                 if self._series.origin:  # it is listed, but was never calibrated, or has no such variant
                     return
-                self._failed(NotFound("no instance lists it", 404))
+                self._failed(error)
             except (QRBackendsError, OSError) as error:
                 self._failed(error)
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from ..errors import InvalidRequest
 from ..models import BackendProperties, GateProperties, Nduv, is_out_of_order, usable
 from ..models.properties import readable
+from ..suggestions import suggested
 
 if TYPE_CHECKING:
     from .archive import Archive
@@ -184,10 +185,11 @@ def stability(
     if window <= timedelta():
         raise InvalidRequest("window has to be a timedelta greater than zero")
     if until is None:
-        held = next((one for one in archive.info() if one.backend == backend_id), None)
-        if held is None:
-            raise InvalidRequest(f"the archive has no calibration of {backend_id!r:.100}")
-        until = held.last + timedelta(microseconds=1)
+        held = {one.backend: one for one in archive.info()}
+        if backend_id not in held:
+            problem = f"the archive has no calibration of {backend_id!r:.100}"
+            raise InvalidRequest(suggested(problem, backend_id, held))
+        until = held[backend_id].last + timedelta(microseconds=1)
     rows = archive.scan(
         [backend_id], since=until - window, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES
     )

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from ..errors import InvalidRequest
 from ..fleet.history import Gap
 from ..models import Backend, BackendConfiguration, BackendProperties, usable
+from ..suggestions import suggested
 from .layout import Coordinate, coordinates, couplings
 from .plot_labels import POINTS_PER_INCH, LabelledPoint, label
 
@@ -110,7 +111,8 @@ def history_plot(
     """
     if name not in _AXES or (qubits and name == "two_qubit_error"):
         of_qubits = " for single qubits" if qubits else ""
-        raise InvalidRequest(f"{name!r:.40} cannot be plotted{of_qubits}; choose from {', '.join(_AXES)}")
+        problem = f"{name!r:.40} cannot be plotted{of_qubits}; choose from {', '.join(_AXES)}"
+        raise InvalidRequest(problem if name in _AXES else suggested(problem, name, _AXES))
     title, scale = _AXES[name]
     moments = [_moment(one, name, qubits, scale) for one in history]
     backend = next((one.backend for one in moments if one.backend), None)

@@ -1,7 +1,7 @@
 """The backend directory: which instance lists which backend."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any, TypeAlias
@@ -22,6 +22,7 @@ from ..errors import (
 from ..models import BackendList, BackendsResponse
 from ..protocol.requests import Request
 from ..service.discovery import Discovery, ServiceInstance
+from ..suggestions import suggest, suggested
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
 from .merged_lists import MergedLists
@@ -71,6 +72,10 @@ class Directory:
     def scopes(self) -> tuple[Scope, ...]:
         """The scopes of the account's instances that are known now, in order of preference."""
         return tuple(self._known.values())
+
+    def names(self, scope: Scope) -> frozenset[str]:
+        """Return the names of the backends in an instance's last list, without sending a request."""
+        return self._names.get(scope.crn, frozenset())
 
     async def instances(self, deadline: float | None = None) -> tuple[Instance, ...]:
         """Return the account's instances; if the account names none, look them up first.
@@ -199,7 +204,8 @@ class Directory:
         for found in self._discovered:
             if found.name == crn:
                 return self._known[found.instance.crn]
-        unknown = AccountError(f"{crn!r:.200} is none of the account's instances")
+        problem = f"{crn!r:.200} is none of the account's instances"
+        unknown = AccountError(suggested(problem, crn, [found.name for found in self._discovered]))
         unknown.final = False  # it may have been one until the last look-up; calls for others go well
         raise unknown
 
@@ -282,7 +288,8 @@ class Directory:
         listing = [scope for scope in scopes if _lists(self._flights, tasks[scope.crn], backend_id)]
         if listing:
             return listing[0]
-        raise _absence(self._flights, backend_id, [(scope, tasks[scope.crn]) for scope in scopes])
+        known = frozenset[str]().union(*self._names.values())
+        raise _absence(self._flights, backend_id, [(scope, tasks[scope.crn]) for scope in scopes], known)
 
     def _begin_lists(self) -> dict[str, asyncio.Task[_List]]:
         """Return each instance's list that is under way, or was fetched since the slowest one began."""
@@ -349,7 +356,10 @@ def _lists(flights: _Lists, task: asyncio.Task[_List], backend_id: str) -> bool:
 
 
 def _absence(
-    flights: _Lists, backend_id: str, asked: Sequence[tuple[Scope, asyncio.Task[_List]]]
+    flights: _Lists,
+    backend_id: str,
+    asked: Sequence[tuple[Scope, asyncio.Task[_List]]],
+    known: Collection[str],
 ) -> QRBackendsError:
     """Return `NotFound` for a backend that no list has, or `InstanceUnavailable` if a list is missing."""
     errors: list[QRBackendsError] = []
@@ -363,12 +373,12 @@ def _absence(
         except QRBackendsError as error:
             errors.append(error)
     if not errors:
-        return NotFound("no instance of the account lists this backend", 404).about(backend=backend_id)
-    return InstanceUnavailable(
-        "whether an instance that could not be listed has this backend is not known: "
-        + "; ".join(map(str, errors)),
-        errors,
-    ).about(backend=backend_id)
+        absent = NotFound("no instance of the account lists this backend", 404).about(backend=backend_id)
+        suggest(absent, known)
+        return absent
+    problem = "whether an instance that could not be listed has this backend is not known: "
+    problem = suggested(problem + "; ".join(map(str, errors)), backend_id, known)
+    return InstanceUnavailable(problem, errors).about(backend=backend_id)
 
 
 def _unanswered(absence: QRBackendsError, tried: Mapping[Scope, QRBackendsError]) -> QRBackendsError:

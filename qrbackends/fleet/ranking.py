@@ -9,6 +9,7 @@ from ..cache.entry import Fetch
 from ..errors import InstanceUnavailable, InvalidRequest, NotFound
 from ..models import Backend, BackendList, Metric, TwoQubitMetric, unique, usable
 from ..protocol.requests import Request
+from ..suggestions import suggested
 from ..tasks.fanout import answers, awaited
 
 BackendTest: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
@@ -133,7 +134,8 @@ async def rank(
     """
     key: RankKey | None = KEYS.get(by) if isinstance(by, str) else by
     if key is None:
-        raise InvalidRequest(f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables")
+        problem = f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables"
+        raise InvalidRequest(suggested(problem, str(by), KEYS))
     fields = ("wait_time_seconds",) if by == "wait_time" else ()
     listed: BackendList = (await fetch(wanted.request(fields), timeout=timeout)).value
     fitting = [one for one in listed if wanted.fits(one)]

@@ -12,6 +12,7 @@ from ..cache.entry import Fetch
 from ..errors import InvalidRequest, QRBackendsError
 from ..models import Backend, BackendList, unique
 from ..protocol.requests import Request, Resource
+from ..suggestions import suggested
 from ..tasks.fanout import as_answered, awaited
 from .ranking import BackendTest
 
@@ -72,7 +73,9 @@ class Snapshot:
     ) -> None:
         names = (resources,) if isinstance(resources, str) else tuple(dict.fromkeys(resources))
         if not names or not set(names) <= set(_RESOURCES):
-            raise InvalidRequest(f"resources have to be some of: {', '.join(_RESOURCES)}")
+            problem = f"resources have to be some of: {', '.join(_RESOURCES)}"
+            wrong = next((name for name in names if name not in _RESOURCES), "")
+            raise InvalidRequest(suggested(problem, wrong, _RESOURCES))
         self.errors: tuple[QRBackendsError, ...] = ()
         self._fetch = fetch
         self._resources = cast("tuple[Resource, ...]", names)

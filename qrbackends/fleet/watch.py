@@ -17,6 +17,7 @@ from ..cache.entry import Fetch
 from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout, TransportError
 from ..models import Backend
 from ..protocol.requests import Request
+from ..suggestions import suggested
 from ..tasks.deadlines import Seconds
 from ..tasks.fanout import answers, awaited
 from ..tasks.flight import stopped
@@ -144,17 +145,22 @@ class Watcher:
         if timeout is not None:
             _check_seconds("timeout", timeout)
         self._check()
+        listed: set[str] = {name}
         with anyio.move_on_after(timeout):
             async with self.subscribed(_Subscription(interval, frozenset([name]), False)) as subscription:
                 while True:
                     state = await self.look(subscription)
+                    listed = {one for _, one in state.backends}
                     for crn in self.crns:
                         # The entries of an instance that fails, and those that cannot be read now, are old.
                         old = crn in state.failing or (crn, name) in state.odd
                         backend = None if old else state.backends.get((crn, name))
                         if backend is not None and await awaited(until(backend)):
                             return backend
-        raise Timeout(f"what was waited for did not happen within {timeout:g} s").about(backend=name)
+        problem = f"what was waited for did not happen within {timeout:g} s"
+        if name not in listed:
+            problem = suggested(f"{problem}; no list has this backend", name, listed)
+        raise Timeout(problem).about(backend=name)
 
     async def wait_for_recalibration(self, name: str, timeout: Seconds, interval: float) -> datetime:
         """Wait for a backend's next calibration, and return its date.

@@ -26,9 +26,10 @@ from ..errors import (
 from ..models import BackendDefaults
 from ..models.lenient import FEW, LEAST_LENGTH, decode_leniently
 from ..models.size import UNCOUNTED, check_values, has_long_number
+from ..suggestions import suggested
 from .headers import retry_after
 from .lengths import ERROR_BYTES
-from .requests import ANSWER_TYPES, Request
+from .requests import ANSWER_TYPES, LIST_FIELDS, Request
 
 _MAX_TEXT = 200  # characters of a wrong body that an error shows
 _PART = 2**20  # bytes
@@ -171,6 +172,9 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
     error.more_info = _text(first, "more_info")
     error.trace = _text(sent, "trace")
     error.correlation_id = _text(sent, "correlation_id")
+    if isinstance(error, BadRequest):
+        for field in request.fields:
+            error.message = suggested(error.message, field, LIST_FIELDS)
     raise error.about(backend=request.backend_id)
 
 

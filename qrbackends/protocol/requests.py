@@ -24,9 +24,13 @@ from ..models import (
     BackendsResponse,
     BackendStatus,
 )
+from ..suggestions import suggested
 
 API_VERSION: Final = "2026-04-15"
 """The `IBM-API-Version` that the official client sends, and whose contract the structs follow."""
+
+LIST_FIELDS: Final = ("wait_time_seconds",)
+"""The optional fields of the list that the service is known to have."""
 
 Resource: TypeAlias = Literal["backends", "configuration", "properties", "status", "defaults"]
 
@@ -82,7 +86,7 @@ class Request(Struct, frozen=True, dict=True):
 
     def __post_init__(self) -> None:
         if not isinstance(self.resource, str) or self.resource not in ANSWER_TYPES:
-            raise InvalidRequest(f"no resource {self.resource!r:.80}; there are {', '.join(ANSWER_TYPES)}")
+            raise InvalidRequest(unknown_resource(self.resource))
         if self.fields != ():
             force_setattr(self, "fields", _field_names(self.fields))
         for name in _UNUSED[self.resource]:
@@ -141,6 +145,11 @@ def cached_request(*arguments: Any) -> Request:
         return _cached(*arguments)
     except TypeError:  # an argument cannot be hashed; `Request` raises the right error
         return Request(*arguments)
+
+
+def unknown_resource(name: object) -> str:
+    """Return what is wrong with a name that is none of a resource."""
+    return suggested(f"no resource {name!r:.80}; there are {', '.join(ANSWER_TYPES)}", name, ANSWER_TYPES)
 
 
 def request_of(target: str) -> Request | None:

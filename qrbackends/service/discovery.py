@@ -23,6 +23,7 @@ from ..models.size import check_values
 from ..protocol.answers import error_for, is_json, json_object, page_title, printable
 from ..protocol.headers import USER_AGENT, Headers
 from ..protocol.lengths import MOST_BYTES
+from ..suggestions import suggested
 from ..tasks.deadlines import Calls
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
@@ -366,10 +367,25 @@ def _chosen(search: InstanceSearch, known: Sequence[ServiceInstance]) -> tuple[S
         chosen = sorted(matching, key=lambda one: _PRICES.index(one.pricing) if one.pricing in _PRICES else 9)
     if chosen:
         return tuple(chosen)
+    raise _no_match(search, known)
+
+
+def _no_match(search: InstanceSearch, known: Sequence[ServiceInstance]) -> AccountError:
+    """Return the error that says which instances there are, and what is like what was asked for."""
     wanted = {"name": search.name, "regions": search.regions, "plans": search.plans, "tags": search.tags}
     asked = ", ".join(f"{key} {value!r}" for key, value in wanted.items() if value) or "any at all"
     seen = ", ".join(f"{one.name} ({one.instance.region}, {one.plan})" for one in known[:_SHOWN]) or "none"
-    raise AccountError(f"the account can see no instance with {asked}; it can see: {seen}")
+    problem = f"the account can see no instance with {asked}; it can see: {seen}"
+    there: tuple[tuple[Sequence[str | None], set[str]], ...] = (
+        ((search.name,), {one.name for one in known}),
+        (search.regions, {one.instance.region for one in known}),
+        (search.plans, {one.plan for one in known}),
+        (search.tags, {tag for one in known for tag in one.tags}),
+    )
+    for names, known_names in there:
+        for name in names:
+            problem = problem if name in known_names else suggested(problem, name, known_names)
+    return AccountError(problem)
 
 
 def _of_name(name: str | None, known: Sequence[ServiceInstance]) -> Sequence[ServiceInstance]:

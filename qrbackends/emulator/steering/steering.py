@@ -142,11 +142,10 @@ class Steering:
         Raises:
             ValueError: another fault has this name, or there is no such resource, region or backend.
         """
-        if resource is not None and resource not in get_args(
-            Resource
-        ):  # such a fault would never affect a request
-            problem = f"resource has to be one of {', '.join(get_args(Resource))}, not {resource!r:.100}"
-            raise ValueError(suggested(problem, resource, get_args(Resource)))
+        resources = get_args(Resource)
+        if resource is not None and resource not in resources:  # such a fault would never affect a request
+            problem = f"resource has to be one of {', '.join(resources)}, not {resource!r:.100}"
+            raise ValueError(suggested(problem, resource, resources))
         if region is not None:
             self._port(region)
         if backend is not None and not any(service.knows(backend) for service in self._services):
