@@ -9,13 +9,15 @@ import logging
 import os
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Final
 
 import click
 
 from .._version import __version__
 from ..errors import InvalidRequest, QRBackendsError
+from .choices import Group
 from .text import abandon_output, echo, failed, forgiving_output, make_printable, print_warning
 
 _FAILED = 1
@@ -46,7 +48,25 @@ _COMMANDS = {  # name: module, which is imported only for its command, as rich t
 }
 
 
-class _Commands(click.Group):
+_OTHER_WORDS: Final[Mapping[str, str]] = {  # by which people look for a command, in other programs' terms
+    "list": "fleet, backends or accounts list",
+    "ls": "fleet or backends",
+    "devices": "fleet or backends",
+    "info": "show",
+    "calibration": "properties",
+    "queue": "least-busy or status",
+    "login": "accounts save",
+    "metrics": "exporter",
+    "serve": "board or exporter",
+    "help": "--help",
+}
+
+
+class _Commands(Group):
+    def meant_by(self, name: str, commands: Sequence[str]) -> str:
+        meant = _OTHER_WORDS.get(name.casefold())
+        return f"did you mean {meant}?" if meant else super().meant_by(name, commands)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 

@@ -11,6 +11,7 @@ from ..accounts import SavedAccount, delete_account, list_accounts, save_account
 from ..accounts.saved import CHANNELS, DEFAULT_PATH
 from ..accounts.secret import Secret
 from ..analysis.formatting import DASH
+from .choices import Choice, Group
 from .screen import Column, print_table
 from .text import clean, echo, echo_json
 
@@ -35,7 +36,7 @@ _file = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def accounts() -> None:
     """List, save and delete accounts, and choose the default one.
 
@@ -74,7 +75,7 @@ def list_(path: Path, as_json: bool) -> None:
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Use instances with this tag; repeatable.")
 @click.option(
     "--channel",
-    type=click.Choice(CHANNELS),
+    type=Choice(CHANNELS),
     help="Two names of one service; left out, QISKIT_IBM_CHANNEL, or else the first.",
 )
 @click.option("--private-endpoint", is_flag=True, help="Use the regions' private endpoints.")

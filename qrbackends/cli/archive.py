@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .choices import Group
 from .options import Source, SourceCommand, instant_of, source_options
 from .screen import Column, print_table, progress_bar
 from .text import echo, echo_json, warn, whole
@@ -21,7 +22,7 @@ _COLUMNS = (
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def archive() -> None:
     """Keep calibrations as Parquet files.
 

@@ -11,6 +11,7 @@ import click
 
 from ..analysis.formatting import DASH
 from ..cache.stores.file import FileInfo, FileStore
+from .choices import Group
 from .options import cache_path
 from .screen import print_facts
 from .text import age, echo, echo_json, whole
@@ -31,7 +32,7 @@ def _ask(path: Path, question: Callable[[FileStore], Awaitable[T]], none: T) -> 
     return asyncio.run(ask()) if os.path.lexists(path) else none
 
 
-@click.group()
+@click.group(cls=Group)
 def cache() -> None:
     """Show or empty the answers kept between runs.
 

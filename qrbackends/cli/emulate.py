@@ -13,6 +13,8 @@ import click
 import msgspec
 
 from ..accounts.urls import is_loopback, is_plain_http
+from ..suggestions import suggested
+from .choices import Choice
 from .options import FLEETS, names_of
 from .signals import ended_by_signals
 from .steering import keep_what_is_read, show_replay, steering_options
@@ -53,7 +55,8 @@ def fleet_of(text: str) -> str | Path:
     if text in FLEETS:
         return text
     if not Path(text).is_dir():
-        raise click.BadParameter(f"{text!r} is none of {', '.join(FLEETS)}, and no directory")
+        problem = f"{text!r} is none of {', '.join(FLEETS)}, and no directory"
+        raise click.BadParameter(suggested(problem, text, FLEETS))
     return Path(text)
 
 
@@ -103,14 +106,14 @@ def fleet_of(text: str) -> str | Path:
 @click.option("--instances", type=click.IntRange(min=1), default=1, metavar="N", help="Instances per region.")
 @click.option(
     "--allocation",
-    type=click.Choice(["shared", "overlapping"]),
+    type=Choice(["shared", "overlapping"]),
     default="shared",
     show_default=True,
     help="Whether each instance sees all backends of its region, or one that all see and others of its own.",
 )
 @click.option(
     "--validators",
-    type=click.Choice(["etag", "weak", "date"]),
+    type=Choice(["etag", "weak", "date"]),
     help="Send strong or weak ETags, or Last-Modified, and answer 304 to clients that have the same content.",
 )
 @steering_options

@@ -12,6 +12,7 @@ from ..errors import NotFound, QRBackendsError
 from ..models import Backend, median_of, summary, unique
 from ..tasks.fanout import as_answered
 from ..transport.limits import Limits
+from .choices import Choice
 from .options import Source, SourceCommand, include_mocks_option, source_options
 from .rows import SORTS, Row, Wanted, in_order, json_of
 from .screen import Bar, Cell, Column, print_table, progress_bar, status_cell
@@ -41,7 +42,7 @@ _COLUMNS = (
 @source_options
 @click.option(
     "--sort",
-    type=click.Choice(tuple(SORTS)),
+    type=Choice(tuple(SORTS)),
     default="name",
     show_default=True,
     help="In ascending order; unknown values are last.",

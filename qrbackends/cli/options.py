@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +21,17 @@ from ..accounts.saved import DEFAULT_PATH, load_account
 from ..cache.policy import CachePolicy
 from ..cache.stores.file import FileStore
 from ..client import Client
-from ..errors import AccountError
+from ..errors import AccountError, NotFound, QRBackendsError
+from ..suggestions import suggest, suggested
 from ..transport.pool import SessionPool
+from .choices import Choice
 from .text import echo, warn
 
 FLEETS: Final = ("snapshots", "snapshots:current", "synthetic")
 """The emulated fleets."""
 
+
+_NEARLY: Final = 0.85  # how alike two words have to be for one to be the other, misspelled
 
 # People at a terminal get current data or an error, never an old answer.
 _CURRENT: Final = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
@@ -76,7 +81,12 @@ class Source:
         async with AsyncExitStack() as stack:
             account = await self.opened(stack)
             store = await _kept(stack) if self.cache and not account.emulated else None
-            yield await stack.enter_async_context(make_client(account, policy, store))
+            client = await stack.enter_async_context(make_client(account, policy, store))
+            try:
+                yield client
+            except NotFound as error:
+                await _suggest(error, client)
+                raise
 
     async def opened(self, stack: AsyncExitStack) -> Account:
         """Return the account, restricted by the options; an emulator of its own runs until the stack ends."""
@@ -113,10 +123,10 @@ class Source:
                 )
         missing = [region for region in self.regions if region not in {i.region for i in instances}]
         if missing:
-            raise AccountError(
-                f"no instance in {', '.join(missing)}; there are instances in: "
-                f"{', '.join(sorted({i.region for i in instances})) or 'no region'}"
-            )
+            regions = sorted({i.region for i in instances})
+            problem = f"no instance in {', '.join(missing)}; there are instances in: "
+            problem += ", ".join(regions) or "no region"
+            raise AccountError(suggested(problem, missing[0], regions))
         if self.regions:
             instances = tuple(i for i in instances if i.region in self.regions)
         return replace(account, instances=instances)
@@ -143,6 +153,13 @@ async def _kept(stack: AsyncExitStack) -> FileStore | None:
         warn(f"{about}{error.strerror or error}; no answers are kept between runs")
         return None
     return store
+
+
+async def _suggest(error: NotFound, client: Client) -> None:
+    """Add the names that are like the backend's to an error, where the lists can be read."""
+    if error.backend is not None and not error.suggestions:
+        with suppress(QRBackendsError):
+            suggest(error, {backend.name for backend in await client.backends()})
 
 
 def make_client(
@@ -197,25 +214,35 @@ class SourceCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments."""
-        return super().parse_args(ctx, list(_explicit(args)))
+        takes_names = any(isinstance(one, click.Argument) for one in self.params)
+        return super().parse_args(ctx, list(_explicit(args, takes_names)))
 
 
-def _explicit(args: Sequence[str]) -> Iterator[str]:
-    """Yield the arguments; where no fleet follows `--emulator`, it gets the first fleet as its value."""
+def _explicit(args: Sequence[str], takes_names: bool = True) -> Iterator[str]:
+    """Yield the arguments; where no fleet follows `--emulator`, it gets the first fleet as its value.
+
+    A word that is nearly a fleet's name is meant as one, and so is any word after it if the command
+    `takes_names` of nothing else.
+    """
     end = args.index("--") if "--" in args else len(args)
     for place, argument in enumerate(args):
         alone = argument == "--emulator" and place < end and args[place + 1 : place + 2] != []
-        if alone and args[place + 1] not in FLEETS:
+        if alone and not _is_fleet(args[place + 1], takes_names):
             yield f"--emulator={FLEETS[0]}"
         else:
             yield argument
+
+
+def _is_fleet(text: str, takes_names: bool) -> bool:
+    nearly = get_close_matches(text.casefold(), FLEETS, 1, _NEARLY)
+    return bool(nearly) or not (takes_names or text.startswith("-"))
 
 
 _OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there."),
     click.option(
         "--emulator",
-        type=click.Choice(FLEETS),
+        type=Choice(FLEETS),
         is_flag=False,
         flag_value=FLEETS[0],
         help="Use the embedded emulator: recorded calibrations (snapshots, the default), those of devices in "

@@ -12,6 +12,7 @@ from ..client import Client
 from ..fleet.history import Gap
 from ..models import BackendProperties
 from ..tasks.fanout import together
+from .choices import Choice, Group
 from .options import Source, SourceCommand, instant_of, source_options
 from .text import echo_json, warn
 
@@ -39,7 +40,7 @@ _dpi = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def plot() -> None:
     """Draw devices, their history, and the fleet.
 
@@ -69,7 +70,7 @@ def error_map(source: Source, as_json: bool, backend: str, output: Path, dpi: in
 @source_options
 @click.option(
     "--name",
-    type=click.Choice(["t1", "t2", "readout_error", "two_qubit_error"]),
+    type=Choice(["t1", "t2", "readout_error", "two_qubit_error"]),
     default="t1",
     show_default=True,
     help="The value of which the median and the quartiles are drawn.",

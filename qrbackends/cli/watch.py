@@ -14,6 +14,7 @@ from ..analysis.formatting import DASH
 from ..errors import QRBackendsError
 from ..fleet.changes import Change
 from ..models import Backend
+from ..suggestions import suggested
 from .options import Source, SourceCommand, source_options
 from .screen import Cell, Column, make_console, status_cell, table_of
 from .text import clean, echo, echo_json, warn, whole
@@ -83,9 +84,9 @@ async def _watch(
 ) -> None:
     async with source.client() as client:
         if names:
-            listed = await client.backends()
-            for name in sorted(names - {backend.name for backend in listed}):
-                warn(f"no instance lists {name} now; it is shown when one does")
+            listed = {backend.name for backend in await client.backends()}
+            for name in sorted(names - listed):
+                warn(suggested(f"no instance lists {name} now; it is shown when one does", name, listed))
         wanted = names or None
         async with client.watch(interval, wanted, threshold=threshold, detail=detail) as changes:
             await shown.show(changes)

@@ -1,0 +1,126 @@
+"""What the command line says where something is mistyped or missing, or is not there."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from qrbackends.cli import cli
+from qrbackends.cli.choices import Choice, Group
+from qrbackends.emulator import Emulator, Status
+
+from .conftest import Outcome, Run
+
+SYNTHETIC = ("--emulator", "synthetic")
+FALCON = "synthetic_falcon_27"
+
+
+def process(*arguments: str, program: tuple[str, ...] = ("-m", "qrbackends"), **environment: str) -> Outcome:
+    """Run a command as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, *program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def told(err: str) -> str:
+    """Return the last line: the error itself."""
+    assert "Traceback" not in err
+    return err.rstrip("\n").rpartition("\n")[2]
+
+
+# --- did you mean
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("flet",), 2, "No such command 'flet'; did you mean fleet?"),
+        (("list",), 2, "No such command 'list'; did you mean fleet, backends or accounts list?"),
+        (("fleet", "--emulator", "snapshot"), 2, "did you mean snapshots?"),
+        (("show", "falcon", *SYNTHETIC), 1, f"lists this backend; did you mean {FALCON}?"),
+        (("fleet", *SYNTHETIC, "--region", "us-eats"), 1, "did you mean us-east?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_misspelled_name_is_answered_with_the_nearest(
+    arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    outcome = process(*arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert said in told(outcome.err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("login",), 2, "did you mean accounts save?"),
+        (("cache", "claer"), 2, "did you mean clear?"),
+        (("plot", "nothing"), 2, "there are fleet, history, map"),
+        (("fleet", "--emulatr"), 2, "--emulator"),
+        (("fleet", *SYNTHETIC, "--sort", "quee"), 2, "did you mean queue?"),
+        (("show", "--emulator", "Syntetic", FALCON), 2, "did you mean synthetic?"),
+        (("emulate", "--fleet", "snapshot"), 2, "did you mean snapshots?"),
+        (("plot", "history", FALCON, "--name", "T1", "-o", "x.png"), 2, "did you mean t1?"),
+        (("status", "synthetic-falcon", *SYNTHETIC), 1, f"did you mean {FALCON}?"),
+        (("properties", "SYNTHETIC_FALCON_27", *SYNTHETIC), 1, f"did you mean {FALCON}?"),
+        (("fleet", *SYNTHETIC, "--instance", "emulated-us-east"), 1, "did you mean emulated-us-east-1?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_siblings(run: Run, arguments: tuple[str, ...], code: int, said: str) -> None:
+    outcome = run(*arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert said in told(outcome.err)
+
+
+def test_nothing_that_is_no_name_is_taken_for_a_fleet(run: Run) -> None:
+    assert run("status", "--emulator=synthetic", FALCON).code == 0
+    assert FALCON in run("status", "--emulator", FALCON).err, "a backend of another fleet"
+
+
+def test_an_account_that_is_not_in_the_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "accounts.json"
+    file.write_text('{"work": {"token": "0123456789abcdef", "channel": "ibm_quantum_platform"}}')
+    for command in (("fleet", "--account", "wrok"), ("accounts", "use", "wrok")):
+        outcome = run(*command, "--account-file", str(file))
+        assert (outcome.code, outcome.out) == (1, "")
+        assert f"{file} has no account 'wrok'; it has: work; did you mean work?" in told(outcome.err)
+
+
+def test_an_account_with_one_instance_is_told_the_names_in_its_list(run: Run, service: Emulator) -> None:
+    name = service.backends("eu-de")[0]
+    outcome = run("status", name[:-1], "--region", "eu-de")
+    assert outcome.code == 1
+    assert f"; did you mean {name}? (code" in told(outcome.err)
+    assert outcome.err.count("did you mean") == 1
+    service.fault(Status(500), resource="backends", times=None)
+    outcome = run("status", name[:-1], "--region", "eu-de")
+    assert outcome.code == 1
+    assert "HTTP 404" in told(outcome.err), "the error is that of the question"
+
+
+def commands(group: click.Group = cli) -> Iterator[click.Command]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield command
+        if isinstance(command, click.Group):
+            yield from commands(command)
+
+
+def test_every_group_and_every_choice_says_which_name_is_like_it() -> None:
+    for command in commands():
+        assert not isinstance(command, click.Group) or isinstance(command, Group)
+        for parameter in command.params:
+            assert not isinstance(parameter.type, click.Choice) or isinstance(parameter.type, Choice)
