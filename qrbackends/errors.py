@@ -53,7 +53,7 @@ class Attempt(NamedTuple):
 
     Attributes:
         after: seconds from the beginning of the call to the failure.
-        problem: the name of the error's class, and its message.
+        problem: the name of the error's class, and its own `problem`.
     """
 
     after: float
@@ -115,9 +115,14 @@ class QRBackendsError(Exception):
         twin.__cause__ = self.__cause__
         return twin
 
+    @property
+    def problem(self) -> str:
+        """The message, and of a `TransportError` also whose host it is about."""
+        return self.message
+
     def __str__(self) -> str:
         about = " ".join(part for part in (self.backend, self.region and f"[{self.region}]") if part)
-        text = f"{about}: {self.message}" if about else self.message
+        text = f"{about}: {self.problem}" if about else self.problem
         return f"{text} (after {self.attempts} attempts)" if len(self.history) > 1 else text
 
 
@@ -170,9 +175,21 @@ class InstanceUnavailable(QRBackendsError):
 
 
 class TransportError(QRBackendsError):
-    """The network or a gateway failed before a complete answer arrived."""
+    """The network or a gateway failed before a complete answer arrived.
+
+    Attributes:
+        host: the name or IP address of the host that was asked; None where no request was under way.
+        where: whose host it is, such as `IAM's host iam.cloud.ibm.com`; empty where `host` is None.
+    """
 
     outage = retryable = True
+    host: str | None = None
+    where: str = ""
+
+    @property
+    def problem(self) -> str:
+        """The message, and whose host it is about."""
+        return f"{self.where}: {self.message}" if self.where else self.message
 
 
 class ConnectError(TransportError):
@@ -313,8 +330,7 @@ class NotFound(ResponseError):
     It is also raised, with `attempts` 0, for a name that no instance of the account lists.
 
     Attributes:
-        suggestions: the names in the account's lists, as far as these are known, that are most like that of
-            the backend; the nearest first. Empty if the backend is listed, or no name is like it.
+        suggestions: the names that are most like the backend's, of the lists that are known; nearest first.
     """
 
     suggestions: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ from ..service.discovery import Discovery, ServiceInstance
 from ..suggestions import suggest, suggested
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
+from ..transport.failures import located
 from .merged_lists import MergedLists
 
 Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
@@ -366,7 +367,8 @@ def _absence(
     for scope, task in asked:
         try:
             if not task.done():
-                raise Timeout("its list takes too long").about(region=scope.region)
+                late = Timeout("its list takes too long").about(region=scope.region)
+                raise located(late, scope.region, scope.base_url)
             listed = flights.outcome(task)
             if listed.source == "stale":  # the backend may have been added since
                 raise QRBackendsError(f"its list is {listed.age:.0f} s old").about(region=scope.region)

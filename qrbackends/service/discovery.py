@@ -28,6 +28,7 @@ from ..tasks.deadlines import Calls
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
 from ..tasks.loops import running_loop
+from ..transport.failures import located
 from ..transport.pool import Response
 from .sender import Message, Sender
 from .tokens import Tokens
@@ -237,7 +238,8 @@ class Discovery:
         with anyio.move_on_after(_PLANS_TIMEOUT) as scope:  # instances can be used without their plans
             await answers(plans, ask, _AT_ONCE)
         if scope.cancelled_caught:
-            failures.append(ReadTimeout(f"Global Catalog did not answer within {_PLANS_TIMEOUT:g} s"))
+            late = ReadTimeout(f"Global Catalog did not answer within {_PLANS_TIMEOUT:g} s")
+            failures.append(located(late, "catalog", self._account.catalog_url))
         if failures:
             logger.warning("Global Catalog does not tell of all plans: %s", failures[0])
         return names, failures[0] if failures else None

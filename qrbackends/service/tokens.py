@@ -80,6 +80,9 @@ class _Exchange:
     def reject(self, authorization: Secret) -> bool:
         return False
 
+    def explain(self, late: QRBackendsError, now: float) -> QRBackendsError:
+        return late
+
     def read(self, answer: Response) -> _Token:
         """Return the token in IAM's answer; its expiry is computed by our own clock, as IAM's may differ."""
         if answer.status != 200:
@@ -174,6 +177,11 @@ class Tokens:
             self._rejected = True
         return True
 
+    def explain(self, late: QRBackendsError, now: float) -> QRBackendsError:
+        """Return the error for a caller whose deadline passes while a token is waited for."""
+        renewal = self._flights.under_way.get("token")
+        return late if renewal is None else renewal.explain(late, now)
+
     async def aclose(self) -> None:
         """Cancel a renewal that is in flight; a provider that goes on all the same is not waited for."""
         await self._flights.aclose(_CLOSING)
@@ -208,6 +216,7 @@ class Tokens:
         if isinstance(token, Secret):
             return _issued(token, self._clock(), inf)
         given: tuple[Secret, float] | None = None
+        flight.explain = _without_token
         with suppress(TimeoutError):
             # Whoever asks while the provider hangs joins this flight, which would never end without a limit.
             async with asyncio.timeout_at(self._calls.deadline()):
@@ -222,6 +231,12 @@ class Tokens:
                 "to be in Unix seconds"
             )
         return _issued(bearer, now, expires)
+
+
+def _without_token(late: QRBackendsError, now: float) -> QRBackendsError:
+    """Return the error for a caller who leaves while the token provider runs."""
+    late.message += ": the token provider has not returned"
+    return late
 
 
 def _headers(_: Secret) -> Mapping[str, str]:

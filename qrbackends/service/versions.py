@@ -14,13 +14,14 @@ import msgspec
 from msgspec import Struct
 
 from ..accounts.account import Account, Instance
-from ..errors import DecodeError
+from ..errors import DecodeError, QRBackendsError
 from ..models.lenient import decode_leniently
 from ..protocol.answers import error_for, is_json, json_object, page_title
 from ..protocol.headers import USER_AGENT
 from ..protocol.lengths import MOST_BYTES
 from ..tasks.deadlines import Calls
 from ..tasks.flight import stopped
+from ..transport.failures import located
 from ..transport.pool import Response, SessionPool
 from ..transport.retry import RetryPolicy, RetryState
 
@@ -96,19 +97,23 @@ class Versions:
             QRBackendsError: the instances cannot be looked up, or the service gave no answer of this kind.
         """
         until = self._calls.deadline() if deadline is None else deadline
-        with self._calls.call(until):
-            first = (await self._instances(until))[0]
-            state = RetryState(RetryPolicy(attempts=1), anyio.current_time(), lambda: until)
-            answer = await self._pool.exchange(
-                "GET",
-                f"{first.base_url}/versions",
-                _HEADERS,
-                region=_REGION,
-                account=self._account,
-                call=state,
-                most=MOST_BYTES["versions"],
-            )
-            return _read(answer)
+        first = (await self._instances(until))[0]
+        try:
+            with self._calls.call(until):
+                state = RetryState(RetryPolicy(attempts=1), anyio.current_time(), lambda: until)
+                answer = await self._pool.exchange(
+                    "GET",
+                    f"{first.base_url}/versions",
+                    _HEADERS,
+                    region=_REGION,
+                    account=self._account,
+                    call=state,
+                    most=MOST_BYTES["versions"],
+                )
+                return _read(answer)
+        except QRBackendsError as error:
+            located(error, first.region, first.base_url).about(region=first.region)
+            raise
 
     def begin(self) -> None:
         """Read the versions now and once a day, in the background; failures are logged for debugging only."""
