@@ -31,7 +31,7 @@ ROOMS = [
     "tasks",
     "accounts",
     "models",
-    "suggestions",
+    "messages",
     "errors",
     "_version",
 ]
@@ -94,7 +94,7 @@ def test_imports_go_downward_in_the_emulator(path: Path) -> None:
 
 def test_few_modules_lie_outside_the_folders() -> None:
     loose = {path.stem for path in ROOT.glob("*.py")} - {"__init__", "__main__", "_version"}
-    assert loose == {"assembly", "client", "errors", "pytest_plugin", "suggestions"}
+    assert loose == {"assembly", "client", "errors", "pytest_plugin"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import AccountError
-from ..suggestions import suggested
+from ..messages.suggestions import suggested
 from .account import Account, Instance, InstanceSearch
 from .account_file import is_true, read
 from .urls import CLOUD_URL, checked_url

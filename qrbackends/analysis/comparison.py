@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import Struct
 
 from ..errors import InvalidRequest
+from ..messages.suggestions import suggested
 from ..models import BackendProperties, GateProperties, Nduv, is_out_of_order, usable
 from ..models.properties import readable
-from ..suggestions import suggested
 
 if TYPE_CHECKING:
     from .archive import Archive

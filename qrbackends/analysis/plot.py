@@ -13,8 +13,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
 from ..fleet.history import Gap
+from ..messages.extras import missing_extra
+from ..messages.suggestions import suggested
 from ..models import Backend, BackendConfiguration, BackendProperties, usable
-from ..suggestions import suggested
 from .layout import Coordinate, coordinates, couplings
 from .plot_labels import POINTS_PER_INCH, LabelledPoint, label
 
@@ -28,7 +29,7 @@ try:
     from matplotlib.patches import Circle
     from matplotlib.ticker import NullLocator
 except ImportError as error:
-    raise ImportError('plots need matplotlib: pip install "qrbackends[plot]"') from error
+    raise missing_extra("plots need matplotlib", "plot") from error
 
 Quantity: TypeAlias = Literal["t1", "t2", "readout_error", "two_qubit_error"]
 

@@ -8,6 +8,7 @@ need pyarrow (`pip install "qrbackends[arrow]"`).
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from ..messages.extras import missing_extra
 from ..models import BackendProperties
 from ..models.properties import readable
 
@@ -136,5 +137,5 @@ def _pyarrow() -> Any:
     try:
         import pyarrow
     except ImportError as error:
-        raise ImportError('tables need pyarrow: pip install "qrbackends[arrow]"') from error
+        raise missing_extra("tables need pyarrow", "arrow") from error
     return pyarrow

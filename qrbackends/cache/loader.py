@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from ..accounts.scope import Scope
 from ..errors import NotFound, QRBackendsError
+from ..messages.suggestions import suggest
 from ..models import BackendsResponse
 from ..protocol.headers import EMULATED, http_date
 from ..protocol.requests import Request, request_of
 from ..protocol.validators import NONE
 from ..service.origin import Origin, OriginAnswer, decoded
-from ..suggestions import suggest
 from ..tasks.flight import Flight
 from ..tasks.loops import off_loop
 from ..transport.pool import Response

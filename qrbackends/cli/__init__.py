@@ -7,6 +7,7 @@ Start with the function `run` below, or with a command's module, such as `show`;
 import io
 import logging
 import os
+import sys
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ import click
 
 from .._version import __version__
 from ..errors import InvalidRequest, QRBackendsError
+from ..messages.extras import extra_of, install, missing, named, needed_by
 from .choices import Group
 from .text import abandon_output, echo, failed, forgiving_output, make_printable, print_warning
 
@@ -132,8 +134,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         about = f"{error.filename}: " if error.filename else ""
         return failed(f"{about}{error.strerror or error}", _FAILED)
     except Exception as error:  # users get one line for every failure
-        if isinstance(error, ImportError) and "qrbackends[" in error.msg:  # it names the missing extra
-            return failed(error.msg, _FAILED)
+        if isinstance(error, ImportError) and (extra := extra_of(error)) is not None:
+            return failed(_needing(extra, error, arguments), _FAILED)
         if os.environ.get("QRBACKENDS_DEBUG"):
             echo(traceback.format_exc(), err=True)
         return failed(
@@ -142,6 +144,15 @@ def _run(arguments: Sequence[str] | None) -> int:
             _FAILED,
         )
     return code if isinstance(code, int) else 0
+
+
+def _needing(extra: str, error: ImportError, arguments: Sequence[str] | None) -> str:
+    """Return what has to be installed for a command: all that is missing, and not only what failed first."""
+    given = sys.argv[1:] if arguments is None else arguments
+    absent = missing({extra, *needed_by(given)})
+    needed = f"this command needs {named(absent)}: {install(absent)}" if absent else error.msg
+    option = "--fleet" if "emulate" in given else "--emulator"
+    return f"{needed}; or try {option} synthetic" if extra == "snapshots" else needed
 
 
 __all__ = ["cli", "run"]

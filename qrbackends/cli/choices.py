@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ..suggestions import did_you_mean, suggested
+from ..messages.suggestions import did_you_mean, suggested
 
 
 class Choice(click.Choice[str]):

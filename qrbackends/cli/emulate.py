@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from ..accounts.urls import is_loopback, is_plain_http
-from ..suggestions import suggested
+from ..messages.suggestions import suggested
 from .choices import Choice
 from .options import FLEETS, names_of
 from .signals import ended_by_signals
@@ -170,13 +170,11 @@ def emulate(
 @contextmanager
 def _told(fleets: str) -> Iterator[None]:
     """Tell what is wrong with fleets and scenarios."""
-    from ..emulator import ScenarioError, SnapshotsMissing
+    from ..emulator import ScenarioError
     from ..emulator.devices.invalid import NoSuchBackend
 
     try:
         yield
-    except SnapshotsMissing as error:
-        raise click.ClickException(f"{error}; or try --fleet synthetic") from None
     except ScenarioError as error:
         raise click.ClickException(str(error)) from None
     except msgspec.MsgspecError as error:

@@ -22,7 +22,7 @@ from ..cache.policy import CachePolicy
 from ..cache.stores.file import FileStore
 from ..client import Client
 from ..errors import AccountError, NotFound, QRBackendsError
-from ..suggestions import suggest, suggested
+from ..messages.suggestions import suggest, suggested
 from ..transport.pool import SessionPool
 from .choices import Choice
 from .text import echo, warn
@@ -133,12 +133,9 @@ class Source:
 
 
 async def _emulated(fleet: str, instance: Instance | str | None, stack: AsyncExitStack) -> Account:
-    from ..emulator import Emulator, SnapshotsMissing  # imported here, as most commands run without it
+    from ..emulator import Emulator  # imported here, as most commands run without it
 
-    try:
-        emulator = await stack.enter_async_context(Emulator(fleet))
-    except SnapshotsMissing as error:
-        raise click.ClickException(f"{error}; or try --emulator synthetic") from None
+    emulator = await stack.enter_async_context(Emulator(fleet))
     name = instance if isinstance(instance, str) and instance != "auto" else None
     return emulator.account(search=InstanceSearch(name) if name else None)
 

@@ -13,8 +13,8 @@ from rich.live import Live
 from ..analysis.formatting import DASH
 from ..errors import QRBackendsError
 from ..fleet.changes import Change
+from ..messages.suggestions import suggested
 from ..models import Backend
-from ..suggestions import suggested
 from .options import Source, SourceCommand, source_options
 from .screen import Cell, Column, make_console, status_cell, table_of
 from .text import clean, echo, echo_json, warn, whole

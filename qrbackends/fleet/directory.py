@@ -19,10 +19,10 @@ from ..errors import (
     QRBackendsError,
     Timeout,
 )
+from ..messages.suggestions import suggest, suggested
 from ..models import BackendList, BackendsResponse
 from ..protocol.requests import Request
 from ..service.discovery import Discovery, ServiceInstance
-from ..suggestions import suggest, suggested
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
 from ..transport.failures import located

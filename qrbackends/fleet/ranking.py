@@ -7,9 +7,9 @@ from typing import Final, TypeAlias
 
 from ..cache.entry import Fetch
 from ..errors import InstanceUnavailable, InvalidRequest, NotFound
+from ..messages.suggestions import suggested
 from ..models import Backend, BackendList, Metric, TwoQubitMetric, unique, usable
 from ..protocol.requests import Request
-from ..suggestions import suggested
 from ..tasks.fanout import answers, awaited
 
 BackendTest: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from ..cache.entry import Fetch
 from ..errors import InvalidRequest, QRBackendsError
+from ..messages.suggestions import suggested
 from ..models import Backend, BackendList, unique
 from ..protocol.requests import Request, Resource
-from ..suggestions import suggested
 from ..tasks.fanout import as_answered, awaited
 from .ranking import BackendTest
 

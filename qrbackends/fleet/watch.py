@@ -15,9 +15,9 @@ import anyio
 from ..accounts.account import Instance
 from ..cache.entry import Fetch
 from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout, TransportError
+from ..messages.suggestions import suggested
 from ..models import Backend
 from ..protocol.requests import Request
-from ..suggestions import suggested
 from ..tasks.deadlines import Seconds
 from ..tasks.fanout import answers, awaited
 from ..tasks.flight import stopped

@@ -13,6 +13,8 @@ from typing import Any, NoReturn, TypeAlias
 import anyio.to_thread
 from msgspec.structs import asdict
 
+from ..messages.extras import missing_extra
+
 try:
     from qiskit.circuit import Delay, Gate, Instruction, Parameter, Qubit
     from qiskit.circuit.controlflow import (
@@ -32,9 +34,7 @@ try:
 
     _WRAPPERS = WrapAngles.DEFAULT_REGISTRY
 except (ImportError, AttributeError) as error:
-    raise ImportError(
-        'qrbackends.interop.qiskit needs Qiskit 2.3 or newer: pip install "qrbackends[qiskit]"'
-    ) from error
+    raise missing_extra("qrbackends.interop.qiskit needs Qiskit 2.3 or newer", "qiskit") from error
 
 from ..accounts.account import Instance
 from ..client import Client

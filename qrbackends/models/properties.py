@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, UnknownGate, UnknownQubit
-from ..suggestions import suggested
+from ..messages.suggestions import suggested
 from .integers import Integer
 from .left_out import Document
 from .times import aware

@@ -23,10 +23,10 @@ from ..errors import (
     Unauthorized,
     WrongBackend,
 )
+from ..messages.suggestions import suggested
 from ..models import BackendDefaults
 from ..models.lenient import FEW, LEAST_LENGTH, decode_leniently
 from ..models.size import UNCOUNTED, check_values, has_long_number
-from ..suggestions import suggested
 from .headers import retry_after
 from .lengths import ERROR_BYTES
 from .requests import ANSWER_TYPES, LIST_FIELDS, Request

@@ -17,6 +17,7 @@ from msgspec.structs import force_setattr
 from ..errors import (
     InvalidRequest,
 )
+from ..messages.suggestions import suggested
 from ..models import (
     BackendConfiguration,
     BackendDefaults,
@@ -24,7 +25,6 @@ from ..models import (
     BackendsResponse,
     BackendStatus,
 )
-from ..suggestions import suggested
 
 API_VERSION: Final = "2026-04-15"
 """The `IBM-API-Version` that the official client sends, and whose contract the structs follow."""

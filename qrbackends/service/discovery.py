@@ -18,12 +18,12 @@ from msgspec.structs import replace
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..accounts.secret import Secret
 from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsError, ReadTimeout, Timeout
+from ..messages.suggestions import suggested
 from ..models.lenient import decode_leniently
 from ..models.size import check_values
 from ..protocol.answers import error_for, is_json, json_object, page_title, printable
 from ..protocol.headers import USER_AGENT, Headers
 from ..protocol.lengths import MOST_BYTES
-from ..suggestions import suggested
 from ..tasks.deadlines import Calls
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights

@@ -29,6 +29,7 @@ from ..errors import (
     ReadTimeout,
     TransportError,
 )
+from ..messages.extras import install
 from ..protocol.headers import retry_after
 from ..protocol.lengths import ERROR_BYTES
 from ..tasks.loops import LoopBound
@@ -362,7 +363,7 @@ def _through_socks(proxy: str, options: Mapping[str, Any]) -> Connector:
         from .socks import SocksConnector  # imported here, as few accounts need the extra
     except ImportError:
         raise AccountError(
-            "the account's proxy is a SOCKS proxy, which needs an extra: pip install 'qrbackends[socks]'"
+            f"the account's proxy is a SOCKS proxy, which needs an extra: {install(['socks'])}"
         ) from None
     return SocksConnector(proxy, **options)
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from qrbackends import BackendProperties
 from qrbackends.analysis.tables import gate_rows, gate_table, qubit_rows, qubit_table
+from qrbackends.messages.extras import install
 
 from ..snapshots import BOTH, real
 
@@ -153,6 +154,4 @@ qubit_table(empty)
 """
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert outcome.stdout == "1 0\n"
-    assert outcome.stderr.splitlines()[-1] == (
-        'ImportError: tables need pyarrow: pip install "qrbackends[arrow]"'
-    )
+    assert outcome.stderr.splitlines()[-1] == f"ImportError: tables need pyarrow: {install(['arrow'])}"

@@ -217,7 +217,7 @@ async def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.Mon
     account = Account(token="a-marked-token", proxies={"https": "socks5://user:hunter2@127.0.0.1:1"})
     server = Server(account=account, url="https://localhost:1")
     async with pool() as p:
-        with pytest.raises(AccountError, match=r"pip install 'qrbackends\[socks\]'") as caught:
+        with pytest.raises(AccountError, match=r'pip install "qrbackends\[socks\]"') as caught:
             await told(p, server, "/first")
     assert "hunter2" not in str(caught.value)
 

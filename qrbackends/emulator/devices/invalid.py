@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from ...suggestions import instead, nearest
+from ...messages.suggestions import instead, nearest
 
 _WHERE = re.compile(r"(?P<why>.*) - at (?:`key` in )?`\$\.?(?P<path>.*)`", re.DOTALL)
 _CHOICE = re.compile(r"Invalid (?:enum )?value '(?P<given>.*)'")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, cast
 
-from ...suggestions import suggested
+from ...messages.suggestions import suggested
 from .calibration import DocumentShape
 from .fleets import Device, DocumentKind, Fleet, SnapshotFleet
 from .invalid import NoSuchBackend, known_backend

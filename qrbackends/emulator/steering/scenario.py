@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import astuple
 
-from ...suggestions import instead, suggested
+from ...messages.suggestions import instead, suggested
 from ..devices.invalid import located
 from ..surface.faults import CLOUD
 from .operations import WORDS, AddFault, ClearFaults, Operation, ReleaseFault, RemoveFault, Scripted

@@ -4,7 +4,7 @@ from dataclasses import astuple
 from math import inf
 from typing import Literal, get_args
 
-from ...suggestions import suggested
+from ...messages.suggestions import suggested
 from ...tasks.fanout import together
 from ..devices.invalid import UnknownName, known_backend
 from ..devices.recalibrations import RecalibratingFleet

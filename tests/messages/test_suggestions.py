@@ -23,7 +23,6 @@ from qrbackends import (
     RetryPolicy,
     Timeout,
     UnknownGate,
-    suggestions,
 )
 from qrbackends.accounts import delete_account, save_account
 from qrbackends.accounts.saved import load_account
@@ -32,7 +31,8 @@ from qrbackends.analysis.comparison import stability
 from qrbackends.analysis.plot import history_plot
 from qrbackends.emulator import Emulator, Garbage, Status
 from qrbackends.emulator.devices.sources import load_fleet
-from qrbackends.suggestions import did_you_mean, instead, nearest, suggested
+from qrbackends.messages import suggestions
+from qrbackends.messages.suggestions import did_you_mean, instead, nearest, suggested
 
 IBM = ("ibm_boston", "ibm_kingston", "ibm_berlin", "ibm_fez", "ibm_torino", "fake_nighthawk")
 MADE_UP = ("synthetic_falcon_27", "synthetic_eagle_127", "synthetic_heron_133", "synthetic_heron_156")

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from itertools import islice, takewhile
 from typing import Final
 
-from .errors import NotFound
+from ..errors import NotFound
 
 _MOST_KNOWN: Final = 10_000  # names that are looked at
 _LONGEST: Final = 64  # characters of a name; to compare two longer ones may take milliseconds
