@@ -14,7 +14,7 @@ from .cache.memory import Memory
 from .cache.policy import CachePolicy
 from .cache.stores.base import Store
 from .cache.stores.sealed import Shared
-from .errors import InvalidRequest
+from .errors import AccountError, InvalidRequest
 from .fleet.directory import Directory
 from .protocol.requests import ANSWER_TYPES, Request, Resource, unknown_resource
 from .service.discovery import Discovery
@@ -50,6 +50,28 @@ class ClientOptions(OptionsBesideStore, total=False):
 
 class LoadOptions(ClientOptions, Narrowing, total=False):
     """The arguments of `Client.from_account` beside the account's name and file."""
+
+
+_OPTIONS = {"limits": Limits, "retry": RetryPolicy, "cache": CachePolicy}
+
+
+def checked_account(account: object, **options: object) -> Account:
+    """Return the account of a client, after a look at what is easily mistaken: it, and three of its options.
+
+    Raises:
+        AccountError: it is no `Account`; the message does not contain it, as it may be a key.
+        InvalidRequest: an option has a wrong type.
+    """
+    if not isinstance(account, Account):
+        raise AccountError(
+            f"Client takes an Account, and not {type(account).__name__}: Client(Account(api_key=…)), or "
+            "Client.from_account(), which takes a saved account or QISKIT_IBM_TOKEN"
+        )
+    for name, option in options.items():
+        if option is not None and not isinstance(option, _OPTIONS[name]):
+            kind = _OPTIONS[name].__name__
+            raise InvalidRequest(f"{name} has to be a {kind}, such as {kind}(), not {type(option).__name__}")
+    return account
 
 
 def split(options: LoadOptions) -> tuple[Narrowing, ClientOptions]:

@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 
 from .accounts.account import Account, AnInstance
 from .accounts.saved import load_account
-from .assembly import LoadOptions, Parts, split
+from .assembly import LoadOptions, Parts, checked_account, split
 from .cache.entry import Entry, Fetched
 from .cache.memory import Memory
 from .cache.policy import CachePolicy, checked_age
@@ -73,7 +73,8 @@ class Client:
             still supports `api_version`; a warning is logged, and nothing fails.
 
     Raises:
-        InvalidRequest: `api_version` is not such a date.
+        AccountError: `account` is no `Account`.
+        InvalidRequest: `api_version` is not such a date, or an option has a wrong type.
         ValueError: `pool` is given together with `limits`, `allow_http` or `trust_env`.
     """
 
@@ -92,6 +93,7 @@ class Client:
         store: Store | None = None,
         check_version: bool = False,
     ) -> None:
+        account = checked_account(account, limits=limits, retry=retry, cache=cache)
         if not account.verified:
             warnings.warn("TLS certificates are not verified for this account", stacklevel=2)
         if pool is not None and (limits is not None or allow_http or trust_env):

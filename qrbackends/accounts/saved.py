@@ -1,6 +1,7 @@
 """Accounts from the environment, and from the file in which the official client saves them."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as narrowed
 from pathlib import Path
@@ -17,6 +18,8 @@ from .account_file import is_true, read
 from .urls import CLOUD_URL, checked_url
 
 DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
+
+_KEY = re.compile(r"[\w-]{40,}")  # IBM Cloud's have 44 characters
 
 CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
 """Two names of one service, the newer one first."""
@@ -146,6 +149,11 @@ def entry_of(saved: Mapping[str, msgspec.Raw], name: str, file: Path) -> msgspec
         AccountError: there is none with this name; the message tells the names that there are.
     """
     if name not in saved:
+        if _KEY.fullmatch(name):
+            raise AccountError(
+                f"{file} has no account of this name, which looks like an API key: an API key goes into "
+                "QISKIT_IBM_TOKEN, `qrbackends accounts save` or Account(api_key=…)"
+            )
         names = ", ".join(key for key, entry in saved.items() if _heading(entry))
         problem = f"{file} has no account {name!r}; it has: {names or 'none'}"
         raise AccountError(suggested(problem, name, saved))

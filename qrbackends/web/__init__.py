@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from .responses import MsgspecResponse, exception_handlers
     from .serving import serve
 else:
-    import sys
-
-    _THIS = sys.modules[__name__]
     _HOMES = {
         "CLIENT": "aiohttp_web",
         "ClientDep": "dependency",
@@ -51,10 +48,12 @@ else:
     }
 
     def __getattr__(name):
+        import sys
         from importlib import import_module
 
         if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=_THIS)
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[__name__])
         try:
             value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         except ImportError as error:

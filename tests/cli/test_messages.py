@@ -19,10 +19,10 @@ SYNTHETIC = ("--emulator", "synthetic")
 FALCON = "synthetic_falcon_27"
 
 
-def process(*arguments: str, program: tuple[str, ...] = ("-m", "qrbackends"), **environment: str) -> Outcome:
+def process(*arguments: str, **environment: str) -> Outcome:
     """Run a command as a process of its own."""
     done = subprocess.run(
-        [sys.executable, *program, *arguments],
+        [sys.executable, "-m", "qrbackends", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -124,3 +124,29 @@ def test_every_group_and_every_choice_says_which_name_is_like_it() -> None:
         assert not isinstance(command, click.Group) or isinstance(command, Group)
         for parameter in command.params:
             assert not isinstance(parameter.type, click.Choice) or isinstance(parameter.type, Choice)
+
+
+# --- offline
+
+
+def test_a_service_that_cannot_be_reached_is_one_line_that_names_it() -> None:
+    crn = "crn:v1:bluemix:public:quantum-computing:eu-de:a/account:guid::"
+    addresses = dict.fromkeys(("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"), "http://127.0.0.1:1")
+    for instance in ({}, {"QISKIT_IBM_INSTANCE": crn}):
+        environment = {"QISKIT_IBM_TOKEN": "0123456789abcdef", **addresses, **instance}
+        outcome = process("show", "ibm_boston", **environment)
+        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+        assert "IAM's host 127.0.0.1:1: no connection: " in outcome.err
+        assert "closed" not in outcome.err
+
+
+def test_show_tells_of_a_list_that_failed_only_if_the_rest_did_not(run: Run, service: Emulator) -> None:
+    service.fault(Status(403), resource="backends", times=None)
+    name = service.backends("eu-de")[0]
+    found = run("show", name, "--region", "eu-de")
+    assert (found.code, found.err.count("\n")) == (0, 1)
+    assert found.err.startswith("Warning: [eu-de]: HTTP 403")
+    service.fault(Status(403), resource="configuration", times=None)
+    failed = run("show", name, "--region", "eu-de")
+    assert (failed.code, failed.out, failed.err.count("\n")) == (1, "", 1)
+    assert failed.err.startswith(f"Error: {name} [eu-de]: HTTP 403")
