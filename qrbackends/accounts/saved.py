@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace as narrowed
 from pathlib import Path
 from typing import TypedDict
@@ -19,6 +20,11 @@ from .urls import CLOUD_URL, checked_url
 
 DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
 
+_HOW = (
+    "set QISKIT_IBM_TOKEN to an API key (QISKIT_IBM_INSTANCE is optional: a CRN or name, for one instance "
+    "only), save an account with `qrbackends accounts save`, or pass Account(api_key=…) in Python; or try "
+    "--emulator, which needs none"
+)
 _KEY = re.compile(r"[\w-]{40,}")  # IBM Cloud's have 44 characters
 
 CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
@@ -97,16 +103,22 @@ def load_account(
         file = Path(path if path is not None else DEFAULT_PATH)
         entries = read(file)
         if entries is None:
-            raise AccountError(
-                f"no account: set QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, save one in {file} with "
-                "`qrbackends accounts save` or the official client, or pass "
-                "Account(api_key=…, instances=[Instance(crn=…)])"
-            )
+            raise AccountError(_none_found(name, file, is_in_environment=saved.token is not None))
         saved = _pick(entries, name, saved.channel, file)
     if not isinstance(instance, str | None):
         raise AccountError("instance has to be the CRN or name of an instance")
     account = account_of(replace(saved, instance=instance) if instance else saved, environment)
     return _narrowed(account, (region,) if region else (), plans, tags)
+
+
+def _none_found(name: str | None, file: Path, *, is_in_environment: bool) -> str:
+    """Return where an account was looked for in vain, and what to do."""
+    with suppress(RuntimeError):  # the user has no home directory
+        file = file.expanduser()
+    about = f"the account {_shown(name)} was looked for in" if name is not None else "there is no file"
+    unset = "" if is_in_environment or name is not None else "QISKIT_IBM_TOKEN is not set, and "
+    where = f"{unset}{about} {file}" + (", which is not there" if name is not None else "")
+    return f"no account found: {where}; {_HOW}"
 
 
 class _Environment(Struct, frozen=True):
@@ -138,7 +150,9 @@ def _environment(environ: Mapping[str, str]) -> _Environment:
 def _pick(saved: Mapping[str, msgspec.Raw], name: str | None, channel: str | None, file: Path) -> SavedFields:
     chosen = name_of_default(saved, channel) if name is None else name
     if chosen is None:
-        raise AccountError(f"{file} has no account for {channel or 'the IBM Quantum Platform'}")
+        there = ", ".join(key for key, entry in saved.items() if _heading(entry)) or "none"
+        wanted = channel or "the IBM Quantum Platform"
+        raise AccountError(f"{file} has no account for {wanted}; it has: {there}; {_HOW}")
     return decoded(entry_of(saved, chosen, file), chosen, file)
 
 
@@ -149,15 +163,17 @@ def entry_of(saved: Mapping[str, msgspec.Raw], name: str, file: Path) -> msgspec
         AccountError: there is none with this name; the message tells the names that there are.
     """
     if name not in saved:
-        if _KEY.fullmatch(name):
-            raise AccountError(
-                f"{file} has no account of this name, which looks like an API key: an API key goes into "
-                "QISKIT_IBM_TOKEN, `qrbackends accounts save` or Account(api_key=…)"
-            )
         names = ", ".join(key for key, entry in saved.items() if _heading(entry))
-        problem = f"{file} has no account {name!r}; it has: {names or 'none'}"
+        problem = f"{file} has no account {_shown(name)}; it has: {names or 'none'}"
         raise AccountError(suggested(problem, name, saved))
     return saved[name]
+
+
+def _shown(name: str) -> str:
+    """Return the name of an account as errors show it, but not a key that somebody took for one."""
+    if _KEY.fullmatch(name):
+        return "by that name (it looks like an API key)"
+    return repr(name)
 
 
 def name_of_default(saved: Mapping[str, msgspec.Raw], channel: str | None) -> str | None:

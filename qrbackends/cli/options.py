@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import os
 import re
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ import click
 import platformdirs
 
 from ..accounts.account import Account, Instance, InstanceSearch
-from ..accounts.saved import DEFAULT_PATH, load_account
+from ..accounts.saved import load_account
 from ..cache.policy import CachePolicy
 from ..cache.stores.file import FileStore
 from ..client import Client
@@ -95,16 +94,6 @@ class Source:
         return self._narrowed(await _emulated(self.emulator, self.instance, stack))
 
     def _load(self) -> Account:
-        saved = self.account is not None or self.account_file is not None
-        file = Path(self.account_file or DEFAULT_PATH)
-        with suppress(RuntimeError):  # the user has no home directory
-            file = file.expanduser()
-        if (saved or not os.environ.get("QISKIT_IBM_TOKEN")) and not file.exists():
-            raise AccountError(
-                "no account found: set QISKIT_IBM_TOKEN to an API key (and QISKIT_IBM_INSTANCE to a CRN or "
-                f"name, for one instance only), or save an account in {file} with "
-                "`qrbackends accounts save`; or try --emulator, which needs none"
-            )
         named = self.instance.crn if isinstance(self.instance, Instance) else self.instance
         return load_account(self.account, self.account_file, instance=named)
 

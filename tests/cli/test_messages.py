@@ -126,6 +126,21 @@ def test_every_group_and_every_choice_says_which_name_is_like_it() -> None:
             assert not isinstance(parameter.type, click.Choice) or isinstance(parameter.type, Choice)
 
 
+# --- accounts
+
+
+def test_without_an_account_it_says_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / ".qiskit" / "qiskit-ibm.json"
+    for arguments, said in (
+        ((), f"QISKIT_IBM_TOKEN is not set, and there is no file {file}"),
+        (("--account", "work"), f"the account 'work' was looked for in {file}"),
+    ):
+        outcome = process("fleet", *arguments)
+        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+        for part in (said, "QISKIT_IBM_INSTANCE is optional", "--emulator"):
+            assert part in outcome.err
+
+
 # --- offline
 
 
