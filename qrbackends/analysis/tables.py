@@ -33,6 +33,10 @@ _GATE_VALUES: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+MEASURED: Final = tuple(name for names in (_QUBIT_VALUES, _GATE_VALUES) for name, _ in names.values())
+"""The service's names of the values in the tables, such as `T1` and `gate_error`."""
+
+
 def qubit_rows(properties: Calibrations) -> Iterator[dict[str, Any]]:
     """Yield a row for each qubit.
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from ..messages.counts import counted, noun
+from ..messages.suggestions import suggested
 from .choices import Group
 from .options import Source, SourceCommand, instant_of, source_options
 from .screen import Column, print_table, progress_bar
@@ -84,12 +86,16 @@ def sync(
     if as_json:
         echo_json({"added": synced.added, "gaps": {name: len(gaps) for name, gaps in synced.gaps.items()}})
     else:
-        echo(f"{added:,} calibrations of {len(synced.added):,} backends are new.")
+        are = noun(added, "is", "are")
+        echo(f"{counted(added, 'calibration')} of {counted(len(synced.added), 'backend')} {are} new.")
     for name, gaps in synced.gaps.items():
         for gap in gaps:
             warn(f"{name}: nothing is known from {_minute(gap.since)} to {_minute(gap.until)}: {gap.error}")
     for error in synced.errors.values():
         warn(str(error))
+    for name, newest in synced.newest.items():
+        if newest < begin:
+            warn(f"{name}: the newest calibration is of {_minute(newest)} UTC; --since asks further back")
 
 
 @archive.command()
@@ -110,7 +116,8 @@ def info(url: str, as_json: bool) -> None:
         for one in held
     ]
     count, size = sum(one.calibrations for one in held), sum(one.bytes for one in held)
-    print_table("Archived calibrations", _COLUMNS, rows, f"{count:,} calibrations, {_megabytes(size)} MB.")
+    note = f"{counted(count, 'calibration')}, {_megabytes(size)} MB."
+    print_table("Archived calibrations", _COLUMNS, rows, note)
 
 
 @archive.command()
@@ -134,8 +141,12 @@ def export(
     since: datetime | None,
     until: datetime | None,
 ) -> None:
-    """Write the selected values into one file, .parquet or .csv."""
+    """Write the selected values into one file, .parquet or .csv.
+
+    Where there are none, the exit code is 1, and no file is written.
+    """
     from ..analysis.archive import Archive
+    from ..analysis.tables import MEASURED
 
     try:
         rows = Archive(url).export(
@@ -143,7 +154,14 @@ def export(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    echo(f"{rows:,} rows.")
+    if not rows:
+        held = {one.backend for one in Archive(url).info()}
+        problem = "no value in the archive is what is wanted, and nothing was written"
+        for given, known in ((backends, held), (names, MEASURED)):
+            for one in given:
+                problem = problem if one in known else suggested(problem, one, known)
+        raise click.ClickException(problem)
+    echo(f"{counted(rows, 'row')}.")
 
 
 def _megabytes(count: int) -> str:
@@ -151,4 +169,4 @@ def _megabytes(count: int) -> str:
 
 
 def _minute(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M}"
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"

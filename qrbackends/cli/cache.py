@@ -11,6 +11,7 @@ import click
 
 from ..analysis.formatting import DASH
 from ..cache.stores.file import FileInfo, FileStore
+from ..messages.counts import counted
 from .choices import Group
 from .options import cache_path
 from .screen import print_facts
@@ -73,7 +74,7 @@ def clear(as_json: bool) -> None:
     if as_json:
         echo_json({"path": str(path), "removed": removed})
     else:
-        echo(f"Removed {removed:,} answer{'' if removed == 1 else 's'}.")
+        echo(f"Removed {counted(removed, 'answer')}.")
 
 
 def _size(count: int) -> str:

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from ..accounts.urls import is_loopback, is_plain_http
+from ..messages.counts import counted
 from ..messages.suggestions import suggested
 from .choices import Choice
 from .options import FLEETS, names_of
@@ -146,7 +147,9 @@ def emulate(
 
     control_port = port and port + len(regions) + 1
     if control_port > _LAST_PORT:
-        raise click.UsageError(f"--port {port} leaves too few ports above it for {len(regions)} regions")
+        raise click.UsageError(
+            f"--port {port} leaves too few ports above it for {counted(len(regions), 'region')}"
+        )
     keep_what_is_read(journal, replayed, scenario)
     if not is_loopback(host):
         warn(
@@ -233,7 +236,7 @@ def _text(addresses: dict[str, Any]) -> str:
     return _SCREEN.format_map(
         addresses
         | {
-            "count": f"{addresses['backends']:,} backend{'' if addresses['backends'] == 1 else 's'}",
+            "count": counted(addresses["backends"], "backend"),
             "lines": lines,
             "arguments": "account" + ", allow_http=True" * is_plain_http(addresses["iam_url"]),
             "account": account,

@@ -9,6 +9,7 @@ import click
 from ..analysis.formatting import DASH, probability, scaled
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
+from ..messages.counts import counted, noun
 from ..models import Backend, median_of, summary, unique
 from ..tasks.fanout import as_answered
 from ..transport.limits import Limits
@@ -148,11 +149,8 @@ def _totals(rows: Sequence[Row]) -> str:
         return "No backend matches."
     regions = {row.found.region for row in rows}
     online = sum(row.found.operational is True for row in rows)
+    jobs = sum(row.found.queue_length or 0 for row in rows)
     return (
-        f"{_count(len(rows), 'backend')} in {_count(len(regions), 'region')}, {online} online, "
-        f"{whole(sum(row.found.queue_length or 0 for row in rows))} jobs waiting."
+        f"{counted(len(rows), 'backend')} in {counted(len(regions), 'region')}, {online} online, "
+        f"{whole(jobs)} {noun(jobs, 'job')} waiting."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

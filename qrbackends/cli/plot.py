@@ -73,7 +73,7 @@ def error_map(source: Source, as_json: bool, backend: str, output: Path, dpi: in
     type=Choice(["t1", "t2", "readout_error", "two_qubit_error"]),
     default="t1",
     show_default=True,
-    help="The value of which the median and the quartiles are drawn.",
+    help="The figure of which the median and the quartiles are drawn.",
 )
 @click.option(
     "--qubit",
@@ -118,14 +118,31 @@ def history(
         from ..analysis.plot import history_plot
 
         moments: list[BackendProperties | Gap] = []
-        async for one in client.history(backend, begin, end, every=max(step, timedelta(minutes=1))):
+        calibrations = client.history(backend, begin, end, every=max(step, timedelta(minutes=1)))
+        async for one in calibrations:
             moments.append(one)
             if isinstance(one, Gap):
                 since, until = f"{one.since:%Y-%m-%d %H:%M}", f"{one.until:%Y-%m-%d %H:%M}"
                 warn(f"nothing is known from {since} to {until}: {one.error}")
+        if not any(moments):
+            raise click.ClickException(_nothing_drawn(backend, begin, end, calibrations.newest))
         return history_plot(moments, name, qubits=qubits)
 
     _draw(source, output, dpi, draw, as_json)
+
+
+def _nothing_drawn(backend: str, since: datetime, until: datetime, newest: datetime | None) -> str:
+    """Return why there is nothing to be drawn of a range, and how to ask for what there is."""
+    problem = (
+        f"no calibration of {backend} from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC is known"
+    )
+    if newest is None:
+        return problem
+    problem += f"; the newest one is of {newest.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if newest >= since:
+        return problem
+    earlier = newest.astimezone(UTC) - timedelta(days=7)
+    return f"{problem}: --since {earlier:%Y-%m-%dT%H:%M:%SZ} asks further back"
 
 
 @plot.command(cls=SourceCommand)

@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from ..analysis.formatting import DASH, probability, scaled
+from ..messages.counts import counted
 from ..models import (
     Backend,
     BackendConfiguration,
@@ -321,7 +322,8 @@ def _on(gate: str, qubits: Iterable[object]) -> str:
 def defaults(document: BackendDefaults) -> list[Fact]:
     """Return the names of the pulse-level defaults, with their sizes."""
     facts: list[Fact] = [(name, _size(value)) for name, value in document.items()]
-    return facts or [("", "None: the service answered with an empty object.")]
+    none = "None: the service answered with an empty object. It has withdrawn pulse-level defaults."
+    return facts or [("", none)]
 
 
 def _state(works: bool) -> Text:
@@ -330,9 +332,9 @@ def _state(works: bool) -> Text:
 
 def _size(value: Any) -> str:
     if isinstance(value, tuple):
-        return f"{len(value):,} entries"
+        return counted(len(value), "entry", "entries")
     if isinstance(value, Mapping):
-        return f"{len(value):,} keys"
+        return counted(len(value), "key")
     return str(value)
 
 

@@ -13,6 +13,7 @@ from rich.live import Live
 from ..analysis.formatting import DASH
 from ..errors import QRBackendsError
 from ..fleet.changes import Change
+from ..messages.counts import noun
 from ..messages.suggestions import suggested
 from ..models import Backend
 from .options import Source, SourceCommand, source_options
@@ -202,8 +203,8 @@ def _summary(backends: Iterable[Backend]) -> str:
         waiting += backend.queue_length
     if not states:
         return "No backend yet."
-    counted = ", ".join(f"{states[state]:,} {state}" for state in sorted(states))
-    return f"{counted}; {whole(waiting)} jobs waiting."
+    by_state = ", ".join(f"{states[state]:,} {state}" for state in sorted(states))
+    return f"{by_state}; {whole(waiting)} {noun(waiting, 'job')} waiting."
 
 
 def _echo_object(change: Change) -> None:
@@ -234,7 +235,8 @@ def _described(change: Change) -> str:
             return f"{_state(before)} to {_state(after)}"
     if after is None:
         return change.kind
-    return f"{change.kind}, {_state(after)}, {whole(after.queue_length)} jobs"
+    jobs = f"{whole(after.queue_length)} {noun(after.queue_length, 'job')}"
+    return f"{change.kind}, {_state(after)}, {jobs}"
 
 
 def _state(backend: Backend) -> str:

@@ -20,6 +20,7 @@ from ..errors import (
     ResponseError,
     TLSError,
 )
+from ..messages.counts import counted
 from ..models import BackendProperties
 from ..protocol.requests import Request
 from ..tasks.flight import stopped
@@ -160,8 +161,8 @@ class History:
         while asked > since:
             if requests > _BURST + (until - asked) / _SHORTEST_STEP:
                 stuck = DecodeError(
-                    f"the service gave {len(found)} calibrations within {until - asked}: each is only just "
-                    "before the instant asked for"
+                    f"the service gave {counted(len(found), 'calibration')} within {until - asked}: each is "
+                    "only just before the instant asked for"
                 )
                 return Window(since, until, tuple(found), Gap(since, asked, stuck))
             requests += 1

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 from ..cache.entry import Fetch
 from ..errors import InstanceUnavailable, InvalidRequest, NotFound
+from ..messages.counts import counted
 from ..messages.suggestions import suggested
 from ..models import Backend, BackendList, Metric, TwoQubitMetric, unique, usable
 from ..protocol.requests import Request
@@ -112,7 +113,17 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
             + "; ".join(map(str, listed.errors)),
             listed.errors,
         )
-    raise NotFound(f"none of the account's {len(listed.unique())} backends is what is wanted", 404)
+    raise NotFound(_none_wanted(listed.unique(), wanted), 404)
+
+
+def _none_wanted(listed: BackendList, wanted: Wanted) -> str:
+    """Return that no backend of a list is what is wanted, and the largest one's size if that is too small."""
+    problem = f"none of the account's {len(listed):,} backends is what is wanted"
+    if len(listed) < 2:
+        problem = "the account's only backend is not what is wanted" if listed else "no backend is listed"
+    largest = max((one.qubits or 0 for one in listed), default=0)
+    too_small = wanted.min_qubits is not None and largest < wanted.min_qubits
+    return f"{problem}; the largest has {counted(largest, 'qubit')}" if too_small else problem
 
 
 async def rank(

@@ -31,6 +31,7 @@ from .headers import retry_after
 from .lengths import ERROR_BYTES
 from .requests import ANSWER_TYPES, LIST_FIELDS, Request
 
+_WITHDRAWN = "the service has withdrawn pulse-level defaults, and most backends have none"
 _MAX_TEXT = 200  # characters of a wrong body that an error shows
 _PART = 2**20  # bytes
 _MAX_MESSAGE = 1000  # characters of the service's message that an error keeps
@@ -172,6 +173,8 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
     error.more_info = _text(first, "more_info")
     error.trace = _text(sent, "trace")
     error.correlation_id = _text(sent, "correlation_id")
+    if isinstance(error, NotFound) and request.resource == "defaults":
+        error.message = f"{error.message.rstrip('.')}; {_WITHDRAWN}"
     if isinstance(error, BadRequest):
         for field in request.fields:
             error.message = suggested(error.message, field, LIST_FIELDS)

@@ -1,9 +1,11 @@
 """What the command line says where something is mistyped or missing, or is not there."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -12,6 +14,7 @@ import pytest
 from qrbackends.cli import cli
 from qrbackends.cli.choices import Choice, Group
 from qrbackends.emulator import Emulator, Status
+from qrbackends.messages.counts import counted
 
 from .conftest import Outcome, Run
 
@@ -139,6 +142,75 @@ def test_without_an_account_it_says_what_to_do(tmp_path: Path) -> None:
         assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
         for part in (said, "QISKIT_IBM_INSTANCE is optional", "--emulator"):
             assert part in outcome.err
+
+
+# --- what is not there
+
+
+def test_defaults_are_withdrawn(service: Emulator, run: Run) -> None:
+    missing = process("defaults", "synthetic_heron_133", *SYNTHETIC)
+    assert (missing.code, missing.out) == (1, "")
+    assert "the service has withdrawn pulse-level defaults, and most backends have none" in told(missing.err)
+    empty = run("defaults", "synthetic_eagle_127")
+    assert (empty.code, empty.err) == (0, "")
+    assert "It has withdrawn pulse-level defaults." in empty.out
+
+
+def test_a_history_without_calibrations_says_of_when_the_newest_is(tmp_path: Path) -> None:
+    file = tmp_path / "history.png"
+    command = ("plot", "history", "ibm_boston", "--emulator", "snapshots", "-o", str(file))
+    outcome = process(*command)
+    assert (outcome.code, outcome.out, file.exists()) == (1, "", False)
+    assert "; the newest one is of 2026-04-17 10:19 UTC: --since 2026-04-10T10:19:24Z asks further back" in (
+        told(outcome.err)
+    )
+    again = process(*command, "--since", "2026-04-10T10:19:24Z")
+    assert (again.code, file.exists()) == (0, True)
+
+
+def test_an_archive_of_nothing_fails_and_creates_nothing(run: Run, service: Emulator, tmp_path: Path) -> None:
+    url, file = tmp_path / "archive", tmp_path / "values.csv"
+    for command in (("info", str(url)), ("export", str(url), str(file))):
+        outcome = process("archive", *command)
+        assert (outcome.code, outcome.out, list(tmp_path.glob("*"))) == (1, "", [])
+    now = datetime.now(UTC)
+    since = ("--since", (now - timedelta(hours=1)).isoformat(), "--until", now.isoformat())
+    assert run("archive", "sync", str(url), FALCON, *since).out == "1 calibration of 1 backend is new.\n"
+    for options, said in (
+        (("--name", "t1"), "did you mean T1?"),
+        (("--name", "gate_eror"), "did you mean gate_error?"),
+        (("--backend", "falcon"), f"did you mean {FALCON}?"),
+        (("--until", "2020-01-01T00:00:00Z"), "nothing was written"),
+    ):
+        outcome = run("archive", "export", str(url), str(file), *options)
+        assert (outcome.code, outcome.out, file.exists()) == (1, "", False)
+        assert said in told(outcome.err)
+    assert "1 calibration, " in run("archive", "info", str(url)).out
+    assert run("archive", "export", str(url), str(file), "--name", "T1").out == "27 rows.\n"
+    old = ("--since", "2020-01-01T00:00:00Z", "--until", "2020-01-02T00:00:00Z")
+    nothing = run("archive", "sync", str(url), FALCON, *old)
+    assert nothing.out == "0 calibrations of 1 backend are new.\n"
+
+
+def test_what_is_too_old_to_be_synced_is_told(tmp_path: Path) -> None:
+    outcome = process("archive", "sync", str(tmp_path / "archive"), "ibm_boston", "--emulator", "snapshots")
+    assert (outcome.code, outcome.out) == (0, "0 calibrations of 1 backend are new.\n")
+    assert "ibm_boston: the newest calibration is of 2026-04-17 10:19 UTC; --since asks further back" in (
+        outcome.err
+    )
+
+
+def test_one_thing_is_no_plural(run: Run) -> None:
+    assert (
+        run("fleet", *SYNTHETIC, "--name", FALCON).out.splitlines()[-1].startswith("1 backend in 1 region, ")
+    )
+    largest = run("least-busy", *SYNTHETIC, "--min-qubits", "1000")
+    assert (largest.code, largest.out) == (1, "")
+    assert re.search(
+        r"none of the account's \d+ backends is what is wanted; the largest has \d+ qubits", largest.err
+    )
+    assert (counted(1, "entry", "entries"), counted(2, "entry", "entries")) == ("1 entry", "2 entries")
+    assert (counted(1, "job"), counted(0, "job"), counted(1234, "job")) == ("1 job", "0 jobs", "1,234 jobs")
 
 
 # --- offline
