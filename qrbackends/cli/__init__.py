@@ -4,6 +4,7 @@ It knows nothing of how requests are sent: all data of the service come from a c
 Start with the function `run` below, or with a command's module, such as `show`; `options` is shared by all.
 """
 
+import errno
 import io
 import logging
 import os
@@ -23,6 +24,7 @@ from .choices import Group
 from .text import abandon_output, echo, failed, forgiving_output, make_printable, print_warning
 
 _FAILED = 1
+_OF_PORTS = (errno.EADDRINUSE, errno.EACCES)  # taken by another program, or for administrators only
 _USAGE = 2
 _SILENT = logging.NullHandler()
 _INTERRUPTED = 130  # 128 + SIGINT, the exit code that shells use
@@ -132,7 +134,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         abandon_output()
         about = f"{error.filename}: " if error.filename else ""
-        return failed(f"{about}{error.strerror or error}", _FAILED)
+        of_port = error.errno in _OF_PORTS and "cannot listen" in str(error)
+        instead = "; --port 0 takes a free port" if of_port else ""
+        return failed(f"{about}{error.strerror or error}{instead}", _FAILED)
     except Exception as error:  # users get one line for every failure
         if isinstance(error, ImportError) and (extra := extra_of(error)) is not None:
             return failed(_needing(extra, error, arguments), _FAILED)

@@ -124,15 +124,17 @@ def test_a_short_token_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert "short" not in outcome.err
 
 
-@pytest.mark.parametrize("command", ["board", "exporter"])
+@pytest.mark.parametrize("command", ["board", "exporter", "emulate"])
 def test_a_port_that_is_taken_is_told_in_one_line(command: str, run: Run) -> None:
+    fleet = "--fleet" if command == "emulate" else "--emulator"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        outcome = run(command, "--emulator", "synthetic", "--port", port)
+        outcome = run(command, fleet, "synthetic", "--port", port)
     assert outcome.code == 1
-    assert f"cannot listen at 127.0.0.1, port {port}" in outcome.err
+    assert re.search(rf"cannot listen at 127\.0\.0\.1(, port |:){port}: ", outcome.err)
+    assert outcome.err.endswith("; --port 0 takes a free port\n")
     assert outcome.err.count("\n") == 1
 
 
