@@ -14,6 +14,7 @@ from ..accounts.secret import Secret
 from ..accounts.urls import is_loopback
 from ..cache.policy import CachePolicy
 from ..client import Client
+from .logs import logged
 from .options import Source
 from .text import echo, echo_json, warn
 
@@ -53,6 +54,12 @@ _OPTIONS = (
         metavar="SECONDS",
         help="Seconds between two polls of the lists, each of one request per instance.",
     ),
+    click.option(
+        "--verbose",
+        is_flag=True,
+        help="Write retries, circuits, renewals and visitors' errors on stderr, and not only when a failure "
+        "begins and ends.",
+    ),
 )
 
 
@@ -68,6 +75,7 @@ class Serving:
     with_token: bool
     per_address: int
     interval: float
+    verbose: bool = False
 
 
 def serving_options(port: int) -> Callable[[Callable[[Serving], None]], Callable[..., None]]:
@@ -131,7 +139,8 @@ def serve_app(
             limits = ServerLimits(per_address=serving.per_address)
             await serve(guarded, serving.host, serving.port, announce, limits)
 
-    asyncio.run(run())
+    with logged(serving.verbose):
+        asyncio.run(run())
 
 
 def _token(wanted: bool) -> tuple[Secret | None, bool]:
