@@ -112,7 +112,8 @@ def history_plot(
     """
     if name not in _AXES or (qubits and name == "two_qubit_error"):
         of_qubits = " for single qubits" if qubits else ""
-        problem = f"{name!r:.40} cannot be plotted{of_qubits}; choose from {', '.join(_AXES)}"
+        choices = [one for one in _AXES if not (qubits and one == "two_qubit_error")]
+        problem = f"{name!r:.40} cannot be plotted{of_qubits}; choose from {', '.join(choices)}"
         raise InvalidRequest(problem if name in _AXES else suggested(problem, name, _AXES))
     title, scale = _AXES[name]
     moments = [_moment(one, name, qubits, scale) for one in history]

@@ -173,12 +173,24 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
     error.more_info = _text(first, "more_info")
     error.trace = _text(sent, "trace")
     error.correlation_id = _text(sent, "correlation_id")
-    if isinstance(error, NotFound) and request.resource == "defaults":
-        error.message = f"{error.message.rstrip('.')}; {_WITHDRAWN}"
+    if isinstance(error, NotFound) and (hint := _what_may_be_missing(request)):
+        error.message = f"{error.message.rstrip('.')}; {hint}"
     if isinstance(error, BadRequest):
         for field in request.fields:
             error.message = suggested(error.message, field, LIST_FIELDS)
     raise error.about(backend=request.backend_id)
+
+
+def _what_may_be_missing(request: Request) -> str:
+    """Return what a 404 may be about, other than the backend's name."""
+    if request.resource == "defaults":
+        return _WITHDRAWN
+    parts = []
+    if request.calibration_id is not None:
+        parts.append(f"the variant {request.calibration_id!r}")
+    if request.updated_before is not None:
+        parts.append(f"a calibration before {request.updated_before:%Y-%m-%dT%H:%M:%SZ}")
+    return f"asked for {' and '.join(parts)}" if parts else ""
 
 
 def error_for(status: int, message: str, headers: Mapping[str, str], *, own: bool = True) -> ResponseError:

@@ -130,6 +130,7 @@ class Tokens:
         self._flights: Flights[_Token] = Flights()
         self._token: _Token | None = None
         self._rejected = False  # whether the service refused the last token
+        self._failing = False  # whether the last renewal in the background failed
         self._refusal: tuple[AuthenticationFailed, float] | None = None  # IAM's error, and its time
 
     async def authorization(self, until: Deadline | None = None) -> Secret:
@@ -192,7 +193,7 @@ class Tokens:
         except AuthenticationFailed as error:
             self._refusal = (error.again(), self._clock())
             raise
-        self._refusal = None
+        self._refusal, self._failing = None, False
         if self._rejected:
             self._rejected = False
             self._token.replaced_at = self._clock()
@@ -204,7 +205,9 @@ class Tokens:
         if isinstance(error, AuthenticationFailed):
             self._token = None  # the key was revoked: the next call gets the error
         elif error is not None and not self._flights.closed:
-            logger.warning("the token could not be renewed, the old one is still good: %s", error)
+            level = logging.DEBUG if self._failing else logging.WARNING  # once per outage
+            self._failing = True
+            logger.log(level, "the token could not be renewed, the old one is still good: %s", error)
 
     async def _new(self, flight: Flight[_Token]) -> _Token:
         key, token = self._account.api_key, self._account.token
