@@ -141,6 +141,7 @@ else:
     )
 
     def __getattr__(name):
+        import sys
         from importlib import import_module
 
         if name in __all__:
@@ -149,7 +150,8 @@ else:
                 if hasattr(module, name):
                     globals()[name] = getattr(module, name)
                     return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message, name=name, obj=sys.modules[__name__])
 
     def __dir__():
         return __all__

@@ -2,7 +2,6 @@
 
 import sys
 
-_NEEDED = ("click", "platformdirs", "rich")
 _INTERRUPTED = 130  # 128 + SIGINT, the exit code that shells use
 
 
@@ -16,13 +15,11 @@ def main() -> None:
 
 
 def _run() -> int:
-    from importlib.util import find_spec
+    from .messages.extras import install, missing, named, needed_by
 
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        sys.stderr.write(
-            f"Error: the command line needs {' and '.join(missing)}: pip install 'qrbackends[cli]'\n"
-        )
+    absent = missing(needed_by(sys.argv[1:]))
+    if "cli" in absent:  # all that the command needs is told at once
+        sys.stderr.write(f"Error: the command line needs {named(absent)}: {install(absent)}\n")
         return 1
     from .cli import run
 

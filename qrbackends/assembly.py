@@ -18,11 +18,18 @@ from .cache.memory import Memory
 from .cache.policy import CachePolicy
 from .cache.stores.base import Store
 from .cache.stores.sealed import Shared
-from .errors import InvalidRequest
+from .errors import AccountError, InvalidRequest
 from .fleet.directory import Directory
 from .fleet.watch import Watcher
 from .models import ABackend, Backend, name_of
-from .protocol.requests import API_VERSION, Request, Resource, cached_request
+from .protocol.requests import (
+    ANSWER_TYPES,
+    API_VERSION,
+    Request,
+    Resource,
+    cached_request,
+    unknown_resource,
+)
 from .service.discovery import Discovery
 from .service.origin import Origin
 from .service.sender import Sender
@@ -56,6 +63,28 @@ class ClientOptions(OptionsBesideStore, total=False):
 
 class LoadOptions(ClientOptions, Narrowing, total=False):
     """The arguments of `Client.from_account` beside the account's name and file."""
+
+
+_OPTIONS = {"limits": Limits, "retry": RetryPolicy, "cache": CachePolicy}
+
+
+def checked_account(account: object, **options: object) -> Account:
+    """Return the account of a client, after a look at what is easily mistaken: it, and three of its options.
+
+    Raises:
+        AccountError: it is no `Account`; the message does not contain it, as it may be a key.
+        InvalidRequest: an option has a wrong type.
+    """
+    if not isinstance(account, Account):
+        raise AccountError(
+            f"Client takes an Account, and not {type(account).__name__}: Client(Account(api_key=…)), or "
+            "Client.from_account(), which takes a saved account or QISKIT_IBM_TOKEN"
+        )
+    for name, option in options.items():
+        if option is not None and not isinstance(option, _OPTIONS[name]):
+            kind = _OPTIONS[name].__name__
+            raise InvalidRequest(f"{name} has to be a {kind}, such as {kind}(), not {type(option).__name__}")
+    return account
 
 
 def split(options: LoadOptions) -> tuple[Narrowing, ClientOptions]:
@@ -110,7 +139,14 @@ class Parts:
         memory = Memory(policy.max_bytes, share=1.0) if memory is None else memory
         # An answer is stored only if other processes with the same account can read it.
         shared = Shared(store, pool.limits.body) if store is not None and scopes.shareable else None
-        loader = Loader(origin, policy, memory, lambda: self.directory.scopes, shared)
+        loader = Loader(
+            origin,
+            policy,
+            memory,
+            lambda: self.directory.scopes,
+            shared,
+            names=lambda scope: self.directory.names(scope),
+        )
         self.cache = Cache(self.calls, policy, memory, loader, shared)
         self.discovery = Discovery(account, sender, self.tokens, self.calls, scopes.credential)
         self.directory = Directory(account, scopes, self.cache.fetch, self.discovery)
@@ -207,6 +243,7 @@ class Parts:
         may have put answers of theirs there.
 
         Raises:
+            InvalidRequest: there is no such resource.
             QRBackendsError: this look-up failed.
         """
         name = None if backend is None else name_of(backend)
@@ -215,6 +252,8 @@ class Parts:
             named = name in (None, request.backend) and calibration_id in (None, request.calibration_id)
             return named and resource in (None, request.resource)
 
+        if resource is not None and resource not in ANSWER_TYPES:
+            raise InvalidRequest(unknown_resource(resource))
         if self._shares and not self.directory.scopes:
             await self.directory.instances()
         return await self.cache.invalidate(matches)
@@ -252,6 +291,7 @@ class ClientBase:
         store: Store | None = None,
         check_version: bool = False,
     ) -> None:
+        account = checked_account(account, limits=limits, retry=retry, cache=cache)
         if not account.verified:
             warnings.warn("TLS certificates are not verified for this account", stacklevel=2)
         if pool is not None and (limits is not None or allow_http or trust_env):

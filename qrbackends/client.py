@@ -73,7 +73,8 @@ class Client(ClientBase):
             still supports `api_version`; a warning is logged, and nothing fails.
 
     Raises:
-        InvalidRequest: `api_version` is not such a date.
+        AccountError: `account` is no `Account`.
+        InvalidRequest: `api_version` is not such a date, or an option has a wrong type.
         ValueError: `pool` is given together with `limits`, `allow_http` or `trust_env`.
     """
 
@@ -201,6 +202,9 @@ class Client(ClientBase):
 
         `backend` is a name, `resource` is such as `properties`; an argument that is None matches anything.
         Matching answers that are being fetched are not kept. Instances are looked up only for what is shared.
+
+        Raises:
+            InvalidRequest: there is no such resource.
         """
         return await self._parts.invalidate(backend, calibration_id, resource)
 

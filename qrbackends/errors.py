@@ -54,7 +54,7 @@ class Attempt(NamedTuple):
 
     Attributes:
         after: seconds from the beginning of the call to the failure.
-        problem: the name of the error's class, and its message.
+        problem: the name of the error's class, and its own `problem`.
     """
 
     after: float
@@ -69,6 +69,7 @@ class QRBackendsError(Exception):
         region: the region that was asked, such as `us-east`, or None.
         instance: the CRN of the instance that was asked, or None.
         backend: the name of the backend, or None.
+        where: whose host was asked, such as `IAM's host iam.cloud.ibm.com`; of a `TransportError` only.
         attempts: how many requests the call has sent.
         history: the requests of the call that failed.
         outage: whether an old answer may be used instead.
@@ -82,6 +83,7 @@ class QRBackendsError(Exception):
     region: str | None = None
     instance: str | None = None
     backend: str | None = None
+    where: str = ""
     attempts: int = 0
     history: tuple[Attempt, ...] = ()
 
@@ -116,9 +118,14 @@ class QRBackendsError(Exception):
         twin.__cause__ = self.__cause__
         return twin
 
+    @property
+    def problem(self) -> str:
+        """The message, and of a `TransportError` also whose host it is about."""
+        return f"{self.where}: {self.message}" if self.where else self.message
+
     def __str__(self) -> str:
         about = " ".join(part for part in (self.backend, self.region and f"[{self.region}]") if part)
-        text = f"{about}: {self.message}" if about else self.message
+        text = f"{about}: {self.problem}" if about else self.problem
         return f"{text} (after {self.attempts} attempts)" if len(self.history) > 1 else text
 
 
@@ -171,9 +178,14 @@ class InstanceUnavailable(QRBackendsError):
 
 
 class TransportError(QRBackendsError):
-    """The network or a gateway failed before a complete answer arrived."""
+    """The network or a gateway failed before a complete answer arrived.
+
+    Attributes:
+        host: the name or IP address of the host that was asked; None where no request was under way.
+    """
 
     outage = retryable = True
+    host: str | None = None
 
 
 class ConnectError(TransportError):
@@ -311,8 +323,11 @@ class Forbidden(ResponseError):
 class NotFound(ResponseError):
     """404: there is no such backend, or it has no document of this kind; also where properties are empty.
 
-    It is also raised, with `attempts` 0, for a name that no instance of the account lists.
+    It is also raised, with `attempts` 0, for a name that no instance of the account lists. `suggestions` are
+    the names that are most like the backend's, of the lists that are known; the nearest first.
     """
+
+    suggestions: tuple[str, ...] = ()
 
 
 class UnknownBackend(NotFound, KeyError):

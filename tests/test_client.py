@@ -13,6 +13,7 @@ import pytest
 
 from qrbackends import (
     Account,
+    AccountError,
     BackendConfiguration,
     BackendDefaults,
     BackendProperties,
@@ -160,6 +161,24 @@ async def test_strange_names_are_one_segment_of_the_path(
         await client.status(backend, instance=emulator.account().instances[0])
     (asked,) = [request for request in emulator.requests if request.resource == "status"]
     assert asked.backend == backend
+
+
+@pytest.mark.parametrize("given", ["0123456789abcdef-a-key", None, Account, 5])
+async def test_what_is_no_account_says_how_to_make_one(given: Any) -> None:
+    with pytest.raises(
+        AccountError, match=r"Client\(Account\(api_key=…\)\), or Client\.from_account"
+    ) as raised:
+        Client(given)
+    assert "0123456789abcdef" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("cache", "CachePolicy"), ("retry", "RetryPolicy"), ("limits", "Limits")]
+)
+async def test_an_option_of_a_wrong_type_is_told(emulator: Emulator, name: str, kind: str) -> None:
+    options: dict[str, Any] = {name: 5}
+    with pytest.raises(InvalidRequest, match=f"{name} has to be a {kind}, such as .*, not int"):
+        Client(emulator.account(), **options)
 
 
 async def test_an_unknown_backend_is_not_found(client: Client) -> None:

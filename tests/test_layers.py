@@ -33,6 +33,7 @@ ROOMS = [
     "tasks",
     "accounts",
     "models",
+    "messages",
     "errors",
     "_version",
 ]

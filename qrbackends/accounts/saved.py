@@ -1,7 +1,9 @@
 """Accounts from the environment, and from the file in which the official client saves them."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace as narrowed
 from pathlib import Path
 from typing import TypedDict
@@ -11,11 +13,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import AccountError
+from ..messages.suggestions import suggested
 from .account import Account, Instance, InstanceSearch
 from .account_file import is_true, read
 from .urls import CLOUD_URL, checked_url
 
 DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
+
+_HOW = (
+    "set QISKIT_IBM_TOKEN to an API key (QISKIT_IBM_INSTANCE is optional: a CRN or name, for one instance "
+    "only), save an account with `qrbackends accounts save`, or pass Account(api_key=…) in Python; or try "
+    "--emulator, which needs none"
+)
+_KEY = re.compile(r"[\w-]{40,}")  # IBM Cloud's have 44 characters
 
 CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
 """Two names of one service, the newer one first."""
@@ -93,16 +103,22 @@ def load_account(
         file = Path(path if path is not None else DEFAULT_PATH)
         entries = read(file)
         if entries is None:
-            raise AccountError(
-                f"no account: set QISKIT_IBM_TOKEN and QISKIT_IBM_INSTANCE, save one in {file} with "
-                "`qrbackends accounts save` or the official client, or pass "
-                "Account(api_key=…, instances=[Instance(crn=…)])"
-            )
+            raise AccountError(_none_found(name, file, is_in_environment=saved.token is not None))
         saved = _pick(entries, name, saved.channel, file)
     if not isinstance(instance, str | None):
         raise AccountError("instance has to be the CRN or name of an instance")
     account = account_of(replace(saved, instance=instance) if instance else saved, environment)
     return _narrowed(account, (region,) if region else (), plans, tags)
+
+
+def _none_found(name: str | None, file: Path, *, is_in_environment: bool) -> str:
+    """Return where an account was looked for in vain, and what to do."""
+    with suppress(RuntimeError):  # the user has no home directory
+        file = file.expanduser()
+    about = f"the account {_shown(name)} was looked for in" if name is not None else "there is no file"
+    unset = "" if is_in_environment or name is not None else "QISKIT_IBM_TOKEN is not set, and "
+    where = f"{unset}{about} {file}" + (", which is not there" if name is not None else "")
+    return f"no account found: {where}; {_HOW}"
 
 
 class _Environment(Struct, frozen=True):
@@ -134,7 +150,9 @@ def _environment(environ: Mapping[str, str]) -> _Environment:
 def _pick(saved: Mapping[str, msgspec.Raw], name: str | None, channel: str | None, file: Path) -> SavedFields:
     chosen = name_of_default(saved, channel) if name is None else name
     if chosen is None:
-        raise AccountError(f"{file} has no account for {channel or 'the IBM Quantum Platform'}")
+        there = ", ".join(key for key, entry in saved.items() if _heading(entry)) or "none"
+        wanted = channel or "the IBM Quantum Platform"
+        raise AccountError(f"{file} has no account for {wanted}; it has: {there}; {_HOW}")
     return decoded(entry_of(saved, chosen, file), chosen, file)
 
 
@@ -146,8 +164,16 @@ def entry_of(saved: Mapping[str, msgspec.Raw], name: str, file: Path) -> msgspec
     """
     if name not in saved:
         names = ", ".join(key for key, entry in saved.items() if _heading(entry))
-        raise AccountError(f"{file} has no account {name!r}; it has: {names or 'none'}")
+        problem = f"{file} has no account {_shown(name)}; it has: {names or 'none'}"
+        raise AccountError(suggested(problem, name, saved))
     return saved[name]
+
+
+def _shown(name: str) -> str:
+    """Return the name of an account as errors show it, but not a key that somebody took for one."""
+    if _KEY.fullmatch(name):
+        return "by that name (it looks like an API key)"
+    return repr(name)
 
 
 def name_of_default(saved: Mapping[str, msgspec.Raw], channel: str | None) -> str | None:
@@ -204,7 +230,8 @@ def account_of(saved: SavedFields, environment: _Environment | None = None) -> A
         AccountError: it is incomplete, or is not supported.
     """
     if saved.channel not in (*CHANNELS, None):
-        raise AccountError(f"the channel {saved.channel!r} is not one of {', '.join(CHANNELS)}")
+        problem = f"the channel {saved.channel!r} is not one of {', '.join(CHANNELS)}"
+        raise AccountError(suggested(problem, saved.channel, CHANNELS))
     if not saved.token:
         raise AccountError("the account has no token; save it anew with an IBM Cloud API key")
     if saved.proxies and (saved.proxies.username_ntlm or saved.proxies.password_ntlm):
@@ -252,7 +279,8 @@ def _narrowed(account: Account, regions: Sequence[str], plans: Sequence[str], ta
     """Return the account with what was asked for in code in place of what it says itself."""
     instances = () if plans or tags else account.instances  # only a look-up tells an instance's plan and tags
     if regions and any(one.region not in regions for one in instances):
-        raise AccountError(f"the account's instance is in {instances[0].region}, not in {regions[0]}")
+        problem = f"the account's instance is in {instances[0].region}, not in {regions[0]}"
+        raise AccountError(suggested(problem, regions[0], [one.region for one in instances]))
     search = account.search
     search = narrowed(
         search, regions=regions or search.regions, plans=plans or search.plans, tags=tags or search.tags

@@ -19,6 +19,8 @@ else:
     def __getattr__(name):
         from importlib import import_module
 
+        from ..messages.extras import missing_extra
+
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
@@ -27,10 +29,7 @@ else:
             missing = (error.name or "").partition(".")[0]
             if missing not in ("mcp", "mcp_types"):  # version 1 of mcp has no mcp_types
                 raise
-            raise ImportError(
-                f'{__name__}.{name} needs mcp, version 2 or newer: pip install "qrbackends[mcp]"',
-                name=missing,
-            ) from error
+            raise missing_extra(f"{__name__}.{name} needs mcp, version 2 or newer", "mcp") from error
         globals()[name] = value
         return value
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from .._version import __version__
 from ..client import Client
 from ..errors import InvalidRequest, NotFound, QRBackendsError, Timeout
+from ..messages.suggestions import suggested
 from . import documents
 from .bounds import as_text, fitted, tidy
 from .reading import Reading
@@ -105,7 +106,8 @@ def _asked(name: str, arguments: dict[str, Any]) -> tuple[Run, Any]:
     """
     tool = _TOOLS.get(name)
     if tool is None:
-        raise InvalidRequest(f"there is no tool {name!r:.80}; there are {', '.join(_TOOLS)}")
+        problem = f"there is no tool {name!r:.80}; there are {', '.join(_TOOLS)}"
+        raise InvalidRequest(suggested(problem, name, _TOOLS))
     given = {key: value for key, value in arguments.items() if value is not None}  # as if it were left out
     try:
         return tool.run, msgspec.convert(given, tool.arguments, strict=False)  # some hosts quote numbers

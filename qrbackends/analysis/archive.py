@@ -7,6 +7,7 @@ An archive is a directory, or a prefix in an object store, with one file for eac
 
 import errno
 from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from msgspec import Struct
 
 from ..client import Client
+from ..errors import InvalidRequest
 from ..fleet.history import checked_range
+from ..messages.suggestions import suggested
 from ..models import ABackend, BackendProperties, name_of
 from .archive_files import ArchiveFiles
 from .archive_rows import SCHEMA, csv_batch, csv_schema
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 _PARTITIONS = pa.schema([pa.field("backend", pa.string()), pa.field("month", pa.string())])
 _COLUMNS = pa.unify_schemas([SCHEMA, _PARTITIONS])
+_KINDS = ("qubit", "gate", "general")
 _BATCH = 64 * 1024  # rows that an export holds at a time
 
 
@@ -127,7 +131,14 @@ class Archive:
             until: calibrated before this instant.
             kinds: any of `qubit`, `gate` and `general`.
             names: what was measured, such as `T1` or `gate_error`.
+
+        Raises:
+            InvalidRequest: there is no such kind.
         """
+        for kind in kinds or ():
+            if kind not in _KINDS:
+                problem = f"no kind {kind!r:.40}; there are {', '.join(_KINDS)}"
+                raise InvalidRequest(suggested(problem, kind, _KINDS))
         rows = self._files.dataset(_COLUMNS, pa_dataset.partitioning(_PARTITIONS, flavor="hive"))
         chosen = None if backends is None else [name_of(one) for one in backends]
         conditions = [
@@ -158,7 +169,8 @@ class Archive:
     def export(self, path: str | Path, **wanted: Any) -> int:
         """Write the rows that `scan(**wanted)` returns into one file, and return their number.
 
-        A name that ends in `.parquet` gives a Parquet file, `.csv` a CSV file.
+        A name that ends in `.parquet` gives a Parquet file, `.csv` a CSV file. Where there are no rows, no
+        file is written.
 
         Raises:
             ValueError: the name ends in neither `.parquet` nor `.csv`.
@@ -170,17 +182,24 @@ class Archive:
         if next(self._files.calibrations(), None) is None:  # most likely its name is mistyped
             raise FileNotFoundError(errno.ENOENT, "there is no archive of calibrations", self._files.root)
         dataset = self.scan(**wanted)
-        as_csv = target.suffix == ".csv"
-        if as_csv:
-            writer = pa_csv.CSVWriter(target, csv_schema(dataset.schema))
-        else:
-            writer = pa_parquet.ParquetWriter(target, dataset.schema)
         rows = 0
-        with writer:
+        with ExitStack() as stack:
+            writer: Any = None
             for batch in dataset.to_batches(batch_size=_BATCH):
+                if not batch.num_rows:
+                    continue
+                if writer is None:
+                    writer = stack.enter_context(_writer(target, dataset.schema))
                 rows += batch.num_rows
-                writer.write_table(pa.Table.from_batches([csv_batch(batch) if as_csv else batch]))
+                written = csv_batch(batch) if target.suffix == ".csv" else batch
+                writer.write_table(pa.Table.from_batches([written]))
         return rows
+
+
+def _writer(target: Path, schema: Any) -> Any:
+    if target.suffix == ".csv":
+        return pa_csv.CSVWriter(target, csv_schema(schema))
+    return pa_parquet.ParquetWriter(target, schema)
 
 
 __all__ = ["SCHEMA", "Archive", "Holding", "SyncProgress", "Synced"]

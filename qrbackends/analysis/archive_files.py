@@ -15,6 +15,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
+from ..messages.extras import missing_extra
 from ..models import BackendProperties
 from .archive_rows import table_of
 from .arrow import pa_dataset, pa_fs, pa_parquet
@@ -148,7 +149,7 @@ def _file_system(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
-        raise ImportError(f'{url} needs fsspec: pip install "qrbackends[arrow]"') from error
+        raise missing_extra(f"{url} needs fsspec", "arrow", "fsspec") from error
     system, root = fsspec.core.url_to_fs(url)
     return pa_fs.PyFileSystem(pa_fs.FSSpecHandler(system)), root.rstrip("/")
 

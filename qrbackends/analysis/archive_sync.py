@@ -44,11 +44,14 @@ class Synced(Struct, frozen=True):
         added: number of calibrations that were added, by backend.
         gaps: intervals that could not be read, by backend; the next `sync` reads them.
         errors: for each backend of which nothing could be read, the reason.
+        newest: when the newest calibration of each backend was done that was asked about, also where that is
+            before the interval.
     """
 
     added: dict[str, int]
     gaps: dict[str, tuple[Gap, ...]]
     errors: dict[str, QRBackendsError]
+    newest: dict[str, datetime] = {}
 
 
 async def sync(
@@ -79,6 +82,7 @@ async def sync(
         {name: done[name].added for name in names},
         {name: tuple(done[name].gaps) for name in names if done[name].gaps},
         errors,
+        {name: at for name in names if (at := done[name].newest) is not None},
     )
 
 
@@ -96,6 +100,7 @@ class _BackendSync:
         self.added = 0
         self.gaps: list[Gap] = []
         self.error: QRBackendsError | None = None
+        self.newest: datetime | None = None
         self._files = files
         self._client = client
         self._series = series
@@ -113,10 +118,10 @@ class _BackendSync:
         for part in missing(interval, covered):
             try:
                 await self._read(part)
-            except NotFound:
+            except NotFound as error:
                 if self._series.origin:  # it is listed, but was never calibrated, or has no such variant
                     return
-                self._failed(NotFound("no instance lists it", 404))
+                self._failed(error)
             except (QRBackendsError, OSError) as error:
                 self._failed(error)
 
@@ -143,3 +148,4 @@ class _BackendSync:
             if begin < settled:
                 await asyncio.to_thread(self._files.cover, self._series, (begin, settled))
             self._progress(SyncProgress(backend, window.until, self.added))
+        self.newest = history.newest

@@ -6,6 +6,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
+from ..messages.suggestions import suggested
 from ..models import ABackend, BackendProperties, GateProperties, Nduv, is_out_of_order, name_of, usable
 from ..models.formatting import probability, scaled, visible
 from ..models.notebook import html_table
@@ -254,10 +255,11 @@ def stability(
         raise InvalidRequest("window has to be a timedelta greater than zero")
     name = name_of(backend)
     if until is None:
-        held = next((one for one in archive.info() if one.backend == name), None)
-        if held is None:
-            raise InvalidRequest(f"the archive has no calibration of {name!r:.100}")
-        until = held.last + timedelta(microseconds=1)
+        held = {one.backend: one for one in archive.info()}
+        if name not in held:
+            problem = f"the archive has no calibration of {name!r:.100}"
+            raise InvalidRequest(suggested(problem, name, held))
+        until = held[name].last + timedelta(microseconds=1)
     return stability_of(_archived(archive, name, until - window, until), name)
 
 

@@ -11,6 +11,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..errors import InvalidRequest
+from ..messages.extras import missing_extra
 from ..models import BackendConfiguration
 from ..models.usable import Pair
 
@@ -93,9 +94,8 @@ def _computed(count: int, pairs: tuple[Pair, ...]) -> tuple[Coordinate, ...]:
     try:
         import rustworkx as rx
     except ImportError as error:
-        raise ImportError(
-            "the positions of the qubits have to be computed, which needs rustworkx: "
-            'pip install "qrbackends[graph]"'
+        raise missing_extra(
+            "the positions of the qubits have to be computed, which needs rustworkx", "graph"
         ) from error
     graph = rx.PyGraph(multigraph=False)
     graph.add_nodes_from(range(count))

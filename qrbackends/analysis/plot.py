@@ -15,6 +15,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
 from ..fleet.history import CalibrationList, Gap
+from ..messages.extras import missing_extra
+from ..messages.suggestions import suggested
 from ..models import Backend, BackendConfiguration, BackendProperties, usable
 from .layout import Coordinate, coordinates, couplings
 from .plot_labels import POINTS_PER_INCH, LabelledPoint, label
@@ -29,7 +31,7 @@ try:
     from matplotlib.patches import Circle
     from matplotlib.ticker import NullLocator
 except ImportError as error:
-    raise ImportError('plots need matplotlib: pip install "qrbackends[plot]"') from error
+    raise missing_extra("plots need matplotlib", "plot") from error
 
 Quantity: TypeAlias = Literal["t1", "t2", "readout_error", "two_qubit_error"]
 
@@ -127,7 +129,9 @@ def history_plot(
     """
     if name not in _AXES or (qubits and name == "two_qubit_error"):
         of_qubits = " for single qubits" if qubits else ""
-        raise InvalidRequest(f"{name!r:.40} cannot be plotted{of_qubits}; choose from {', '.join(_AXES)}")
+        choices = [one for one in _AXES if not (qubits and one == "two_qubit_error")]
+        problem = f"{name!r:.40} cannot be plotted{of_qubits}; choose from {', '.join(choices)}"
+        raise InvalidRequest(problem if name in _AXES else suggested(problem, name, _AXES))
     title, scale = _AXES[name]
     found = CalibrationList(history)
     moments = [_moment(one, name, qubits, scale) for one in found]

@@ -31,11 +31,13 @@ from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from ..messages.extras import missing_extra
+
 try:
     import rustworkx as rx
 except ImportError as error:
-    raise ImportError(
-        'qrbackends.analysis.qubits needs rustworkx, which comes with Qiskit: pip install "qrbackends[graph]"'
+    raise missing_extra(
+        "qrbackends.analysis.qubits needs rustworkx, which comes with Qiskit", "graph"
     ) from error
 
 from ..errors import InvalidRequest

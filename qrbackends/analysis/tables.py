@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeAlias, TypedDict, cast, get_args, get_type_hints
 
+from ..messages.extras import missing_extra
 from ..models import Backend, BackendProperties, Metric, Nduv, PerformanceMetrics, TwoQubitMetric
 from ..models.properties import readable
 
@@ -115,6 +116,10 @@ _UNITS: Final[Mapping[str, str]] = {
     "clops": "1/s",
 }
 """The units of the columns of numbers; those that are not named are probabilities."""
+
+
+MEASURED: Final = (*_QUBIT_VALUES.values(), *_GATE_VALUES.values())
+"""The service's names of the values in the tables, such as `T1` and `gate_error`."""
 
 
 def backend_rows(backends: Iterable[Backend]) -> Iterator[BackendRow]:
@@ -260,5 +265,5 @@ def _pyarrow() -> Any:
     try:
         import pyarrow
     except ImportError as error:
-        raise ImportError('tables need pyarrow: pip install "qrbackends[arrow]"') from error
+        raise missing_extra("tables need pyarrow", "arrow") from error
     return pyarrow

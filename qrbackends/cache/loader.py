@@ -1,7 +1,7 @@
 """The loader: fetches answers from the shared tier or the service, and removes them from both tiers."""
 
 import random
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from ..accounts.scope import Scope
 from ..errors import NotFound, QRBackendsError
+from ..messages.suggestions import suggest
 from ..protocol.headers import EMULATED, http_date
 from ..protocol.requests import Request, request_of
 from ..protocol.validators import NONE
@@ -78,6 +79,7 @@ class Loader:
         memory: the memory tier.
         scopes: returns the scopes of the account's instances that are known now.
         shared: the shared tier, or None.
+        names: returns the names of the backends in an instance's last list, for errors about other names.
         now: returns the time, which decides whether an answer about the past is settled.
         draw: returns random numbers from 0 to 1.
     """
@@ -90,6 +92,7 @@ class Loader:
         scopes: Callable[[], Iterable[Scope]],
         shared: Shared | None = None,
         *,
+        names: Callable[[Scope], Collection[str]] = lambda _: (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -98,6 +101,7 @@ class Loader:
         self._memory = memory
         self._clock = memory.clock
         self._scopes = scopes
+        self._names = names
         self._shared = shared
         self._grace = policy.grace
         self._now = now
@@ -175,6 +179,7 @@ class Loader:
                 flight.answered = True
         except NotFound as error:
             question.name(error)
+            suggest(error, self._names(question.scope))
             now = self._clock()
             until = now + self._policy.negative
             # A copy has no traceback, whose frames would keep the body and the credential alive.

@@ -4,21 +4,27 @@ It knows nothing of how requests are sent: all data of the service come from a c
 Start with the function `run` below, or with a command's module, such as `show`; `options` is shared by all.
 """
 
+import errno
 import io
 import logging
 import os
+import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Final
 
 import click
 
 from .._version import __version__
 from ..errors import InvalidRequest, QRBackendsError
+from ..messages.extras import extra_of, install, missing, named, needed_by
+from .choices import Group
 from .text import abandon_output, echo, failed, forgiving_output, make_printable, print_warning
 
 _FAILED = 1
+_OF_PORTS = (errno.EADDRINUSE, errno.EACCES)  # taken by another program, or for administrators only
 _USAGE = 2
 _SILENT = logging.NullHandler()
 _INTERRUPTED = 130  # 128 + SIGINT, the exit code that shells use
@@ -53,7 +59,25 @@ _COMMANDS = {  # name: module, which is imported only for its command, as rich t
 }
 
 
-class _Commands(click.Group):
+_OTHER_WORDS: Final[Mapping[str, str]] = {  # by which people look for a command, in other programs' terms
+    "list": "fleet, backends or accounts list",
+    "ls": "fleet or backends",
+    "devices": "fleet or backends",
+    "info": "show",
+    "calibration": "properties",
+    "queue": "least-busy or status",
+    "login": "accounts save",
+    "metrics": "exporter",
+    "serve": "board or exporter",
+    "help": "--help",
+}
+
+
+class _Commands(Group):
+    def meant_by(self, name: str, commands: Sequence[str]) -> str:
+        meant = _OTHER_WORDS.get(name.casefold())
+        return f"did you mean {meant}?" if meant else super().meant_by(name, commands)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -117,10 +141,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         abandon_output()
         about = f"{error.filename}: " if error.filename else ""
-        return failed(f"{about}{error.strerror or error}", _FAILED)
+        of_port = error.errno in _OF_PORTS and "cannot listen" in str(error)
+        instead = "; --port 0 takes a free port" if of_port else ""
+        return failed(f"{about}{error.strerror or error}{instead}", _FAILED)
     except Exception as error:  # users get one line for every failure
-        if isinstance(error, ImportError) and "qrbackends[" in error.msg:  # it names the missing extra
-            return failed(error.msg, _FAILED)
+        if isinstance(error, ImportError) and (extra := extra_of(error)) is not None:
+            return failed(_needing(extra, error, arguments), _FAILED)
         if os.environ.get("QRBACKENDS_DEBUG"):
             echo(traceback.format_exc(), err=True)
         return failed(
@@ -129,6 +155,15 @@ def _run(arguments: Sequence[str] | None) -> int:
             _FAILED,
         )
     return code if isinstance(code, int) else 0
+
+
+def _needing(extra: str, error: ImportError, arguments: Sequence[str] | None) -> str:
+    """Return what has to be installed for a command: all that is missing, and not only what failed first."""
+    given = sys.argv[1:] if arguments is None else arguments
+    absent = missing({extra, *needed_by(given)})
+    needed = f"this command needs {named(absent)}: {install(absent)}" if absent else error.msg
+    option = "--fleet" if "emulate" in given else "--emulator"
+    return f"{needed}; or try {option} synthetic" if extra == "snapshots" else needed
 
 
 __all__ = ["cli", "run"]

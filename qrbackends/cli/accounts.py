@@ -10,6 +10,7 @@ import click
 from ..accounts import SavedAccount, delete_account, list_accounts, save_account, use_account
 from ..accounts.saved import CHANNELS, DEFAULT_PATH
 from ..accounts.secret import Secret
+from .choices import Choice, Group
 from .columns import Column
 from .tables import Table, table_options
 from .text import clean, echo
@@ -35,7 +36,7 @@ _file = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def accounts() -> None:
     """List, save and delete accounts, and choose the default one.
 
@@ -72,7 +73,7 @@ def list_(path: Path, table: Table[SavedAccount]) -> None:
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Use instances with this tag; repeatable.")
 @click.option(
     "--channel",
-    type=click.Choice(CHANNELS),
+    type=Choice(CHANNELS),
     help="Two names of one service; left out, QISKIT_IBM_CHANNEL, or else the first.",
 )
 @click.option("--private-endpoint", is_flag=True, help="Use the regions' private endpoints.")

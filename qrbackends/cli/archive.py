@@ -8,7 +8,10 @@ from typing import Any, Final
 
 import click
 
+from ..messages.counts import counted, noun
+from ..messages.suggestions import suggested
 from .arguments import backends_argument, calibration_option, range_options
+from .choices import Group
 from .columns import Column, minute, number
 from .options import Source, SourceCommand, source_options
 from .screen import progress_bar
@@ -31,7 +34,7 @@ _COLUMNS: Final[tuple[Column[Any], ...]] = (  # of `Holding`, whose module needs
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def archive() -> None:
     """Keep calibrations as Parquet files.
 
@@ -87,12 +90,16 @@ def sync(
     if as_json:
         echo_json({"added": synced.added, "gaps": {name: len(gaps) for name, gaps in synced.gaps.items()}})
     else:
-        echo(f"{added:,} calibrations of {len(synced.added):,} backends are new.")
+        are = noun(added, "is", "are")
+        echo(f"{counted(added, 'calibration')} of {counted(len(synced.added), 'backend')} {are} new.")
     for name, gaps in synced.gaps.items():
         for gap in gaps:
             warn(f"{name}: nothing is known from {minute(gap.since)} to {minute(gap.until)}: {gap.error}")
     for error in synced.errors.values():
         warn(str(error))
+    for name, newest in synced.newest.items():
+        if newest < begin:
+            warn(f"{name}: the newest calibration is of {minute(newest)} UTC; --since asks further back")
 
 
 @archive.command()
@@ -107,7 +114,7 @@ def info(url: str, table: Table[Any]) -> None:
     if not held:  # most likely it is mistyped
         raise FileNotFoundError(errno.ENOENT, "there is no archive of calibrations", url)
     count, size = sum(one.calibrations for one in held), sum(one.bytes for one in held)
-    note = f"{count:,} calibrations, {_megabytes(size)} MB."
+    note = f"{counted(count, 'calibration')}, {_megabytes(size)} MB."
     table.show(None, "Archived calibrations", held, note, value=lambda rows: rows)
 
 
@@ -131,8 +138,12 @@ def export(
     since: datetime | None,
     until: datetime | None,
 ) -> None:
-    """Write the selected values into one file, .parquet or .csv."""
+    """Write the selected values into one file, .parquet or .csv.
+
+    Where there are none, the exit code is 1, and no file is written.
+    """
     from ..analysis.archive import Archive
+    from ..analysis.tables import MEASURED
 
     try:
         rows = Archive(url).export(
@@ -140,4 +151,11 @@ def export(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    echo(f"{rows:,} rows.")
+    if not rows:
+        held = {one.backend for one in Archive(url).info()}
+        problem = "no value in the archive is what is wanted, and nothing was written"
+        for given, known in ((backends, held), (names, MEASURED)):
+            for one in given:
+                problem = problem if one in known else suggested(problem, one, known)
+        raise click.ClickException(problem)
+    echo(f"{counted(rows, 'row')}.")

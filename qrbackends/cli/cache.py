@@ -10,7 +10,9 @@ from typing import TypeVar
 import click
 
 from ..cache.stores.file import FileInfo, FileStore
+from ..messages.counts import counted
 from ..models.formatting import DASH
+from .choices import Group
 from .options import cache_path
 from .screen import print_facts
 from .text import age, echo, echo_json, whole
@@ -31,7 +33,7 @@ def _ask(path: Path, question: Callable[[FileStore], Awaitable[T]], none: T) -> 
     return asyncio.run(ask()) if os.path.lexists(path) else none
 
 
-@click.group()
+@click.group(cls=Group)
 def cache() -> None:
     """Show or empty the answers kept between runs.
 
@@ -72,7 +74,7 @@ def clear(as_json: bool) -> None:
     if as_json:
         echo_json({"path": str(path), "removed": removed})
     else:
-        echo(f"Removed {removed:,} answer{'' if removed == 1 else 's'}.")
+        echo(f"Removed {counted(removed, 'answer')}.")
 
 
 def _size(count: int) -> str:

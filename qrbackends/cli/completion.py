@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
+from .choices import Choice
 from .text import echo
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _MOST: Final = 16 * 2**20  # bytes of a list
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(tuple(_CLASSES)))
+@click.argument("shell", type=Choice(tuple(_CLASSES)))
 def completion(shell: str) -> None:
     """Print what lets a shell complete names.
 

@@ -13,6 +13,8 @@ import click
 import msgspec
 
 from ..accounts.urls import is_loopback, is_plain_http
+from ..messages.counts import counted
+from .choices import Choice
 from .emulators import FLEETS, fleet_errors, fleet_of
 from .options import names_of
 from .signals import ended_by_signals
@@ -95,14 +97,14 @@ def host_of(text: str) -> str:
 @click.option("--instances", type=click.IntRange(min=1), default=1, metavar="N", help="Instances per region.")
 @click.option(
     "--allocation",
-    type=click.Choice(["shared", "overlapping"]),
+    type=Choice(["shared", "overlapping"]),
     default="shared",
     show_default=True,
     help="Whether each instance sees all backends of its region, or one that all see and others of its own.",
 )
 @click.option(
     "--validators",
-    type=click.Choice(["etag", "weak", "date"]),
+    type=Choice(["etag", "weak", "date"]),
     help="Send strong or weak ETags, or Last-Modified, and answer 304 to clients that have the same content.",
 )
 @steering_options
@@ -135,7 +137,9 @@ def emulate(
 
     control_port = port and port + len(regions) + 1
     if control_port > _LAST_PORT:
-        raise click.UsageError(f"--port {port} leaves too few ports above it for {len(regions)} regions")
+        raise click.UsageError(
+            f"--port {port} leaves too few ports above it for {counted(len(regions), 'region')}"
+        )
     keep_what_is_read(journal, replayed, scenario)
     if not is_loopback(host):
         warn(
@@ -163,7 +167,7 @@ def _told(fleets: str) -> Iterator[None]:
     from ..emulator.devices.invalid import NoSuchBackend
 
     try:
-        with fleet_errors(fleets, "--fleet"):
+        with fleet_errors(fleets):
             yield
     except ScenarioError as error:
         raise click.ClickException(str(error)) from None
@@ -213,7 +217,7 @@ def _text(addresses: dict[str, Any]) -> str:
     return _SCREEN.format_map(
         addresses
         | {
-            "count": f"{addresses['backends']:,} backend{'' if addresses['backends'] == 1 else 's'}",
+            "count": counted(addresses["backends"], "backend"),
             "lines": lines,
             "arguments": "account" + ", allow_http=True" * is_plain_http(addresses["iam_url"]),
             "account": account,

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +13,12 @@ from click.shell_completion import CompletionItem
 
 from ..accounts.account import Account, InstanceSearch
 from ..errors import AccountError
+from ..messages.suggestions import suggested
 
 FLEETS: Final = ("snapshots", "snapshots:current", "synthetic")
 """The emulated fleets."""
 
+_NEARLY: Final = 0.85  # how alike two words have to be for one to be the other, misspelled
 _SCHEMES: Final = ("http://", "https://")
 
 
@@ -37,13 +40,18 @@ def complete_emulator(_: click.Context, __: click.Parameter, incomplete: str) ->
     return names or [CompletionItem(incomplete, type="dir")]
 
 
-def is_emulator(text: str) -> bool:
+def is_emulator(text: str, takes_names: bool = True) -> bool:
     """Return whether an argument after `--emulator` is its value; a name alone is that of a backend.
 
-    A directory is one that is there, or has a separator in its name.
+    A directory is one that is there, or has a separator in its name. A word that is nearly a fleet's name is
+    meant as one, and so is any word if the command `takes_names` of nothing else.
     """
+    if get_close_matches(text.casefold(), FLEETS, 1, _NEARLY):
+        return True
+    if not (takes_names or text.startswith("-")):
+        return True
     has_separator = any(separator in text for separator in ("/", os.sep))
-    return text in FLEETS or text.startswith(_SCHEMES) or has_separator or Path(text).is_dir()
+    return text.startswith(_SCHEMES) or has_separator or Path(text).is_dir()
 
 
 def fleet_of(text: str) -> str | Path:
@@ -51,7 +59,8 @@ def fleet_of(text: str) -> str | Path:
     if text in FLEETS:
         return text
     if not Path(text).is_dir():
-        raise click.BadParameter(f"{text!r} is none of {', '.join(FLEETS)}, and no directory")
+        problem = f"{text!r} is none of {', '.join(FLEETS)}, and no directory"
+        raise click.BadParameter(suggested(problem, text, FLEETS))
     return Path(text)
 
 
@@ -67,19 +76,15 @@ async def emulated_account(emulator: str, search: InstanceSearch | None, stack: 
 
     if emulator.startswith(_SCHEMES):
         return await running_account(emulator, search=search)
-    with fleet_errors(emulator, "--emulator"):
+    with fleet_errors(emulator):
         opened = await stack.enter_async_context(Emulator(emulator))
     return opened.account(search=search)
 
 
 @contextmanager
-def fleet_errors(fleets: str, option: str) -> Iterator[None]:
-    """Say what is wrong with a fleet that an option names, while it is loaded."""
-    from ..emulator import SnapshotsMissing
-
+def fleet_errors(fleets: str) -> Iterator[None]:
+    """Say what is wrong with a file of a fleet, while it is loaded."""
     try:
         yield
-    except SnapshotsMissing as error:
-        raise click.ClickException(f"{error}; or try {option} synthetic") from None
     except msgspec.MsgspecError as error:
         raise click.ClickException(f"{fleets}: a file is not as it should be: {error}") from None

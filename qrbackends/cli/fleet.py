@@ -12,6 +12,7 @@ import click
 from ..client import Client
 from ..errors import NotFound, QRBackendsError
 from ..fleet.filters import BackendFilter
+from ..messages.counts import counted, noun
 from ..models import Backend, summary, unique
 from ..tasks.fanout import as_answered
 from ..transport.limits import Limits
@@ -22,7 +23,7 @@ from .options import Source, SourceCommand, include_mocks_option, source_options
 from .rows import FLEET, Row, json_of
 from .screen import Bar, progress_bar
 from .tables import Table, table_options
-from .text import counted, warn
+from .text import warn, whole
 
 _INTERVAL = 30.0  # seconds
 
@@ -199,5 +200,5 @@ def _totals(rows: Sequence[Row]) -> str:
     jobs = sum(row.found.queue_length or 0 for row in rows)
     return (
         f"{counted(len(rows), 'backend')} in {counted(len(regions), 'region')}, {online} online, "
-        f"{counted(jobs, 'job')} waiting."
+        f"{whole(jobs)} {noun(jobs, 'job')} waiting."
     )

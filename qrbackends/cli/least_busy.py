@@ -39,6 +39,7 @@ async def _least_busy(source: Source, wanted: BackendFilter, fractional_gates: b
     async with source.client() as client:
         return await client.least_busy(
             operational=None,
+            min_qubits=wanted.min_qubits,  # so that an error says how large the largest one is
             where=wanted,
             include_mocks=mocks,
             use_fractional_gates=fractional_gates,

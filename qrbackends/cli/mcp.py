@@ -18,7 +18,7 @@ from .text import echo, make_printable
 
 # An agent may ask for a status again and again. It gets an old answer only where the service fails.
 _POLICY: Final = CachePolicy(status=10.0, stale_while_revalidate=0)
-_OF_HTTP: Final = frozenset(("as_json", "host", "hosts", "port", "per_address"))
+_OF_HTTP: Final = frozenset(("as_json", "host", "hosts", "port", "per_address", "verbose"))
 
 
 @click.command(cls=SourceCommand)
@@ -40,7 +40,7 @@ def mcp(serving: Serving, http: bool) -> None:
         name = option.name or ""
         if not http and name in _OF_HTTP and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{option.opts[0]} can be given together with --http only")
-    with _logged():
+    with _logged("mcp") if serving.verbose else _logged("mcp", "qrbackends"):
         if http:
             from ..agents import mcp_app
 
@@ -66,12 +66,12 @@ async def _serve_stdio(source: Source) -> None:
 
 
 @contextmanager
-def _logged() -> Iterator[None]:
-    """Write warnings and errors on stderr, where hosts keep them."""
+def _logged(*names: str) -> Iterator[None]:
+    """Write the warnings and errors of these loggers on stderr, where hosts keep them."""
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     handler.addFilter(make_printable)
-    loggers = [logging.getLogger(name) for name in ("qrbackends", "mcp")]
+    loggers = [logging.getLogger(name) for name in names]
     for logger in loggers:
         logger.addHandler(handler)
     try:

@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -14,11 +13,12 @@ import click
 import platformdirs
 
 from ..accounts.account import Account, Instance, InstanceSearch
-from ..accounts.saved import DEFAULT_PATH, load_account
+from ..accounts.saved import load_account
 from ..cache.policy import CachePolicy
 from ..cache.stores.file import FileStore
 from ..client import Client
-from ..errors import AccountError
+from ..errors import AccountError, NotFound, QRBackendsError
+from ..messages.suggestions import suggest, suggested
 from ..transport.pool import SessionPool
 from .completion import complete_account
 from .emulators import FLEETS, complete_emulator, emulated_account, emulator_of, is_emulator
@@ -91,7 +91,12 @@ class Source:
         async with AsyncExitStack() as stack:
             account = await self.opened(stack)
             store = await _kept(stack) if self.cache and not account.emulated else None
-            yield await stack.enter_async_context(make_client(account, policy, store))
+            client = await stack.enter_async_context(make_client(account, policy, store))
+            try:
+                yield client
+            except NotFound as error:
+                await _suggest(error, client)
+                raise
 
     async def opened(self, stack: AsyncExitStack) -> Account:
         """Return the account, restricted by the options; the command's own emulator ends with the stack."""
@@ -102,16 +107,6 @@ class Source:
         return self._narrowed(await emulated_account(self.emulator, search, stack))
 
     def _load(self) -> Account:
-        saved = self.account is not None or self.account_file is not None
-        file = Path(self.account_file or DEFAULT_PATH)
-        with suppress(RuntimeError):  # the user has no home directory
-            file = file.expanduser()
-        if (saved or not os.environ.get("QISKIT_IBM_TOKEN")) and not file.exists():
-            raise AccountError(
-                "no account found: set QISKIT_IBM_TOKEN to an API key (and QISKIT_IBM_INSTANCE to a CRN or "
-                f"name, for one instance only), or save an account in {file} with "
-                "`qrbackends accounts save`; or try --emulator, which needs none"
-            )
         named = self.instance.crn if isinstance(self.instance, Instance) else self.instance
         return load_account(self.account, self.account_file, instance=named)
 
@@ -130,10 +125,10 @@ class Source:
                 )
         missing = [region for region in self.regions if region not in {i.region for i in instances}]
         if missing:
-            raise AccountError(
-                f"no instance in {', '.join(missing)}; there are instances in: "
-                f"{', '.join(sorted({i.region for i in instances})) or 'no region'}"
-            )
+            regions = sorted({i.region for i in instances})
+            problem = f"no instance in {', '.join(missing)}; there are instances in: "
+            problem += ", ".join(regions) or "no region"
+            raise AccountError(suggested(problem, missing[0], regions))
         if self.regions:
             instances = tuple(i for i in instances if i.region in self.regions)
         return replace(account, instances=instances)
@@ -149,6 +144,13 @@ async def _kept(stack: AsyncExitStack) -> FileStore | None:
         warn(f"{about}{error.strerror or error}; no answers are kept between runs")
         return None
     return store
+
+
+async def _suggest(error: NotFound, client: Client) -> None:
+    """Add the names that are like the backend's to an error, where the lists can be read."""
+    if error.backend is not None and not error.suggestions:
+        with suppress(QRBackendsError):
+            suggest(error, {backend.name for backend in await client.backends()})
 
 
 def make_client(
@@ -190,15 +192,16 @@ class SourceCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments."""
-        return super().parse_args(ctx, list(_explicit(args)))
+        takes_names = any(isinstance(one, click.Argument) for one in self.params)
+        return super().parse_args(ctx, list(_explicit(args, takes_names)))
 
 
-def _explicit(args: Sequence[str]) -> Iterator[str]:
+def _explicit(args: Sequence[str], takes_names: bool = True) -> Iterator[str]:
     """Yield the arguments; where no value follows `--emulator`, it gets the first fleet as its value."""
     end = args.index("--") if "--" in args else len(args)
     for place, argument in enumerate(args):
         alone = argument == "--emulator" and place < end and args[place + 1 : place + 2] != []
-        if alone and not is_emulator(args[place + 1]):
+        if alone and not is_emulator(args[place + 1], takes_names):
             yield f"--emulator={FLEETS[0]}"
         else:
             yield argument

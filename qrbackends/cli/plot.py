@@ -20,6 +20,7 @@ from .arguments import (
     range_options,
     updated_before_option,
 )
+from .choices import Choice, Group
 from .filters import filter_options
 from .options import Source, SourceCommand, source_options
 from .text import echo_json, warn
@@ -48,7 +49,7 @@ _dpi = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def plot() -> None:
     """Draw devices, their history, and the fleet.
 
@@ -92,10 +93,10 @@ def error_map(
 @source_options
 @click.option(
     "--name",
-    type=click.Choice(["t1", "t2", "readout_error", "two_qubit_error"]),
+    type=Choice(["t1", "t2", "readout_error", "two_qubit_error"]),
     default="t1",
     show_default=True,
-    help="The value of which the median and the quartiles are drawn.",
+    help="The figure of which the median and the quartiles are drawn.",
 )
 @click.option(
     "--qubit",
@@ -131,14 +132,31 @@ def history(
         from ..analysis.plot import history_plot
 
         moments: list[BackendProperties | Gap] = []
-        async for one in client.history(backend_id, begin, end, every=step, calibration_id=calibration_id):
+        calibrations = client.history(backend_id, begin, end, every=step, calibration_id=calibration_id)
+        async for one in calibrations:
             moments.append(one)
             if isinstance(one, Gap):
                 since, until = f"{one.since:%Y-%m-%d %H:%M}", f"{one.until:%Y-%m-%d %H:%M}"
                 warn(f"nothing is known from {since} to {until}: {one.error}")
+        if not any(moments):
+            raise click.ClickException(_nothing_drawn(backend_id, begin, end, calibrations.newest))
         return history_plot(moments, name, qubits=qubits)
 
     _draw(source, output, dpi, draw, as_json)
+
+
+def _nothing_drawn(backend: str, since: datetime, until: datetime, newest: datetime | None) -> str:
+    """Return why there is nothing to be drawn of a range, and how to ask for what there is."""
+    problem = (
+        f"no calibration of {backend} from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC is known"
+    )
+    if newest is None:
+        return problem
+    problem += f"; the newest one is of {newest.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if newest >= since:
+        return problem
+    earlier = newest.astimezone(UTC) - timedelta(days=7)
+    return f"{problem}: --since {earlier:%Y-%m-%dT%H:%M:%SZ} asks further back"
 
 
 @plot.command(cls=SourceCommand)

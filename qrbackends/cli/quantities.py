@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from ..models.formatting import DASH, probability
+from .choices import Choice
 from .columns import micro
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,7 +23,7 @@ def quantity_option(names: Sequence[str]) -> Callable[[F], F]:
         "--name",
         "names",
         multiple=True,
-        type=click.Choice(names, case_sensitive=False),
+        type=Choice(names, case_sensitive=False),
         help="Only this quantity; repeatable.",
     )
 

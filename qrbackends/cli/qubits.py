@@ -11,6 +11,7 @@ import click
 from ..analysis.layout import coordinates
 from ..analysis.tables import QubitRow, qubit_rows
 from ..errors import InvalidRequest, QRBackendsError
+from ..messages.counts import counted
 from ..models import BackendConfiguration, BackendProperties
 from ..tasks.fanout import together
 from .arguments import backend_argument, calibration_option, updated_before_option
@@ -20,7 +21,7 @@ from .columns import Column, minute, number
 from .options import Source, SourceCommand, source_options
 from .screen import make_console, print_facts, progress_bar
 from .tables import Table, table_options
-from .text import counted, echo
+from .text import echo
 
 if TYPE_CHECKING:
     from ..analysis.qubits import Choice

@@ -9,6 +9,7 @@ from ..errors import QRBackendsError
 from ..fleet.filters import BackendFilter
 from ..fleet.ranking import KEYS, RankKey
 from ..models import Backend
+from .choices import Choice
 from .entries import ENTRIES, WAITS
 from .filters import filter_options, fractional_gates_option
 from .options import Source, SourceCommand, include_mocks_option, source_options
@@ -29,7 +30,7 @@ SHOWN_BY: Final[dict[RankKey, str]] = {
 
 
 @click.command(cls=SourceCommand)
-@click.argument("key", type=click.Choice(tuple(KEYS)), metavar="KEY")
+@click.argument("key", type=Choice(tuple(KEYS)), metavar="KEY")
 @source_options
 @filter_options(online=True)
 @fractional_gates_option

@@ -12,6 +12,7 @@ import click
 from ..accounts.account import Instance
 from ..client import Client
 from ..errors import QRBackendsError
+from ..messages.counts import counted
 from ..service.discovery import ServiceInstance
 from ..transport.limits import Limits
 from .options import Source, SourceCommand, make_client, names_of, source_options
@@ -62,7 +63,7 @@ def record(
         echo_json({"directory": str(directory), **done._asdict()})
         return
     echo(
-        f"{len(done.backends):,} device{'' if len(done.backends) == 1 else 's'}, {done.answers:,} answers, "
+        f"{counted(len(done.backends), 'device')}, {counted(done.answers, 'answer')}, "
         f"{done.size / 1e6:,.1f} MB in {directory}. Look through it before you give it away. To serve it:\n\n"
         f"qrbackends emulate --fleet {directory}"
     )

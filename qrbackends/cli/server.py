@@ -16,6 +16,7 @@ from ..accounts.urls import is_loopback
 from ..cache.policy import CachePolicy
 from ..client import Client
 from .arguments import interval_option
+from .logs import logged
 from .options import Source
 from .text import echo, echo_json, warn
 
@@ -42,6 +43,12 @@ _OPTIONS = (
         metavar="N",
         help="The most connections from one address; 0 for any number, such as behind a proxy.",
     ),
+    click.option(
+        "--verbose",
+        is_flag=True,
+        help="Write retries, circuits, renewals and visitors' errors on stderr, and not only when a failure "
+        "begins and ends.",
+    ),
 )
 
 token_option = click.option(
@@ -64,6 +71,7 @@ class Serving:
     hosts: tuple[str, ...]
     per_address: int
     with_token: bool = True
+    verbose: bool = False
 
 
 def serving_options(port: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -130,7 +138,8 @@ def serve_app(
             limits = ServerLimits(per_address=serving.per_address)
             await serve(guarded, serving.host, serving.port, announce, limits)
 
-    asyncio.run(run())
+    with logged(serving.verbose):
+        asyncio.run(run())
 
 
 def _token(wanted: bool) -> tuple[Secret | None, bool]:

@@ -61,6 +61,9 @@ async def _summary(
             client.status(backend_id),
             _listed(client, backend_id),
         )
+    if isinstance(listed, QRBackendsError):  # told only here, as the rest may have failed for the same reason
+        warn(str(listed))
+        listed = None
     return summary_of(configuration, properties, status, listed=listed)
 
 
@@ -71,10 +74,9 @@ async def _calibrated(asked: Awaitable[BackendProperties]) -> BackendProperties 
         return None
 
 
-async def _listed(client: Client, backend_id: str) -> Backend | None:
-    """Return the list's entry of a backend; where the list fails, warn and return None."""
+async def _listed(client: Client, backend_id: str) -> Backend | QRBackendsError | None:
+    """Return the list's entry of a backend, or why the list failed."""
     try:
         return next((one for one in await client.backends() if one.name == backend_id), None)
     except QRBackendsError as error:
-        warn(str(error))
-        return None
+        return error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import click
 
+from ..messages.counts import counted
 from .text import echo, echo_json
 
 if TYPE_CHECKING:
@@ -91,7 +92,6 @@ async def show_replay(emulator: "Emulator", journal: BinaryIO, speed: float, as_
             request = one.request
             was, now = (_NO_ANSWER if status is None else status for status in (request.status, one.status))
             echo(f"{request.region}  {request.method} {request.path_qs}  was {was}, is {now}")
-        noun = "request" if len(requests) == 1 else "requests"
-        echo(f"{len(requests):,} {noun}, {len(differences):,} answered differently")
+        echo(f"{counted(len(requests), 'request')}, {len(differences):,} answered differently")
     if differences:
         raise click.exceptions.Exit(1)

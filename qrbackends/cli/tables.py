@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import click
 
+from ..messages.suggestions import suggested
 from .columns import Column, Row, csv_text, find_column, in_order
 from .options import Source
 from .screen import print_table
@@ -136,7 +137,8 @@ def _find(columns: Sequence[Column[Any]], text: str) -> Column[Any]:
     found = find_column(columns, text)
     if found is None:
         names = ", ".join(one.name for one in columns)
-        raise click.BadParameter(f"there is no column {text!r}; there are: {names}")
+        known = [text for one in columns for text in (one.name, one.header)]
+        raise click.BadParameter(suggested(f"there is no column {text!r}; there are: {names}", text, known))
     return found
 
 

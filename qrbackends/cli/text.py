@@ -135,11 +135,6 @@ def whole(number: float | str | None) -> str:
     return f"{number:,}" if abs(number) <= _MOST else ">1e15" if number > 0 else "<-1e15"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number and its noun, in the plural unless it is one: `1 job`, `2 jobs`."""
-    return f"{whole(number)} {noun}{'' if number == 1 else 's'}"
-
-
 def age(seconds: float | None) -> str:
     """Return an age in seconds as text: `12 min`, `3 h`, `5 d`, `2.1 y`."""
     if seconds is None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
+from ..messages.counts import counted
 from ..models import (
     BackendConfiguration,
     BackendDefaults,
@@ -170,14 +171,15 @@ def on(gate: str, qubits: Iterable[object]) -> str:
 def defaults(document: BackendDefaults) -> list[Fact]:
     """Return the names of the pulse-level defaults, with their sizes."""
     facts: list[Fact] = [(name, _size(value)) for name, value in document.items()]
-    return facts or [("", "None: the service answered with an empty object.")]
+    none = "None: the service answered with an empty object. It has withdrawn pulse-level defaults."
+    return facts or [("", none)]
 
 
 def _size(value: Any) -> str:
     if isinstance(value, tuple):
-        return f"{len(value):,} entries"
+        return counted(len(value), "entry", "entries")
     if isinstance(value, Mapping):
-        return f"{len(value):,} keys"
+        return counted(len(value), "key")
     return str(value)
 
 

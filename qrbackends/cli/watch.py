@@ -11,6 +11,8 @@ from rich.live import Live
 
 from ..fleet.changes import Change
 from ..fleet.filters import BackendFilter
+from ..messages.counts import noun
+from ..messages.suggestions import suggested
 from ..models import Backend
 from .arguments import backends_argument, interval_option
 from .filters import filter_options
@@ -90,9 +92,9 @@ async def _watch(
 ) -> None:
     async with source.client() as client:
         if names:
-            listed = await client.backends()
-            for name in sorted(names - {backend.name for backend in listed}):
-                warn(f"no instance lists {name} now; it is shown when one does")
+            listed = {backend.name for backend in await client.backends()}
+            for name in sorted(names - listed):
+                warn(suggested(f"no instance lists {name} now; it is shown when one does", name, listed))
         asked = names or None
         async with client.watch(interval, asked, threshold=threshold, detail=detail) as changes:
             await shown.show(change async for change in changes if known.wants(change))
@@ -203,7 +205,8 @@ def _described(change: Change) -> str:
             return f"{_state(before)} to {_state(after)}"
     if after is None:
         return change.kind
-    return f"{change.kind}, {_state(after)}, {whole(after.queue_length)} jobs"
+    jobs = f"{whole(after.queue_length)} {noun(after.queue_length, 'job')}"
+    return f"{change.kind}, {_state(after)}, {jobs}"
 
 
 def _state(backend: Backend) -> str:

@@ -10,11 +10,12 @@ from typing import Final, NamedTuple, TypeAlias
 from ..errors import QRBackendsError
 from ..fleet.changes import Change
 from ..fleet.filters import BackendFilter
+from ..messages.counts import noun
 from ..models import Backend
 from ..models.formatting import DASH
 from .columns import Column, number
 from .entries import ENTRIES
-from .text import counted
+from .text import whole
 
 _Key: TypeAlias = tuple[str | None, str | None]  # a region, and a backend's name, or None for an instance
 
@@ -122,4 +123,5 @@ def totals(rows: Iterable[Watched]) -> str:
     if not states:
         return "No backend yet."
     counts = ", ".join(f"{states[state]:,} {state}" for state in sorted(states))
-    return f"{counts}; {counted(sum(one.queue_length for one in entries), 'job')} waiting."
+    waiting = sum(one.queue_length for one in entries)
+    return f"{counts}; {whole(waiting)} {noun(waiting, 'job')} waiting."

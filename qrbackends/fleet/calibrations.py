@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 from weakref import ref
@@ -11,8 +11,15 @@ from anyio import to_thread
 from msgspec.structs import replace
 
 from ..cache.entry import Fetched
-from ..errors import ClientClosed, DecodeError, InvalidRequest, WrongEventLoop
-from ..models import BackendProperties, BackendSummary, summary
+from ..errors import (
+    ClientClosed,
+    InvalidRequest,
+    NotFound,
+    QRBackendsError,
+    TransportError,
+    WrongEventLoop,
+)
+from ..models import Backend, BackendProperties, BackendSummary, summary
 from ..protocol.requests import Request
 from ..tasks.fanout import answers
 from ..tasks.flight import stopped
@@ -22,12 +29,12 @@ from .monitored import MonitoredBackend
 CLOSED = (ClientClosed, WrongEventLoop)
 """The errors of a client after which nothing more will come from it."""
 
-Ask: TypeAlias = Callable[[Request, str | None], Awaitable[Fetched[Any] | None]]
-"""Returns an instance's answer to a request, or None if the request failed; raises one of `CLOSED`."""
+Ask: TypeAlias = Callable[[Request, str | None], Awaitable[Fetched[Any]]]
+"""Returns an instance's answer to a request; raises errors as `Client.fetch` does."""
 
 _ROUND = 60.0  # seconds between two rounds; the cache decides whether a request is sent
 _AT_ONCE = 8  # calibrations that are requested at the same time
-_LONGEST = 100  # characters of a backend's name in the log
+_LONGEST = 100  # characters of a backend's name in an error
 _LARGE = 500  # qubits of a device whose summary is made in a thread; it takes 50 ms for 2,000
 
 logger = logging.getLogger("qrbackends.monitor")
@@ -51,7 +58,11 @@ class Calibrations:
     Args:
         ask: sends the requests.
         fleet: the backends at each moment.
+        failing: the instances that cannot be listed, by CRN, at each moment.
         summarized: is called with a backend and the summary of its properties, without their age.
+        turned: is called with a backend and the error when its calibration cannot be read any more, and with
+            None when it can be again. `NotFound` is no such error, as simulators and new backends have no
+            calibration, unless all have none; nor is the failure of a whole instance.
         sleep: waits for a number of seconds.
         clock: returns the seconds of a monotonic clock.
     """
@@ -60,7 +71,9 @@ class Calibrations:
         self,
         ask: Ask,
         fleet: Mapping[RegionalName, MonitoredBackend],
+        failing: Container[str | None],
         summarized: Callable[[RegionalName, BackendSummary], None],
+        turned: Callable[[RegionalName, QRBackendsError | None], None],
         *,
         sleep: Callable[[float], Awaitable[None]],
         clock: Callable[[], float],
@@ -68,9 +81,14 @@ class Calibrations:
         self._ask = ask
         self._fleet = fleet
         self._summarized = summarized
+        self._turned = turned
+        self._failing_instances = failing
         self._sleep = sleep
         self._clock = clock
         self._looks: dict[RegionalName, _Look] = {}
+        self._absent: dict[RegionalName, NotFound] = {}
+        self._failing: set[RegionalName] = set()
+        self._unreached: set[RegionalName] = set()  # to which the connection failed at the last look
         self._wanted = asyncio.Event()  # set when a round has to begin
         self._summarizing = asyncio.Lock()
 
@@ -81,6 +99,9 @@ class Calibrations:
     def removed(self, key: RegionalName) -> None:
         """Forget what is known of a backend that has left the fleet."""
         self._looks.pop(key, None)
+        self._absent.pop(key, None)
+        self._failing.discard(key)
+        self._unreached.discard(key)
 
     async def follow(self) -> None:
         """Follow the calibrations without an end.
@@ -93,6 +114,7 @@ class Calibrations:
             await self._wanted.wait()
             self._wanted.clear()
             await answers([key for key in self._fleet if self._is_due(key)], self._look, _AT_ONCE)
+            self._judge_absence()
             waiting = asyncio.ensure_future(self._wanted.wait())
             resting = asyncio.ensure_future(self._sleep(_ROUND))
             try:
@@ -105,26 +127,71 @@ class Calibrations:
         last = self._looks.get(key)
         return last is None or self._clock() >= last.fresh_until
 
+    def _judge_absence(self) -> None:
+        """Take it for a failure where no quantum computer at all has properties."""
+        devices = [key for key, one in self._fleet.items() if not one.backend.is_simulator]
+        is_failure = bool(devices) and all(key in self._absent for key in devices)
+        for key, error in self._absent.items():
+            self._judge(key, error if is_failure else None)
+
+    def _judge(self, key: RegionalName, error: QRBackendsError | None) -> None:
+        """Tell if a calibration cannot be read any more, or can be again."""
+        if error is None:
+            self._unreached.discard(key)
+            if key in self._failing:
+                self._failing.remove(key)
+                self._turned(key, None)
+        elif key not in self._failing and not self._is_of_instance(key, error):
+            self._failing.add(key)
+            self._turned(key, error)
+
+    def _is_of_instance(self, key: RegionalName, error: QRBackendsError) -> bool:
+        """Return whether an error is that of the whole instance, as far as this is known by now.
+
+        Where a connection fails, the list of the instance may be about to fail, too: the next look decides.
+        """
+        if isinstance(error, TransportError) and key not in self._unreached:
+            self._unreached.add(key)
+            return True
+        failing = self._failing_instances
+        crn = self._fleet[key].backend.instance
+        return error.final or None in failing or (error.outage and crn in failing)
+
     async def _look(self, key: RegionalName) -> None:
-        known, last = self._fleet.get(key), self._looks.get(key)
+        known = self._fleet.get(key)
         if known is None:
             return
+        failure: QRBackendsError | None = None
         try:
-            request = Request("properties", known.backend.name)
-            fetched = await self._ask(request, known.backend.instance)
-            if fetched is None or key not in self._fleet:
-                return  # simulators and new backends have none; the next round asks again
-            self._looks[key] = _Look(ref(fetched.value), self._clock() + fetched.fresh_for)
-            if last is None or fetched.value is not last.document():
-                found = await self._summary(fetched.value)
-                if key in self._fleet:  # it may have disappeared meanwhile
-                    self._summarized(key, found)
-        except (InvalidRequest, DecodeError):  # this backend's name, or its document, cannot be used
+            await self._read(key, known.backend)
+        except InvalidRequest:  # nobody can ask for a backend of this name
+            return
+        except NotFound as error:
+            self._absent[key] = error
             return
         except CLOSED:
             raise
-        except Exception:  # one odd document must not keep the other backends' from being read
-            logger.exception("the calibration of %r cannot be used", known.backend.name[:_LONGEST])
+        except QRBackendsError as error:
+            failure = error
+        except Exception as error:  # one odd document must not keep the other backends' from being read
+            logger.debug("a calibration cannot be used", exc_info=True)
+            name = known.backend.name[:_LONGEST]
+            failure = QRBackendsError(f"the calibration of {name!r} cannot be used: {type(error).__name__}")
+        self._absent.pop(key, None)
+        if key in self._fleet:
+            self._judge(key, failure)
+
+    async def _read(self, key: RegionalName, backend: Backend) -> None:
+        """Ask for a backend's properties, and summarize them if they are new."""
+        last = self._looks.get(key)
+        fetched = await self._ask(Request("properties", backend.name), backend.instance)
+        if key not in self._fleet:  # it has disappeared meanwhile
+            return
+        self._looks[key] = _Look(ref(fetched.value), self._clock() + fetched.fresh_for)
+        if last is None or fetched.value is not last.document():
+            found = await self._summary(fetched.value)
+            if key in self._fleet:
+                self._summarized(key, found)
 
     async def _summary(self, properties: BackendProperties) -> BackendSummary:
         """Return the summary of a document, without its age."""

@@ -1,7 +1,7 @@
 """The backend directory: which instance lists which backend."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any, TypeAlias
@@ -19,11 +19,13 @@ from ..errors import (
     QRBackendsError,
     Timeout,
 )
+from ..messages.suggestions import suggest, suggested
 from ..models import BackendList, BackendsResponse
 from ..protocol.requests import Request
 from ..service.discovery import Discovery, ServiceInstance
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
+from ..transport.failures import located
 from ..transport.retry import RetryPolicy
 from .merged_lists import MergedLists
 
@@ -72,6 +74,10 @@ class Directory:
     def scopes(self) -> tuple[Scope, ...]:
         """The scopes of the account's instances that are known now, in order of preference."""
         return tuple(self._known.values())
+
+    def names(self, scope: Scope) -> frozenset[str]:
+        """Return the names of the backends in an instance's last list, without sending a request."""
+        return self._names.get(scope.crn, frozenset())
 
     async def instances(
         self, deadline: float | None = None, *, refresh: bool = False
@@ -216,7 +222,8 @@ class Directory:
         for found in self._discovered:
             if found.name == crn:
                 return self._known[found.instance.crn]
-        unknown = AccountError(f"{crn!r:.200} is none of the account's instances")
+        problem = f"{crn!r:.200} is none of the account's instances"
+        unknown = AccountError(suggested(problem, crn, [found.name for found in self._discovered]))
         unknown.final = False  # it may have been one until the last look-up; calls for others go well
         raise unknown
 
@@ -299,7 +306,8 @@ class Directory:
         listing = [scope for scope in scopes if _lists(self._flights, tasks[scope.crn], backend)]
         if listing:
             return listing[0]
-        raise _absence(self._flights, backend, [(scope, tasks[scope.crn]) for scope in scopes])
+        known = frozenset[str]().union(*self._names.values())
+        raise _absence(self._flights, backend, [(scope, tasks[scope.crn]) for scope in scopes], known)
 
     def _begin_lists(self) -> dict[str, asyncio.Task[_List]]:
         """Return each instance's list that is under way, or was fetched since the slowest one began."""
@@ -366,26 +374,30 @@ def _lists(flights: _Lists, task: asyncio.Task[_List], backend: str) -> bool:
 
 
 def _absence(
-    flights: _Lists, backend: str, asked: Sequence[tuple[Scope, asyncio.Task[_List]]]
+    flights: _Lists,
+    backend: str,
+    asked: Sequence[tuple[Scope, asyncio.Task[_List]]],
+    known: Collection[str],
 ) -> QRBackendsError:
     """Return `NotFound` for a backend that no list has, or `InstanceUnavailable` if a list is missing."""
     errors: list[QRBackendsError] = []
     for scope, task in asked:
         try:
             if not task.done():
-                raise Timeout("its list takes too long").about(region=scope.region)
+                late = Timeout("its list takes too long").about(region=scope.region)
+                raise located(late, scope.region, scope.base_url)
             listed = flights.outcome(task)
             if listed.source == "stale":  # the backend may have been added since
                 raise QRBackendsError(f"its list is {listed.age:.0f} s old").about(region=scope.region)
         except QRBackendsError as error:
             errors.append(error)
     if not errors:
-        return NotFound("no instance of the account lists this backend", 404).about(backend=backend)
-    return InstanceUnavailable(
-        "whether an instance that could not be listed has this backend is not known: "
-        + "; ".join(map(str, errors)),
-        errors,
-    ).about(backend=backend)
+        absent = NotFound("no instance of the account lists this backend", 404).about(backend=backend)
+        suggest(absent, known)
+        return absent
+    problem = "whether an instance that could not be listed has this backend is not known: "
+    problem = suggested(problem + "; ".join(map(str, errors)), backend, known)
+    return InstanceUnavailable(problem, errors).about(backend=backend)
 
 
 def _unanswered(absence: QRBackendsError, tried: Mapping[Scope, QRBackendsError]) -> QRBackendsError:

@@ -18,9 +18,10 @@ from ..errors import (
     ResponseError,
     TLSError,
 )
+from ..messages.counts import counted
 from ..models import ABackend, BackendProperties
 from ..models.formatting import probability, scaled, visible
-from ..models.notebook import counted, html_table
+from ..models.notebook import html_table
 from ..models.shown import Shown
 from ..protocol.requests import Request
 from ..tasks.flight import stopped
@@ -209,8 +210,8 @@ class History:
         while asked > since:
             if requests > _BURST + (until - asked) / _SHORTEST_STEP:
                 stuck = DecodeError(
-                    f"the service gave {len(found)} calibrations within {until - asked}: each is only just "
-                    "before the instant asked for"
+                    f"the service gave {counted(len(found), 'calibration')} within {until - asked}: each is "
+                    "only just before the instant asked for"
                 )
                 return Window(since, until, tuple(found), Gap(since, asked, stuck))
             requests += 1

@@ -23,7 +23,15 @@ from ..tasks.flight import stopped
 from ..tasks.loops import LoopBound
 from .calibrations import CLOSED, Calibrations
 from .changes import Change, ListedName, RegionalName, kind_of
-from .monitored import EntryFailure, FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
+from .failure_log import FailureLog
+from .monitored import (
+    CalibrationFailure,
+    EntryFailure,
+    FleetView,
+    InstanceFailure,
+    MonitoredBackend,
+    MonitorEvent,
+)
 from .watch import Watch
 
 logger = logging.getLogger("qrbackends.monitor")
@@ -52,8 +60,9 @@ class Monitor(LoopBound):
 
     A backend that several instances list is kept once, as a `Watch` reports it. The backends of an instance
     that fails stay as they were, and `failures` has the instance. Each backend's properties are asked for
-    again when their freshness ends, and not before, even if the cache has evicted them. Closing the monitor
-    does not close the client.
+    again when their freshness ends, and not before, even if the cache has evicted them. The log
+    `qrbackends.monitor` gets a warning when a failure begins, and one when it ends. Closing the monitor does
+    not close the client.
 
     Args:
         client: sends the requests.
@@ -94,12 +103,16 @@ class Monitor(LoopBound):
         """
         self.entry_failures: dict[ListedName, EntryFailure] = {}
         """The entries of lists that cannot be read, by the instance's CRN and the backend's name."""
+        self.calibration_failures: dict[RegionalName, CalibrationFailure] = {}
+        """The backends whose calibrations cannot be read, although they are listed."""
         self.listeners: set[Listener] = set()
         """Functions that are called with each event; what they raise is logged."""
         self.ended = asyncio.Event()
         """Set when the monitor has stopped: it or its client was closed, or its tasks were cancelled."""
+        self._log = FailureLog()
+        tell = self._calibrated, self._turned
         self._calibrations = Calibrations(
-            self._fetched, self.fleet, self._calibrated, sleep=sleep, clock=clock
+            self._ask, self.fleet, self.failures, *tell, sleep=sleep, clock=clock
         )
 
     @property
@@ -126,6 +139,7 @@ class Monitor(LoopBound):
                 tuple(self.failures.values()),
                 is_up,
                 tuple(self.entry_failures.values()),
+                tuple(self.calibration_failures.values()),
             )
 
     def queue_history(self, key: RegionalName) -> tuple[tuple[float, int], ...]:
@@ -217,6 +231,7 @@ class Monitor(LoopBound):
     def _all_failed(self, error: QRBackendsError) -> None:
         self.failures.clear()  # the next watch reports them again
         self.entry_failures.clear()
+        self._log.forget_others(None)
         self._failed(Change("failed", self._now(), error=error))
 
     def _apply(self, change: Change) -> None:
@@ -226,11 +241,13 @@ class Monitor(LoopBound):
             self._failed(change)
         elif change.kind == "recovered":
             self.failures.pop(change.instance, None)
+            self._log.end(change.instance, change.at)
             self._notify(MonitorEvent("recovered", change.at, change.region))
             self._update_shared(change.instance, change.at)
             self._begin(partial(self._reconcile, change.instance))
         elif change.backend is not None:
             if self.failures.pop(None, None):
+                self._log.end(None, change.at)
                 self._notify(MonitorEvent("recovered", change.at, None))
                 self._begin(partial(self._reconcile, None))
             key = (change.region, change.backend)
@@ -242,8 +259,10 @@ class Monitor(LoopBound):
         if change.kind == "failed":
             error = change.error or QRBackendsError("it failed")
             self.entry_failures[entry] = EntryFailure(name, change.region, change.at, error)
+            self._log.begin(entry, entry, f"an entry of {change.region}'s list", "read", change.at, error)
         else:
             self.entry_failures.pop(entry, None)
+            self._log.end(entry, change.at)
         if key in self.fleet:
             self._update(key, change.at, first=False)
         known = self.fleet.get(key)
@@ -252,6 +271,10 @@ class Monitor(LoopBound):
     def _failed(self, change: Change) -> None:
         error = change.error or QRBackendsError("it failed")
         self.failures[change.instance] = InstanceFailure(change.region, change.at, error)
+        subject = "the fleet" if change.instance is None else f"the list of {change.region}"
+        # An outage is that of the region, whichever instances there are; a refusal is one of the instance.
+        group = (change.region, None if error.outage else change.instance)
+        self._log.begin(group, change.instance, subject, "read", change.at, error)
         self._notify(MonitorEvent("failed", change.at, change.region, error=error))
         self._update_shared(change.instance, change.at)
         if change.instance is not None and not any(change.instance in one for one in self._entries.values()):
@@ -285,6 +308,9 @@ class Monitor(LoopBound):
                 if answered and (instance, *key) not in there:
                     self._put(instance, key, None)
                     self._update(key, self._now(), first=False)
+
+    async def _ask(self, request: Request, crn: str | None) -> Fetched[Any]:
+        return await self._client.fetch(request, instance=crn)
 
     async def _fetched(self, request: Request, crn: str | None) -> Fetched[Any] | None:
         """Return an answer, or None if the request failed; it is asked again later."""
@@ -325,6 +351,8 @@ class Monitor(LoopBound):
             if before is not None:
                 del self.fleet[key]
                 self._calibrations.removed(key)
+                if self.calibration_failures.pop(key, None) is not None:
+                    self._log.end(("calibration", key), at)
                 self._queues.pop(key, None)
                 self._notify(MonitorEvent("disappeared", at, *key, before))
             return
@@ -351,3 +379,16 @@ class Monitor(LoopBound):
         if before.calibration != calibration:
             after = self.fleet[key] = replace(before, calibration=calibration)
             self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))
+
+    def _turned(self, key: RegionalName, error: QRBackendsError | None) -> None:
+        """Note that a backend's calibration cannot be read, or, without an error, that it can be again."""
+        known, at, member = self.fleet[key], self._now(), ("calibration", key)
+        if error is None:
+            del self.calibration_failures[key]
+            self._log.end(member, at)
+            self._notify(MonitorEvent("calibration_recovered", at, *key, known, known))
+        else:
+            self.calibration_failures[key] = CalibrationFailure(key[1], key[0], at, error)
+            group = ("calibrations", key[0], type(error))
+            self._log.begin(group, member, f"calibrations of {key[0]}", "read", at, error)
+            self._notify(MonitorEvent("calibration_failed", at, *key, known, known, error=error))

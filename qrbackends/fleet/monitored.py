@@ -52,20 +52,37 @@ class EntryFailure(NamedTuple):
     error: QRBackendsError
 
 
+class CalibrationFailure(NamedTuple):
+    """A backend whose calibration cannot be read; its entry in the list is as ever.
+
+    Attributes:
+        name: the backend's name.
+        region: its region.
+        since: when it failed first.
+        error: the error.
+    """
+
+    name: str
+    region: str | None
+    since: datetime
+    error: QRBackendsError
+
+
 class MonitorEvent(Shown, frozen=True):
     """A change of a monitored backend, or of whether an instance can be listed.
 
     Attributes:
-        kind: as for `Change`, or `calibrated`: the summary of the first or of a new calibration is there.
+        kind: as for `Change`, or `calibrated`: the summary of the first or of a new calibration is there;
+            `calibration_failed`: a calibration cannot be read; `calibration_recovered`: it can be again.
         at: when the monitor saw it.
         region: the region.
         name: the backend's name; None for `failed` and `recovered` of an instance.
         before: the data before the change, or None.
         after: the data after the change, or None.
-        error: the error, for `failed`.
+        error: the error, for `failed` and `calibration_failed`.
     """
 
-    kind: Kind | Literal["calibrated"]
+    kind: Kind | Literal["calibrated", "calibration_failed", "calibration_recovered"]
     at: datetime
     region: str | None
     name: str | None = None
@@ -82,9 +99,11 @@ class FleetView(Shown, frozen=True, weakref=True):
         failures: the failing instances.
         is_up: whether the monitor follows the fleet; if not, all of it is old.
         entry_failures: the entries of lists that cannot be read; their backends, if known, are old.
+        calibration_failures: the backends whose calibrations cannot be read, so that these are old.
     """
 
     backends: tuple[MonitoredBackend, ...] = ()
     failures: tuple[InstanceFailure, ...] = ()
     is_up: bool = False
     entry_failures: tuple[EntryFailure, ...] = ()
+    calibration_failures: tuple[CalibrationFailure, ...] = ()

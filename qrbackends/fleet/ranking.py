@@ -10,6 +10,8 @@ from anyio import current_time
 
 from ..cache.entry import Fetch
 from ..errors import InstanceUnavailable, InvalidRequest, NotFound, QRBackendsError
+from ..messages.counts import counted
+from ..messages.suggestions import suggested
 from ..models import Backend, BackendConfiguration, BackendList, Metric, TwoQubitMetric, unique, usable
 from ..protocol.requests import Request
 from ..tasks.fanout import answers, awaited
@@ -187,7 +189,17 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
             "read completely: " + "; ".join(map(str, errors)),
             errors,
         )
-    raise NotFound(f"none of the account's {len(listed.unique())} backends is what is wanted", 404)
+    raise NotFound(_none_wanted(listed.unique(), wanted), 404)
+
+
+def _none_wanted(listed: BackendList, wanted: Wanted) -> str:
+    """Return that no backend of a list is what is wanted, and the largest one's size if that is too small."""
+    problem = f"none of the account's {len(listed):,} backends is what is wanted"
+    if len(listed) < 2:
+        problem = "the account's only backend is not what is wanted" if listed else "no backend is listed"
+    largest = max((one.qubits or 0 for one in listed), default=0)
+    too_small = wanted.min_qubits is not None and largest < wanted.min_qubits
+    return f"{problem}; the largest has {counted(largest, 'qubit')}" if too_small else problem
 
 
 async def rank(
@@ -217,7 +229,8 @@ async def rank(
     """
     key: RankFunction | None = KEYS.get(by) if isinstance(by, str) else by
     if key is None:
-        raise InvalidRequest(f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables")
+        problem = f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables"
+        raise InvalidRequest(suggested(problem, str(by), KEYS))
     fields = ("wait_time_seconds",) if by == "wait_time" else ()
     gates = _GateCheck(fetch, wanted, timeout)
     listed: BackendList = (await fetch(wanted.request(fields), timeout=timeout)).value

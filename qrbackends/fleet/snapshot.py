@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, cast, get_ar
 
 from ..cache.entry import Fetch
 from ..errors import InvalidRequest, QRBackendsError
+from ..messages.suggestions import suggested
 from ..models import (
     Backend,
     BackendConfiguration,
@@ -115,7 +116,9 @@ class Snapshot:
     ) -> None:
         names = (resources,) if isinstance(resources, str) else tuple(dict.fromkeys(resources))
         if not names or not set(names) <= set(_RESOURCES):
-            raise InvalidRequest(f"resources have to be some of: {', '.join(_RESOURCES)}")
+            problem = f"resources have to be some of: {', '.join(_RESOURCES)}"
+            wrong = next((name for name in names if name not in _RESOURCES), "")
+            raise InvalidRequest(suggested(problem, wrong, _RESOURCES))
         self.errors: tuple[QRBackendsError, ...] = ()
         self._fetch = fetch
         self._resources = cast("tuple[DocumentResource, ...]", names)

@@ -15,6 +15,7 @@ import anyio
 from ..accounts.account import Instance
 from ..cache.entry import Fetch
 from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout, TransportError
+from ..messages.suggestions import suggested
 from ..models import ABackend, Backend, name_of
 from ..protocol.requests import Request
 from ..tasks.deadlines import Seconds
@@ -128,19 +129,24 @@ class Watcher:
             _check_seconds("timeout", timeout)
         self._check()
         name = name_of(backend)
+        listed: set[str] = {name}
         with anyio.move_on_after(timeout):
             crn = None if only is None else (await only()).crn
             wanted = Subscription(interval, frozenset([name]), False, crn)
             async with self.subscribed(wanted) as subscription:
                 while True:
                     state = await self.look(subscription)
+                    listed = {one for _, one in state.backends}
                     for crn in self.crns if wanted.only is None else (wanted.only,):
                         # The entries of an instance that fails, and those that cannot be read now, are old.
                         old = crn in state.failing or (crn, name) in state.odd
                         entry = None if old else state.backends.get((crn, name))
                         if entry is not None and await awaited(until(entry)):
                             return entry
-        raise Timeout(f"what was waited for did not happen within {timeout:g} s").about(backend=name)
+        problem = f"what was waited for did not happen within {timeout:g} s"
+        if name not in listed:
+            problem = suggested(f"{problem}; no list has this backend", name, listed)
+        raise Timeout(problem).about(backend=name)
 
     async def wait_for_recalibration(
         self, backend: ABackend, timeout: Seconds, interval: float, only: Only = None

@@ -97,6 +97,13 @@ def gauges_of(view: FleetView) -> Iterator[Gauge]:
         _LABELS,
         _entries_up(view, known),
     )
+    failing = {(label_value(one.name), label_value(one.region or "")) for one in view.calibration_failures}
+    yield Gauge(
+        "qrbackends_backend_calibration_up",
+        "0 if the backend's calibration cannot be read, so that its figures are old or missing, else 1.",
+        _LABELS,
+        ((labels, float(labels not in failing)) for labels in known),
+    )
     yield Gauge(
         "qrbackends_region_up",
         "1 if the region's last list request succeeded, else 0.",

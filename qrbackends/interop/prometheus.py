@@ -13,6 +13,7 @@ from itertools import accumulate
 from ..cache.stats import ClientStats, ResourceStats
 from ..client import Client
 from ..fleet.monitor import Monitor
+from ..messages.extras import missing_extra
 from ..transport.traffic import BOUNDS, RegionStats
 from .gauges import ages_of, calibrations_of, gauges_of, label_value
 
@@ -22,7 +23,7 @@ try:
     from prometheus_client.exposition import choose_encoder
     from prometheus_client.registry import Collector as _Base
 except ImportError as error:
-    raise ImportError('metrics need prometheus-client: pip install "qrbackends[metrics]"') from error
+    raise missing_extra("metrics need prometheus-client", "metrics") from error
 
 _RESOURCES = ("backends", "configuration", "properties", "status", "defaults")
 _CIRCUITS = ("closed", "probing", "open")  # the worst one last

@@ -8,6 +8,7 @@ from msgspec import field
 from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, QRBackendsError, UnknownBackend
+from ..messages.suggestions import nearest, suggested
 from .formatting import visible
 from .integers import Integer
 from .left_out import Document
@@ -185,7 +186,12 @@ class BackendList(Sequence[Backend]):
             if one.name == name:
                 return one
         why = ", which is not complete: see its `errors`" if self.errors else ""
-        raise UnknownBackend(f"there is no backend {name!r:.80} in the list{why}", 404)
+        names = [one.name for one in self._backends]
+        absent = UnknownBackend(
+            suggested(f"there is no backend {name!r:.80} in the list{why}", name, names), 404
+        )
+        absent.suggestions = nearest(name, names)
+        raise absent
 
     def __contains__(self, value: object) -> bool:
         if isinstance(value, str):

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any, Final
 
 from ..errors import QRBackendsError
+from ..messages.counts import counted
 from .backend import Backend, BackendList, BackendsResponse, PerformanceMetrics
 from .configuration import BackendConfiguration
 from .defaults import BackendDefaults
@@ -69,11 +70,6 @@ def html_table(
     if len(lines) > most:
         parts.append(f"<tr><th>… and {len(lines) - most:,} more</th></tr>")
     return "".join([*parts, "</tbody></table>"])
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number of things, such as `1 qubit` or `1,024 qubits`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _cell(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, UnknownGate, UnknownQubit
+from ..messages.suggestions import suggested
 from .integers import Integer
 from .left_out import Document
 from .shown import Shown
@@ -194,11 +195,12 @@ class BackendProperties(Document, frozen=True, dict=True, weakref=True, omit_def
             UnknownGate: the device has no such gate, or not on these qubits.
         """
         by_qubits = self._by_qubits(gate)
+        on = tuple(qubits) if isinstance(qubits, Iterable) else (qubits,)
         try:
-            on = tuple(qubits) if isinstance(qubits, Iterable) else (qubits,)
             return by_qubits[on]
         except (KeyError, TypeError):
-            problem = f"no gate {gate!r:.80} on {qubits!r:.80}"
+            turned = next((f"; it is on {one}" for one in by_qubits if one == on[::-1]), "")
+            problem = f"no gate {gate!r:.80} on {qubits!r:.80}{turned}"
         raise UnknownGate(problem).about(backend=self.backend_name)
 
     def gate_property(self, gate: str, qubits: Qubits, name: str) -> Nduv | None:
@@ -384,7 +386,8 @@ class BackendProperties(Document, frozen=True, dict=True, weakref=True, omit_def
         try:
             return (self._working if working else self._gates)[gate]
         except (KeyError, TypeError):
-            problem = f"no gate {gate!r:.80}; it has {', '.join(self._gates)}"
+            has = f"no gate {gate!r:.80}; it has {', '.join(self._gates)}"
+            problem = suggested(has, gate, self._gates)
         raise UnknownGate(problem).about(backend=self.backend_name)
 
     def _qubit_value(self, qubit: int, name: str) -> float | None:

@@ -67,9 +67,10 @@ class Measurements(NamedTuple):
             return None
         if not self.left_out:
             return "nothing that works reports it"
+        those = "the only value is" if self.left_out == 1 else f"all {self.left_out} values are"
         if self.name in _ERRORS:
-            return f"all {self.left_out} values are out of order (1 or more) or negative"
-        return f"all {self.left_out} values are 0 or less, which no device can have"
+            return f"{those} out of order (1 or more) or negative"
+        return f"{those} 0 or less, which no device can have"
 
 
 def measurements(

@@ -23,13 +23,15 @@ from ..errors import (
     Unauthorized,
     WrongBackend,
 )
+from ..messages.suggestions import suggested
 from ..models import BackendDefaults
 from ..models.lenient import FEW, LEAST_LENGTH, decode_leniently
 from ..models.size import UNCOUNTED, check_values, has_long_number
 from .headers import retry_after
 from .lengths import ERROR_BYTES
-from .requests import ANSWER_TYPES, Request
+from .requests import ANSWER_TYPES, LIST_FIELDS, Request
 
+_WITHDRAWN = "the service has withdrawn pulse-level defaults, and most backends have none"
 _MAX_TEXT = 200  # characters of a wrong body that an error shows
 _PART = 2**20  # bytes
 _MAX_MESSAGE = 1000  # characters of the service's message that an error keeps
@@ -171,7 +173,24 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
     error.more_info = _text(first, "more_info")
     error.trace = _text(sent, "trace")
     error.correlation_id = _text(sent, "correlation_id")
+    if isinstance(error, NotFound) and (hint := _what_may_be_missing(request)):
+        error.message = f"{error.message.rstrip('.')}; {hint}"
+    if isinstance(error, BadRequest):
+        for field in request.fields:
+            error.message = suggested(error.message, field, LIST_FIELDS)
     raise error.about(backend=request.backend)
+
+
+def _what_may_be_missing(request: Request) -> str:
+    """Return what a 404 may be about, other than the backend's name."""
+    if request.resource == "defaults":
+        return _WITHDRAWN
+    parts = []
+    if request.calibration_id is not None:
+        parts.append(f"the variant {request.calibration_id!r}")
+    if request.updated_before is not None:
+        parts.append(f"a calibration before {request.updated_before:%Y-%m-%dT%H:%M:%SZ}")
+    return f"asked for {' and '.join(parts)}" if parts else ""
 
 
 def error_for(status: int, message: str, headers: Mapping[str, str], *, own: bool = True) -> ResponseError:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..errors import InvalidRequest
+from ..messages.suggestions import suggested
 from ..models import (
     ABackend,
     Backend,
@@ -29,6 +30,9 @@ from ..models import (
 
 API_VERSION: Final = "2026-04-15"
 """The `IBM-API-Version` that the official client sends, and whose contract the structs follow."""
+
+LIST_FIELDS: Final = ("wait_time_seconds",)
+"""The optional fields of the list that the service is known to have."""
 
 Resource: TypeAlias = Literal["backends", "configuration", "properties", "status", "defaults"]
 DocumentResource: TypeAlias = Literal["configuration", "properties", "status", "defaults"]
@@ -108,7 +112,7 @@ class Request(Struct, Generic[A], frozen=True, dict=True):
 
     def __post_init__(self) -> None:
         if not isinstance(self.resource, str) or self.resource not in ANSWER_TYPES:
-            raise InvalidRequest(f"no resource {self.resource!r:.80}; there are {', '.join(ANSWER_TYPES)}")
+            raise InvalidRequest(unknown_resource(self.resource))
         if self.fields != ():
             force_setattr(self, "fields", _field_names(self.fields))
         for name in _UNUSED[self.resource]:
@@ -199,6 +203,11 @@ def cached_request(
     if isinstance(backend, Backend):
         raise TypeError
     return Request(resource, backend, calibration_id, updated_before)
+
+
+def unknown_resource(name: object) -> str:
+    """Return what is wrong with a name that is none of a resource."""
+    return suggested(f"no resource {name!r:.80}; there are {', '.join(ANSWER_TYPES)}", name, ANSWER_TYPES)
 
 
 def request_of(target: str) -> Request[Any] | None:

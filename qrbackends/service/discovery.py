@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..accounts.secret import Secret
 from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsError, ReadTimeout, Timeout
+from ..messages.suggestions import suggested
 from ..models.lenient import decode_leniently
 from ..models.size import check_values
 from ..protocol.answers import error_for, is_json, json_object, page_title, printable
@@ -27,6 +28,7 @@ from ..tasks.deadlines import Calls
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
 from ..tasks.loops import running_loop
+from ..transport.failures import located
 from ..transport.pool import Response
 from .sender import Message, Sender
 from .tokens import Tokens
@@ -241,7 +243,8 @@ class Discovery:
         with anyio.move_on_after(_PLANS_TIMEOUT) as scope:  # instances can be used without their plans
             await answers(plans, ask, _AT_ONCE)
         if scope.cancelled_caught:
-            failures.append(ReadTimeout(f"Global Catalog did not answer within {_PLANS_TIMEOUT:g} s"))
+            late = ReadTimeout(f"Global Catalog did not answer within {_PLANS_TIMEOUT:g} s")
+            failures.append(located(late, "catalog", self._account.catalog_url))
         if failures:
             logger.warning("Global Catalog does not tell of all plans: %s", failures[0])
         return names, failures[0] if failures else None
@@ -371,10 +374,25 @@ def _chosen(search: InstanceSearch, known: Sequence[ServiceInstance]) -> tuple[S
         chosen = sorted(matching, key=lambda one: _PRICES.index(one.pricing) if one.pricing in _PRICES else 9)
     if chosen:
         return tuple(chosen)
+    raise _no_match(search, known)
+
+
+def _no_match(search: InstanceSearch, known: Sequence[ServiceInstance]) -> AccountError:
+    """Return the error that says which instances there are, and what is like what was asked for."""
     wanted = {"name": search.name, "regions": search.regions, "plans": search.plans, "tags": search.tags}
     asked = ", ".join(f"{key} {value!r}" for key, value in wanted.items() if value) or "any at all"
     seen = ", ".join(f"{one.name} ({one.instance.region}, {one.plan})" for one in known[:_SHOWN]) or "none"
-    raise AccountError(f"the account can see no instance with {asked}; it can see: {seen}")
+    problem = f"the account can see no instance with {asked}; it can see: {seen}"
+    there: tuple[tuple[Sequence[str | None], set[str]], ...] = (
+        ((search.name,), {one.name for one in known}),
+        (search.regions, {one.instance.region for one in known}),
+        (search.plans, {one.plan for one in known}),
+        (search.tags, {tag for one in known for tag in one.tags}),
+    )
+    for names, known_names in there:
+        for name in names:
+            problem = problem if name in known_names else suggested(problem, name, known_names)
+    return AccountError(problem)
 
 
 def _of_name(name: str | None, known: Sequence[ServiceInstance]) -> Sequence[ServiceInstance]:

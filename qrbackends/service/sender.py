@@ -1,9 +1,11 @@
 """The sender: sends requests to the service, IAM, Global Search and Global Catalog, with retries."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import anyio
 from msgspec import Struct
@@ -13,9 +15,14 @@ from ..accounts.secret import Secret
 from ..errors import DecodeError, QRBackendsError, Unauthorized, WrongBackend
 from ..tasks.flight import Deadline, Flight, unexplained
 from ..transport.body import Wire
+from ..transport.failures import located
 from ..transport.pool import Response, SessionPool
 from ..transport.retry import RetryPolicy, RetryState
 from .redaction import redact
+
+logger = logging.getLogger("qrbackends.retry")
+
+_RETRIED: Final = "%s: attempt %d comes in %.2f s, after %s: %s"
 
 T = TypeVar("T")
 
@@ -29,6 +36,10 @@ class Credentials(Protocol):
 
     def reject(self, authorization: Secret) -> bool:
         """Note that the service refused the secret; return whether to try again with a new one."""
+        ...
+
+    def explain(self, late: QRBackendsError, now: float) -> QRBackendsError:
+        """Return the error for a caller whose deadline passes while the secret is waited for."""
         ...
 
 
@@ -109,10 +120,11 @@ class Sender:
         """
         now = asyncio.get_running_loop().time()
         state = RetryState(retry or self._retry, now, flight.deadline, self._draw)
-        flight.explain = state.failure
         renewed = False
         while True:
+            flight.explain = partial(_without_secret, credentials, state)
             secret = await credentials.authorization(flight.deadline)
+            flight.explain = partial(_without_answer, message, state)
             try:
                 answer = message.read(
                     await self._pool.exchange(
@@ -135,10 +147,29 @@ class Sender:
             except QRBackendsError as error:
                 now = asyncio.get_running_loop().time()
                 redact(error, secret.reveal().removeprefix("Bearer "))  # an answer may echo the secret
+                located(error, message.region, message.url)
                 if isinstance(error, (DecodeError, WrongBackend)):  # the answers may be one request behind
                     self._pool.retire_connections(message.region, message.url)
                 if isinstance(error, Unauthorized) and not renewed and credentials.reject(secret):
                     renewed = True
                     state.note(error, now)
+                    logger.info("%s: the token was refused, and is renewed", message.url)
                 else:
-                    await anyio.sleep(state.pause_after(error, now))
+                    pause = state.pause_after(error, now)
+                    kind = type(error).__name__
+                    logger.info(_RETRIED, message.url, state.sent + 1, pause, kind, error.problem)
+                    await anyio.sleep(pause)
+
+
+def _without_secret(
+    credentials: Credentials, state: RetryState, late: QRBackendsError, now: float
+) -> QRBackendsError:
+    """Return the error for a caller who leaves before there is a secret: the last failure, if any."""
+    return credentials.explain(late, now) if state.last is None else state.failure(late, now)
+
+
+def _without_answer(
+    message: Message[Any], state: RetryState, late: QRBackendsError, now: float
+) -> QRBackendsError:
+    """Return the error for a caller who leaves before the answer comes."""
+    return state.failure(located(late, message.region, message.url), now)

@@ -80,6 +80,9 @@ class _Exchange:
     def reject(self, authorization: Secret) -> bool:
         return False
 
+    def explain(self, late: QRBackendsError, now: float) -> QRBackendsError:
+        return late
+
     def read(self, answer: Response) -> _Token:
         """Return the token in IAM's answer; its expiry is computed by our own clock, as IAM's may differ."""
         if answer.status != 200:
@@ -127,6 +130,7 @@ class Tokens:
         self._flights: Flights[_Token] = Flights()
         self._token: _Token | None = None
         self._rejected = False  # whether the service refused the last token
+        self._failing = False  # whether the last renewal in the background failed
         self._refusal: tuple[AuthenticationFailed, float] | None = None  # IAM's error, and its time
 
     async def authorization(self, until: Deadline | None = None) -> Secret:
@@ -174,6 +178,11 @@ class Tokens:
             self._rejected = True
         return True
 
+    def explain(self, late: QRBackendsError, now: float) -> QRBackendsError:
+        """Return the error for a caller whose deadline passes while a token is waited for."""
+        renewal = self._flights.under_way.get("token")
+        return late if renewal is None else renewal.explain(late, now)
+
     async def aclose(self) -> None:
         """Cancel a renewal that is in flight; a provider that goes on all the same is not waited for."""
         await self._flights.aclose(_CLOSING)
@@ -184,7 +193,7 @@ class Tokens:
         except AuthenticationFailed as error:
             self._refusal = (error.again(), self._clock())
             raise
-        self._refusal = None
+        self._refusal, self._failing = None, False
         if self._rejected:
             self._rejected = False
             self._token.replaced_at = self._clock()
@@ -196,7 +205,9 @@ class Tokens:
         if isinstance(error, AuthenticationFailed):
             self._token = None  # the key was revoked: the next call gets the error
         elif error is not None and not self._flights.closed:
-            logger.warning("the token could not be renewed, the old one is still good: %s", error)
+            level = logging.DEBUG if self._failing else logging.WARNING  # once per outage
+            self._failing = True
+            logger.log(level, "the token could not be renewed, the old one is still good: %s", error)
 
     async def _new(self, flight: Flight[_Token]) -> _Token:
         key, token = self._account.api_key, self._account.token
@@ -208,6 +219,7 @@ class Tokens:
         if isinstance(token, Secret):
             return _issued(token, self._clock(), inf)
         given: tuple[Secret, float] | None = None
+        flight.explain = _without_token
         with suppress(TimeoutError):
             # Whoever asks while the provider hangs joins this flight, which would never end without a limit.
             async with asyncio.timeout_at(self._calls.deadline()):
@@ -222,6 +234,12 @@ class Tokens:
                 "to be in Unix seconds"
             )
         return _issued(bearer, now, expires)
+
+
+def _without_token(late: QRBackendsError, now: float) -> QRBackendsError:
+    """Return the error for a caller who leaves while the token provider runs."""
+    late.message += ": the token provider has not returned"
+    return late
 
 
 def _headers(_: Secret) -> Mapping[str, str]:

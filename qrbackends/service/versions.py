@@ -14,13 +14,14 @@ import msgspec
 from msgspec import Struct
 
 from ..accounts.account import Account, AnInstance, Instance
-from ..errors import DecodeError
+from ..errors import DecodeError, QRBackendsError
 from ..models.lenient import decode_leniently
 from ..protocol.answers import error_for, is_json, json_object, page_title
 from ..protocol.headers import USER_AGENT
 from ..protocol.lengths import MOST_BYTES
 from ..tasks.deadlines import Calls
 from ..tasks.flight import stopped
+from ..transport.failures import located
 from ..transport.pool import Response, SessionPool
 from ..transport.retry import RetryPolicy, RetryState
 
@@ -104,17 +105,22 @@ class Versions:
         until = self._calls.deadline() if deadline is None else deadline
         with self._calls.call(until):
             asked = await self._instance(instance, until)
-            state = RetryState(RetryPolicy(attempts=1), anyio.current_time(), lambda: until)
-            answer = await self._pool.exchange(
-                "GET",
-                f"{asked.base_url}/versions",
-                _HEADERS,
-                region=_REGION,
-                account=self._account,
-                call=state,
-                most=MOST_BYTES["versions"],
-            )
-            return _read(answer)
+        try:
+            with self._calls.call(until):
+                state = RetryState(RetryPolicy(attempts=1), anyio.current_time(), lambda: until)
+                answer = await self._pool.exchange(
+                    "GET",
+                    f"{asked.base_url}/versions",
+                    _HEADERS,
+                    region=_REGION,
+                    account=self._account,
+                    call=state,
+                    most=MOST_BYTES["versions"],
+                )
+                return _read(answer)
+        except QRBackendsError as error:
+            located(error, asked.region, asked.base_url).about(region=asked.region)
+            raise
 
     def begin(self) -> None:
         """Read the versions now and once a day, in the background; failures are logged for debugging only."""

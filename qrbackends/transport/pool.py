@@ -29,13 +29,14 @@ from ..errors import (
     ReadTimeout,
     TransportError,
 )
+from ..messages.extras import install
 from ..protocol.headers import retry_after
 from ..protocol.lengths import ERROR_BYTES
 from ..tasks.loops import LoopBound
 from .body import ACCEPT_ENCODING, Body, Wire
 from .breaker import CircuitBreaker
 from .connector import Connector
-from .failures import is_own, translated
+from .failures import is_own, located, translated, whose
 from .limits import Limits
 from .queue import RequestQueue, Slot
 from .traffic import RegionStats
@@ -161,7 +162,11 @@ class SessionPool(LoopBound):
         about = url if method == "GET" else None
         slot = Slot(tenant, call.deadline, about, call.sent > 0)
         if not queue.enters_at_once(slot):
-            await queue.enter(slot)
+            try:
+                await queue.enter(slot)
+            except QRBackendsError as refusal:
+                located(refusal, region, target)
+                raise
         try:
             if self.closed:  # it was closed while this request waited for its slot
                 raise ClientClosed("the client is closed")
@@ -199,7 +204,7 @@ class SessionPool(LoopBound):
             queue.leave(slot)
         # Raised outside `except`, and without an earlier traceback: aiohttp's errors and frames hold the
         # request's headers, among them the token.
-        raise failure
+        raise located(failure, region, target)
 
     async def _read(
         self, response: aiohttp.ClientResponse, most: int | None, known: Wire | None
@@ -313,8 +318,10 @@ class SessionPool(LoopBound):
         session._retry_connection = False
         queue = self._queues.get((name, origin))
         if queue is None:
-            circuit = CircuitBreaker(name, self._limits.failures, self._limits.rest)
-            queue = self._queues[name, origin] = RequestQueue(name, self._limits.per_region, circuit)
+            circuit = CircuitBreaker("it", self._limits.failures, self._limits.rest)
+            host = whose(name, URL(origin))
+            queue = RequestQueue(name, self._limits.per_region, circuit, host=host)
+            self._queues[name, origin] = queue
         region = self._regions[place] = _Region(session, connector, queue)
         return region
 
@@ -356,7 +363,7 @@ def _through_socks(proxy: str, options: Mapping[str, Any]) -> Connector:
         from .socks import SocksConnector  # imported here, as few accounts need the extra
     except ImportError:
         raise AccountError(
-            "the account's proxy is a SOCKS proxy, which needs an extra: pip install 'qrbackends[socks]'"
+            f"the account's proxy is a SOCKS proxy, which needs an extra: {install(['socks'])}"
         ) from None
     return SocksConnector(proxy, **options)
 

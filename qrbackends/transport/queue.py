@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from itertools import count
@@ -22,6 +23,8 @@ from ..errors import (
 from .breaker import CircuitBreaker
 from .throttle import Throttle
 from .traffic import RegionStats, Traffic
+
+logger = logging.getLogger("qrbackends.circuit")
 
 Deadline: TypeAlias = Callable[[], float]
 """Returns when a call has to end, in the event loop's time; later once a caller who has longer has joined."""
@@ -65,10 +68,12 @@ class RequestQueue:
         name: the region, or `iam`.
         slots: how many requests may be in flight.
         circuit: the region's circuit breaker; while it is open, no request is sent.
+        host: whose host it is, for the log.
     """
 
-    def __init__(self, name: str, slots: int, circuit: CircuitBreaker) -> None:
+    def __init__(self, name: str, slots: int, circuit: CircuitBreaker, *, host: str = "") -> None:
         self._name = name
+        self._host = host or name
         self._slots = slots
         self._free = slots
         self._circuit = circuit
@@ -143,9 +148,9 @@ class RequestQueue:
         now = asyncio.get_running_loop().time()
         self._traffic.count(str(status), now - slot.sent, repeated=slot.repeated)
         if status < 500:
-            self._circuit.succeeded()
+            self._succeeded()
         else:
-            self._broke(slot, now, slot.about)
+            self._broke(slot, now, slot.about, f"HTTP {status}")
             if status == 503 and retry_after:
                 self._throttle(_REGION, now).hold(now, retry_after)
                 self._refuse_hopeless(list(self._queues), now)
@@ -169,22 +174,35 @@ class RequestQueue:
         if own:
             self._circuit.abandoned(slot.probe)
         elif isinstance(error, BodyTooLarge):
-            self._circuit.succeeded()  # it did answer
+            self._succeeded()  # it did answer
         else:
             about = slot.about if isinstance(error, BodyDamaged) else None
-            self._broke(slot, now, about, isinstance(error, Timeout))
+            self._broke(slot, now, about, error.message, timed_out=isinstance(error, Timeout))
 
     def _left(self, slot: "Slot") -> None:
         """Note that the caller left before the answer came."""
         now = asyncio.get_running_loop().time()
         self._traffic.count("abandoned", now - slot.sent, repeated=slot.repeated)
         if now >= slot.deadline() and now - slot.sent >= _SILENT:
-            self._broke(slot, now, None, True)
+            self._broke(slot, now, None, "no answer before the caller's deadline", timed_out=True)
         else:
             self._circuit.abandoned(slot.probe)
 
-    def _broke(self, slot: "Slot", now: float, about: Hashable | None, timed_out: bool = False) -> None:
+    def _succeeded(self) -> None:
+        if self._circuit.pause:
+            logger.warning("%s answers again; requests are sent to it as before", self._host)
+        self._circuit.succeeded()
+
+    def _broke(
+        self, slot: "Slot", now: float, about: Hashable | None, why: str, *, timed_out: bool = False
+    ) -> None:
+        before = self._circuit.pause
         self._circuit.failed(now, slot.sent, slot.probe, about, timed_out=timed_out)
+        pause = self._circuit.pause
+        if pause and not before:
+            logger.warning("%s keeps failing, and gets no requests for %g s: %s", self._host, pause, why)
+        elif pause and slot.probe:
+            logger.info("%s still fails, and gets no requests for %g s: %s", self._host, pause, why)
         if self._circuit.refusal(now):
             self._refuse_hopeless(list(self._queues), now)
 

@@ -110,7 +110,7 @@ class RetryState(Struct):
         return real
 
     def _attempt(self, error: QRBackendsError, now: float) -> Attempt:
-        return Attempt(now - self.began, f"{type(error).__name__}: {error.message}")
+        return Attempt(now - self.began, f"{type(error).__name__}: {error.problem}")
 
     def _is_worth_waiting(self, refusal: CircuitOpen | HeldBack, now: float) -> bool:
         """Return whether to wait until the region's open circuit lets requests pass again."""

@@ -33,6 +33,7 @@ class SocksConnector(Connector, ProxyConnector):  # type: ignore[misc]  # no typ
 
     def __init__(self, proxy: str, **options: Any) -> None:
         parts = urlsplit(proxy)
+        self._address = f"{parts.hostname}:{parts.port or _PORT}"
         super().__init__(
             host=parts.hostname,
             port=parts.port or _PORT,
@@ -56,15 +57,16 @@ class SocksConnector(Connector, ProxyConnector):  # type: ignore[misc]  # no typ
         try:
             return await _made(super().connect(req, traces, timeout), timeout.connect)
         except (TimeoutError, ProxyTimeoutError):
-            failure: ConnectError | ConnectTimeout = ConnectTimeout("no connection through the proxy in time")
+            late = f"no connection through the proxy {self._address} in time"
+            failure: ConnectError | ConnectTimeout = ConnectTimeout(late)
         except ProxyConnectionError:
-            failure = ConnectError("no connection to the SOCKS proxy")
+            failure = ConnectError(f"no connection to the SOCKS proxy {self._address}")
         except ProxyError:
-            failure = ConnectError("the SOCKS proxy refused the connection")
+            failure = ConnectError(f"the SOCKS proxy refused the connection: {self._address}")
         except (TransportError, aiohttp.ClientError, ssl.SSLError):  # as those of all other connections
             raise
         except (OSError, EOFError, ValueError):  # in the handshake, or in the look-up of a name; a long name
-            failure = ConnectError("no connection through the SOCKS proxy")
+            failure = ConnectError(f"no connection through the SOCKS proxy {self._address}")
         raise failure
 
 

@@ -46,24 +46,32 @@ else:
         "problem_of": "problems",
         "serve": "serving",
     }
-    _EXTRA = ("starlette", "jinja2", "uvicorn")
 
     def __getattr__(name):
+        import sys
         from importlib import import_module
 
         if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[__name__])
         try:
             value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-        except ModuleNotFoundError as error:
-            missing = (error.name or "").partition(".")[0]
-            if missing not in _EXTRA:
-                raise
-            raise ImportError(
-                f'{__name__}.{name} needs {missing}: pip install "qrbackends[web]"', name=missing
-            ) from error
+        except ImportError as error:
+            raise _told(name, error) from error
         globals()[name] = value
         return value
+
+    def _told(name, error):
+        """Return the error that says what has to be installed for a name of this package."""
+        from ..messages.extras import extra_of, install, missing
+
+        if error.name == "fastapi":
+            return ImportError(f"{__name__}.{name} needs FastAPI: pip install fastapi", name=error.name)
+        if extra_of(error) is None:
+            return error
+        extras = missing(("metrics", "web") if name == "MetricsApp" else ("web",)) or [extra_of(error)]
+        module = error.name.partition(".")[0]
+        return ImportError(f"{__name__}.{name} needs {module}: {install(extras)}", name=module)
 
     def __dir__():
         return __all__

@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from msgspec import Struct
 
 from ..analysis.layout import coordinates, couplings
+from ..messages.counts import counted
 from ..models import BackendConfiguration, BackendProperties, usable
 from ..models.formatting import probability, scaled
 from ..models.usable import Pair
@@ -182,9 +183,13 @@ def _notes(configuration: BackendConfiguration, properties: BackendProperties) -
     )
     notes = []
     if strange:
-        notes.append(f"{strange:,} couplings are not drawn: they are not between two qubits of this device.")
+        few = strange == 1
+        notes.append(
+            f"{counted(strange, 'coupling')} {'is' if few else 'are'} not drawn: "
+            f"{'it is' if few else 'they are'} not between two qubits of this device."
+        )
     if measured != count:
-        notes.append(f"The configuration has {count:,} qubits, the calibration {measured:,}.")
+        notes.append(f"The configuration has {counted(count, 'qubit')}, the calibration {measured:,}.")
     return tuple(notes)
 
 

@@ -1,7 +1,9 @@
 """A client that is opened and closed with an ASGI app of any framework."""
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from typing import Any, TypeAlias, Unpack
 
 from ..accounts.account import Account
@@ -70,6 +72,8 @@ def lifespan(
 
     @asynccontextmanager
     async def with_client(app: Any) -> AsyncGenerator[dict[str, Any], None]:
+        if "fastapi" in sys.modules:  # so that its routes may return documents, whoever imports `ClientDep`
+            import_module(".dependency", __package__)
         async with opened(account, require, store, options) as client:
             state = getattr(app, "state", None)
             if state is not None:  # for an app whose own lifespan does not yield this state

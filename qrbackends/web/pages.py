@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 
 from ..errors import InvalidRequest
+from ..messages.counts import counted
 from ..models import median_of
 from ..models.formatting import probability, scaled, visible
 from ..protocol.requests import Request as ServiceRequest
@@ -62,7 +63,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(median=median_of, probability=probability, micro=partial(scaled, scale=1e6))
-    environment.filters.update(shown=shown, segment=partial(quote, safe=""))
+    environment.filters.update(counted=counted, shown=shown, segment=partial(quote, safe=""))
     environment.tests["odd_name"] = is_odd
     for name in environment.list_templates(["html"]):
         environment.get_template(name)  # compiled now, and not while visitors wait

@@ -211,6 +211,32 @@ def test_a_file_without_a_usable_account_says_so(file: Path, accounts: dict[str,
     assert str(file) in str(caught.value)
 
 
+def test_where_there_is_no_account_it_says_what_was_looked_for_and_what_to_do(file: Path) -> None:
+    for name, said in (
+        (None, f"QISKIT_IBM_TOKEN is not set, and there is no file {file}; "),
+        ("work", f"the account 'work' was looked for in {file}, which is not there; "),
+    ):
+        with pytest.raises(AccountError) as caught:
+            load_account(name, file, environ={})
+        text = str(caught.value)
+        assert text.startswith(f"no account found: {said}")
+        for how in ("QISKIT_IBM_INSTANCE is optional", "qrbackends accounts save", "--emulator"):
+            assert how in text
+    write(file, {"old": entry(channel=LEGACY)})
+    with pytest.raises(AccountError, match="it has: old; set QISKIT_IBM_TOKEN to an API key"):
+        load_account(path=file, environ={})
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_key_that_is_taken_for_a_name_is_not_repeated(file: Path, is_there: bool) -> None:
+    key = "A-marked_key-" + "x1" * 16
+    if is_there:
+        write(file, {"old": entry()})
+    with pytest.raises(AccountError, match=r"by that name \(it looks like an API key\)") as caught:
+        load_account(key, file, environ={})
+    assert key not in str(caught.value)
+
+
 def test_a_legacy_account_asked_for_by_name_is_refused(file: Path) -> None:
     write(file, {"old": entry(channel=LEGACY)})
     with pytest.raises(AccountError, match="'ibm_quantum'") as caught:

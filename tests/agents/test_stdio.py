@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from qrbackends.messages.extras import install
+
 COMMAND = ("-W", "error", "-m", "qrbackends", "mcp", "--emulator", "synthetic")
 MARK = "Emulated data (synthetic), not from IBM's service.\n"
 HELLO = {
@@ -139,6 +141,8 @@ def test_a_missing_extra_is_named_in_one_line(missing: str) -> None:
     code += "from qrbackends.__main__ import main\nmain()\n"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == (
-        'Error: qrbackends.agents.mcp_server needs mcp, version 2 or newer: pip install "qrbackends[mcp]"\n'
-    )
+    needed = {
+        "mcp": "this command needs the extra mcp",
+        "mcp_types": "qrbackends.agents.mcp_server needs mcp, version 2 or newer",
+    }
+    assert ran.stderr == f"Error: {needed[missing]}: {install(['mcp'])}\n"

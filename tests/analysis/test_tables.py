@@ -23,6 +23,7 @@ from qrbackends.analysis.tables import (
     qubit_table,
 )
 from qrbackends.emulator import Emulator
+from qrbackends.messages.extras import install
 from qrbackends.models import Clops, DeviceStatus
 
 from ..snapshots import BOTH, real
@@ -225,6 +226,4 @@ qubit_table(empty)
 """
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert outcome.stdout == "1 0\n"
-    assert outcome.stderr.splitlines()[-1] == (
-        'ImportError: tables need pyarrow: pip install "qrbackends[arrow]"'
-    )
+    assert outcome.stderr.splitlines()[-1] == f"ImportError: tables need pyarrow: {install(['arrow'])}"

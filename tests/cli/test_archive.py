@@ -26,7 +26,7 @@ def test_an_archive_is_filled_shown_and_exported(run: Run, service: Emulator, tm
     url, name = str(tmp_path / "calibrations"), "synthetic_falcon_27"
     outcome = run("archive", "sync", url, name, *range_of())
     assert outcome.code == 0
-    assert outcome.out == f"{HOURS} calibrations of 1 backends are new.\n"
+    assert outcome.out == f"{HOURS} calibrations of 1 backend are new.\n"
     again = run("archive", "sync", url, name, *range_of(), "--json")
     assert json.loads(again.out)["added"][name] <= 1
     shown = run("archive", "info", url)

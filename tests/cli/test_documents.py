@@ -177,7 +177,7 @@ def test_defaults_that_are_still_there(run: Run, service: Emulator) -> None:
     assert re.search(r"cmd_def +164 entries", out)
     document = BackendDefaults({"buffer": 0, "qubit_freq_est": [4.9, 5.0], "discriminator": {"a": 1}})
     shown = dict(views.defaults(document))
-    assert shown == {"buffer": "0", "qubit_freq_est": "2 entries", "discriminator": "1 keys"}
+    assert shown == {"buffer": "0", "qubit_freq_est": "2 entries", "discriminator": "1 key"}
 
 
 @pytest.mark.parametrize("command", ["configuration", "properties", "status", "defaults"])

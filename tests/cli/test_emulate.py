@@ -189,7 +189,8 @@ def test_a_port_that_is_taken(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, out, err = run("emulate", "--fleet", "synthetic", "--regions", "us-east", "--port", str(port))
-    message = f"Error: cannot listen at 127.0.0.1:{port}: Address already in use\n"
+    problem = f"cannot listen at 127.0.0.1:{port}: Address already in use"
+    message = f"Error: {problem}; --port 0 takes a free port\n"
     assert (code, out, err) == (1, "", message)
 
 

@@ -104,21 +104,6 @@ def test_a_command_may_return_a_code(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert run() == (7, "", "")
 
 
-@pytest.mark.parametrize(("missing", "named"), [(("click",), "click"), (("click", "rich"), "click and rich")])
-def test_a_missing_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    missing: tuple[str, ...],
-    named: str,
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in missing else object())
-    with pytest.raises(SystemExit) as ended:
-        __main__.main()
-    assert ended.value.code == 1
-    message = f"Error: the command line needs {named}: pip install 'qrbackends[cli]'\n"
-    assert capsys.readouterr() == ("", message)
-
-
 def test_an_early_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> int:
         raise KeyboardInterrupt

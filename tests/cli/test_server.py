@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from qrbackends.emulator import Reset, Status, SyntheticFleet, ThreadedEmulator
+
 from .conftest import Run
 
 QUICK = ("--emulator", "synthetic", "--port", "0", "--interval", "1")
@@ -124,15 +126,17 @@ def test_a_short_token_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert "short" not in outcome.err
 
 
-@pytest.mark.parametrize("command", ["board", "exporter"])
+@pytest.mark.parametrize("command", ["board", "exporter", "emulate"])
 def test_a_port_that_is_taken_is_told_in_one_line(command: str, run: Run) -> None:
+    fleet = "--fleet" if command == "emulate" else "--emulator"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        outcome = run(command, "--emulator", "synthetic", "--port", port)
+        outcome = run(command, fleet, "synthetic", "--port", port)
     assert outcome.code == 1
-    assert f"cannot listen at 127.0.0.1, port {port}" in outcome.err
+    assert re.search(rf"cannot listen at 127\.0\.0\.1(, port |:){port}: ", outcome.err)
+    assert outcome.err.endswith("; --port 0 takes a free port\n")
     assert outcome.err.count("\n") == 1
 
 
@@ -197,3 +201,85 @@ def test_a_missing_extra_is_named_in_one_line(command: str, module: str, extra: 
     assert f'pip install "qrbackends[{extra}]"' in outcome.stderr
     assert outcome.stderr.count("\n") == 1
     assert "internal error" not in outcome.stderr
+
+
+# --- what they write about failures
+
+
+@contextmanager
+def of_a_service(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], ThreadedEmulator, str]]:
+    """Run a server whose service is an emulator elsewhere; yield both, and the server's address."""
+    fleet = SyntheticFleet({"alpha_5": 5, "beta_5": 5})
+    with ThreadedEmulator(fleet=fleet, regions=("us-east",)) as emulator:
+        environment = {
+            "IAM_URL": emulator.iam_url,
+            "GLOBAL_SEARCH_URL": emulator.search_url,
+            "GLOBAL_CATALOG_URL": emulator.catalog_url,
+            "QISKIT_IBM_URL": emulator.url("us-east").replace("/api", "/experimental/../api"),
+            "QISKIT_IBM_TOKEN": emulator.api_keys[0],
+        }
+        with running(*arguments, "--port", "0", "--interval", "1", **environment) as process:
+            yield process, emulator, line(process.stdout).split(" at ")[1].strip()
+
+
+def rest_of(process: subprocess.Popen[str]) -> str:
+    """End a server, and return what it has written on stderr and nobody has read."""
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return err
+
+
+STAMP = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+
+
+@pytest.mark.parametrize("command", ["board", "exporter"])
+def test_a_failure_is_told_once_when_it_begins_and_once_when_it_ends(command: str) -> None:
+    with of_a_service(command) as (process, emulator, url):
+        asked = get(url)[0]
+        assert asked == 200
+        fault = emulator.fault(Status(502), resource="backends", times=None)
+        begin = line(process.stderr)
+        assert re.fullmatch(
+            rf"{STAMP} the list of us-east cannot be read: \[us-east\]: HTTP 502: .*\n", begin
+        )
+        fault.wait_reached(fault.hits + 6, timeout=60)  # it goes on to fail
+        emulator.remove_fault(fault.name)
+        end = line(process.stderr)
+        assert re.fullmatch(rf"{STAMP} the list of us-east can be read again, after \d+ s\n", end)
+        assert rest_of(process) == ""
+
+
+def test_a_calibration_that_every_backend_refuses_is_told() -> None:
+    with of_a_service("board") as (process, emulator, url):
+        emulator.fault(Status(403), resource="properties", times=None)
+        assert get(url)[0] == 200
+        assert re.fullmatch(
+            rf"{STAMP} calibrations of us-east cannot be read: \w+_5 \[us-east\]: HTTP 403: .*\n",
+            line(process.stderr),
+        )
+        assert rest_of(process) == ""
+
+
+def test_a_refused_key_is_told_and_not_shown() -> None:
+    with of_a_service("exporter") as (process, emulator, _):
+        emulator.fault(Status(400), resource="token", times=None)
+        emulator.expire_tokens()
+        told = line(process.stderr)
+        assert "the fleet cannot be read: IAM refused the API key" in told
+        assert emulator.api_keys[0] not in told
+        assert rest_of(process) == ""
+
+
+def test_verbose_tells_of_retries_and_circuits() -> None:
+    with of_a_service("exporter", "--verbose") as (process, emulator, _):
+        emulator.fault(Reset(), resource="backends", times=None)
+        seen = ""
+        while not all(said in seen for said in ("attempt 2 comes in", "keeps failing", "cannot be read")):
+            seen += line(process.stderr)
+        emulator.clear_faults()
+        while "can be read again" not in seen:
+            seen += line(process.stderr)
+        assert "answers again" in seen
+        assert emulator.api_keys[0] not in seen
+        rest_of(process)

@@ -207,7 +207,7 @@ def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:
 
 def test_without_the_wheel_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleets, "find_spec", lambda name: None)
-    with pytest.raises(SnapshotsMissing, match=r"pip install 'qrbackends\[snapshots\]'"):
+    with pytest.raises(SnapshotsMissing, match=r'pip install "qrbackends\[snapshots\]"'):
         SnapshotFleet()
     assert issubclass(SnapshotsMissing, ModuleNotFoundError)
 

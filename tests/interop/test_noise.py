@@ -16,6 +16,7 @@ from qiskit_aer.noise import NoiseModel
 
 from qrbackends import DecodeError, InvalidRequest
 from qrbackends.interop.qiskit import LocalBackend, backend, noise_model
+from qrbackends.messages.extras import install
 from qrbackends.models.properties import Nduv
 
 from ..snapshots import BOTH, CONFIGURATIONS, PROPERTIES, real
@@ -413,7 +414,7 @@ print(device.status().status_msg, "qiskit_ibm_runtime" in map(str, filter(sys.mo
         ("qiskit_ibm_runtime", ["100", "[0]"]),
         (
             "qiskit_ibm_runtime,qiskit_aer",
-            ['local simulations and noise models need qiskit-aer: pip install "qrbackends[aer]"'] * 2,
+            [f"local simulations and noise models need qiskit-aer: {install(['aer'])}"] * 2,
         ),
     ],
 )

@@ -39,6 +39,7 @@ from qrbackends import (
 from qrbackends.emulator import Emulator, Garbage, Status, SyntheticFleet
 from qrbackends.interop import qiskit as interop
 from qrbackends.interop.qiskit import angles
+from qrbackends.messages.extras import install
 from qrbackends.models.configuration import GateConfig
 from qrbackends.models.properties import Nduv
 
@@ -362,9 +363,8 @@ def test_a_wrapper_that_is_there_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_qiskit_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['qiskit'] = None; import qrbackends.interop.qiskit"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (
-        'ImportError: qrbackends.interop.qiskit needs Qiskit 2.3 or newer: pip install "qrbackends[qiskit]"'
-        in (outcome.stderr)
+    assert f"ImportError: qrbackends.interop.qiskit needs Qiskit 2.3 or newer: {install(['qiskit'])}" in (
+        outcome.stderr
     )
 
 

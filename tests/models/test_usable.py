@@ -217,7 +217,7 @@ def test_a_summary_counts_them_and_says_why_a_figure_is_missing() -> None:
     assert found.missing == (
         MissingFigure("t2", "all 2 values are 0 or less, which no device can have", left_out=2),
         MissingFigure("gate_error", found.why_no_two_qubit_error or "", "cz", 3),
-        MissingFigure("gate_error", "all 1 values are out of order (1 or more) or negative", "sx", 1),
+        MissingFigure("gate_error", "the only value is out of order (1 or more) or negative", "sx", 1),
     )
     assert [gate.length for gate in found.gates] == [None, 0.0, 32e-9]
     assert found.broken_couplings == ((1, 2),), "of the other pair one direction is not known to be broken"

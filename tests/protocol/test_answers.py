@@ -1,9 +1,11 @@
 """Whose document an answer is."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
-from qrbackends import BackendConfiguration, BackendStatus, Request, WrongBackend
+from qrbackends import BackendConfiguration, BackendStatus, NotFound, Request, WrongBackend
 from qrbackends.protocol.answers import check_backend, parse
 
 REQUEST = Request("configuration", "ibm_asked")
@@ -33,3 +35,21 @@ def test_a_document_of_another_backend_is_refused(name: str) -> None:
 
 def test_a_document_without_a_name_is_taken() -> None:
     check_backend(Request("status", "ibm_asked"), BackendStatus(0))
+
+
+def test_a_404_says_what_was_asked_for_beside_the_name() -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    for request, said in (
+        (Request("configuration", "a", "extra"), "HTTP 404: nothing here; asked for the variant 'extra'"),
+        (
+            Request("properties", "a", "extra", at),
+            (
+                "HTTP 404: nothing here; asked for the variant 'extra' and a calibration before "
+                "2026-01-02T03:04:05Z"
+            ),
+        ),
+        (Request("status", "a"), "HTTP 404: nothing here."),
+    ):
+        with pytest.raises(NotFound) as raised:
+            parse(request, 404, {}, b'{"title": "nothing here."}')
+        assert raised.value.message == said

@@ -4,10 +4,11 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
-from qrbackends import Account, Client, Instance, RetryPolicy, TLSError
+from qrbackends import Account, Client, ConnectError, Instance, RetryPolicy, TLSError
 
 from ..certificates import Authority
 from .test_connector import copy
@@ -144,3 +145,63 @@ async def test_a_server_that_breaks_tls_is_asked_once(authority: Authority, faul
                 await client.backends()
         assert (caught.value.attempts, len(opened)) == (1, 1)
         assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+async def greeted(reader: asyncio.StreamReader, writer: Writer, authority: Authority) -> None:
+    """Show a certificate for this machine, until the client leaves."""
+    await shown(reader, writer, authority.server)
+
+
+async def a_stranger(reader: asyncio.StreamReader, writer: Writer, authority: Authority) -> None:
+    await shown(reader, writer, authority.stranger)
+
+
+async def shown(reader: asyncio.StreamReader, writer: Writer, certificate: Path) -> None:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(certificate)
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = made.wrap_bio(received, sent, server_side=True)
+    while arrived := await reader.read(65536):
+        received.write(arrived)
+        with suppress(ssl.SSLError):
+            tls.do_handshake()
+        writer.write(sent.read())
+
+
+@pytest.mark.parametrize(
+    ("serve", "trusts", "reason"),
+    [
+        (greeted, False, "the server's certificate was not accepted: unable to get local issuer certificate"),
+        (a_stranger, True, "the server's certificate was not accepted: IP address mismatch, certificate is"),
+        (plain_http, True, "TLS failed: wrong version number"),
+        (old_version, True, "TLS failed: tlsv1 alert protocol version"),
+    ],
+)
+async def test_the_reason_of_a_failure_is_told(
+    authority: Authority, serve: Serve, trusts: bool, reason: str
+) -> None:
+    verify = ssl.create_default_context(cafile=authority.ca if trusts else None)
+    verify.minimum_version = ssl.TLSVersion.TLSv1_3
+    async with running(serve, authority) as (address, _):
+        instance = Instance(crn=CRN, url=f"https://{address}/api/v1")
+        account = Account(token="a-marked-token", instances=[instance], verify=verify)
+        async with Client(account) as client:
+            with pytest.raises(TLSError) as caught:
+                await client.backends()
+    assert reason in caught.value.message
+    assert str(caught.value).startswith(f"[us-east]: the region's host {address}: TLS failed: ")
+    assert ("SSL_CERT_FILE or Account(verify=…)" in caught.value.message) is not trusts
+
+
+async def test_a_proxy_that_is_not_there_is_named_without_its_password(authority: Authority) -> None:
+    async with running(closing, authority) as (address, _):
+        pass
+    account = Account(
+        token="a-marked-token",
+        instances=[Instance(crn=CRN, url="https://nowhere.invalid/api/v1")],
+        proxies={"https": f"http://user:a-marked-password@{address}"},
+    )
+    async with Client(account, retry=RetryPolicy(attempts=1)) as client:
+        with pytest.raises(ConnectError, match=f"no connection to the proxy {address}: ") as caught:
+            await client.backends()
+    assert "a-marked-password" not in str(caught.value)

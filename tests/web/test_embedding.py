@@ -1,5 +1,6 @@
 """The client inside FastAPI, Starlette and aiohttp.web apps."""
 
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -18,14 +19,19 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from qrbackends import (
+    Backend,
+    BackendList,
+    BackendProperties,
     CachePolicy,
     Client,
     ClientClosed,
+    Fetched,
     Limits,
     RedisStore,
     RetryPolicy,
     SessionPool,
 )
+from qrbackends import Request as QRRequest
 from qrbackends.emulator import Emulator, Status
 from qrbackends.web import (
     CLIENT,
@@ -34,6 +40,7 @@ from qrbackends.web import (
     api_app,
     client_ctx,
     client_of,
+    encode,
     exception_handlers,
     json_response,
     lifespan,
@@ -271,6 +278,76 @@ async def test_a_list_tells_no_crn(emulator: Emulator, web: aiohttp.ClientSessio
         text = await answer.text()
     assert "crn:" not in text
     assert len(emulator.backends()) == len(await answer.json())
+
+
+async def test_a_route_of_fastapi_may_return_documents(
+    emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    app = FastAPI(lifespan=lifespan(emulator.account()))
+    name = emulator.backends()[0]
+
+    @app.get("/properties")
+    async def properties(client: ClientDep) -> BackendProperties:
+        return await client.properties(name)
+
+    @app.get("/status")
+    async def status(client: ClientDep):  # type: ignore[no-untyped-def]  # FastAPI would make a schema of it
+        return {"status": await client.status(name), "of": [name]}
+
+    @app.get("/backends")
+    async def backends(client: ClientDep) -> BackendList:
+        return await client.backends()
+
+    @app.get("/some")
+    async def some(client: ClientDep) -> list[Backend]:
+        return list(await client.backends())
+
+    @app.get("/fetched", response_model=None)
+    async def fetched(client: ClientDep) -> Fetched[Any]:
+        return await client.fetch(QRRequest("configuration", name))
+
+    async def get(url: str, path: str) -> Any:
+        async with web.get(f"{url}/{path}") as answer:
+            assert answer.status == 200
+            text = await answer.text()
+            assert "crn:" not in text
+            return json.loads(text)
+
+    async with served(app) as url, Client(emulator.account()) as client:
+        asked = json.loads(encode(await client.properties(name)))
+        assert await get(url, "properties") == asked
+        answer = await get(url, "status")
+        assert answer["of"] == [name]
+        assert answer["status"].keys() == json.loads(encode(await client.status(name))).keys()
+        listed = [one.name for one in await client.backends()]
+        assert [one["name"] for one in await get(url, "backends")] == listed
+        assert [one["name"] for one in await get(url, "some")] == listed
+        assert (await get(url, "fetched"))["value"]["backend_name"] == name
+        described = await get(url, "openapi.json")
+        schemas = {path: one["get"]["responses"]["200"] for path, one in described["paths"].items()}
+        assert schemas["/properties"]["content"]["application/json"]["schema"]["type"] == "object"
+        assert schemas["/backends"]["content"]["application/json"]["schema"]["type"] == "array"
+
+
+def test_documents_are_known_to_fastapi_without_its_dependency() -> None:
+    """`lifespan` alone is enough; a struct was `{}`, which said nothing of what went wrong."""
+    code = """
+import asyncio
+from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
+from qrbackends import BackendStatus
+from qrbackends import Account
+from qrbackends.web import lifespan
+async def main():
+    async with lifespan(Account(api_key="0123456789abcdef"))(FastAPI()):
+        print(jsonable_encoder(BackendStatus(3, state=True, status="active")))
+asyncio.run(main())
+"""
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (outcome.stdout, outcome.stderr) == (
+        "{'length_queue': 3, 'state': True, 'status': 'active'}\n",
+        "",
+    )
 
 
 ALL = {"starlette", "fastapi", "jinja2", "uvicorn"}

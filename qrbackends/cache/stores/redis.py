@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 
+from ...messages.extras import missing_extra
 from ...tasks.deadlines import answer_timeout
 from ...tasks.loops import LoopBound, let_go
 from . import redis_scripts as scripts
@@ -271,7 +272,7 @@ def _pool(url: str, timeout: float) -> "ConnectionPool":
     try:
         from redis.asyncio.connection import ConnectionPool, parse_url
     except ImportError:
-        raise ImportError("RedisStore needs the package redis: pip install 'qrbackends[redis]'") from None
+        raise missing_extra("RedisStore needs the package redis", "redis") from None
     try:
         options: dict[str, Any] = {
             **parse_url(url),

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
+from ...messages.extras import install
 from .dates import parse_instant
 from .fractional import with_fractional_gates
 
@@ -21,6 +22,9 @@ _EMPTY = "an empty object"  # the key of defaults documents without content
 
 class SnapshotsMissing(ModuleNotFoundError):
     """The qiskit-ibm-runtime wheel, which contains the real calibrations, is not installed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, name=_WHEEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +143,16 @@ def wheel_directory() -> Path:
     Raises:
         SnapshotsMissing: the wheel is not installed.
     """
-    spec = find_spec(_WHEEL)
+    try:
+        spec = find_spec(_WHEEL)
+    except (ImportError, ValueError):  # somebody keeps it from being imported
+        spec = None
     for place in (spec.submodule_search_locations or ()) if spec else ():
         directory = Path(place, _WHERE)
         if directory.is_dir():
             return directory
     raise SnapshotsMissing(
-        "the real calibrations come with the qiskit-ibm-runtime wheel: pip install 'qrbackends[snapshots]'"
+        f"the real calibrations come with the qiskit-ibm-runtime wheel: {install(['snapshots'])}"
     )
 
 

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Collection, Iterable
-from difflib import get_close_matches
 
 import msgspec
 
+from ...messages.suggestions import instead, nearest
+
 _WHERE = re.compile(r"(?P<why>.*) - at (?:`key` in )?`\$\.?(?P<path>.*)`", re.DOTALL)
 _CHOICE = re.compile(r"Invalid (?:enum )?value '(?P<given>.*)'")
-_SHOWN = 20  # the most names in an error
 _FIELD = re.compile(r"(?:missing required|contains unknown) field `(?P<name>[^`]*)`")
 
 
@@ -31,13 +31,6 @@ class NoSuchBackend(UnknownName):
         super().__init__("backend", message)
 
 
-def hint(name: str, known: Iterable[str]) -> str:
-    """Return what else there is: the name that is most like this one, or else the first names."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"it has {', '.join(names[:_SHOWN])}"
-
-
 def known_backend(name: str, known: Iterable[str]) -> str:
     """Return the name if it is among the known ones.
 
@@ -47,7 +40,7 @@ def known_backend(name: str, known: Iterable[str]) -> str:
     names = set(known)
     if name in names:
         return name
-    raise NoSuchBackend(f"the fleet has no backend {name!r:.100}; {hint(name, names)}")
+    raise NoSuchBackend(f"the fleet has no backend {name!r:.100}; {instead(name, sorted(names), 'it has')}")
 
 
 def located(error: msgspec.ValidationError, words: Collection[str]) -> tuple[str, str]:
@@ -62,6 +55,6 @@ def located(error: msgspec.ValidationError, words: Collection[str]) -> tuple[str
     if (field := _FIELD.search(why)) is not None:
         path = f"{path}.{field['name']}".lstrip(".")
     if (choice := _CHOICE.fullmatch(why)) is not None:
-        near = get_close_matches(choice["given"], words, 1)
+        near = nearest(choice["given"], words)
         why += f"; did you mean '{near[0]}'?" if near else ""
     return path, why

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, cast
 
+from ...messages.suggestions import suggested
 from .calibration import DocumentShape
 from .fleets import Device, DocumentKind, Fleet, SnapshotFleet
 from .invalid import NoSuchBackend, known_backend
@@ -61,6 +62,9 @@ def _load(source: Source, seed: int | str, shape: DocumentShape) -> Fleet:
             return SnapshotFleet()
         case "snapshots:current":
             return _current(SnapshotFleet())
+        case str() if not Path(source).exists():
+            problem = f"{source!r:.200} is neither {', '.join(NAMED_SOURCES)} nor a directory"
+            raise FileNotFoundError(suggested(problem, source, NAMED_SOURCES))
         case str() | Path():
             recorded = Path(source, INDEX).is_file()
             return RecordedFleet(source) if recorded else SnapshotFleet(source)

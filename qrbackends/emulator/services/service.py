@@ -354,7 +354,8 @@ class BackendsService:
         )
 
     def _missing(self, resource: str, name: str) -> Exception:
-        return self._errors.refuse(404, f"There are no such {resource} of backend {name!r}.")
+        are = "are" if resource in ("properties", "defaults") else "is"
+        return self._errors.refuse(404, f"There {are} no such {resource} of backend {name!r}.")
 
 
 def _entry(device: Device, queue_length: int) -> dict[str, Any]:

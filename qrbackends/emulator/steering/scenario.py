@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import astuple
 
-from ..devices.invalid import hint, located
+from ...messages.suggestions import instead, suggested
+from ..devices.invalid import located
 from ..surface.faults import CLOUD
 from .operations import WORDS, AddFault, ClearFaults, Operation, ReleaseFault, RemoveFault, Scripted
 from .schemas import with_descriptions
@@ -145,7 +146,7 @@ class Scenario:
             for field, names in known.items():
                 name = getattr(operation, field, None)
                 if name is not None and name not in names:
-                    why = f"The emulator has no {field} {name!r}; {hint(name, names)}"
+                    why = f"The emulator has no {field} {name!r}; {instead(name, sorted(names), 'it has')}"
                     raise self._error(index, field, why)
             match operation:
                 case AddFault(fault=str(name)) if name in faults:
@@ -153,7 +154,8 @@ class Scenario:
                 case AddFault(fault=str(name)):
                     faults.add(name)
                 case ReleaseFault(name) | RemoveFault(name) if name not in faults:
-                    raise self._error(index, "fault", f"No earlier step adds a fault {name!r}")
+                    why = suggested(f"No earlier step adds a fault {name!r}", name, faults)
+                    raise self._error(index, "fault", why)
                 case RemoveFault(name):
                     faults.remove(name)
                 case ClearFaults():

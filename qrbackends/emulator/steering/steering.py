@@ -4,6 +4,7 @@ from dataclasses import astuple
 from math import inf
 from typing import Literal, get_args
 
+from ...messages.suggestions import suggested
 from ...models import ABackend, name_of
 from ...tasks.fanout import together
 from ..devices.invalid import UnknownName, known_backend
@@ -142,10 +143,10 @@ class Steering:
         Raises:
             ValueError: another fault has this name, or there is no such resource, region or backend.
         """
-        if resource not in (None, *get_args(Resource)):  # such a fault would never affect a request
-            raise ValueError(
-                f"resource has to be one of {', '.join(get_args(Resource))}, not {resource!r:.100}"
-            )
+        resources = get_args(Resource)
+        if resource is not None and resource not in resources:  # such a fault would never affect a request
+            problem = f"resource has to be one of {', '.join(resources)}, not {resource!r:.100}"
+            raise ValueError(suggested(problem, resource, resources))
         if region is not None:
             self._port(region)
         target = None if backend is None else name_of(backend)
@@ -162,7 +163,8 @@ class Steering:
         for fault in self.faults:
             if fault.name == name:
                 return fault
-        raise UnknownName("fault", f"the emulator has no fault {name!r:.100}")
+        problem = f"the emulator has no fault {name!r:.100}"
+        raise UnknownName("fault", suggested(problem, name, [fault.name for fault in self.faults]))
 
     def remove_fault(self, name: str) -> None:
         """Remove a fault, and answer the requests that it holds.
@@ -279,7 +281,7 @@ class Steering:
         except KeyError:
             running = ", ".join(self._ports) or "nothing: it is not running"
             message = f"the emulator has no region {region!r:.100}; it has {running}"
-            raise UnknownName("region", message) from None
+            raise UnknownName("region", suggested(message, region, self._ports)) from None
 
     def _service_of(self, backend: str) -> BackendsService:
         if not self._services:

@@ -4,14 +4,14 @@ It needs Qiskit 2.3 or newer (extra `qiskit`), and for simulations qiskit-aer (e
 the official client. Start with `converter`, which builds targets, or `local_backend`.
 """
 
+from ...messages.extras import missing_extra
+
 try:
     from qiskit.transpiler.passes import WrapAngles
 
     WrapAngles.DEFAULT_REGISTRY  # noqa: B018  # new in Qiskit 2.3
 except (ImportError, AttributeError) as error:
-    raise ImportError(
-        'qrbackends.interop.qiskit needs Qiskit 2.3 or newer: pip install "qrbackends[qiskit]"'
-    ) from error
+    raise missing_extra("qrbackends.interop.qiskit needs Qiskit 2.3 or newer", "qiskit") from error
 
 from .converter import to_target
 from .documents import QiskitConfiguration, QiskitProperties, QiskitStatus

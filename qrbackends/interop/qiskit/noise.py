@@ -10,6 +10,7 @@ from qiskit.circuit import Gate
 from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
 
 from ...errors import DecodeError, InvalidRequest
+from ...messages.extras import missing_extra
 from ...models import BackendConfiguration, BackendProperties, Nduv, usable
 from .fitting import Fitting
 
@@ -105,9 +106,7 @@ def required_aer() -> Any:
         import qiskit_aer
         import qiskit_aer.noise
     except ImportError as error:
-        raise ImportError(
-            'local simulations and noise models need qiskit-aer: pip install "qrbackends[aer]"'
-        ) from error
+        raise missing_extra("local simulations and noise models need qiskit-aer", "aer") from error
     return qiskit_aer
 
 

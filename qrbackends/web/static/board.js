@@ -190,7 +190,11 @@ function arrange() {
   const online = visible.filter((known) => known.backend.status.name === "online").length;
   const jobs = visible.reduce((sum, known) => sum + known.backend.queue_length, 0);
   document.getElementById("summary").textContent =
-    `${visible.length} of ${rows.size} backends, ${online} online, ${jobs.toLocaleString("en")} jobs waiting`;
+    `${visible.length} of ${counted(rows.size, "backend")}, ${online} online, ${counted(jobs, "job")} waiting`;
+}
+
+function counted(number, noun) {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 function troubleKey(region, name) { // without a name for the whole region; an entry's name may be empty

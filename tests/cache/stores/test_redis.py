@@ -20,6 +20,7 @@ from qrbackends.cache.stores.base import LeasingStore, Store
 from qrbackends.cache.stores.redis import RedisStore
 from qrbackends.cache.stores.seal import Stored
 from qrbackends.cache.stores.sealed import Shared
+from qrbackends.messages.extras import install
 from qrbackends.testing import LeasingStoreContract, StoreClock
 from qrbackends.transport.body import Wire
 
@@ -627,7 +628,7 @@ def test_without_the_package_it_says_what_to_install() -> None:
         "except ImportError as error: print(error)"
     )
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert outcome.stdout == "RedisStore needs the package redis: pip install 'qrbackends[redis]'\n"
+    assert outcome.stdout == f"RedisStore needs the package redis: {install(['redis'])}\n"
     assert outcome.stderr == ""
 
 

@@ -1,0 +1,35 @@
+"""Commands and options with a choice of names: of a name that there is not, they say which one is like it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ..messages.suggestions import did_you_mean, suggested
+
+
+class Choice(click.Choice[str]):
+    """A choice of names."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return what is wrong with a value that is none of the names."""
+        return suggested(super().get_invalid_choice_message(value, ctx).rstrip("."), value, self.choices)
+
+
+class Group(click.Group):
+    """A group of commands."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names, and the other arguments."""
+        name = args[0]
+        if name.startswith("-") or self.get_command(ctx, name) is not None:
+            return super().resolve_command(ctx, args)
+        commands = self.list_commands(ctx)
+        instead = self.meant_by(name, commands) or f"there are {', '.join(commands)}"
+        raise click.UsageError(f"No such command {name!r}; {instead}", ctx)
+
+    def meant_by(self, name: str, commands: Sequence[str]) -> str:
+        """Return the question which command is meant by a name, or an empty text."""
+        return did_you_mean(name, commands)
