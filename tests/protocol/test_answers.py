@@ -42,8 +42,8 @@ def test_a_404_says_what_was_asked_for_beside_the_name() -> None:
     for request, said in (
         (Request("configuration", "a", "extra"), "HTTP 404: nothing here; asked for the variant 'extra'"),
         (
-            Request("properties", "a", "extra", at),
-            "HTTP 404: nothing here; asked for the variant 'extra' and a calibration before 2026-01-02T03:04:05Z",
+            Request("properties", "a", "b", at),
+            "HTTP 404: nothing here; asked for the variant 'b' and a calibration before 2026-01-02T03:04:05Z",
         ),
         (Request("status", "a"), "HTTP 404: nothing here."),
     ):
