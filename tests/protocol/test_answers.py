@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from qrbackends import BackendConfiguration, BackendStatus, NotFound, Request, WrongBackend
+from qrbackends import BackendConfiguration, BackendStatus, BadRequest, NotFound, Request, WrongBackend
 from qrbackends.protocol.answers import check_backend, parse
 
 REQUEST = Request("configuration", "ibm_asked")
@@ -35,6 +35,17 @@ def test_a_document_of_another_backend_is_refused(name: str) -> None:
 
 def test_a_document_without_a_name_is_taken() -> None:
     check_backend(Request("status", "ibm_asked"), BackendStatus(0))
+
+
+def test_a_400_asks_only_after_fields_that_may_be_misspelled() -> None:
+    for field, said in (
+        ("wait_time", "HTTP 400: no such field; did you mean wait_time_seconds?"),
+        ("wait_time_seconds", "HTTP 400: no such field"),
+        ("colour", "HTTP 400: no such field"),
+    ):
+        with pytest.raises(BadRequest) as raised:
+            parse(Request("backends", fields=[field]), 400, {}, b'{"title": "no such field"}')
+        assert raised.value.message == said
 
 
 def test_a_404_says_what_was_asked_for_beside_the_name() -> None:
