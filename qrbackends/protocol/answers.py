@@ -176,7 +176,7 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
     if isinstance(error, NotFound) and (hint := _what_may_be_missing(request)):
         error.message = f"{error.message.rstrip('.')}; {hint}"
     if isinstance(error, BadRequest):
-        for field in request.fields:
+        for field in set(request.fields) - set(LIST_FIELDS):
             error.message = suggested(error.message, field, LIST_FIELDS)
     raise error.about(backend=request.backend)
 

@@ -190,7 +190,7 @@ class RequestQueue:
 
     def _succeeded(self) -> None:
         if self._circuit.pause:
-            logger.warning("%s answers again; requests are sent to it as before", self._host)
+            logger.info("%s answers again; requests are sent to it as before", self._host)
         self._circuit.succeeded()
 
     def _broke(
@@ -200,7 +200,7 @@ class RequestQueue:
         self._circuit.failed(now, slot.sent, slot.probe, about, timed_out=timed_out)
         pause = self._circuit.pause
         if pause and not before:
-            logger.warning("%s keeps failing, and gets no requests for %g s: %s", self._host, pause, why)
+            logger.info("%s keeps failing, and gets no requests for %g s: %s", self._host, pause, why)
         elif pause and slot.probe:
             logger.info("%s still fails, and gets no requests for %g s: %s", self._host, pause, why)
         if self._circuit.refusal(now):

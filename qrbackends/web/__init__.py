@@ -57,20 +57,23 @@ else:
         try:
             value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         except ImportError as error:
-            raise _told(name, error) from error
+            told = _told(name, error)
+            if told is None:
+                raise
+            raise told from error
         globals()[name] = value
         return value
 
     def _told(name, error):
-        """Return the error that says what has to be installed for a name of this package."""
+        """Return the error that says what has to be installed for a name of this package, or None."""
         from ..messages.extras import extra_of, install, missing
 
-        if error.name == "fastapi":
-            return ImportError(f"{__name__}.{name} needs FastAPI: pip install fastapi", name=error.name)
+        module = (error.name or "").partition(".")[0]
+        if module == "fastapi":
+            return ImportError(f"{__name__}.{name} needs FastAPI: pip install fastapi", name=module)
         if extra_of(error) is None:
-            return error
+            return None
         extras = missing(("metrics", "web") if name == "MetricsApp" else ("web",)) or [extra_of(error)]
-        module = error.name.partition(".")[0]
         return ImportError(f"{__name__}.{name} needs {module}: {install(extras)}", name=module)
 
     def __dir__():

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from qrbackends import BackendConfiguration, BackendStatus, NotFound, Request, WrongBackend
+from qrbackends import BackendConfiguration, BackendStatus, BadRequest, NotFound, Request, WrongBackend
 from qrbackends.protocol.answers import check_backend, parse
 
 REQUEST = Request("configuration", "ibm_asked")
@@ -37,16 +37,24 @@ def test_a_document_without_a_name_is_taken() -> None:
     check_backend(Request("status", "ibm_asked"), BackendStatus(0))
 
 
+def test_a_400_asks_only_after_fields_that_may_be_misspelled() -> None:
+    for field, said in (
+        ("wait_time", "HTTP 400: no such field; did you mean wait_time_seconds?"),
+        ("wait_time_seconds", "HTTP 400: no such field"),
+        ("colour", "HTTP 400: no such field"),
+    ):
+        with pytest.raises(BadRequest) as raised:
+            parse(Request("backends", fields=[field]), 400, {}, b'{"title": "no such field"}')
+        assert raised.value.message == said
+
+
 def test_a_404_says_what_was_asked_for_beside_the_name() -> None:
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     for request, said in (
         (Request("configuration", "a", "extra"), "HTTP 404: nothing here; asked for the variant 'extra'"),
         (
-            Request("properties", "a", "extra", at),
-            (
-                "HTTP 404: nothing here; asked for the variant 'extra' and a calibration before "
-                "2026-01-02T03:04:05Z"
-            ),
+            Request("properties", "a", "b", at),
+            "HTTP 404: nothing here; asked for the variant 'b' and a calibration before 2026-01-02T03:04:05Z",
         ),
         (Request("status", "a"), "HTTP 404: nothing here."),
     ):

@@ -227,6 +227,7 @@ async def test_retries_are_logged(emulator: Emulator, caplog: pytest.LogCaptureF
 async def test_a_circuit_is_logged_when_it_opens_and_when_it_closes(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "qrbackends.circuit")
     fault = emulator.fault(Reset(), region="eu-de", times=None)
     async with Client(emulator.account(), retry=ONCE, limits=Limits(failures=2, rest=1e-6)) as client:
         for _ in range(2):

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from ...messages.suggestions import suggested
 from ..devices.dates import parse_instant
 from ..devices.fleets import Device, DocumentKind, Fleet
 from ..surface.validators import Validators
@@ -128,7 +129,8 @@ class BackendsService:
             ValueError: there is no such status, or the queue is negative.
         """
         if setting.status not in (None, *_STATES):
-            raise ValueError(f"status has to be one of {', '.join(_STATES)}, not {setting.status!r:.100}")
+            problem = f"status has to be one of {', '.join(_STATES)}, not {setting.status!r:.100}"
+            raise ValueError(suggested(problem, setting.status, _STATES))
         if setting.queue_length is not None and setting.queue_length < 0:
             raise ValueError("queue_length has to be 0 or more")
         self._set[name] = setting
