@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from ..accounts.account import Account, InstanceSearch
 from ..models import ABackend
+from .addresses import Addresses
 from .server import Emulator
 from .services.emulated_instances import EmulatedInstance
 from .steering.clock import ClockState
@@ -124,6 +125,10 @@ class ThreadedEmulator:
     def account(self, key: int = 0, *, search: InstanceSearch | None = None) -> Account:
         """Return an account with one of the API keys, as `Emulator.account` does."""
         return self._emulator.account(key, search=search)
+
+    def addresses(self, host: str | None = None) -> Addresses:
+        """Return where the emulator is, as `Emulator.addresses` does."""
+        return self._emulator.addresses(host)
 
     def make_token(self, key: int = 0) -> str:
         """Return a new bearer token, as `Emulator.make_token` does."""

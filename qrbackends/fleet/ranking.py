@@ -15,6 +15,7 @@ from ..messages.suggestions import suggested
 from ..models import Backend, BackendConfiguration, BackendList, Metric, TwoQubitMetric, unique, usable
 from ..protocol.requests import Request
 from ..tasks.fanout import answers, awaited
+from ..tasks.loops import running_loop
 
 BackendTest: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 """A test of a backend's entry in the list, plain or async."""
@@ -138,6 +139,7 @@ class _GateCheck:
     def __init__(self, fetch: Fetch, wanted: Wanted, timeout: float | None) -> None:
         self.errors: list[QRBackendsError] = []
         self._fetch, self._wanted, self._timeout = fetch, wanted, timeout
+        running_loop()  # or else it says what to do
         self._began = current_time()
 
     async def passed(self, backends: Sequence[Backend]) -> list[bool]:

@@ -167,7 +167,10 @@ def test_what_is_masked_is_what_was_promised() -> None:
 LOSSES = {
     Loss.SCOPE: {"Unauthorized", "Forbidden"},  # a 403 for a document is a matter of its backend
     Loss.ACCOUNT: {"AuthenticationFailed"},
-    Loss.NOTHING: {*MASKED, "InvalidRequest", "AccountError", "ClientClosed", "WrongEventLoop", "NotFound"},
+    Loss.NOTHING: {
+        *MASKED,
+        *("InvalidRequest", "AccountError", "ClientClosed", "WrongEventLoop", "NotFound", "UnknownBackend"),
+    },
 }
 
 
