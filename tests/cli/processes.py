@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -84,6 +85,8 @@ def started_on_screen(
         stdout=theirs,
         stderr=subprocess.PIPE,
         env=own_environment(TERM="xterm-256color") | dict(environment or {}),
+        # A shell's background jobs ignore it, and so would the program.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     os.close(theirs)
 
