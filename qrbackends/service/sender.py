@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import anyio
@@ -120,11 +119,13 @@ class Sender:
         """
         now = asyncio.get_running_loop().time()
         state = RetryState(retry or self._retry, now, flight.deadline, self._draw)
+        waiting = _Waiting(message, credentials, state)
+        flight.explain = waiting.explain
         renewed = False
         while True:
-            flight.explain = partial(_without_secret, credentials, state)
+            waiting.for_answer = False
             secret = await credentials.authorization(flight.deadline)
-            flight.explain = partial(_without_answer, message, state)
+            waiting.for_answer = True
             try:
                 answer = message.read(
                     await self._pool.exchange(
@@ -161,15 +162,18 @@ class Sender:
                     await anyio.sleep(pause)
 
 
-def _without_secret(
-    credentials: Credentials, state: RetryState, late: QRBackendsError, now: float
-) -> QRBackendsError:
-    """Return the error for a caller who leaves before there is a secret: the last failure, if any."""
-    return credentials.explain(late, now) if state.last is None else state.failure(late, now)
+class _Waiting(Struct):
+    """What a message waits for: the secret, or the answer."""
 
+    message: Message[Any]
+    credentials: Credentials
+    state: RetryState
+    for_answer: bool = False
 
-def _without_answer(
-    message: Message[Any], state: RetryState, late: QRBackendsError, now: float
-) -> QRBackendsError:
-    """Return the error for a caller who leaves before the answer comes."""
-    return state.failure(located(late, message.region, message.url), now)
+    def explain(self, late: QRBackendsError, now: float) -> QRBackendsError:
+        """Return the error for a caller who leaves meanwhile: the last failure, if there was any."""
+        if self.for_answer:
+            return self.state.failure(located(late, self.message.region, self.message.url), now)
+        return (
+            self.credentials.explain(late, now) if self.state.last is None else self.state.failure(late, now)
+        )
