@@ -167,13 +167,16 @@ class Parts:
         twin.instance = self.instance if instance is None else instance
         return twin
 
-    def instance_for(self, backend: ABackend, instance: AnInstance) -> AnInstance:
-        """Return the instance to ask about a backend: the given one, or else the one of the options.
+    def chosen(self, instance: AnInstance) -> AnInstance:
+        """Return the instance of a call: the given one, or else the one of the options."""
+        return self.instance if instance is None else instance
 
-        Without both it is that of the entry, if the account has it; None leaves the choice to the directory.
+    def instance_for(self, backend: ABackend, instance: AnInstance) -> AnInstance:
+        """Return the instance to ask about a backend: that of the call.
+
+        Without one it is that of the entry, if the account has it; None leaves the choice to the directory.
         """
-        if instance is None:
-            instance = self.instance
+        instance = self.chosen(instance)
         if instance is None and isinstance(backend, Backend):
             crns = [scope.crn for scope in self.directory.scopes]
             return backend.instance if backend.instance in crns else None
@@ -185,9 +188,8 @@ class Parts:
 
     def only(self, instance: AnInstance) -> Callable[[], Awaitable[Instance]] | None:
         """Return what looks up the instance whose list is to be watched; None for those of all instances."""
-        if instance is None:
-            instance = self.instance
-        return None if instance is None else partial(self.directory.instance, instance)
+        chosen = self.chosen(instance)
+        return None if chosen is None else partial(self.directory.instance, chosen)
 
     def find(
         self,
@@ -223,8 +225,7 @@ class Parts:
     ) -> Awaitable[Fetched[Any]]:
         """Return, when awaited, the answer to any request; `how` are the options of `Cache.fetch`."""
         self.calls.check()
-        if instance is None:
-            instance = self.instance
+        instance = self.chosen(instance)
         if timeout is None:
             timeout = self.timeout
         until = None if timeout is None else self.calls.deadline(timeout)

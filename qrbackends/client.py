@@ -229,7 +229,7 @@ class Client(ClientBase):
         self, *, instance: AnInstance = None, timeout: Seconds = None
     ) -> tuple[ApiVersion, ...]:
         """Return the versions of the API that an instance's service supports; they are never cached."""
-        chosen = self._parts.instance if instance is None else instance
+        chosen = self._parts.chosen(instance)
         return await self._parts.versions.read(chosen, self._parts.until(timeout))
 
     async def least_busy(

@@ -173,7 +173,7 @@ class _Waiting(Struct):
     def explain(self, late: QRBackendsError, now: float) -> QRBackendsError:
         """Return the error for a caller who leaves meanwhile: the last failure, if there was any."""
         if self.for_answer:
-            return self.state.failure(located(late, self.message.region, self.message.url), now)
-        return (
-            self.credentials.explain(late, now) if self.state.last is None else self.state.failure(late, now)
-        )
+            late = located(late, self.message.region, self.message.url)
+        elif self.state.last is None:
+            return self.credentials.explain(late, now)
+        return self.state.failure(late, now)
