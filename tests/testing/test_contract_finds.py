@@ -403,6 +403,15 @@ class ReadsWhenClosed(Closable):
         return await DictStore(self.__dict__, self.clock).get(scope, name)
 
 
+class PutsWhenClosed(Closable):
+    """Found by test_a_closed_store_refuses_every_call."""
+
+    async def put(self, scope, name, value, ttl, owner=None):
+        if owner is None:
+            return await DictStore(self.__dict__, self.clock).put(scope, name, value, ttl)
+        return await super().put(scope, name, value, ttl, owner)
+
+
 class WaitsWhenClosed(Closable):
     """Found by test_closing_ends_the_calls_that_run."""
 
