@@ -88,15 +88,24 @@ class ClientTests(StoreFixtures):
         async with Emulator(fleet, regions=("us-east",), keys=2) as emulator:
             yield emulator
 
-    async def test_another_client_answers_from_the_store(self) -> None:
-        """What one client has read, another one with the same credential gets without a request."""
+    @asynccontextmanager
+    async def two_clients(self) -> AsyncIterator[tuple[Emulator, Client, Client, Store]]:
+        """Emulate the service for two clients, each with a store of its own at the place of this test.
+
+        The last of what it yields is the second client's store.
+        """
         async with (
             self.service() as emulator,
             self.opened() as store,
             self.opened() as other,
-            Client(emulator.account(), store=store) as first,
-            Client(emulator.account(), store=other) as second,
+            Client(emulator.account(), store=store) as one,
+            Client(emulator.account(), store=other) as two,
         ):
+            yield emulator, one, two, other
+
+    async def test_another_client_answers_from_the_store(self) -> None:
+        """What one client has read, another one with the same credential gets without a request."""
+        async with self.two_clients() as (emulator, first, second, _):
             read = await read_all(first, "origin")
             emulator.reset_log()
             assert await read_all(second, "shared") == read
@@ -171,13 +180,7 @@ class ClientTests(StoreFixtures):
 
     async def test_many_callers_of_several_clients_get_one_answer(self) -> None:
         """All who ask at once, through clients that share the store, get the same answer."""
-        async with (
-            self.service() as emulator,
-            self.opened() as store,
-            self.opened() as other,
-            Client(emulator.account(), store=store) as one,
-            Client(emulator.account(), store=other) as two,
-        ):
+        async with self.two_clients() as (emulator, one, two, _):
             given = await asyncio.gather(*(client.fetch(ASKED) for client in (one, two) for _ in range(20)))
             assert {answer.value == given[0].value for answer in given} == {True}
             assert emulator.count("properties") <= 2
@@ -185,13 +188,7 @@ class ClientTests(StoreFixtures):
 
     async def check_invalidation(self, *, elsewhere: bool) -> None:
         """Check that what is fetched while the same or another client invalidates is not stored."""
-        async with (
-            self.service() as emulator,
-            self.opened() as store,
-            self.opened() as other,
-            Client(emulator.account(), store=store) as client,
-            Client(emulator.account(), store=other) as another,
-        ):
+        async with self.two_clients() as (emulator, client, another, store):
             await read_all(client, "origin")
             held = emulator.fault(Hold(), resource="properties", backend=DEVICE)
             asking = asyncio.ensure_future(client.fetch(ASKED, refresh=True))
@@ -223,19 +220,12 @@ class LeasingClientTests(ClientTests):
 
     async def test_one_client_fetches_and_the_others_wait(self) -> None:
         """Of all clients that ask for an answer that nobody has, one asks the service."""
-        async with (
-            self.service() as emulator,
-            self.opened() as store,
-            self.opened() as other,
-            Client(emulator.account(), store=store) as one,
-            Client(emulator.account(), store=other) as two,
-        ):
+        async with self.two_clients() as (emulator, one, two, other):
             await asyncio.gather(one.backends(), two.backends())
             held = emulator.fault(Hold(), resource="properties", times=None)
             asking = [asyncio.ensure_future(client.fetch(ASKED)) for client in (one, two) for _ in range(5)]
             await held.reached()
-            for _ in range(20):
-                await other.get("none", "none")
+            await self.settle(other)
             assert held.hits == 1
             held.release()
             given = await asyncio.gather(*asking)
@@ -245,19 +235,12 @@ class LeasingClientTests(ClientTests):
 
     async def test_another_client_takes_over(self) -> None:
         """If the one that fetches gives up, another client asks the service."""
-        async with (
-            self.service() as emulator,
-            self.opened() as store,
-            self.opened() as other,
-            Client(emulator.account(), store=store) as one,
-            Client(emulator.account(), store=other) as two,
-        ):
+        async with self.two_clients() as (emulator, one, two, other):
             held = emulator.fault(Hold(), resource="properties", times=1)
             leading = asyncio.ensure_future(one.fetch(ASKED))
             await held.reached()
             waiting = asyncio.ensure_future(two.fetch(ASKED))
-            for _ in range(20):
-                await other.get("none", "none")
+            await self.settle(other)
             leading.cancel()
             assert (await waiting).source == "origin"
             held.release()

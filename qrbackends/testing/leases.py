@@ -270,13 +270,6 @@ class LeaseTests(StoreFixtures):
 
     # --- waiting
 
-    async def settle(self, *stores: Store) -> None:
-        """Let calls that have begun go as far as they can, while the stores answer others."""
-        for _ in range(10):
-            for one in stores:
-                await one.get(SCOPE, "none")
-                await anyio.lowlevel.checkpoint()
-
     async def begin_waits(self, *stores: LeasingStore) -> Sequence[asyncio.Future[None]]:
         """Begin to wait for the lease, twice in each store, and check that nobody returns."""
         waiting = [asyncio.ensure_future(one.wait(SCOPE, NAME, LONG)) for one in stores for _ in range(2)]
