@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
@@ -73,13 +73,6 @@ def _backends(emulator: str | None, options: dict[str, Any]) -> Iterable[str]:
     return load_fleet(emulator).names
 
 
-class Place(NamedTuple):
-    """Where a list is stored: the id of its scope, and the key of the account."""
-
-    id: str
-    key: bytes | None
-
-
 async def _kept_names(account: "Account") -> set[str]:
     """Return the names in the lists that are kept for an account's credential, of all its instances."""
     from ..accounts.scope import Scopes
@@ -97,7 +90,7 @@ async def _kept_names(account: "Account") -> set[str]:
         lists = await store.lists()
     for scope, name, value in lists:
         request = request_of(name)
-        stored = unseal(Place(scope, key), name, value, time.time())
+        stored = unseal(key, scope, name, value, time.time())
         if request is not None and stored is not None:  # another account's are sealed with another key
             listed = parse(request, 200, {}, stored.wire.plain(_MOST))
             names.update(one.name for one in listed.devices)

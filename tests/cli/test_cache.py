@@ -13,7 +13,6 @@ from qrbackends.accounts.scope import Scopes
 from qrbackends.cache.stores.file import FileInfo, FileStore
 from qrbackends.cache.stores.seal import seal, unseal
 from qrbackends.cli import options
-from qrbackends.cli.completion import Place
 from qrbackends.emulator import Emulator, Status
 from qrbackends.protocol.requests import API_VERSION
 
@@ -180,10 +179,9 @@ async def age_lists(path: Path, service: Emulator, seconds: float) -> int:
     async with options.KeptAnswers(path) as store:
         lists = await store.lists()
         for scope, name, value in lists:
-            place = Place(scope, key)
-            stored = unseal(place, name, value, time.time())
+            stored = unseal(key, scope, name, value, time.time())
             assert stored is not None
-            older = seal(place, name, stored, time.time() - seconds)
+            older = seal(key, scope, name, stored, time.time() - seconds)
             assert await store.put(scope, name, older, 1.0)
     return len(lists)
 

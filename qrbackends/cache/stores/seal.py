@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -13,20 +13,6 @@ from ...transport.body import Wire
 _SKEW = 60.0  # seconds by which the clocks of two machines may differ
 _MAGIC = b"qrb2"
 _TAG = hashlib.sha256().digest_size
-
-
-class Place(Protocol):
-    """What of a `Scope` a seal depends on: its id, and the key of its credential."""
-
-    @property
-    def id(self) -> str:
-        """The id."""
-        ...
-
-    @property
-    def key(self) -> bytes | None:
-        """The key; None if no other process can have it."""
-        ...
 
 
 class Stored(NamedTuple):
@@ -60,27 +46,42 @@ class _Content(Struct, frozen=True, array_like=True):
 _decode = msgspec.msgpack.Decoder(_Content).decode
 
 
-def seal(scope: Place, name: str, answer: Stored, fetched_at: float) -> bytes:
-    """Return an answer as bytes that are valid in their own place only; `fetched_at` is in Unix seconds."""
+def seal(key: bytes | None, scope: str, name: str, answer: Stored, fetched_at: float) -> bytes:
+    """Return an answer as bytes that are valid under this scope and name only.
+
+    Args:
+        key: the key of the scope's credential.
+        scope: the id of the scope.
+        name: the name under which it will be stored.
+        answer: the answer.
+        fetched_at: when the service gave it, in Unix seconds.
+
+    Raises:
+        ValueError: there is no key, as no other process can have it.
+    """
     packed = answer.wire.packed()
     parts = packed.data, packed.encoding, packed.digest
     stored = _Content(fetched_at, parts, answer.validators, answer.confirmed, answer.emulated)
     content = msgspec.msgpack.encode(stored)
-    return b"".join((_MAGIC, _tag(scope, name, content), content))
+    return b"".join((_MAGIC, _tag(key, scope, name, content), content))
 
 
-def unseal(scope: Place, name: str, sealed: bytes, now: float) -> Stored | None:
+def unseal(key: bytes | None, scope: str, name: str, sealed: bytes, now: float) -> Stored | None:
     """Return the answer that `seal` made bytes of; None if they are others.
 
     Args:
-        scope: the instance that it is an answer of, and the credential that it was read with.
+        key: the key of the scope's credential.
+        scope: the id of the scope.
         name: the name under which it was stored.
         sealed: the bytes.
         now: the time in Unix seconds.
+
+    Raises:
+        ValueError: there is no key, as no other process can have it.
     """
     begin = len(_MAGIC) + _TAG
     tag, content = sealed[len(_MAGIC) : begin], sealed[begin:]
-    if not sealed.startswith(_MAGIC) or not hmac.compare_digest(tag, _tag(scope, name, content)):
+    if not sealed.startswith(_MAGIC) or not hmac.compare_digest(tag, _tag(key, scope, name, content)):
         return None
     try:
         stored = _decode(content)
@@ -95,11 +96,11 @@ def unseal(scope: Place, name: str, sealed: bytes, now: float) -> Stored | None:
     return Stored(Wire(*stored.wire), max(0.0, age), validators, stored.confirmed, stored.emulated)
 
 
-def _tag(scope: Place, name: str, content: bytes) -> bytes:
+def _tag(key: bytes | None, scope: str, name: str, content: bytes) -> bytes:
     """Return an HMAC over scope, name and content: a value is valid in its own place only."""
-    if scope.key is None:
+    if key is None:
         raise ValueError("a scope without a key cannot be used with a store")
-    mac = hmac.new(scope.key, digestmod=hashlib.sha256)
-    for part in (_MAGIC, f"{scope.id}\0{name}\0".encode(), content):
+    mac = hmac.new(key, digestmod=hashlib.sha256)
+    for part in (_MAGIC, f"{scope}\0{name}\0".encode(), content):
         mac.update(part)
     return mac.digest()

@@ -94,7 +94,9 @@ class Shared:
             return None
         stored = None
         if isinstance(sealed, bytes):  # a store may be anybody's code
-            stored = await off_loop(len(sealed), lambda: unseal(scope, name, sealed, self._clock()))
+            stored = await off_loop(
+                len(sealed), lambda: unseal(scope.key, scope.id, name, sealed, self._clock())
+            )
         if stored is None:
             self.rejected += 1
             self._tell_once("a value in the shared cache is not one of ours, or damaged; it is not used")
@@ -171,7 +173,9 @@ class Shared:
     async def put(self, scope: Scope, name: str, owner: str, answer: Stored, ttl: float) -> bool:
         """Store what the owner of a lease fetched, and end the lease; return whether it was stored."""
         fetched_at = self._clock()
-        sealed = await off_loop(len(answer.wire.data), lambda: seal(scope, name, answer, fetched_at))
+        sealed = await off_loop(
+            len(answer.wire.data), lambda: seal(scope.key, scope.id, name, answer, fetched_at)
+        )
         done = await self._attempt("write", lambda: self._put(scope.id, name, owner, sealed, ttl), False)
         self.writes += done
         return done

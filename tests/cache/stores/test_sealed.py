@@ -292,7 +292,7 @@ class Holding(Trouble):
         self.content = content
 
     async def get(self, scope: str, name: str) -> bytes | None:
-        return b"qrb2" + seal._tag(MINE, name, self.content) + self.content
+        return b"qrb2" + seal._tag(MINE.key, MINE.id, name, self.content) + self.content
 
 
 def stored(
