@@ -13,7 +13,7 @@ from ..cache.stores.file import FileInfo, FileStore
 from ..messages.counts import counted
 from ..models.formatting import DASH
 from .choices import Group
-from .options import cache_path
+from .kept import cache_path
 from .screen import print_facts
 from .text import age, echo, echo_json, whole
 

@@ -79,7 +79,7 @@ async def _kept_names(account: "Account") -> set[str]:
     from ..cache.stores.seal import unseal
     from ..protocol.answers import parse
     from ..protocol.requests import API_VERSION, request_of
-    from .options import KeptAnswers, cache_path
+    from .kept import KeptAnswers, cache_path
 
     names: set[str] = set()
     path = cache_path()

@@ -1,16 +1,13 @@
 """The options that most commands share, and the client that is opened with them."""
 
-import errno
 import functools
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import click
-import platformdirs
 
 from ..accounts.account import Account, Instance, InstanceSearch
 from ..accounts.saved import load_account
@@ -22,37 +19,11 @@ from ..messages.suggestions import suggest, suggested
 from ..transport.pool import SessionPool
 from .completion import complete_account
 from .emulators import FLEETS, complete_emulator, emulated_account, emulator_of, is_emulator
+from .kept import open_kept
 from .text import echo, warn
 
 # People at a terminal get current data or an error, never an old answer.
 _CURRENT: Final = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
-
-
-_LISTS: Final = "/backends"
-_LISTS_KEPT: Final = (
-    30 * 86400.0
-)  # seconds; shells complete names out of lists that are too old for anything else
-
-
-class KeptAnswers(FileStore):
-    """The file that keeps answers between runs; lists stay in it for longer than they are used."""
-
-    async def put(self, scope: str, name: str, value: bytes, ttl: float) -> bool:
-        """Store a value, as `FileStore.put` does."""
-        is_list = name.partition("?")[0] == _LISTS
-        return await super().put(scope, name, value, _LISTS_KEPT if is_list else ttl)
-
-    async def lists(self) -> Sequence[tuple[str, str, bytes]]:
-        """Return scope, name and value of every list."""
-        return [*await self.find(_LISTS), *await self.find(f"{_LISTS}[?]*")]
-
-
-def cache_path() -> Path:
-    """Return the path of the file that keeps answers between runs."""
-    try:
-        return platformdirs.user_cache_path("qrbackends") / "answers.sqlite"
-    except RuntimeError as error:
-        raise OSError(errno.ENOENT, f"no place for a cache: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +61,7 @@ class Source:
         """Open a client, with the emulator or with the file that keeps answers between runs."""
         async with AsyncExitStack() as stack:
             account = await self.opened(stack)
-            store = await _kept(stack) if self.cache and not account.emulated else None
+            store = await open_kept(stack) if self.cache and not account.emulated else None
             client = await stack.enter_async_context(make_client(account, policy, store))
             try:
                 yield client
@@ -132,18 +103,6 @@ class Source:
         if self.regions:
             instances = tuple(i for i in instances if i.region in self.regions)
         return replace(account, instances=instances)
-
-
-async def _kept(stack: AsyncExitStack) -> FileStore | None:
-    """Open the file that keeps answers between runs; where that fails, warn and go on without it."""
-    try:
-        store = await stack.enter_async_context(KeptAnswers(cache_path()))
-        await store.open()
-    except OSError as error:
-        about = f"{error.filename}: " if error.filename else ""
-        warn(f"{about}{error.strerror or error}; no answers are kept between runs")
-        return None
-    return store
 
 
 async def _suggest(error: NotFound, client: Client) -> None:

@@ -12,7 +12,7 @@ import pytest
 from qrbackends.accounts.scope import Scopes
 from qrbackends.cache.stores.file import FileInfo, FileStore
 from qrbackends.cache.stores.seal import seal, unseal
-from qrbackends.cli import options
+from qrbackends.cli import kept
 from qrbackends.emulator import Emulator, Status
 from qrbackends.protocol.requests import API_VERSION
 
@@ -39,9 +39,9 @@ def keep(path: Path, **values: bytes) -> None:
 def test_it_is_where_the_system_keeps_caches(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert options.cache_path() == path
+    assert kept.cache_path() == path
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert tmp_path in options.cache_path().parents
+    assert tmp_path in kept.cache_path().parents
 
 
 def test_without_a_cache(run: Run, path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_cache_that_fails_later_stops_nothing(
 async def age_lists(path: Path, service: Emulator, seconds: float) -> int:
     """Let the lists that are kept have been answered so long ago, and return how many there are."""
     key = Scopes(service.account(), API_VERSION).key
-    async with options.KeptAnswers(path) as store:
+    async with kept.KeptAnswers(path) as store:
         lists = await store.lists()
         for scope, name, value in lists:
             stored = unseal(key, scope, name, value, time.time())
