@@ -196,6 +196,19 @@ async def test_what_has_ended_is_removed(path: Path, clock: StoreClock) -> None:
         assert rows() == 0
 
 
+async def test_names_are_found_by_a_pattern_in_all_scopes(store: FileStore, clock: StoreClock) -> None:
+    for scope, name in (("s", "a?x=1"), ("t", "a?x=2"), ("t", "A?x=3"), ("s", "ab"), ("s", "a?damaged")):
+        assert await store.put(scope, name, f"{scope} {name}".encode(), 60)
+    assert await store.put("s", "a?short", b"v", 30)
+    with closing(sqlite3.connect(store.path)) as db, db:
+        db.execute("UPDATE answers SET value = 'text' WHERE name = 'a?damaged'")
+    clock.now += 30
+    found = await store.find("a[?]*")
+    assert sorted(found) == [("s", "a?x=1", b"s a?x=1"), ("t", "a?x=2", b"t a?x=2")]
+    clock.now += 30
+    assert await store.find("*") == []
+
+
 async def test_what_makes_no_sense_is_not_the_files_trouble(store: FileStore) -> None:
     assert await store.put("s", "n", b"v", 60)
     with pytest.raises(sqlite3.IntegrityError):
