@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
-from weakref import WeakSet
 
 from msgspec import Struct
 
 from ...tasks.loops import running_loop
+from .forks import close_before_forks
 from .private_files import check, created, make_directory, make_private
 
 T = TypeVar("T")
@@ -107,8 +106,7 @@ class FileStore:
         self._connection: sqlite3.Connection | None = None  # the worker's
         self._opened: tuple[int, int] | None = None
         self._closed = False
-        with _forking:
-            _stores.add(self)
+        close_before_forks(self)
 
     async def open(self) -> None:
         """Open the file now, to learn at once whether it can be used."""
@@ -339,33 +337,6 @@ class FileStore:
 
 def _worker() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "qrbackends-file-store")
-
-
-# SQLite's connections must not be carried into a child, not even to be closed there. So each file is closed
-# before a fork, and opened again when it is next used; what runs then ends first. The child has no threads.
-_forking = threading.Lock()
-_stores: WeakSet[FileStore] = WeakSet()
-_held: list[FileStore] = []
-
-
-def _before_fork() -> None:
-    _forking.acquire()
-    for store in tuple(_stores):
-        store.hold()
-        _held.append(store)
-
-
-def _after_fork(*, child: bool = False) -> None:
-    for store in _held:
-        store.let_go(child=child)
-    _held.clear()
-    _forking.release()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=partial(_after_fork, child=True)
-    )
 
 
 @contextmanager
