@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+LOOP = ("-o", "asyncio_default_fixture_loop_scope=function")  # without it, pytest-asyncio warns
 ABSENT = ("cacheprovider", "schemathesis", "hypothesispytest", "xdist", "cov")  # plugins of our own tests
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .projects import environment, files_of, run
+from .projects import LOOP, environment, files_of, run
 
 APP = """
 from fastapi import FastAPI
@@ -206,9 +206,6 @@ pytestmark = pytest.mark.anyio
 def anyio_backend():
     return "asyncio"
 """
-
-
-LOOP = ("-o", "asyncio_default_fixture_loop_scope=function")
 
 
 @pytest.mark.parametrize(

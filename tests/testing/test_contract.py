@@ -15,9 +15,8 @@ from qrbackends import emulator, pytest_plugin
 from qrbackends.testing import LeasingStoreContract, StoreContract
 from qrbackends.testing.fixtures import StoreFixtures
 
-from ..projects import files_of, run
+from ..projects import LOOP, files_of, run
 
-LOOP = ("-o", "asyncio_default_fixture_loop_scope=function")
 SOME = ("-k", "another")
 
 
