@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,16 +27,10 @@ from .text import echo, warn
 _CURRENT: Final = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The source of the data: an account, restricted by options, or an emulator."""
+class Origin(ABC):
+    """Where data comes from; what is emulated says so wherever it is shown."""
 
-    account: str | None = None
-    account_file: str | None = None
-    instance: Instance | str | None = None
-    regions: tuple[str, ...] = ()
-    emulator: str | None = None
-    cache: bool = True
+    __slots__ = ()
 
     def title(self, what: str) -> str:
         """Return a title for `what`, which marks emulated data."""
@@ -50,6 +45,32 @@ class Source:
         """Write on stderr that the data is emulated, for output that has no place for it."""
         if (mark := self.mark()) is not None:
             echo(f"{mark}.", err=True)
+
+    @abstractmethod
+    def _marked(self, what: str) -> str | None:
+        """Return `what` as the beginning of a sentence that says that it is emulated; None if it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archived(Origin):
+    """An archive; `emulated` is whether an emulator sent what was read of it."""
+
+    emulated: bool
+
+    def _marked(self, what: str) -> str | None:
+        return f"Emulated {what}" if self.emulated else None
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Origin):
+    """The source of the data: an account, restricted by options, or an emulator."""
+
+    account: str | None = None
+    account_file: str | None = None
+    instance: Instance | str | None = None
+    regions: tuple[str, ...] = ()
+    emulator: str | None = None
+    cache: bool = True
 
     def _marked(self, what: str) -> str | None:
         if self.emulator is not None:

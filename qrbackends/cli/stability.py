@@ -10,7 +10,7 @@ from ..analysis.comparison import QubitValue, Stabilities, Stability, qubit_valu
 from ..analysis.comparison import stability as stability_in
 from .arguments import backend_argument, calibration_option, every_option, range_options
 from .columns import Column, number
-from .options import Source, SourceCommand, source_options
+from .options import Archived, Origin, Source, SourceCommand, source_options
 from .past import BEGINS, WEEK, Asked, Range
 from .quantities import label, percent, quantity_option, shown
 from .screen import progress_bar
@@ -58,6 +58,7 @@ def stability(
     """
     asked = Asked(backend_id, since, until, calibration_id, every)
     what = f"stability of {backend_id}"
+    origin: Origin = source
     if url is None:
         within, values = asyncio.run(_read(source, asked))
         found, what = stability_of(values), f"{what} {within}"
@@ -65,9 +66,10 @@ def stability(
         raise click.UsageError("--archive is read whole: leave out --every and --calibration-id")
     else:
         found = _archived(url, asked)
+        origin = Archived(found.emulated)
     rows = [one for one in found if not names or one.name in names]
     note = "" if rows else "No calibration in this time."
-    table.show(source if url is None else None, what, rows, note)
+    table.show(origin, what, rows, note)
 
 
 def _archived(url: str, asked: Asked) -> Stabilities:

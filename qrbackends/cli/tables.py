@@ -10,7 +10,7 @@ import click
 
 from ..messages.suggestions import suggested
 from .columns import Column, Row, csv_text, find_column, in_order
-from .options import Source
+from .options import Origin
 from .screen import print_table
 from .text import echo_csv, echo_json
 
@@ -85,7 +85,7 @@ class Table(Generic[Row]):
 
     def show(
         self,
-        source: Source | None,
+        source: Origin | None,
         what: str,
         rows: Iterable[Row],
         note: str = "",

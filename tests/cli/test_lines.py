@@ -404,6 +404,13 @@ def test_stability_of_an_archive(here: Run, run_on: Run, tmp_path: Path) -> None
     assert {int(row["calibrations"]) for row in recent} <= {2, 3, 4}
     held = rows_of(run_on("archive", "info", archive, "--csv", "--columns", "backend,calibrations,first"))
     assert [row["backend"] for row in held] == [FALCON]
+    screen = command("stability", FALCON, "--archive", archive)
+    assert (screen.code, screen.err) == (0, "")
+    assert screen.out.startswith(f"Emulated stability of {FALCON}\n")
+    for form in ("--csv", "--json"):
+        assert run_on("stability", FALCON, "--archive", archive, form).err == (
+            "Emulated data, not from IBM's service.\n"
+        )
     assert run_on("stability", FALCON, "--archive", archive, "--every", "1d").code == 2
     assert run_on("stability", "other", "--archive", archive).code == 2
 
