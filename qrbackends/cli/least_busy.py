@@ -8,6 +8,7 @@ from ..fleet.filters import BackendFilter
 from ..models import Backend
 from .entries import ENTRIES, WAITS
 from .filters import filter_options, fractional_gates_option
+from .logs import warned
 from .options import Source, SourceCommand, include_mocks_option, source_options
 from .tables import Table, table_options
 
@@ -36,11 +37,12 @@ def least_busy(
 
 
 async def _least_busy(source: Source, wanted: BackendFilter, fractional_gates: bool, mocks: bool) -> Backend:
-    async with source.client() as client:
-        return await client.least_busy(
-            operational=None,
-            min_qubits=wanted.min_qubits,  # so that an error says how large the largest one is
-            where=wanted,
-            include_mocks=mocks,
-            use_fractional_gates=fractional_gates,
-        )
+    with warned("qrbackends.ranking"):
+        async with source.client() as client:
+            return await client.least_busy(
+                operational=None,
+                min_qubits=wanted.min_qubits,  # so that an error says how large the largest one is
+                where=wanted,
+                include_mocks=mocks,
+                use_fractional_gates=fractional_gates,
+            )

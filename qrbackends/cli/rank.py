@@ -5,16 +5,15 @@ from typing import Final
 
 import click
 
-from ..errors import QRBackendsError
 from ..fleet.filters import BackendFilter
 from ..fleet.ranking import KEYS, RankKey
 from ..models import Backend
 from .choices import Choice
 from .entries import ENTRIES, WAITS
 from .filters import filter_options, fractional_gates_option
+from .logs import warned
 from .options import Source, SourceCommand, include_mocks_option, source_options
 from .tables import Table, table_options
-from .text import warn
 
 SHOWN_BY: Final[dict[RankKey, str]] = {
     "queue": "queue_length",
@@ -66,25 +65,21 @@ def rank(
         if table.needs(WAITS):
             raise click.UsageError("`rank wait_time` and `backends --wait-times` ask for waiting times")
         table = table.without(WAITS)
-    found, problems = asyncio.run(_ranked(source, key, wanted, fractional_gates, include_mocks, reverse))
+    found = asyncio.run(_ranked(source, key, wanted, fractional_gates, include_mocks, reverse))
     table = table.showing({SHOWN_BY[key]}, rank=0)
     table.show(source, f"backends by {key}", found, value=lambda rows: rows)
-    for problem in problems:
-        warn(str(problem))
 
 
 async def _ranked(
     source: Source, key: RankKey, wanted: BackendFilter, fractional_gates: bool, mocks: bool, reverse: bool
-) -> tuple[tuple[Backend, ...], tuple[QRBackendsError, ...]]:
-    """Return the backends in order, and the errors of lists, which are in memory then."""
-    fields = ("wait_time_seconds",) if key == "wait_time" else ()
-    async with source.client() as client:
-        found = await client.rank(
-            key,
-            reverse=reverse,
-            operational=None,
-            where=wanted,
-            include_mocks=mocks,
-            use_fractional_gates=fractional_gates,
-        )
-        return found, (await client.backends(fields=fields, include_mocks=mocks)).errors
+) -> tuple[Backend, ...]:
+    with warned("qrbackends.ranking"):
+        async with source.client() as client:
+            return await client.rank(
+                key,
+                reverse=reverse,
+                operational=None,
+                where=wanted,
+                include_mocks=mocks,
+                use_fractional_gates=fractional_gates,
+            )

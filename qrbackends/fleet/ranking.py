@@ -167,8 +167,8 @@ class _GateCheck:
 async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None) -> Backend:
     """Return the backend with the shortest queue that meets the conditions; of two, the first by name.
 
-    Configurations are read only if they have to be, a few at a time, beginning with the shortest queue. One
-    that cannot be read is passed over.
+    Configurations are read only if they have to be, a few at a time, beginning with the shortest queue. What
+    cannot be read is passed over, and logged.
 
     Raises:
         NotFound: no backend meets the conditions.
@@ -183,6 +183,7 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
         for same, passed in zip(some, await gates.passed([one for one, *_ in some]), strict=True):
             for backend in same if passed else ():
                 if await wanted.accepts(backend):
+                    _log_unread(listed, gates)
                     return backend
     errors = (*listed.errors, *gates.errors)
     if errors:
@@ -192,6 +193,14 @@ async def least_busy(fetch: Fetch, wanted: Wanted, timeout: float | None = None)
             errors,
         )
     raise NotFound(_none_wanted(listed.unique(), wanted), 404)
+
+
+def _log_unread(listed: BackendList, gates: _GateCheck) -> None:
+    """Log the lists and configurations that could not be read, whose backends may be better ones."""
+    for error in listed.errors:
+        logger.warning("backends are not ranked: %s", error)
+    for error in gates.errors:
+        logger.warning("a backend is not ranked: %s", error)
 
 
 def _none_wanted(listed: BackendList, wanted: Wanted) -> str:
@@ -215,8 +224,8 @@ async def rank(
     """Return the backends that meet the conditions, best first; unknown values come last, in order of names.
 
     A backend that several instances list is in the result once, with the first of its entries that is wanted.
-    Configurations are read only if they have to be; a backend whose configuration cannot be read is left out,
-    and logged.
+    Configurations are read only if they have to be; backends whose list or configuration cannot be read are
+    left out, and logged.
 
     Args:
         fetch: answers requests, as `Client.fetch` does.
@@ -239,8 +248,7 @@ async def rank(
     found = wanted.fitting(listed)
     passed = zip(found, await gates.passed([one for one, *_ in found]), strict=True)
     fitting = [one for same, has_gates in passed if has_gates for one in same]
-    for error in gates.errors:
-        logger.warning("a backend is not ranked: %s", error)
+    _log_unread(listed, gates)
     accepted = await answers(fitting, wanted.accepts, _AT_ONCE)
     chosen = unique(one for one, is_accepted in zip(fitting, accepted, strict=True) if is_accepted)
 

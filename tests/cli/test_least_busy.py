@@ -1,9 +1,10 @@
 """`qrbackends least-busy`."""
 
 import msgspec
+import pytest
 
 from qrbackends import Backend
-from qrbackends.emulator import Emulator
+from qrbackends.emulator import Emulator, Status
 
 from .conftest import Run
 
@@ -47,6 +48,22 @@ def test_fractional_gates_are_asked_for(run: Run, service: Emulator) -> None:
     assert found == {(): "synthetic_eagle_127", ("--fractional-gates",): "synthetic_heron_133"}
     assert ranked[0].name == "synthetic_heron_133"
     assert {"heron", "nighthawk"} >= {one.name.split("_")[1] for one in ranked}
+
+
+@pytest.mark.parametrize("command", [("rank", "queue", "--any-status"), ("least-busy", "--any-status")])
+def test_what_cannot_be_read_is_told(run: Run, service: Emulator, command: tuple[str, ...]) -> None:
+    name = "synthetic_heron_156_a"
+    service.fault(Status(403), resource="configuration", backend=name, times=None)
+    service.fault(Status(403), resource="backends", region="us-east", times=None)
+    code, out, err = run(*command, "--fractional-gates", "--csv", "--columns", "name,region")
+    assert code == 0, err
+    rows = dict(row.split(",") for row in out.splitlines()[1:])
+    assert {*rows.values()} == {"eu-de"}
+    assert name not in rows
+    of_list, of_configuration = err.splitlines()
+    assert of_list.startswith("Warning: backends are not ranked: [us-east]: HTTP 403")
+    assert of_configuration.startswith(f"Warning: a backend is not ranked: {name} [eu-de]: HTTP 403")
+    assert service.count("backends", region="us-east") == 1, "what failed is not asked again"
 
 
 def test_emulated_data_says_so(run: Run) -> None:

@@ -265,9 +265,23 @@ async def test_a_configuration_that_cannot_be_read_is_passed_over(
     emulator.fault(Status(500), resource="configuration", backend=first, times=None)
     assert (await client.least_busy(use_fractional_gates=True)).name == others[0]
     assert [one.name for one in await client.rank(use_fractional_gates=True)] == others
-    (record,) = caplog.records
-    assert record.name == "qrbackends.ranking"
-    assert record.getMessage().startswith(f"a backend is not ranked: {first} ")
+    least_busy_record, rank_record = caplog.records
+    for record in (least_busy_record, rank_record):
+        assert record.name == "qrbackends.ranking"
+        assert record.getMessage().startswith(f"a backend is not ranked: {first} ")
+
+
+async def test_a_list_that_cannot_be_read_is_logged(
+    emulator: Emulator, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    region = emulator.regions[0]
+    emulator.fault(Status(403), resource="backends", region=region, times=None)
+    best, *_ = await client.rank()
+    assert best.region != region
+    assert await client.least_busy() == best
+    found = [one.getMessage() for one in caplog.records if one.name == "qrbackends.ranking"]
+    assert len(found) == 2
+    assert all(one.startswith(f"backends are not ranked: [{region}]: HTTP 403") for one in found)
 
 
 async def test_none_is_not_said_while_a_configuration_is_unread(emulator: Emulator, client: Client) -> None:
