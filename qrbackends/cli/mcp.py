@@ -3,18 +3,17 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import click
 from click.core import ParameterSource
 
 from ..cache.policy import CachePolicy
+from .logs import handled_by
 from .options import Source, SourceCommand, source_options
 from .server import Serving, serve_app, serving_options
 from .signals import ended_by_signals
-from .text import echo, make_printable
+from .text import echo
 
 # An agent may ask for a status again and again. It gets an old answer only where the service fails.
 _POLICY: Final = CachePolicy(status=10.0, stale_while_revalidate=0)
@@ -40,7 +39,9 @@ def mcp(serving: Serving, http: bool) -> None:
         name = option.name or ""
         if not http and name in _OF_HTTP and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{option.opts[0]} can be given together with --http only")
-    with _logged("mcp") if serving.verbose else _logged("mcp", "qrbackends"):
+    kept = logging.StreamHandler()  # on stderr, which hosts keep
+    kept.setLevel(logging.WARNING)
+    with handled_by(kept, "mcp", *(() if serving.verbose else ("qrbackends",))):
         if http:
             from ..agents import mcp_app
 
@@ -63,19 +64,3 @@ async def _serve_stdio(source: Source) -> None:
             )
         async with source.client(_POLICY) as client:
             await serve_stdio(mcp_server(client))
-
-
-@contextmanager
-def _logged(*names: str) -> Iterator[None]:
-    """Write the warnings and errors of these loggers on stderr, where hosts keep them."""
-    handler = logging.StreamHandler()
-    handler.setLevel(logging.WARNING)
-    handler.addFilter(make_printable)
-    loggers = [logging.getLogger(name) for name in names]
-    for logger in loggers:
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
