@@ -3,13 +3,14 @@
 import asyncio
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from .choices import Choice
+from .emulators import SCHEMES
 from .text import echo
 
 if TYPE_CHECKING:
@@ -40,33 +41,38 @@ def completion(shell: str) -> None:
 
 
 def complete_backend(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Return the known names of backends that begin so; none that a shell could take for more than a name."""
-    try:
-        names = _backends(ctx.params.get("emulator"), ctx.params)
-    except Exception:  # whatever it is: nothing may be written into the line that is being typed
-        return []
-    return sorted({name for name in names if name.startswith(incomplete) and _SAFE.fullmatch(name)})
+    """Return the known names of backends that begin so."""
+    return _offered(lambda: _backends(ctx.params), incomplete)
 
 
 def complete_account(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return the names of saved accounts that begin so."""
+    return _offered(lambda: _accounts(ctx.params), incomplete)
+
+
+def _offered(known: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
+    """Return the names that begin so, in order; none that a shell could take for more than a name."""
+    try:
+        return sorted({name for name in known() if name.startswith(incomplete) and _SAFE.fullmatch(name)})
+    except Exception:  # whatever it is: nothing may be written into the line that is being typed
+        return []
+
+
+def _accounts(options: Mapping[str, Any]) -> Iterable[str]:
     from ..accounts import list_accounts
     from ..accounts.saved import DEFAULT_PATH
 
-    try:
-        names = [one.name for one in list_accounts(ctx.params.get("account_file") or DEFAULT_PATH)]
-    except Exception:  # as above
-        return []
-    return [name for name in names if name.startswith(incomplete) and _SAFE.fullmatch(name)]
+    return [one.name for one in list_accounts(options.get("account_file") or DEFAULT_PATH)]
 
 
-def _backends(emulator: str | None, options: dict[str, Any]) -> Iterable[str]:
+def _backends(options: Mapping[str, Any]) -> Iterable[str]:
+    emulator = options.get("emulator")
     if emulator is None:
         from ..accounts.saved import load_account
 
         account = load_account(options.get("account"), options.get("account_file"))
         return asyncio.run(_kept_names(account))
-    if emulator.startswith("http"):  # to ask it would be a request
+    if emulator.startswith(SCHEMES):  # to ask it would be a request
         return ()
     from ..emulator.devices.sources import load_fleet
 

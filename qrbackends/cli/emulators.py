@@ -19,12 +19,13 @@ FLEETS: Final = ("snapshots", "snapshots:current", "synthetic")
 """The emulated fleets."""
 
 _NEARLY: Final = 0.85  # how alike two words have to be for one to be the other, misspelled
-_SCHEMES: Final = ("http://", "https://")
+SCHEMES: Final = ("http://", "https://")
+"""The beginnings of the addresses of emulators that run."""
 
 
 def emulator_of(text: str) -> str:
     """Return a value of `--emulator`: a fleet's name, a directory, or an address without its path."""
-    if not text.startswith(_SCHEMES):
+    if not text.startswith(SCHEMES):
         return str(fleet_of(text))
     from ..emulator.addresses import checked_emulator_url
 
@@ -51,7 +52,7 @@ def is_emulator(text: str, takes_names: bool = True) -> bool:
     if not (takes_names or text.startswith("-")):
         return True
     has_separator = any(separator in text for separator in ("/", os.sep))
-    return text.startswith(_SCHEMES) or has_separator or Path(text).is_dir()
+    return text.startswith(SCHEMES) or has_separator or Path(text).is_dir()
 
 
 def fleet_of(text: str) -> str | Path:
@@ -74,7 +75,7 @@ async def emulated_account(emulator: str, search: InstanceSearch | None, stack: 
     """
     from ..emulator import Emulator, running_account  # imported here, as most commands run without it
 
-    if emulator.startswith(_SCHEMES):
+    if emulator.startswith(SCHEMES):
         return await running_account(emulator, search=search)
     with fleet_errors(emulator):
         opened = await stack.enter_async_context(Emulator(emulator))
