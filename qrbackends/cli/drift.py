@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import click
@@ -11,11 +10,10 @@ from rich.text import Text
 from ..analysis.comparison import Comparison, Difference, Element, compare
 from ..errors import NotFound
 from ..models import BackendProperties, median_of, summary
-from .arguments import backend_argument, calibration_option, range_options
 from .calibration import Figure, figures
 from .columns import Column, minute, number
 from .options import Source, SourceCommand, source_options
-from .past import BEGINS, WEEK, Asked
+from .past import WEEK, Asked, asked_options
 from .quantities import QUANTITIES, change, label, quantity_option, shown
 from .screen import print_facts, print_table
 from .tables import Table, table_options
@@ -62,33 +60,23 @@ _MEDIANS: Final[tuple[Column[_Median], ...]] = (
 
 
 @click.command(cls=SourceCommand)
-@backend_argument
 @source_options
-@range_options(BEGINS)
-@calibration_option
+@asked_options(stepped=False)
 @quantity_option(QUANTITIES)
 @table_options(_DIFFERENCES, on_screen=20)
-def drift(
-    source: Source,
-    table: Table[Difference],
-    backend_id: str,
-    since: datetime | None,
-    until: datetime | None,
-    calibration_id: str | None,
-    names: tuple[str, ...],
-) -> None:
+def drift(source: Source, asked: Asked, table: Table[Difference], names: tuple[str, ...]) -> None:
     """Show what has changed on a backend.
 
     The newest calibration before --until is compared with the newest one before --since: the medians, what
     works no more or works again, and each qubit's and gate's values, the greatest relative changes first. All
     times are in UTC. --csv has the values.
     """
-    before, after = asyncio.run(_read(source, Asked(backend_id, since, until, calibration_id)))
+    before, after = asyncio.run(_read(source, asked))
     found = compare(before, after)
     medians = _medians(before, after)
     rows = [one for one in found.differences if not names or one.name in names]
     if table.for_screen:
-        print_facts(source.title(f"drift of {backend_id}"), _facts(found))
+        print_facts(source.title(f"drift of {asked.backend_id}"), _facts(found))
         echo()
         print_table("Medians", _MEDIANS, medians)
         echo()

@@ -2,16 +2,14 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Final
 
 import click
 
 from ..models import BackendSummary, summary
-from .arguments import backend_argument, calibration_option, every_option, range_options
 from .columns import Column
 from .options import Source, SourceCommand, source_options
-from .past import BEGINS, Asked, Range
+from .past import Asked, Range, asked_options
 from .rows import CALIBRATED
 from .screen import progress_bar
 from .tables import Table, table_options
@@ -25,30 +23,18 @@ _HISTORY: Final[tuple[Column[BackendSummary], ...]] = (
 
 
 @click.command(cls=SourceCommand)
-@backend_argument
 @source_options
-@range_options(BEGINS)
-@every_option("all calibrations")
-@calibration_option
+@asked_options()
 @table_options(_HISTORY)
-def history(
-    source: Source,
-    table: Table[BackendSummary],
-    backend_id: str,
-    since: datetime | None,
-    until: datetime | None,
-    every: timedelta | None,
-    calibration_id: str | None,
-) -> None:
+def history(source: Source, asked: Asked, table: Table[BackendSummary]) -> None:
     """Show the calibrations of a backend, oldest first.
 
     The median errors and coherence times of each, and how many qubits and couplings cannot be used. All times
     are in UTC. What the service does not answer gets a line on stderr.
     """
-    asked = Asked(backend_id, since, until, calibration_id, every)
     within, found = asyncio.run(_read(source, asked))
-    note = "" if found else f"No calibration in this time: `show {backend_id}` tells of the newest one."
-    table.show(source, f"calibrations of {backend_id} {within}", found, note)
+    note = "" if found else f"No calibration in this time: `show {asked.backend_id}` tells of the newest one."
+    table.show(source, f"calibrations of {asked.backend_id} {within}", found, note)
 
 
 async def _read(source: Source, asked: Asked) -> tuple[Range, list[BackendSummary]]:

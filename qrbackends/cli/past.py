@@ -1,19 +1,23 @@
 """The calibrations of a range of time, for the commands that show what has changed."""
 
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
+
+import click
 
 from ..client import Client
 from ..fleet.history import Gap
 from ..models import BackendProperties
+from .arguments import backend_argument, calibration_option, every_option, range_options
 from .columns import minute
 from .screen import Bar
 from .text import warn
 
+F = TypeVar("F", bound=Callable[..., None])
+
 WEEK: Final = timedelta(days=7)
-BEGINS: Final = "7 days before the newest calibration"
-"""Where a range begins by default, for the help."""
 
 
 class Asked(NamedTuple):
@@ -57,7 +61,7 @@ class Asked(NamedTuple):
         )
         async for one in history:
             if isinstance(one, Gap):
-                warn(f"nothing is known {Range(one.since, one.until)}: {one.error}")
+                warn(unknown(one))
             else:
                 bar.step()
                 yield one
@@ -71,3 +75,37 @@ class Range(NamedTuple):
 
     def __str__(self) -> str:
         return f"from {minute(self.since)} to {minute(self.until)} UTC"
+
+
+def unknown(gap: Gap) -> str:
+    """Return of which time nothing is known, and why."""
+    return f"nothing is known {Range(gap.since, gap.until)}: {gap.error}"
+
+
+def asked_options(*, stepped: bool = True) -> Callable[[F], F]:
+    """Return a decorator that adds a backend's name and the range of time; the command gets them as `asked`.
+
+    Args:
+        stepped: whether there is `--every`.
+    """
+    options = [backend_argument, range_options("7 days before the newest calibration"), calibration_option]
+    if stepped:
+        options.insert(2, every_option("all calibrations"))
+
+    def add(command: F) -> F:
+        @functools.wraps(command)
+        def with_asked(
+            backend_id: str, since: datetime | None, until: datetime | None, **others: Any
+        ) -> None:
+            if since is not None and until is not None and since > until:
+                raise click.UsageError("--since has to be before --until")
+            variant, every = others.pop("calibration_id"), others.pop("every", None)
+            command(asked=Asked(backend_id, since, until, variant, every), **others)
+
+        decorated: Any = with_asked
+        for option in reversed(options):
+            decorated = option(decorated)
+        found: F = decorated
+        return found
+
+    return add

@@ -1,17 +1,16 @@
 """`qrbackends stability`: how much the values of each qubit vary from calibration to calibration."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import click
 
 from ..analysis.comparison import QubitValue, Stabilities, Stability, qubit_values, stability_of
 from ..analysis.comparison import stability as stability_in
-from .arguments import backend_argument, calibration_option, every_option, range_options
 from .columns import Column, number
 from .options import Archived, Origin, Source, SourceCommand, source_options
-from .past import BEGINS, WEEK, Asked, Range
+from .past import WEEK, Asked, Range, asked_options
 from .quantities import label, percent, quantity_option, shown
 from .screen import progress_bar
 from .tables import Table, table_options
@@ -30,39 +29,27 @@ _STABILITY: Final[tuple[Column[Stability], ...]] = (
 
 
 @click.command(cls=SourceCommand)
-@backend_argument
 @source_options
-@range_options(BEGINS)
-@every_option("all calibrations")
-@calibration_option
+@asked_options()
 @quantity_option(("T1", "T2", "readout_error"))
 @click.option(
     "--archive", "url", metavar="URL", help="Read an archive instead of the service (`archive sync`)."
 )
 @table_options(_STABILITY, on_screen=20)
 def stability(
-    source: Source,
-    table: Table[Stability],
-    backend_id: str,
-    since: datetime | None,
-    until: datetime | None,
-    every: timedelta | None,
-    calibration_id: str | None,
-    names: tuple[str, ...],
-    url: str | None,
+    source: Source, asked: Asked, table: Table[Stability], names: tuple[str, ...], url: str | None
 ) -> None:
     """Show how stable each qubit of a backend was.
 
     The least stable come first. The spread is the interquartile range of T1, T2 or the readout error over the
     calibrations of a time, divided by their median. All times are in UTC.
     """
-    asked = Asked(backend_id, since, until, calibration_id, every)
-    what = f"stability of {backend_id}"
+    what = f"stability of {asked.backend_id}"
     origin: Origin = source
     if url is None:
         within, values = asyncio.run(_read(source, asked))
         found, what = stability_of(values), f"{what} {within}"
-    elif every is not None or calibration_id is not None:
+    elif asked.every is not None or asked.calibration_id is not None:
         raise click.UsageError("--archive is read whole: leave out --every and --calibration-id")
     else:
         found = _archived(url, asked)

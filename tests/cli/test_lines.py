@@ -440,6 +440,13 @@ def test_qubits_are_chosen_and_shown_on_a_map(here: Run, url: str) -> None:
     assert (many.code, many.out) == (2, "")
 
 
+@pytest.mark.parametrize("name", ["history", "drift", "stability"])
+def test_the_past_begins_before_it_ends(here: Run, name: str) -> None:
+    found = here(name, FALCON, "--since", "1d", "--until", "2d")
+    assert (found.code, found.out) == (2, "")
+    assert "--since has to be before --until" in found.err
+
+
 @pytest.mark.parametrize("name", ["properties", "show", "qubits", "configuration", "fleet"])
 def test_variants_and_the_past_can_be_asked_for_wherever_a_document_is_read(here: Run, name: str) -> None:
     arguments = {"fleet": (), "qubits": (HERON, "3")}.get(name, (HERON,))
