@@ -14,6 +14,7 @@ from .arguments import backends_argument, calibration_option, range_options
 from .choices import Group
 from .columns import Column, minute, number
 from .options import Source, SourceCommand, source_options
+from .past import unknown
 from .screen import progress_bar
 from .tables import Table, table_options
 from .text import echo, echo_json, warn
@@ -94,7 +95,7 @@ def sync(
         echo(f"{counted(added, 'calibration')} of {counted(len(synced.added), 'backend')} {are} new.")
     for name, gaps in synced.gaps.items():
         for gap in gaps:
-            warn(f"{name}: nothing is known from {minute(gap.since)} to {minute(gap.until)}: {gap.error}")
+            warn(f"{name}: {unknown(gap)}")
     for error in synced.errors.values():
         warn(str(error))
     for name, newest in synced.newest.items():

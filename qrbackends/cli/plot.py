@@ -21,8 +21,10 @@ from .arguments import (
     updated_before_option,
 )
 from .choices import Choice, Group
+from .columns import minute
 from .filters import filter_options
 from .options import Source, SourceCommand, source_options
+from .past import WEEK, Range, unknown
 from .text import echo_json, warn
 
 if TYPE_CHECKING:
@@ -125,7 +127,7 @@ def history(
 ) -> None:
     """Draw a device's calibrations over time."""
     end = until or datetime.now(UTC)
-    begin = since or end - timedelta(days=7)
+    begin = since or end - WEEK
     step = every or max((end - begin) / _MOMENTS, timedelta(minutes=1))
 
     async def draw(client: Client) -> "Figure":
@@ -136,8 +138,7 @@ def history(
         async for one in calibrations:
             moments.append(one)
             if isinstance(one, Gap):
-                since, until = f"{one.since:%Y-%m-%d %H:%M}", f"{one.until:%Y-%m-%d %H:%M}"
-                warn(f"nothing is known from {since} to {until}: {one.error}")
+                warn(unknown(one))
         if not any(moments):
             raise click.ClickException(_nothing_drawn(backend_id, begin, end, calibrations.newest))
         return history_plot(moments, name, qubits=qubits)
@@ -147,15 +148,13 @@ def history(
 
 def _nothing_drawn(backend: str, since: datetime, until: datetime, newest: datetime | None) -> str:
     """Return why there is nothing to be drawn of a range, and how to ask for what there is."""
-    problem = (
-        f"no calibration of {backend} from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC is known"
-    )
+    problem = f"no calibration of {backend} {Range(since, until)} is known"
     if newest is None:
         return problem
-    problem += f"; the newest one is of {newest.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    problem += f"; the newest one is of {minute(newest)} UTC"
     if newest >= since:
         return problem
-    earlier = newest.astimezone(UTC) - timedelta(days=7)
+    earlier = newest.astimezone(UTC) - WEEK
     return f"{problem}: --since {earlier:%Y-%m-%dT%H:%M:%SZ} asks further back"
 
 
