@@ -15,6 +15,8 @@ from qrbackends.emulator import Emulator
 
 
 class Outcome(NamedTuple):
+    """The exit code of a command, and what it wrote."""
+
     code: int
     out: str
     err: str

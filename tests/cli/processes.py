@@ -12,17 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, Any, NamedTuple
 
+from qrbackends.emulator import Emulator, ThreadedEmulator
+
+from .conftest import Outcome
+
 STRICT = (sys.executable, "-W", "error", "-m", "qrbackends")
 
 _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-
-
-class Finished(NamedTuple):
-    """What a process wrote, and its exit code."""
-
-    code: int
-    out: str
-    err: str
 
 
 def own_environment(**more: str) -> dict[str, str]:
@@ -30,7 +26,18 @@ def own_environment(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | more
 
 
-def command(*arguments: str, **environment: str) -> Finished:
+def finding(emulator: Emulator | ThreadedEmulator, region: str) -> dict[str, str]:
+    """Return the environment by which a program finds an emulator elsewhere, as if it were the service."""
+    return {
+        "IAM_URL": emulator.iam_url,
+        "GLOBAL_SEARCH_URL": emulator.search_url,
+        "GLOBAL_CATALOG_URL": emulator.catalog_url,
+        "QISKIT_IBM_URL": emulator.url(region).replace("/api", "/experimental/../api"),  # docs/clients.md
+        "QISKIT_IBM_TOKEN": emulator.api_keys[0],
+    }
+
+
+def command(*arguments: str, **environment: str) -> Outcome:
     """Run a command, and return what it wrote."""
     process = subprocess.run(
         [*STRICT, *arguments],
@@ -41,7 +48,7 @@ def command(*arguments: str, **environment: str) -> Finished:
         timeout=100,
         check=False,
     )
-    return Finished(process.returncode, process.stdout, process.stderr)
+    return Outcome(process.returncode, process.stdout, process.stderr)
 
 
 class Screen(NamedTuple):

@@ -18,7 +18,7 @@ from qrbackends.cli import run as run_command
 from qrbackends.emulator import Emulator, Status
 
 from .conftest import Run
-from .processes import STRICT, command, own_environment
+from .processes import command, own_environment
 
 FALCON = "synthetic_falcon_27"
 Complete = Callable[..., list[str]]
@@ -138,15 +138,9 @@ def test_fish_completes_the_name_of_a_backend(known: Emulator, path: Path) -> No
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_code_needs_no_shell_to_be_printed(shell: str) -> None:
-    found = subprocess.run(
-        [*STRICT, "completion", shell],
-        capture_output=True,
-        text=True,
-        env=own_environment(PATH="/nowhere"),
-        check=False,
-    )
-    assert (found.returncode, found.stderr) == (0, "")
-    assert f"_QRBACKENDS_COMPLETE={shell}_complete" in found.stdout
+    found = command("completion", shell, PATH="/nowhere")
+    assert (found.code, found.err) == (0, "")
+    assert f"_QRBACKENDS_COMPLETE={shell}_complete" in found.out
 
 
 def test_another_shell_is_wrong_usage(run: Run) -> None:

@@ -29,7 +29,6 @@ from qrbackends.models import BackendsResponse
 from .conftest import Outcome, Run
 from .processes import (
     STRICT,
-    Finished,
     command,
     emulating,
     error_of,
@@ -81,7 +80,7 @@ def steer(told: dict[str, Any], **operation: Any) -> None:
     connection.close()
 
 
-def rows_of(found: Finished | Outcome) -> list[dict[str, str]]:
+def rows_of(found: Outcome) -> list[dict[str, str]]:
     """Return the rows of CSV."""
     assert found.code == 0, found.err
     return list(csv.DictReader(io.StringIO(found.out)))

@@ -1,9 +1,6 @@
 """What the command line says where something is mistyped or missing, or is not there."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,23 +13,11 @@ from qrbackends.cli.choices import Choice, Group
 from qrbackends.emulator import Emulator, Status
 from qrbackends.messages.counts import counted
 
-from .conftest import Outcome, Run
+from .conftest import Run
+from .processes import command
 
 SYNTHETIC = ("--emulator", "synthetic")
 FALCON = "synthetic_falcon_27"
-
-
-def process(*arguments: str, **environment: str) -> Outcome:
-    """Run a command as a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "qrbackends", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def told(err: str) -> str:
@@ -58,7 +43,7 @@ def told(err: str) -> str:
 def test_a_misspelled_name_is_answered_with_the_nearest(
     arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    outcome = process(*arguments)
+    outcome = command(*arguments)
     assert (outcome.code, outcome.out) == (code, "")
     assert said in told(outcome.err)
 
@@ -94,8 +79,8 @@ def test_nothing_that_is_no_name_is_taken_for_a_fleet(run: Run) -> None:
 def test_an_account_that_is_not_in_the_file(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "accounts.json"
     file.write_text('{"work": {"token": "0123456789abcdef", "channel": "ibm_quantum_platform"}}')
-    for command in (("fleet", "--account", "wrok"), ("accounts", "use", "wrok")):
-        outcome = run(*command, "--account-file", str(file))
+    for asked in (("fleet", "--account", "wrok"), ("accounts", "use", "wrok")):
+        outcome = run(*asked, "--account-file", str(file))
         assert (outcome.code, outcome.out) == (1, "")
         assert f"{file} has no account 'wrok'; it has: work; did you mean work?" in told(outcome.err)
 
@@ -123,9 +108,9 @@ def commands(group: click.Group = cli) -> Iterator[click.Command]:
 
 
 def test_every_group_and_every_choice_says_which_name_is_like_it() -> None:
-    for command in commands():
-        assert not isinstance(command, click.Group) or isinstance(command, Group)
-        for parameter in command.params:
+    for one in commands():
+        assert not isinstance(one, click.Group) or isinstance(one, Group)
+        for parameter in one.params:
             assert not isinstance(parameter.type, click.Choice) or isinstance(parameter.type, Choice)
 
 
@@ -138,7 +123,7 @@ def test_without_an_account_it_says_what_to_do(tmp_path: Path) -> None:
         ((), f"QISKIT_IBM_TOKEN is not set, and there is no file {file}"),
         (("--account", "work"), f"the account 'work' was looked for in {file}"),
     ):
-        outcome = process("fleet", *arguments)
+        outcome = command("fleet", *arguments)
         assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
         for part in (said, "QISKIT_IBM_INSTANCE is optional", "--emulator"):
             assert part in outcome.err
@@ -148,7 +133,7 @@ def test_without_an_account_it_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_defaults_are_withdrawn(service: Emulator, run: Run) -> None:
-    missing = process("defaults", "synthetic_heron_133", *SYNTHETIC)
+    missing = command("defaults", "synthetic_heron_133", *SYNTHETIC)
     assert (missing.code, missing.out) == (1, "")
     assert "the service has withdrawn pulse-level defaults, and most backends have none" in told(missing.err)
     empty = run("defaults", "synthetic_eagle_127")
@@ -158,20 +143,20 @@ def test_defaults_are_withdrawn(service: Emulator, run: Run) -> None:
 
 def test_a_history_without_calibrations_says_of_when_the_newest_is(tmp_path: Path) -> None:
     file = tmp_path / "history.png"
-    command = ("plot", "history", "ibm_boston", "--emulator", "snapshots", "-o", str(file))
-    outcome = process(*command)
+    asked = ("plot", "history", "ibm_boston", "--emulator", "snapshots", "-o", str(file))
+    outcome = command(*asked)
     assert (outcome.code, outcome.out, file.exists()) == (1, "", False)
     assert "; the newest one is of 2026-04-17 10:19 UTC: --since 2026-04-10T10:19:24Z asks further back" in (
         told(outcome.err)
     )
-    again = process(*command, "--since", "2026-04-10T10:19:24Z")
+    again = command(*asked, "--since", "2026-04-10T10:19:24Z")
     assert (again.code, file.exists()) == (0, True)
 
 
 def test_an_archive_of_nothing_fails_and_creates_nothing(run: Run, service: Emulator, tmp_path: Path) -> None:
     url, file = tmp_path / "archive", tmp_path / "values.csv"
-    for command in (("info", str(url)), ("export", str(url), str(file))):
-        outcome = process("archive", *command)
+    for asked in (("info", str(url)), ("export", str(url), str(file))):
+        outcome = command("archive", *asked)
         assert (outcome.code, outcome.out, list(tmp_path.glob("*"))) == (1, "", [])
     now = datetime.now(UTC)
     since = ("--since", (now - timedelta(hours=1)).isoformat(), "--until", now.isoformat())
@@ -193,7 +178,7 @@ def test_an_archive_of_nothing_fails_and_creates_nothing(run: Run, service: Emul
 
 
 def test_what_is_too_old_to_be_synced_is_told(tmp_path: Path) -> None:
-    outcome = process("archive", "sync", str(tmp_path / "archive"), "ibm_boston", "--emulator", "snapshots")
+    outcome = command("archive", "sync", str(tmp_path / "archive"), "ibm_boston", "--emulator", "snapshots")
     assert (outcome.code, outcome.out) == (0, "0 calibrations of 1 backend are new.\n")
     assert "ibm_boston: the newest calibration is of 2026-04-17 10:19 UTC; --since asks further back" in (
         outcome.err
@@ -221,7 +206,7 @@ def test_a_service_that_cannot_be_reached_is_one_line_that_names_it() -> None:
     addresses = dict.fromkeys(("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"), "http://127.0.0.1:1")
     for instance in ({}, {"QISKIT_IBM_INSTANCE": crn}):
         environment = {"QISKIT_IBM_TOKEN": "0123456789abcdef", **addresses, **instance}
-        outcome = process("show", "ibm_boston", **environment)
+        outcome = command("show", "ibm_boston", **environment)
         assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
         assert "IAM's host 127.0.0.1:1: no connection: " in outcome.err
         assert "closed" not in outcome.err

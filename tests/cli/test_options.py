@@ -18,6 +18,7 @@ from qrbackends.emulator.devices.synthetic import SyntheticFleet
 from ..transport.test_pool import server as raw_server
 from ..waiting import until
 from .conftest import Run
+from .processes import finding
 
 CRN = "crn:v1:bluemix:public:quantum-computing:eu-de:a/account:other::"
 
@@ -59,15 +60,8 @@ def test_without_an_account_it_says_what_to_do(run: Run, tmp_path: Path) -> None
 def test_an_emulator_elsewhere_is_found_by_the_environment_and_called_one(
     run_on: Run, elsewhere: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    addresses = {
-        "IAM_URL": elsewhere.iam_url,
-        "GLOBAL_SEARCH_URL": elsewhere.search_url,
-        "GLOBAL_CATALOG_URL": elsewhere.catalog_url,
-        "QISKIT_IBM_URL": elsewhere.url("eu-de").replace("/api", "/experimental/../api"),
-        "QISKIT_IBM_TOKEN": elsewhere.api_keys[0],
-        "QISKIT_IBM_INSTANCE": "emulated-eu-de-1",
-    }
-    for name, value in addresses.items():
+    environment = finding(elsewhere, "eu-de") | {"QISKIT_IBM_INSTANCE": "emulated-eu-de-1"}
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
     name = elsewhere.backends("eu-de")[0]
     assert run_on("status", name).out.startswith(f"Emulated status of {name}\n")

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-STRICT = (sys.executable, "-W", "error", "-m", "qrbackends")
+from .processes import STRICT, own_environment
+
 DEV = (sys.executable, "-X", "dev", "-W", "error", "-m", "qrbackends")
 SYNTHETIC = ("--emulator", "synthetic", "--region", "eu-de")
 
@@ -48,9 +49,7 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def starts(*command: str, **options: Any) -> subprocess.Popen[str]:
-        # pytest's own settings, such as PYTHONDEVMODE in CI, are not those that a test is about
-        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        environment = own | options.pop("env", {})
+        environment = own_environment(**options.pop("env", {}))
         settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
         process = subprocess.Popen(command, text=True, env=environment, **settings)
         started.append(process)

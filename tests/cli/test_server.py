@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from qrbackends.emulator import Reset, Status, SyntheticFleet, ThreadedEmulator
 
 from .conftest import Run
+from .processes import finding
 
 QUICK = ("--emulator", "synthetic", "--port", "0", "--interval", "1")
 TOKEN = "QRBACKENDS_WEB_TOKEN"
@@ -211,14 +212,8 @@ def of_a_service(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Threa
     """Run a server whose service is an emulator elsewhere; yield both, and the server's address."""
     fleet = SyntheticFleet({"alpha_5": 5, "beta_5": 5})
     with ThreadedEmulator(fleet=fleet, regions=("us-east",)) as emulator:
-        environment = {
-            "IAM_URL": emulator.iam_url,
-            "GLOBAL_SEARCH_URL": emulator.search_url,
-            "GLOBAL_CATALOG_URL": emulator.catalog_url,
-            "QISKIT_IBM_URL": emulator.url("us-east").replace("/api", "/experimental/../api"),
-            "QISKIT_IBM_TOKEN": emulator.api_keys[0],
-        }
-        with running(*arguments, "--port", "0", "--interval", "1", **environment) as process:
+        address = ("--port", "0", "--interval", "1")
+        with running(*arguments, *address, **finding(emulator, "us-east")) as process:
             yield process, emulator, line(process.stdout).split(" at ")[1].strip()
 
 
