@@ -87,9 +87,9 @@ if TYPE_CHECKING:
     from .fleet.changes import Change
     from .fleet.filters import BackendFilter
     from .fleet.history import CalibrationList, Gap, History, Window
+    from .fleet.keys import RankKey
     from .fleet.monitor import Monitor
     from .fleet.monitored import FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
-    from .fleet.ranking import RankKey
     from .fleet.snapshot import AnySnapshotItem, Snapshot, SnapshotItem
     from .models import (
         Backend,

@@ -15,7 +15,8 @@ from .cache.entry import Entry, Fetched
 from .cache.policy import checked_age
 from .cache.stats import ClientStats
 from .fleet.history import History
-from .fleet.ranking import BackendTest, RankFunction, RankKey, Wanted, least_busy, rank
+from .fleet.keys import RankKey
+from .fleet.ranking import BackendTest, RankFunction, Wanted, least_busy, rank
 from .fleet.snapshot import Progress, Snapshot
 from .fleet.watch import Watch
 from .models import (

@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from ..fleet.filters import BackendFilter
-from ..fleet.ranking import KEYS, RankKey
+from ..fleet.keys import KEYS, RankKey
 from ..models import Backend
 from .choices import Choice
 from .entries import ENTRIES, WAITS

@@ -8,7 +8,7 @@ from msgspec.structs import force_setattr
 
 from ..errors import InvalidRequest
 from ..models import Backend
-from .ranking import KEYS, RankKey
+from .keys import KEYS, RankKey
 
 
 class BackendFilter(Struct, frozen=True, kw_only=True):

@@ -1,10 +1,10 @@
 """Choosing a backend: the least busy one, or all of them in order of a key."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, isnan, nan
-from typing import Final, Literal, TypeAlias
+from typing import TypeAlias
 
 from anyio import current_time
 
@@ -12,28 +12,15 @@ from ..cache.entry import Fetch
 from ..errors import InstanceUnavailable, InvalidRequest, NotFound, QRBackendsError
 from ..messages.counts import counted
 from ..messages.suggestions import suggested
-from ..models import Backend, BackendConfiguration, BackendList, Metric, TwoQubitMetric, unique, usable
+from ..models import Backend, BackendConfiguration, BackendList, unique
 from ..protocol.requests import Request
 from ..tasks.fanout import answers, awaited
 from ..tasks.loops import running_loop
+from .filters import BackendFilter
+from .keys import KEYS, RankKey, Value
 
 BackendTest: TypeAlias = Callable[[Backend], bool | Awaitable[bool]]
 """A test of a backend's entry in the list, plain or async."""
-
-Value: TypeAlias = float | None
-"""The value of a backend for a key; None if it is unknown."""
-
-RankKey: TypeAlias = Literal[
-    "queue",
-    "wait_time",
-    "clops",
-    "two_qubit_error",
-    "two_qubit_error_best",
-    "two_qubit_error_layered",
-    "readout_error",
-    "qubits",
-]
-"""The keys by which backends are ranked."""
 
 RankFunction: TypeAlias = Callable[[Backend], Value | Awaitable[Value]]
 """Returns the value of a backend, plain or async; the smallest value is the best."""
@@ -46,39 +33,6 @@ _AT_LAST = 1e-6  # seconds that are left after the deadline, for what is known a
 logger = logging.getLogger("qrbackends.ranking")
 
 
-def _error(metric: Metric | TwoQubitMetric | None) -> Value:
-    return None if metric is None else usable("gate_error", metric.value)  # or a readout error: one rule
-
-
-def _clops(backend: Backend) -> Value:
-    try:
-        return None if backend.clops is None else -float(backend.clops.value)
-    except (ValueError, OverflowError):  # the service may send it as text, or as any number
-        return None
-
-
-def _wait(backend: Backend) -> Value:
-    waits = backend.wait_time_seconds
-    return None if waits is None or waits.p50 < 0 else waits.p50
-
-
-def _two_qubit(name: str) -> Callable[[Backend], Value]:
-    return lambda one: _error(getattr(one.performance_metrics, name, None))
-
-
-KEYS: Final[Mapping[RankKey, Callable[[Backend], Value]]] = {
-    "queue": lambda one: one.queue_length,
-    "wait_time": _wait,
-    "clops": _clops,
-    "two_qubit_error": _two_qubit("two_q_error_median"),
-    "two_qubit_error_best": _two_qubit("two_q_error_best"),
-    "two_qubit_error_layered": _two_qubit("two_q_error_layered"),
-    "readout_error": _two_qubit("readout_error_median"),
-    "qubits": lambda one: None if one.qubits is None else -one.qubits,
-}
-"""The value of a backend for each key; the smallest is the best. An error of 1 or more is unknown."""
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """The conditions that a backend has to meet.
@@ -87,7 +41,8 @@ class Wanted:
         min_qubits: the smallest number of qubits.
         operational: True for backends that are online, False for the others, None for all.
         simulator: True for simulators, False for the others, None for all.
-        where: the caller's own test, plain or async; it is called only if all other conditions are met.
+        where: the caller's own test, plain or async; it is called only if all other conditions are met. A
+            `BackendFilter`, which needs no more than the entry, is asked before configurations are read.
         include_mocks: whether mock devices may be chosen.
         use_fractional_gates: True for backends that have fractional gates; others, for all.
     """
@@ -104,11 +59,12 @@ class Wanted:
         return Request("backends", fields=fields, include_mocks=self.include_mocks)
 
     def fits(self, backend: Backend) -> bool:
-        """Return whether a backend meets all conditions that its entry can tell, except `where`."""
+        """Return whether a backend meets all conditions that its entry alone can tell."""
         return (
             (self.min_qubits is None or (backend.qubits or 0) >= self.min_qubits)
             and self.operational in (None, backend.online)
             and self.simulator in (None, backend.is_simulator is True)
+            and (not isinstance(self.where, BackendFilter) or self.where(backend))
         )
 
     def fitting(self, backends: Iterable[Backend]) -> list[list[Backend]]:

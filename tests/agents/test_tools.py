@@ -14,7 +14,7 @@ from qrbackends.agents import mcp_server
 from qrbackends.agents.tools import TOOLS
 from qrbackends.agents.tools.calibrations import FIGURES, FigureName
 from qrbackends.emulator import Emulator, Hold, Status
-from qrbackends.fleet.ranking import KEYS, RankKey
+from qrbackends.fleet.keys import KEYS, RankKey
 
 from .asking import ask, refused
 

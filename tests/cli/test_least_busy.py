@@ -66,5 +66,16 @@ def test_what_cannot_be_read_is_told(run: Run, service: Emulator, command: tuple
     assert service.count("backends", region="us-east") == 1, "what failed is not asked again"
 
 
+@pytest.mark.parametrize("command", [("rank", "queue"), ("least-busy",)])
+def test_configurations_are_read_of_those_only_that_pass_the_filters(
+    run: Run, service: Emulator, command: tuple[str, ...]
+) -> None:
+    options = ("--any-status", "--fractional-gates", "--name", "*_heron_133", "--json")
+    code, out, err = run(*command, *options)
+    assert (code, err) == (0, "")
+    assert "synthetic_heron_133" in out
+    assert service.count("configuration") == 1
+
+
 def test_emulated_data_says_so(run: Run) -> None:
     assert run("least-busy", "--emulator", "synthetic").out.startswith("Emulated least busy backend")

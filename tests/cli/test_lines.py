@@ -23,7 +23,7 @@ from qrbackends.cli.entries import ENTRIES
 from qrbackends.cli.rank import SHOWN_BY
 from qrbackends.cli.rows import FLEET
 from qrbackends.emulator.devices.synthetic import SyntheticFleet
-from qrbackends.fleet.ranking import KEYS, RankKey
+from qrbackends.fleet.keys import KEYS, RankKey
 from qrbackends.models import BackendsResponse
 
 from .conftest import Outcome, Run

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from qrbackends import Backend, BackendFilter, Client, InvalidRequest
 from qrbackends.emulator import Emulator
-from qrbackends.fleet.ranking import KEYS
+from qrbackends.fleet.keys import KEYS
 from qrbackends.models.backend import Clops, DeviceStatus, Metric, PerformanceMetrics, ProcessorType
 
 HERON = Backend(

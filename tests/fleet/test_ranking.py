@@ -20,7 +20,8 @@ from qrbackends import (
     NotFound,
 )
 from qrbackends.emulator import Emulator, Hold, Status, SyntheticFleet
-from qrbackends.fleet.ranking import KEYS, RankKey, Wanted, least_busy, rank
+from qrbackends.fleet.keys import KEYS, RankKey
+from qrbackends.fleet.ranking import Wanted, least_busy, rank
 from qrbackends.models import Clops, DeviceStatus, Metric, PerformanceMetrics, TwoQubitMetric, WaitTime
 
 pytestmark = pytest.mark.anyio

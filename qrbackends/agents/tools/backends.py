@@ -10,7 +10,8 @@ from anyio import to_thread
 from msgspec import Meta, Struct
 
 from ...fleet import ranking
-from ...fleet.ranking import KEYS, RankKey, Wanted
+from ...fleet.keys import KEYS, RankKey
+from ...fleet.ranking import Wanted
 from ...models import Backend, BackendSummary, GateSummary, Spread, summary
 from ...tasks.fanout import together
 from ..reading import Reading
