@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from ..errors import QRBackendsError
-from ..models import Backend, BackendSummary
+from ..models import Backend, BackendList, BackendSummary
 from ..models.shown import Shown
 from .changes import Kind
 
@@ -107,3 +107,7 @@ class FleetView(Shown, frozen=True, weakref=True):
     is_up: bool = False
     entry_failures: tuple[EntryFailure, ...] = ()
     calibration_failures: tuple[CalibrationFailure, ...] = ()
+
+    def _repr_html_(self) -> str | None:
+        errors = [one.error for one in self.failures] + [one.error for one in self.entry_failures]
+        return BackendList((one.backend for one in self.backends), errors)._repr_html_()

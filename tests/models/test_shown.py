@@ -26,7 +26,10 @@ from qrbackends import (
     ConnectError,
     Fetched,
     FileStore,
+    FleetView,
     Gap,
+    InstanceFailure,
+    MonitoredBackend,
     SnapshotItem,
     summary,
 )
@@ -206,6 +209,8 @@ def test_the_table_of_a_list() -> None:
     assert texts(fleet)[-9:] == ["b", "–", "online", "3", "–", "–", "–", "–", "–"]
     assert "1,024" in texts(fleet)
     assert texts(BackendsResponse(tuple(fleet)))[0] == "2 backends"
+    view = FleetView(tuple(map(MonitoredBackend, fleet)), (InstanceFailure(None, NOW, fleet.errors[0]),))
+    assert texts(view) == texts(fleet)
     many = BackendList(backend(f"b{number}") for number in range(5_000))
     assert texts(many)[-1] == "… and 4,900 more"
 
