@@ -131,13 +131,13 @@ class Watcher:
         name = name_of(backend)
         listed: set[str] = {name}
         with anyio.move_on_after(timeout):
-            crn = None if only is None else (await only()).crn
-            wanted = Subscription(interval, frozenset([name]), False, crn)
+            watched = None if only is None else (await only()).crn
+            wanted = Subscription(interval, frozenset([name]), False, watched)
             async with self.subscribed(wanted) as subscription:
                 while True:
                     state = await self.look(subscription)
                     listed = {one for _, one in state.backends}
-                    for crn in self.crns if wanted.only is None else (wanted.only,):
+                    for crn in self.crns if watched is None else (watched,):
                         # The entries of an instance that fails, and those that cannot be read now, are old.
                         old = crn in state.failing or (crn, name) in state.odd
                         entry = None if old else state.backends.get((crn, name))

@@ -124,6 +124,15 @@ class Backend(Shown, frozen=True, gc=False, omit_defaults=True):
         return self.device_class == "mock"
 
 
+ABackend: TypeAlias = Backend | str
+"""A backend: its name, or its entry in the list, which stands for the name."""
+
+
+def name_of(backend: ABackend) -> str:
+    """Return the name of a backend."""
+    return backend.name if isinstance(backend, Backend) else backend
+
+
 class BackendsResponse(Document, frozen=True):
     """The body of `GET /backends`.
 
@@ -168,17 +177,17 @@ class BackendList(Sequence[Backend]):
         """Return the list with each backend once: the entry of the first instance that lists it."""
         return BackendList(unique(self), self.errors)
 
-    def instances_of(self, backend: "ABackend") -> tuple[str, ...]:
+    def instances_of(self, backend: ABackend) -> tuple[str, ...]:
         """Return the CRNs of the instances that list a backend, in order of the instances."""
         name = name_of(backend)
         crns = (one.instance for one in self._backends if one.name == name)
         return tuple(dict.fromkeys(crn for crn in crns if crn is not None))
 
     @overload
-    def __getitem__(self, key: "int | ABackend") -> Backend: ...
+    def __getitem__(self, key: int | ABackend) -> Backend: ...
     @overload
     def __getitem__(self, key: slice) -> tuple[Backend, ...]: ...
-    def __getitem__(self, key: "int | slice | ABackend") -> Backend | tuple[Backend, ...]:
+    def __getitem__(self, key: int | slice | ABackend) -> Backend | tuple[Backend, ...]:
         if not isinstance(key, (str, Backend)):
             return self._backends[key]
         name = name_of(key)
@@ -213,15 +222,6 @@ class BackendList(Sequence[Backend]):
         from .notebook import html_of  # which imports this class
 
         return html_of(self)
-
-
-ABackend: TypeAlias = Backend | str
-"""A backend: its name, or its entry in the list, which stands for the name."""
-
-
-def name_of(backend: ABackend) -> str:
-    """Return the name of a backend."""
-    return backend.name if isinstance(backend, Backend) else backend
 
 
 def unique(backends: Iterable[Backend]) -> tuple[Backend, ...]:
