@@ -167,7 +167,8 @@ class Calibrations:
         except InvalidRequest:  # nobody can ask for a backend of this name
             return
         except NotFound as error:
-            self._absent[key] = error
+            if key in self._fleet:  # it may have disappeared meanwhile
+                self._absent[key] = error
             return
         except CLOSED:
             raise

@@ -1,7 +1,7 @@
 """The log of a monitor: a line when a failure begins, and one when it ends."""
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -60,6 +60,8 @@ class FailureLog:
                     text = f"{failure.subject} can be {failure.done} again, after {seconds:.0f} s"
                     logger.warning("%s", printable(text))
 
-    def forget_others(self, member: Hashable) -> None:
-        """Forget all failures but that of a member, without a word, as it takes their place."""
-        self._failures = {group: one for group, one in self._failures.items() if member in one.members}
+    def forget(self, members: Collection[Hashable]) -> None:
+        """Note, without a word, that nobody knows any more whether these members fail."""
+        for failure in self._failures.values():
+            failure.members.difference_update(members)
+        self._failures = {group: one for group, one in self._failures.items() if one.members}

@@ -229,9 +229,9 @@ class Monitor(LoopBound):
             await self._sleep(_PAUSE)
 
     def _all_failed(self, error: QRBackendsError) -> None:
+        self._log.forget({*self.failures, *self.entry_failures} - {None})
         self.failures.clear()  # the next watch reports them again
         self.entry_failures.clear()
-        self._log.forget_others(None)
         self._failed(Change("failed", self._now(), error=error))
 
     def _apply(self, change: Change) -> None:

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import anyio
 import pytest
 
-from qrbackends import Client, InstanceSearch, Limits, Monitor, MonitorEvent, RetryPolicy
+from qrbackends import Client, Fetched, InstanceSearch, Limits, Monitor, MonitorEvent, RetryPolicy
 from qrbackends.emulator import Emulator, Garbage, Reset, Status
 from qrbackends.errors import QRBackendsError
 from qrbackends.fleet.failure_log import FailureLog
 from qrbackends.interop.gauges import gauges_of
 
 from ..waiting import until
-from .test_monitor import Pauses
+from .test_monitor import Mistaken, Pauses
 
 pytestmark = pytest.mark.anyio
 
@@ -136,6 +138,66 @@ async def test_one_without_a_calibration_is_no_failure(
     assert lines(caplog) == []
 
 
+class Holding(Client):
+    """A client that keeps the requests for the calibration of one backend until a test lets them go."""
+
+    kept = ""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.going = anyio.Event()
+
+    async def fetch(self, *question: Any, **how: Any) -> Fetched[Any]:
+        if question[0].backend == self.kept:
+            await self.going.wait()
+        return await super().fetch(*question, **how)
+
+
+async def test_one_that_leaves_the_fleet_while_its_calibration_is_asked_for_is_no_failure(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    leaving, *others = emulator.backends()
+    emulator.fault(Status(404), resource="properties", times=None)
+    async with (
+        Holding(emulator.account()) as client,
+        Monitor(client, interval=0.05, sleep=Pauses().sleep) as monitor,
+    ):
+        client.kept = leaving
+        await until(lambda: len(monitor.fleet) == len(emulator.backends()))
+        emulator.set_backend(leaving, hidden=True)
+        await until(lambda: len(monitor.fleet) == len(others))
+        client.going.set()
+        await until(lambda: len(monitor.calibration_failures) == len(others))
+        assert {name for _, name in monitor.calibration_failures} == set(others)
+    assert {line.partition(" cannot")[0] for line in lines(caplog)} == {
+        "calibrations of eu-de",
+        "calibrations of us-east",
+    }
+
+
+async def test_the_end_of_a_failure_is_told_although_the_whole_fleet_failed_meanwhile(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses = Pauses()
+    refused = emulator.fault(Status(403), resource="properties", times=None)
+    async with (
+        Mistaken(emulator.account()) as client,
+        Monitor(client, interval=0.05, sleep=pauses.sleep) as monitor,
+    ):
+        await until(lambda: len(monitor.calibration_failures) == len(emulator.backends()))
+        client.mistake = True
+        await until(lambda: None in monitor.failures)
+        client.mistake = False
+        emulator.remove_fault(refused.name)
+        await until_after_pauses(pauses, lambda: not (monitor.failures or monitor.calibration_failures))
+    told = [line for line in lines(caplog) if " be read" in line]
+    assert len(told) == 6
+    for subject in ("calibrations of eu-de", "calibrations of us-east", "the fleet"):
+        begin, end = (line for line in told if line.startswith(subject))
+        assert begin.startswith(f"{subject} cannot be read: ")
+        assert end.startswith(f"{subject} can be read again, after ")
+
+
 async def test_a_calibration_of_a_region_that_is_down_is_no_other_failure(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -165,7 +227,7 @@ def test_what_fails_together_is_one_failure(caplog: pytest.LogCaptureFixture) ->
     log.end("b", later)
     assert lines(caplog) == ["the list can be read again, after 90 s"]
     log.begin("all", None, "the fleet", "read", NOW, error)
-    log.forget_others(None)
+    log.forget(["c"])
     log.end("c", later)
     log.end(None, later)
     begin, end = lines(caplog)[1:]
