@@ -4,13 +4,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Container, Mapping
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 from weakref import ref
 
 from anyio import to_thread
 from msgspec.structs import replace
 
-from ..cache.entry import Fetched
+from ..cache.entry import Fetch
 from ..errors import (
     ClientClosed,
     InvalidRequest,
@@ -28,9 +28,6 @@ from .monitored import MonitoredBackend
 
 CLOSED = (ClientClosed, WrongEventLoop)
 """The errors of a client after which nothing more will come from it."""
-
-Ask: TypeAlias = Callable[[Request, str | None], Awaitable[Fetched[Any]]]
-"""Returns an instance's answer to a request; raises errors as `Client.fetch` does."""
 
 _ROUND = 60.0  # seconds between two rounds; the cache decides whether a request is sent
 _AT_ONCE = 8  # calibrations that are requested at the same time
@@ -56,38 +53,37 @@ class Calibrations:
     """Asks for each backend's properties again when their freshness ends, and summarizes the new ones.
 
     Args:
-        ask: sends the requests.
+        fetch: answers requests, as `Client.fetch` does.
         fleet: the backends at each moment.
         failing: the instances that cannot be listed, by CRN, at each moment.
         summarized: is called with a backend and the summary of its properties, without their age.
-        turned: is called with a backend and the error when its calibration cannot be read any more, and with
-            None when it can be again. `NotFound` is no such error, as simulators and new backends have no
-            calibration, unless all have none; nor is the failure of a whole instance.
+        judged: is called with a backend after each look: with the error if its calibration cannot be read, or
+            with None. `NotFound` is no such error, as simulators and new backends have no calibration, unless
+            all have none; nor is the failure of a whole instance, after which it is not called.
         sleep: waits for a number of seconds.
         clock: returns the seconds of a monotonic clock.
     """
 
     def __init__(
         self,
-        ask: Ask,
+        fetch: Fetch,
         fleet: Mapping[RegionalName, MonitoredBackend],
         failing: Container[str | None],
         summarized: Callable[[RegionalName, BackendSummary], None],
-        turned: Callable[[RegionalName, QRBackendsError | None], None],
+        judged: Callable[[RegionalName, QRBackendsError | None], None],
         *,
         sleep: Callable[[float], Awaitable[None]],
         clock: Callable[[], float],
     ) -> None:
-        self._ask = ask
+        self._fetch = fetch
         self._fleet = fleet
         self._summarized = summarized
-        self._turned = turned
-        self._failing_instances = failing
+        self._judged = judged
+        self._failing = failing
         self._sleep = sleep
         self._clock = clock
         self._looks: dict[RegionalName, _Look] = {}
         self._absent: dict[RegionalName, NotFound] = {}
-        self._failing: set[RegionalName] = set()
         self._unreached: set[RegionalName] = set()  # to which the connection failed at the last look
         self._wanted = asyncio.Event()  # set when a round has to begin
         self._summarizing = asyncio.Lock()
@@ -100,7 +96,6 @@ class Calibrations:
         """Forget what is known of a backend that has left the fleet."""
         self._looks.pop(key, None)
         self._absent.pop(key, None)
-        self._failing.discard(key)
         self._unreached.discard(key)
 
     async def follow(self) -> None:
@@ -135,15 +130,12 @@ class Calibrations:
             self._judge(key, error if is_failure else None)
 
     def _judge(self, key: RegionalName, error: QRBackendsError | None) -> None:
-        """Tell if a calibration cannot be read any more, or can be again."""
+        """Tell whether a calibration can be read, unless the whole instance fails."""
         if error is None:
             self._unreached.discard(key)
-            if key in self._failing:
-                self._failing.remove(key)
-                self._turned(key, None)
-        elif key not in self._failing and not self._is_of_instance(key, error):
-            self._failing.add(key)
-            self._turned(key, error)
+        elif self._is_of_instance(key, error):
+            return
+        self._judged(key, error)
 
     def _is_of_instance(self, key: RegionalName, error: QRBackendsError) -> bool:
         """Return whether an error is that of the whole instance, as far as this is known by now.
@@ -153,9 +145,8 @@ class Calibrations:
         if isinstance(error, TransportError) and key not in self._unreached:
             self._unreached.add(key)
             return True
-        failing = self._failing_instances
         crn = self._fleet[key].backend.instance
-        return error.final or None in failing or (error.outage and crn in failing)
+        return error.final or None in self._failing or (error.outage and crn in self._failing)
 
     async def _look(self, key: RegionalName) -> None:
         known = self._fleet.get(key)
@@ -185,7 +176,7 @@ class Calibrations:
     async def _read(self, key: RegionalName, backend: Backend) -> None:
         """Ask for a backend's properties, and summarize them if they are new."""
         last = self._looks.get(key)
-        fetched = await self._ask(Request("properties", backend.name), backend.instance)
+        fetched = await self._fetch(Request("properties", backend.name), instance=backend.instance)
         if key not in self._fleet:  # it has disappeared meanwhile
             return
         self._looks[key] = _Look(ref(fetched.value), self._clock() + fetched.fresh_for)

@@ -110,9 +110,9 @@ class Monitor(LoopBound):
         self.ended = asyncio.Event()
         """Set when the monitor has stopped: it or its client was closed, or its tasks were cancelled."""
         self._log = FailureLog()
-        tell = self._calibrated, self._turned
+        tell = self._calibrated, self._judged
         self._calibrations = Calibrations(
-            self._ask, self.fleet, self.failures, *tell, sleep=sleep, clock=clock
+            client.fetch, self.fleet, self.failures, *tell, sleep=sleep, clock=clock
         )
 
     @property
@@ -309,9 +309,6 @@ class Monitor(LoopBound):
                     self._put(instance, key, None)
                     self._update(key, self._now(), first=False)
 
-    async def _ask(self, request: Request, crn: str | None) -> Fetched[Any]:
-        return await self._client.fetch(request, instance=crn)
-
     async def _fetched(self, request: Request, crn: str | None) -> Fetched[Any] | None:
         """Return an answer, or None if the request failed; it is asked again later."""
         try:
@@ -380,14 +377,14 @@ class Monitor(LoopBound):
             after = self.fleet[key] = replace(before, calibration=calibration)
             self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))
 
-    def _turned(self, key: RegionalName, error: QRBackendsError | None) -> None:
-        """Note that a backend's calibration cannot be read, or, without an error, that it can be again."""
+    def _judged(self, key: RegionalName, error: QRBackendsError | None) -> None:
+        """Note whether a backend's calibration can be read, and tell when that changes."""
         known, at, member = self.fleet[key], self._now(), ("calibration", key)
         if error is None:
-            del self.calibration_failures[key]
-            self._log.end(member, at)
-            self._notify(MonitorEvent("calibration_recovered", at, *key, known, known))
-        else:
+            if self.calibration_failures.pop(key, None) is not None:
+                self._log.end(member, at)
+                self._notify(MonitorEvent("calibration_recovered", at, *key, known, known))
+        elif key not in self.calibration_failures:
             self.calibration_failures[key] = CalibrationFailure(key[1], key[0], at, error)
             group = ("calibrations", key[0], type(error))
             self._log.begin(group, member, f"calibrations of {key[0]}", "read", at, error)
