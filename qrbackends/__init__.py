@@ -102,7 +102,7 @@ if TYPE_CHECKING:
         summary,
     )
     from .protocol.requests import Request
-    from .service.discovery import ServiceInstance
+    from .service.instances import ServiceInstance
     from .service.versions import ApiVersion
     from .transport.limits import Limits
     from .transport.pool import SessionPool

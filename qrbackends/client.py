@@ -29,7 +29,7 @@ from .models import (
     BackendStatus,
 )
 from .protocol.requests import DocumentResource, Request, Resource
-from .service.discovery import ServiceInstance
+from .service.instances import ServiceInstance
 from .service.versions import ApiVersion
 from .tasks.deadlines import Seconds
 

@@ -16,7 +16,8 @@ from qrbackends.emulator.surface.ports import Port
 from qrbackends.fleet.directory import Directory
 from qrbackends.fleet.watch import Watcher
 from qrbackends.protocol import answers
-from qrbackends.service.discovery import Discovery, ServiceInstance
+from qrbackends.service.discovery import Discovery
+from qrbackends.service.instances import ServiceInstance
 from qrbackends.service.tokens import Tokens
 from qrbackends.tasks.flight import Flights
 from qrbackends.transport.queue import RequestQueue

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from ..service.discovery import ServiceInstance
+from ..service.instances import ServiceInstance
 from .columns import Column
 from .options import Source, SourceCommand, source_options
 from .tables import Table, table_options

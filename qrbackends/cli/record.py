@@ -13,7 +13,7 @@ from ..accounts.account import Instance
 from ..client import Client
 from ..errors import QRBackendsError
 from ..messages.counts import counted
-from ..service.discovery import ServiceInstance
+from ..service.instances import ServiceInstance
 from ..transport.limits import Limits
 from .options import Source, SourceCommand, make_client, names_of, source_options
 from .screen import progress_bar

@@ -22,7 +22,8 @@ from ..errors import (
 from ..messages.suggestions import suggest, suggested
 from ..models import BackendList, BackendsResponse
 from ..protocol.requests import Request
-from ..service.discovery import Discovery, ServiceInstance
+from ..service.discovery import Discovery
+from ..service.instances import ServiceInstance
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
 from ..transport.failures import located

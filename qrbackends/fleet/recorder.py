@@ -13,7 +13,7 @@ from ..emulator.devices.recording import RecordingWriter
 from ..emulator.devices.sources import NO_NAME
 from ..errors import NotFound, QRBackendsError
 from ..protocol.requests import Request, Resource
-from ..service.discovery import ServiceInstance
+from ..service.instances import ServiceInstance
 from ..service.scrubbing import Scrubber
 from ..tasks.fanout import answers
 from ..transport.recording import RecordingPool

@@ -5,7 +5,6 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
@@ -15,10 +14,9 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ..accounts.account import Account, Instance, InstanceSearch
+from ..accounts.account import Account, InstanceSearch
 from ..accounts.secret import Secret
 from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsError, ReadTimeout, Timeout
-from ..messages.suggestions import suggested
 from ..models.lenient import decode_leniently
 from ..models.size import check_values
 from ..protocol.answers import error_for, is_json, json_object, page_title, printable
@@ -30,6 +28,7 @@ from ..tasks.flight import Flight, Flights
 from ..tasks.loops import running_loop
 from ..transport.failures import located
 from ..transport.pool import Response
+from .instances import UNKNOWN, ServiceInstance, matching, named
 from .sender import Message, Sender
 from .tokens import Tokens
 
@@ -42,31 +41,10 @@ _MOST_ON_PAGE = 10 * _PAGE  # in case that a service takes no limit
 _MOST_PAGES = 1000  # more pages are taken for an error of the service
 _MOST_IDLE = 4  # pages in a row without a new instance; more are taken for an error, too
 _FRESH = 3600.0  # seconds for which an account's instances are used without a new look-up
-_PRICES: Final = ("free", "trial", "paygo", "paid", "subscription")  # by preference, as in IBM's client
 _PAUSE = 60.0  # seconds between two look-ups while they fail
 _PLANS_TIMEOUT = 5.0  # seconds for the requests for all plans
 _AT_ONCE = 32  # plans that are asked for at a time
-_UNKNOWN = "unknown"
 _MOST_SEARCHED = 64 * 2**20  # bytes of all pages, their cursors included
-_SHOWN = 20  # the most instances that an error names
-
-
-class ServiceInstance(Struct, frozen=True):
-    """A service instance as Global Search and Global Catalog describe it.
-
-    Attributes:
-        instance: its CRN and address.
-        name: the name that its owner gave it.
-        plan: the plan, such as `open` or `premium`; `unknown` if the catalog does not name it.
-        pricing: the pricing type, such as `free` or `paygo`; `unknown` if the catalog does not name it.
-        tags: the tags that its owner gave it.
-    """
-
-    instance: Instance
-    name: str = ""
-    plan: str = _UNKNOWN
-    pricing: str = _UNKNOWN
-    tags: tuple[str, ...] = ()
 
 
 class _Found(Struct, frozen=True):
@@ -182,11 +160,11 @@ class Discovery:
         built = (_instance(one, self._account.search, names) for one in found)
         known = list({one.instance.crn: one for one in built if one is not None}.values())
         if self._account.instances:
-            chosen = _named(self._account.instances, known)
+            chosen = named(self._account.instances, known)
         else:
             if failure is not None and self._account.search.plans:
                 raise failure  # without plans, the search cannot be decided
-            chosen = _chosen(self._account.search, known)
+            chosen = matching(self._account.search, known)
         self._known, self._failing = chosen, failure is not None
         self._renew_at = anyio.current_time() + (_FRESH if failure is None else _PAUSE)
         return chosen
@@ -257,7 +235,7 @@ class Discovery:
         except (Forbidden, NotFound) as error:
             if error.outage:
                 raise
-            return _UNKNOWN, _UNKNOWN
+            return UNKNOWN, UNKNOWN
         name = _text(entry.overview_ui, "en", "display_name")
         return name, _text(entry.metadata, "pricing", "type")
 
@@ -333,8 +311,8 @@ def _text(value: msgspec.Raw, *path: str) -> str:
     try:
         text = msgspec.json.decode(_part(value, *path), type=str)
     except (ValueError, RecursionError):
-        return _UNKNOWN
-    return printable(text).lower() or _UNKNOWN
+        return UNKNOWN
+    return printable(text).lower() or UNKNOWN
 
 
 def _instance(
@@ -346,64 +324,6 @@ def _instance(
     except AccountError as error:
         logger.warning("Global Search lists what is no instance: %s", error)
         return None
-    plan, pricing = plans.get(found.plan or "", (_UNKNOWN, _UNKNOWN))
+    plan, pricing = plans.get(found.plan or "", (UNKNOWN, UNKNOWN))
     tags = tuple(map(printable, found.tags or ()))
     return ServiceInstance(instance, printable(found.name or ""), plan, pricing, tags)
-
-
-def _named(instances: Sequence[Instance], known: Sequence[ServiceInstance]) -> tuple[ServiceInstance, ...]:
-    """Return the instances that the account names, with their names, plans and tags if known."""
-    by_crn = {one.instance.crn: one for one in known}
-    return tuple(
-        replace(by_crn[one.crn], instance=one) if one.crn in by_crn else ServiceInstance(one)
-        for one in instances
-    )
-
-
-def _chosen(search: InstanceSearch, known: Sequence[ServiceInstance]) -> tuple[ServiceInstance, ...]:
-    """Return the instances that match the search, in the official client's order of preference.
-
-    Raises:
-        AccountError: no instance matches.
-    """
-    matching = [one for one in _of_name(search.name, known) if _matches(search, one)]
-    plans = [plan.lower() for plan in search.plans]
-    if plans:
-        chosen = sorted((one for one in matching if one.plan in plans), key=lambda one: plans.index(one.plan))
-    else:
-        chosen = sorted(matching, key=lambda one: _PRICES.index(one.pricing) if one.pricing in _PRICES else 9)
-    if chosen:
-        return tuple(chosen)
-    raise _no_match(search, known)
-
-
-def _no_match(search: InstanceSearch, known: Sequence[ServiceInstance]) -> AccountError:
-    """Return the error that says which instances there are, and what is like what was asked for."""
-    wanted = {"name": search.name, "regions": search.regions, "plans": search.plans, "tags": search.tags}
-    asked = ", ".join(f"{key} {value!r}" for key, value in wanted.items() if value) or "any at all"
-    seen = ", ".join(f"{one.name} ({one.instance.region}, {one.plan})" for one in known[:_SHOWN]) or "none"
-    problem = f"the account can see no instance with {asked}; it can see: {seen}"
-    there: tuple[tuple[Sequence[str | None], set[str]], ...] = (
-        ((search.name,), {one.name for one in known}),
-        (search.regions, {one.instance.region for one in known}),
-        (search.plans, {one.plan for one in known}),
-        (search.tags, {tag for one in known for tag in one.tags}),
-    )
-    for names, known_names in there:
-        for name in names:
-            problem = problem if name in known_names else suggested(problem, name, known_names)
-    return AccountError(problem)
-
-
-def _of_name(name: str | None, known: Sequence[ServiceInstance]) -> Sequence[ServiceInstance]:
-    """Return the instances with this name or CRN; if there is none, those with a name that matches it."""
-    if name is None:
-        return known
-    exact = [one for one in known if name in (one.name, one.instance.crn)]
-    return exact or [one for one in known if fnmatchcase(one.name, name)]
-
-
-def _matches(search: InstanceSearch, one: ServiceInstance) -> bool:
-    tags = {tag.lower() for tag in one.tags}
-    in_region = not search.regions or one.instance.region in search.regions
-    return in_region and tags.issuperset(tag.lower() for tag in search.tags)

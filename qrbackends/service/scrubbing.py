@@ -16,7 +16,7 @@ from urllib.request import getproxies_environment
 from ..accounts.account import Account
 from ..accounts.secret import LEAST_SEARCHED, Secret
 from ..accounts.urls import is_loopback
-from .discovery import ServiceInstance
+from .instances import ServiceInstance
 from .redaction import redacted
 
 _HIDDEN = b"***"

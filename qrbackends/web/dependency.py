@@ -13,7 +13,7 @@ from ..cache.entry import Fetched
 from ..client import Client
 from ..fleet.changes import Change
 from ..models import BackendDefaults, BackendList
-from ..service.discovery import ServiceInstance
+from ..service.instances import ServiceInstance
 from ..service.versions import ApiVersion
 from .encoding import encode
 from .opening import client_of

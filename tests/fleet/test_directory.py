@@ -30,7 +30,7 @@ from qrbackends.accounts.scope import Scope, Scopes
 from qrbackends.cache.entry import Source
 from qrbackends.fleet.directory import Directory
 from qrbackends.models import BackendsResponse, DeviceStatus
-from qrbackends.service.discovery import ServiceInstance
+from qrbackends.service.instances import ServiceInstance
 
 from ..internals import kept_scopes, listed_instances
 from ..waiting import until

@@ -12,7 +12,7 @@ from qrbackends.emulator import Emulator, Reset, Status
 from qrbackends.emulator.devices.invalid import NoSuchBackend
 from qrbackends.emulator.devices.recording import INDEX, RecordedFleet, RecordingWriter
 from qrbackends.fleet.recorder import Recorder, RecordingSummary
-from qrbackends.service.discovery import ServiceInstance
+from qrbackends.service.instances import ServiceInstance
 from qrbackends.transport.recording import RecordingPool
 
 from ..emulator.asking import Asker, Got

@@ -32,6 +32,7 @@ from qrbackends import (
 from qrbackends.emulator import Emulator, Garbage, Hold, Redirect, Status, SyntheticFleet
 from qrbackends.protocol.lengths import MOST_BYTES
 from qrbackends.service import discovery as module
+from qrbackends.service.instances import ServiceInstance, matching
 
 from ..emulator.test_official_client import make, point_at
 from ..internals import flights, parts
@@ -157,11 +158,9 @@ async def test_an_instance_that_is_named_by_its_crn_can_be_searched_for(emulator
 
 def test_a_name_that_is_there_is_no_glob() -> None:
     crn = "crn:v1:bluemix:public:quantum-computing:us-east:a/A:"
-    known = [
-        module.ServiceInstance(Instance(f"{crn}{name[-1]}::"), name) for name in ("alpha", "[a]*", "[a]*b")
-    ]
+    known = [ServiceInstance(Instance(f"{crn}{name[-1]}::"), name) for name in ("alpha", "[a]*", "[a]*b")]
     for name, chosen in (("[a]*", ["[a]*"]), ("[ab]*", ["alpha"]), ("[[]a]*", ["[a]*", "[a]*b"])):
-        assert [one.name for one in module._chosen(InstanceSearch(name), known)] == chosen
+        assert [one.name for one in matching(InstanceSearch(name), known)] == chosen
 
 
 async def test_questions_find_their_instances(emulator: Emulator) -> None:
