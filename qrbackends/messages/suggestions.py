@@ -49,8 +49,12 @@ def nearest(name: object, known: Iterable[str]) -> tuple[str, ...]:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Return a question such as `did you mean ibm_boston?`; an empty text if no known name is like it."""
-    return _question(nearest(name, known))
+    """Return a question such as `did you mean ibm_boston?`.
+
+    It is an empty text if no known name is like it, or if it is known itself.
+    """
+    names = nearest(name, known)
+    return "" if name in names else _question(names)
 
 
 def _question(names: Iterable[str]) -> str:

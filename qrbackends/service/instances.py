@@ -68,15 +68,15 @@ def _no_match(search: InstanceSearch, known: Sequence[ServiceInstance]) -> Accou
     asked = ", ".join(f"{key} {value!r}" for key, value in wanted.items() if value) or "any at all"
     seen = ", ".join(f"{one.name} ({one.instance.region}, {one.plan})" for one in known[:_SHOWN]) or "none"
     problem = f"the account can see no instance with {asked}; it can see: {seen}"
-    there: tuple[tuple[Sequence[str | None], set[str]], ...] = (
-        ((search.name,), {one.name for one in known}),
-        (search.regions, {one.instance.region for one in known}),
-        (search.plans, {one.plan for one in known}),
-        (search.tags, {tag for one in known for tag in one.tags}),
+    there: tuple[tuple[Sequence[str | None], Sequence[str]], ...] = (
+        (() if _of_name(search.name, known) else (search.name,), [one.name for one in known]),
+        (search.regions, [one.instance.region for one in known]),
+        ([plan.lower() for plan in search.plans], [one.plan for one in known]),
+        ([tag.lower() for tag in search.tags], [tag.lower() for one in known for tag in one.tags]),
     )
     for names, known_names in there:
         for name in names:
-            problem = problem if name in known_names else suggested(problem, name, known_names)
+            problem = suggested(problem, name, known_names)
     return AccountError(problem)
 
 

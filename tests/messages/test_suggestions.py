@@ -85,6 +85,7 @@ def test_several_are_told_in_one_question() -> None:
     assert did_you_mean("ibm_tokyo", IBM) == ""
     assert suggested("no such", "eu", REGIONS) == "no such; did you mean eu-de?"
     assert suggested("no such", "zz", REGIONS) == "no such"
+    assert suggested("not there", "eu-de", iter(REGIONS)) == "not there", "it is known"
 
 
 def test_where_nothing_is_near_the_names_are_told() -> None:

@@ -150,6 +150,24 @@ async def test_where_nothing_matches_it_says_what_there_is(
                 await ask()
 
 
+@pytest.mark.parametrize(
+    "search",
+    [
+        InstanceSearch(plans=["Open"], regions=["mars"]),
+        InstanceSearch(tags=["EMULATED"], regions=["mars"]),
+        InstanceSearch("emulated-us-east-*", regions=["mars"]),
+        InstanceSearch("emulated-us-east-1", regions=["eu-de"]),
+    ],
+)
+async def test_nobody_is_asked_whether_they_mean_what_they_said(
+    emulator: Emulator, search: InstanceSearch
+) -> None:
+    async with client_of(emulator, search) as client:
+        with pytest.raises(AccountError) as raised:
+            await client.instances()
+    assert "did you mean" not in str(raised.value)
+
+
 async def test_an_instance_that_is_named_by_its_crn_can_be_searched_for(emulator: Emulator) -> None:
     wanted = next(one for one in emulator.instances if one.name == "emulated-eu-de-2")
     async with client_of(emulator, InstanceSearch(wanted.crn)) as client:
