@@ -48,7 +48,8 @@ def set_watcher(client: Client, watcher: Watcher) -> None:
 
 def let_ask(client: Client, fetch: Callable[..., Any]) -> None:
     """Let a client's directory ask instances in another way."""
-    parts(client).directory._fetch = fetch
+    directory = parts(client).directory
+    directory._fetch = directory._unlisted._fetch = fetch
 
 
 def let_know(client: Client, instances: Collection[ServiceInstance]) -> None:

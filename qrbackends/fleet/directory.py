@@ -1,13 +1,12 @@
 """The backend directory: which instance lists which backend."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any, TypeAlias
 
 import anyio
-from cachetools import LRUCache
 
 from ..accounts.account import Account, AnInstance, Instance
 from ..accounts.scope import Scope, Scopes
@@ -24,21 +23,19 @@ from ..models import BackendList, BackendsResponse
 from ..protocol.requests import Request
 from ..service.discovery import Discovery
 from ..service.instances import ServiceInstance
+from ..tasks.deadlines import halfway
 from ..tasks.fanout import answers
 from ..tasks.flight import Flight, Flights
 from ..transport.failures import located
 from ..transport.retry import RetryPolicy
 from .merged_lists import MergedLists
-
-Ask: TypeAlias = Callable[..., Awaitable[Fetched[Any]]]
-"""Asks one instance: takes a request, a scope and a deadline, and the options of `Cache.fetch`."""
+from .unlisted import Ask, UnlistedBackends, unanswered
 
 _List: TypeAlias = Fetched[BackendsResponse]
 _Lists: TypeAlias = Flights[_List]
 
 _LIST = Request("backends")
 _AT_ONCE = 256  # instances that are asked at a time
-_UNLISTED = 1024  # backends without a list whose instance is known
 
 
 class Directory:
@@ -64,7 +61,7 @@ class Directory:
         self._known = {instance.crn: scopes.of(instance) for instance in account.instances}
         # The names of the backends, by the CRN of the instance; empty if its list was asked for in vain.
         self._names: dict[str, frozenset[str]] = {}
-        self._unlisted: LRUCache[str, Scope] = LRUCache(_UNLISTED)  # who answered, by the backend's name
+        self._unlisted = UnlistedBackends(fetch)
         self._routes: dict[str | None, Scope] | None = None  # by the backend's name; None after a change
         self._only: Scope | None = None  # the account's only instance
         self._flights: _Lists = Flights()
@@ -143,7 +140,7 @@ class Directory:
         try:
             await self.instances(until)
             # Lists get at most half of the time; the rest is for the request itself.
-            return self.route(request, instance) or await self._listing(request.backend or "", _half(until))
+            return self.route(request, instance) or await self._listing(request.backend or "", halfway(until))
         except QRBackendsError as error:
             error.about(backend=request.backend)
             raise
@@ -165,18 +162,18 @@ class Directory:
             InstanceUnavailable: no instance has an answer, and some could not be asked.
         """
         tried: dict[Scope, QRBackendsError] = {}
-        last = self._unlisted.get(request.backend or "")
+        last = self._unlisted.last(request)
         if last is not None and last in self.scopes and instance is None:
-            found = await self._first_answer(request, (last,), _half(until), tried, how)
+            found = await self._unlisted.first_answer(request, (last,), halfway(until), tried, how)
             if found is not None:
                 return found
         try:
             scope = await self.find(request, instance, until)
         except (NotFound, InstanceUnavailable) as absence:
             others = [scope for scope in self.scopes if scope not in tried]
-            found = await self._first_answer(request, others, until, tried, how)
+            found = await self._unlisted.first_answer(request, others, until, tried, how)
             if found is None:
-                raise _unanswered(absence, tried) from None
+                raise unanswered(absence, tried) from None
             return found
         return await self._fetch(request, scope, until, **how)
 
@@ -249,41 +246,6 @@ class Directory:
                     routes.setdefault(name, scope)
         return routes
 
-    async def _first_answer(
-        self,
-        request: Request,
-        scopes: Sequence[Scope],
-        until: float,
-        tried: dict[Scope, QRBackendsError],
-        how: Mapping[str, Any],
-    ) -> Fetched[Any] | None:
-        """Return the answer of the first instance that has one; add the errors of the others to `tried`.
-
-        The first instance is asked alone, as most often it has the answer; then 2, 4, 8, … at a time, each
-        with at most half of the time that is left unless they are the last ones: one that hangs does not hide
-        another's answer.
-        """
-        width = 1
-        while scopes:
-            asked, scopes = scopes[:width], scopes[width:]
-            width = min(2 * width, _AT_ONCE)
-            deadline = _half(until) if scopes else until
-
-            async def ask(scope: Scope, deadline: float = deadline) -> Fetched[Any] | QRBackendsError:
-                try:
-                    return await self._fetch(request, scope, deadline, **how)
-                except QRBackendsError as error:
-                    if error.final:
-                        raise
-                    return error
-
-            for scope, answer in zip(asked, await answers(asked, ask, _AT_ONCE), strict=True):
-                if not isinstance(answer, QRBackendsError):
-                    self._unlisted[request.backend or ""] = scope
-                    return answer
-                tried[scope] = answer
-        return None
-
     async def _listing(self, backend: str, until: float) -> Scope:
         """Ask all instances for their lists, and return the first, in the account's order, with the backend.
 
@@ -346,12 +308,6 @@ class Directory:
             self._routes = None
 
 
-def _half(until: float) -> float:
-    """Return the instant at which half of the time until a deadline has passed."""
-    now = anyio.current_time()
-    return now + (until - now) / 2
-
-
 def _before(scopes: Sequence[Scope], scope: Scope) -> Iterator[Scope]:
     """Return the instances of the same region that come before this one."""
     earlier = takewhile(lambda one: one is not scope, scopes)
@@ -399,17 +355,3 @@ def _absence(
     problem = "whether an instance that could not be listed has this backend is not known: "
     problem = suggested(problem + "; ".join(map(str, errors)), backend, known)
     return InstanceUnavailable(problem, errors).about(backend=backend)
-
-
-def _unanswered(absence: QRBackendsError, tried: Mapping[Scope, QRBackendsError]) -> QRBackendsError:
-    """Return the error for a backend that no list has, and about which no instance has an answer."""
-    odd = [error for error in tried.values() if not isinstance(error, NotFound)]
-    if not odd or not isinstance(absence, NotFound):
-        return absence
-    if len(odd) == len(tried) and len({type(error) for error in odd}) == 1:
-        return odd[0]
-    return InstanceUnavailable(
-        "no list has this backend, and whether an instance has an answer about it is not known: "
-        + "; ".join(map(str, odd)),
-        odd,
-    ).about(backend=absence.backend)

@@ -163,3 +163,9 @@ class _TurnAlarm:
             self._begin()
         else:
             self._ring()
+
+
+def halfway(until: float) -> float:
+    """Return the instant at which half of the time until a deadline has passed."""
+    now = anyio.current_time()
+    return now + (until - now) / 2
