@@ -31,7 +31,6 @@ CLOSED = (ClientClosed, WrongEventLoop)
 
 _ROUND = 60.0  # seconds between two rounds; the cache decides whether a request is sent
 _AT_ONCE = 8  # calibrations that are requested at the same time
-_LONGEST = 100  # characters of a backend's name in an error
 _LARGE = 500  # qubits of a device whose summary is made in a thread; it takes 50 ms for 2,000
 
 logger = logging.getLogger("qrbackends.monitor")
@@ -167,8 +166,8 @@ class Calibrations:
             failure = error
         except Exception as error:  # one odd document must not keep the other backends' from being read
             logger.debug("a calibration cannot be used", exc_info=True)
-            name = known.backend.name[:_LONGEST]
-            failure = QRBackendsError(f"the calibration of {name!r} cannot be used: {type(error).__name__}")
+            failure = QRBackendsError(f"its calibration cannot be used: {type(error).__name__}")
+            failure.about(region=key[0], instance=known.backend.instance, backend=key[1])
         self._absent.pop(key, None)
         if key in self._fleet:
             self._judge(key, failure)
@@ -179,11 +178,13 @@ class Calibrations:
         fetched = await self._fetch(Request("properties", backend.name), instance=backend.instance)
         if key not in self._fleet:  # it has disappeared meanwhile
             return
-        self._looks[key] = _Look(ref(fetched.value), self._clock() + fetched.fresh_for)
+        look = _Look(ref(fetched.value), self._clock() + fetched.fresh_for)
         if last is None or fetched.value is not last.document():
             found = await self._summary(fetched.value)
-            if key in self._fleet:
-                self._summarized(key, found)
+            if key not in self._fleet:
+                return
+            self._summarized(key, found)
+        self._looks[key] = look  # of a document without a summary there is none: it is tried again
 
     async def _summary(self, properties: BackendProperties) -> BackendSummary:
         """Return the summary of a document, without its age."""

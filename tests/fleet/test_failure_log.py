@@ -7,9 +7,22 @@ from typing import Any
 import anyio
 import pytest
 
-from qrbackends import Client, Fetched, InstanceSearch, Limits, Monitor, MonitorEvent, RetryPolicy
+from qrbackends import (
+    BackendProperties,
+    BackendSummary,
+    CachePolicy,
+    Client,
+    Fetched,
+    InstanceSearch,
+    Limits,
+    Monitor,
+    MonitorEvent,
+    RetryPolicy,
+    summary,
+)
 from qrbackends.emulator import Emulator, Garbage, Reset, Status
 from qrbackends.errors import QRBackendsError
+from qrbackends.fleet import calibrations
 from qrbackends.fleet.failure_log import FailureLog
 from qrbackends.interop.gauges import gauges_of
 
@@ -251,3 +264,31 @@ async def test_a_calibration_to_which_connections_fail_is_told_at_the_second_loo
     (line,) = lines(caplog)
     assert f"cannot be read: {name} [" in line
     assert "the connection was lost" in line
+
+
+async def test_a_calibration_that_cannot_be_summarized_fails_until_it_can(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses = Pauses()
+    odd = emulator.backends("us-east")[0]
+
+    def summarized(*, properties: BackendProperties) -> BackendSummary:
+        if properties.backend_name == odd:
+            raise OverflowError("int too large to convert to float")
+        return summary(properties=properties)
+
+    monkeypatch.setattr(calibrations, "summary", summarized)
+    async with (
+        Client(emulator.account(), cache=CachePolicy(properties=0.001, stale_while_revalidate=0.0)) as client,
+        Monitor(client, interval=3600, sleep=pauses.sleep) as monitor,
+    ):
+        await until_after_pauses(pauses, lambda: emulator.count("properties", odd) > 3)
+        (failure,) = monitor.calibration_failures.values()
+        assert (failure.error.backend, failure.error.region) == (odd, "us-east")
+        monkeypatch.setattr(calibrations, "summary", summary)
+        await until_after_pauses(pauses, lambda: not monitor.calibration_failures)
+        assert monitor.fleet["us-east", odd].calibration is not None
+    begin, end = lines(caplog)
+    problem = f"{odd} [us-east]: its calibration cannot be used: OverflowError"
+    assert begin == f"calibrations of us-east cannot be read: {problem}"
+    assert end.startswith("calibrations of us-east can be read again, after ")

@@ -487,4 +487,5 @@ async def test_a_document_that_cannot_be_summarized_spoils_no_other(
     async with Monitor(client, interval=3600) as monitor:
         await until(lambda: len(monitor.fleet) == len(emulator.backends()))
         await until(lambda: sum(known.calibration is not None for known in monitor.fleet.values()) == 7)
-        assert f"the calibration of '{odd}' cannot be used" in caplog.text
+        assert f"cannot be read: {odd} [" in caplog.text
+        assert "]: its calibration cannot be used: OverflowError" in caplog.text
