@@ -129,14 +129,13 @@ class Watcher:
             _check_seconds("timeout", timeout)
         self._check()
         name = name_of(backend)
-        listed: set[str] = {name}
+        state: FleetState | None = None
         with anyio.move_on_after(timeout):
             watched = None if only is None else (await only()).crn
             wanted = Subscription(interval, frozenset([name]), False, watched)
             async with self.subscribed(wanted) as subscription:
                 while True:
                     state = await self.look(subscription)
-                    listed = {one for _, one in state.backends}
                     for crn in self.crns if watched is None else (watched,):
                         # The entries of an instance that fails, and those that cannot be read now, are old.
                         old = crn in state.failing or (crn, name) in state.odd
@@ -144,6 +143,7 @@ class Watcher:
                         if entry is not None and await awaited(until(entry)):
                             return entry
         problem = f"what was waited for did not happen within {timeout:g} s"
+        listed = {one for _, one in state.backends} if state is not None else {name}
         if name not in listed:
             problem = suggested(f"{problem}; no list has this backend", name, listed)
         raise Timeout(problem).about(backend=name)
