@@ -360,8 +360,15 @@ def test_a_wrapper_that_is_there_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert kept.substitute_angle_bounds("rzz", [-0.5], [0, 1]).count_ops() == {}
 
 
-def test_without_qiskit_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['qiskit'] = None; import qrbackends.interop.qiskit"
+@pytest.mark.parametrize(
+    "before",
+    [
+        "import sys; sys.modules['qiskit'] = None",
+        "from qiskit.transpiler.passes import WrapAngles; del WrapAngles.DEFAULT_REGISTRY",  # as before 2.3
+    ],
+)
+def test_without_a_qiskit_that_is_new_enough_it_says_what_to_install(before: str) -> None:
+    code = f"{before}; import qrbackends.interop.qiskit"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert f"ImportError: qrbackends.interop.qiskit needs Qiskit 2.3 or newer: {install(['qiskit'])}" in (
         outcome.stderr

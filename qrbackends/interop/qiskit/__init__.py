@@ -7,13 +7,10 @@ the official client. Start with `converter`, which builds targets, or `local_bac
 from ...messages.extras import missing_extra
 
 try:
-    from qiskit.transpiler.passes import WrapAngles
-
-    WrapAngles.DEFAULT_REGISTRY  # noqa: B018  # new in Qiskit 2.3
+    from .converter import to_target  # which needs `WrapAngles.DEFAULT_REGISTRY`, new in Qiskit 2.3
 except (ImportError, AttributeError) as error:
     raise missing_extra("qrbackends.interop.qiskit needs Qiskit 2.3 or newer", "qiskit") from error
 
-from .converter import to_target
 from .documents import QiskitConfiguration, QiskitProperties, QiskitStatus
 from .fetching import target
 from .local_backend import LocalBackend, backend, fetch_backend
