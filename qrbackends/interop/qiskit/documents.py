@@ -75,8 +75,6 @@ class _Document:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Document) and self.document == other.document
 
-    __hash__ = None  # type: ignore[assignment]  # as of all that has lists in it
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self.document.backend_name!r})>"
 
