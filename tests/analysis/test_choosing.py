@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +14,7 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import mapomatic
 import pytest
@@ -28,6 +27,7 @@ from qrbackends.analysis.scoring import Score, score
 from qrbackends.emulator import Emulator, Status
 from qrbackends.interop.qiskit import to_target
 
+from ..interop import fakes
 from ..snapshots import real
 from ..test_readme import run
 
@@ -80,12 +80,7 @@ def square() -> QuantumCircuit:
 CIRCUITS = [ghz, fourier, qaoa_ring, bernstein_vazirani, square]
 
 
-@cache
-def official(name: str) -> Any:
-    """Return the official client's backend of a snapshot."""
-    classes = {one.lower(): one for one in dir(fake_provider) if one.startswith("Fake")}
-    found = classes.get(f"fake{name}v2") or classes[f"fake{name}"]
-    return getattr(fake_provider, found)()
+official = cache(fakes.official)
 
 
 class Transpiled(NamedTuple):
@@ -245,7 +240,7 @@ async def test_the_program_goes_on_without_what_has_no_score(
 def test_an_interrupt_ends_a_worker_of_the_program_at_once(program: ModuleType) -> None:
     with ProcessPoolExecutor(1, get_context("spawn"), program.start_worker) as pool:
         worker = pool.submit(os.getpid).result()
-        working = pool.submit(time.sleep, 3600)
+        working = pool.submit(signal.pause)
         os.kill(worker, signal.SIGINT)  # as Ctrl-C does to all processes of a terminal
         with pytest.raises(BrokenProcessPool):
             working.result()
