@@ -8,11 +8,12 @@ from msgspec import field
 from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, QRBackendsError, UnknownBackend
+from ..messages.counts import counted
 from ..messages.suggestions import nearest, suggested
 from .formatting import visible
 from .integers import Integer
 from .left_out import Document
-from .shown import MOST, Shown, cut
+from .shown import MOST, Shown, joined
 
 
 class Clops(Shown, frozen=True, gc=False):
@@ -195,11 +196,11 @@ class BackendList(Sequence[Backend]):
             if one.name == name:
                 return one
         why = ", which is not complete: see its `errors`" if self.errors else ""
-        names = [one.name for one in self._backends]
+        near = nearest(name, (one.name for one in self._backends))
         absent = UnknownBackend(
-            suggested(f"there is no backend {name!r:.80} in the list{why}", name, names), 404
+            suggested(f"there is no backend {name!r:.80} in the list{why}", name, near), 404
         )
-        absent.suggestions = nearest(name, names)
+        absent.suggestions = near
         raise absent
 
     def __contains__(self, value: object) -> bool:
@@ -214,9 +215,8 @@ class BackendList(Sequence[Backend]):
         return iter(self._backends)
 
     def __repr__(self) -> str:
-        names = ", ".join(visible(one.name, MOST) for one in self._backends[:MOST])
-        errors = f"{len(self.errors)} error{'' if len(self.errors) == 1 else 's'}"
-        return cut(f"<BackendList of {len(self)}, {errors}: {names}", MOST - 1) + ">"
+        begin = f"<BackendList of {len(self)}, {counted(len(self.errors), 'error')}: "
+        return joined(begin, (visible(one.name, MOST) for one in self._backends), ">")
 
     def _repr_html_(self) -> str | None:
         from .notebook import html_of  # which imports this class

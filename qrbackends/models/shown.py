@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from msgspec import Raw, Struct
 
+from ..messages.counts import counted
+
 MOST: Final = 300
 """The characters of a `repr`."""
 
@@ -85,4 +87,4 @@ def _items(values: Any) -> str:
         text = repr(values)
         if len(text) <= _MOST_OF_TEXT:
             return text
-    return f"<{count} item{'' if count == 1 else 's'}>"
+    return f"<{counted(count, 'item')}>"
