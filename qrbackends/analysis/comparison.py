@@ -6,6 +6,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
+from ..messages.counts import counted
 from ..messages.suggestions import suggested
 from ..models import ABackend, BackendProperties, GateProperties, Nduv, is_out_of_order, name_of, usable
 from ..models.formatting import probability, scaled, visible
@@ -78,11 +79,12 @@ class Comparison(Shown, frozen=True):
     emulated: bool = False
 
     def _repr_html_(self) -> str:
-        counts = {"differences": self.differences, "broken": self.broken, "repaired": self.repaired}
-        counts |= {"appeared": self.appeared, "gone": self.gone}
-        told = ", ".join(f"{len(found):,} {what}" for what, found in counts.items() if found)
+        told = [counted(len(self.differences), "difference")] if self.differences else []
+        elements = {"broken": self.broken, "repaired": self.repaired}
+        elements |= {"appeared": self.appeared, "gone": self.gone}
+        told += [f"{len(found):,} {what}" for what, found in elements.items() if found]
         period = f"{self.before:%Y-%m-%d %H:%M} to {self.after:%Y-%m-%d %H:%M}"
-        caption = f"{self.backend}, {period}: {told or 'no differences'}"
+        caption = f"{self.backend}, {period}: {', '.join(told) or 'no differences'}"
         rows = [
             (
                 f"{one.gate or 'qubit'} {'-'.join(map(str, one.qubits))}",

@@ -233,7 +233,7 @@ def test_the_table_of_a_comparison() -> None:
     worse = (replace(nduv, value=nduv.value / 2), *before.qubits[0][1:])
     after = replace(before, qubits=(worse, *before.qubits[1:]))
     cells = texts(compare(before, after))
-    assert cells[0].endswith(": 1 differences")
+    assert cells[0].endswith(": 1 difference")
     before_us, after_us = (f"{1e6 * one.si:.1f}" for one in (nduv, worse[0]))
     assert cells[-6:] == ["qubit 0", "T1 (µs)", before_us, after_us, "-50.0%", "worse"]
     assert texts(compare(before, before))[0].endswith(": no differences")
