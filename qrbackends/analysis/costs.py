@@ -5,6 +5,7 @@ the device, and as no loss if the device reports none.
 """
 
 import math
+from contextlib import suppress
 from typing import Any
 
 from ..errors import CalibrationLookupError, InvalidRequest, UnknownGate, UnknownQubit
@@ -115,10 +116,12 @@ class DeviceCosts:
 
     def _gate(self, name: str, on: tuple[int, ...]) -> GateProperties | None:
         """Return what was measured of a gate; None if nothing was, although the device has it."""
-        try:
-            return self._properties.gate_properties(name, on)
-        except UnknownGate:
-            configuration = self._configuration
+        configuration = self._configuration
+        if (
+            name in self._properties.gate_names
+        ):  # the error about another one looks for names that are like it
+            with suppress(UnknownGate):
+                return self._properties.gate_properties(name, on)
         named = {
             "measure",
             "reset",
