@@ -78,7 +78,12 @@ def instead(name: object, known: Iterable[str], otherwise: str = "there are") ->
 
 def suggested(text: str, name: object, known: Iterable[str]) -> str:
     """Return a text with `did_you_mean` at its end, if a known name is like the one that was asked for."""
-    question = did_you_mean(name, known)
+    return with_question(text, nearest(name, known))
+
+
+def with_question(text: str, names: Iterable[str]) -> str:
+    """Return a text with the question at its end whether one of these names was meant, if there are any."""
+    question = _question(names)
     return f"{text}; {question}" if question else text
 
 
@@ -88,7 +93,7 @@ def suggest(error: NotFound, known: Collection[str]) -> None:
         return
     error.suggestions = nearest(error.backend, known)
     if error.suggestions:
-        error.message = f"{error.message.rstrip('.')}; {_question(error.suggestions)}"
+        error.message = with_question(error.message.rstrip("."), error.suggestions)
         error.args = (error.message,)
 
 

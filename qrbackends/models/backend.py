@@ -9,7 +9,7 @@ from msgspec.structs import force_setattr
 
 from ..errors import DecodeError, QRBackendsError, UnknownBackend
 from ..messages.counts import counted
-from ..messages.suggestions import nearest, suggested
+from ..messages.suggestions import nearest, with_question
 from .formatting import visible
 from .integers import Integer
 from .left_out import Document
@@ -197,9 +197,8 @@ class BackendList(Sequence[Backend]):
                 return one
         why = ", which is not complete: see its `errors`" if self.errors else ""
         near = nearest(name, (one.name for one in self._backends))
-        absent = UnknownBackend(
-            suggested(f"there is no backend {name!r:.80} in the list{why}", name, near), 404
-        )
+        problem = f"there is no backend {name!r:.80} in the list{why}"
+        absent = UnknownBackend(with_question(problem, near), 404)
         absent.suggestions = near
         raise absent
 

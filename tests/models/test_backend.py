@@ -252,7 +252,12 @@ def test_a_name_that_a_list_lacks() -> None:
         _ = BackendList(ABC, [ConnectError("refused")])["x" * 10_000]
     assert str(caught.value).endswith("in the list, which is not complete: see its `errors`")
     assert len(str(caught.value)) < 200
-    assert caught.value.status == 404
+    assert (caught.value.status, caught.value.suggestions) == (404, ())
+    with pytest.raises(
+        UnknownBackend, match=r"^there is no backend 'ibm_bostn' in .*; did you mean ibm_b"
+    ) as caught:
+        _ = BackendList(replace(ABC[0], name=name) for name in ("ibm_boston", "ibm_torino"))["ibm_bostn"]
+    assert caught.value.suggestions == ("ibm_boston",)
     for wrong in (None, 1.0, b"a"):
         with pytest.raises(TypeError):
             _ = BackendList(ABC)[wrong]  # type: ignore[call-overload]  # neither a name nor a place
