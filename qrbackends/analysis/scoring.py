@@ -31,6 +31,7 @@ from typing import Any, Protocol, TypeAlias
 from msgspec import Struct
 
 from ..errors import InvalidRequest
+from ..messages.counts import counted
 from ..models import BackendConfiguration, BackendProperties
 from .costs import DeviceCosts, is_readout, is_reset
 
@@ -138,7 +139,7 @@ def _numbers(circuit: Circuit, layout: Sequence[int] | None) -> Sequence[int]:
     except TypeError:
         numbers = ()
     if len(numbers) != count or len(set(numbers)) != count:
-        raise InvalidRequest(f"the layout has to be {count} different numbers, one for each qubit")
+        raise InvalidRequest(f"the layout has to be {counted(count, 'different number')}, one for each qubit")
     return numbers
 
 

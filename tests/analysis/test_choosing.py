@@ -203,7 +203,7 @@ async def test_the_program_prints_backends_and_qubits(
         await program.main()
     told, *lines = capsys.readouterr().out.splitlines()
     assert told.startswith("left out: ibmq_lima ")
-    found = [re.fullmatch(r"(\w+): (0\.\d{4}) on \[(.*)\], \d+ jobs wait", line) for line in lines]
+    found = [re.fullmatch(r"(\w+): (0\.\d{4}) on \[(.*)\], queue length \d+", line) for line in lines]
     assert sorted(one[1] for one in found if one) == sorted(small), "and not the one with a single qubit"
     chances = [float(one[2]) for one in found if one]
     assert chances == sorted(chances, reverse=True)

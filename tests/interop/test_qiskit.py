@@ -217,9 +217,7 @@ def test_an_odd_gate_is_left_out_of_the_target_and_logged(on: Any, caplog: pytes
         target = interop.to_target(configuration, replace(properties, gates=(odd, *properties.gates)))
     assert entries(target) == entries(interop.to_target(configuration, properties))
     (line,) = caplog.messages
-    assert line.startswith(
-        "the target of 'ibmq_lima' lacks 'cx' on 1 sets of qubits that do not fit it, such"
-    )
+    assert line.startswith("the target of 'ibmq_lima' lacks 'cx' on 1 set of qubits that do not fit it, such")
     assert len(line) < 200
 
 
@@ -237,7 +235,7 @@ def test_a_configuration_whose_gates_do_not_fit_gives_a_target(
     with caplog.at_level("WARNING", "qrbackends.qiskit"):
         target = interop.to_target(replace(configuration, gates=gates), known)
     assert entries(target) == entries(interop.to_target(configuration, known))
-    assert "lacks 'cx' on 1 sets of qubits" in caplog.text
+    assert "lacks 'cx' on 1 set of qubits" in caplog.text
 
 
 def test_of_two_gates_of_a_name_the_last_one_counts() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from ...errors import DecodeError
+from ...messages.counts import counted
 from ...models import BackendConfiguration, BackendProperties, GateConfig, GateProperties
 
 logger = logging.getLogger("qrbackends.qiskit")
@@ -62,9 +63,9 @@ class Fitting:
         """Log what was left out, a line for each gate."""
         for name, entries in self._left_out.items():
             logger.warning(
-                "the target of %.80r lacks %.80r on %d sets of qubits that do not fit it, such as %.80s",
+                "the target of %.80r lacks %.80r on %s of qubits that do not fit it, such as %.80s",
                 self._configuration.backend_name,
                 name,
-                len(entries),
+                counted(len(entries), "set"),
                 entries[0],
             )
