@@ -53,8 +53,13 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
     It is an empty text if no known name is like it, or if it is known itself.
     """
+    return _question(_meant(name, known))
+
+
+def _meant(name: object, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that are most like one that is not known; none for one that is."""
     names = nearest(name, known)
-    return "" if name in names else _question(names)
+    return () if name in names else names
 
 
 def _question(names: Iterable[str]) -> str:
@@ -78,7 +83,7 @@ def instead(name: object, known: Iterable[str], otherwise: str = "there are") ->
 
 def suggested(text: str, name: object, known: Iterable[str]) -> str:
     """Return a text with `did_you_mean` at its end, if a known name is like the one that was asked for."""
-    return with_question(text, nearest(name, known))
+    return with_question(text, _meant(name, known))
 
 
 def with_question(text: str, names: Iterable[str]) -> str:
