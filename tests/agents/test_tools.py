@@ -146,7 +146,12 @@ async def test_where_nothing_fits_it_is_told(agent: Agent) -> None:
     assert (await ask(agent, "list_backends", region="mars"))["total"] == 0
     error = await refused(agent, "least_busy", min_qubits=10**6)
     assert error["error"] == "NotFound"
-    assert "backends is what is wanted" in error["message"]
+    assert "backends is what is wanted; the largest has " in error["message"]
+
+
+async def test_a_pattern_takes_names_in_any_case_as_everywhere(agent: Agent) -> None:
+    found = await ask(agent, "list_backends", name="SYNTHETIC_Falcon*")
+    assert NAME in [one["name"] for one in found["backends"]]
 
 
 async def test_the_best_qubits_of_the_least_busy_backend(agent: Agent, emulator: Emulator) -> None:

@@ -1,8 +1,7 @@
 """Tools about the account's backends: which there are, which to take, and what each is like."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Annotated, ClassVar, Final
 
@@ -10,6 +9,7 @@ from anyio import to_thread
 from msgspec import Meta, Struct
 
 from ...fleet import ranking
+from ...fleet.filters import BackendFilter
 from ...fleet.keys import KEYS, RankKey
 from ...fleet.ranking import Wanted
 from ...models import Backend, BackendSummary, GateSummary, Spread, summary
@@ -17,7 +17,12 @@ from ...tasks.fanout import together
 from ..reading import Reading
 from ..schemas import MOST_ROWS, Answer, Arguments, Limit, Offset, OneBackend, Page, Unit
 
-_UNITS: Final = {"queue": "jobs", "wait_time": "s", "clops": "layers/s", "qubits": "qubits"}
+_UNITS: Final[Mapping[RankKey, str]] = {
+    "queue": "jobs",
+    "wait_time": "s",
+    "clops": "layers/s",
+    "qubits": "qubits",
+}
 
 
 class Filter(Arguments, frozen=True, kw_only=True):
@@ -27,12 +32,14 @@ class Filter(Arguments, frozen=True, kw_only=True):
     region: Annotated[str | None, Meta(description="Region, such as us-east.")] = None
     min_qubits: Annotated[int, Meta(ge=0, lt=2**31)] = 0
 
-    def fits(self, backend: Backend) -> bool:
-        """Return whether a backend is meant."""
-        return (
-            fnmatchcase(backend.name, self.name)
-            and self.region in (None, backend.region)
-            and (backend.qubits or 0) >= self.min_qubits
+    def wanted(self, operational: bool | None = True, simulator: bool | None = False) -> Wanted:
+        """Return the conditions for backends in this state, and of this kind."""
+        named = BackendFilter(name=self.name)
+        return Wanted(
+            min_qubits=self.min_qubits,
+            operational=operational,
+            simulator=simulator,
+            where=lambda one: self.region in (None, one.region) and named(one),
         )
 
 
@@ -159,8 +166,9 @@ class Summary(Answer, frozen=True, kw_only=True, omit_defaults=True):
 
 async def list_backends(reading: Reading, ask: ListArguments) -> Backends:
     """List the account's backends (quantum computers and simulators), in order of their names."""
-    wanted = Wanted(operational=ask.online, simulator=None)
-    found = [one for one in (await reading.backends()).unique() if ask.fits(one) and wanted.fits(one)]
+    wanted = ask.wanted(ask.online, simulator=None)
+    listed = (await reading.backends()).unique()
+    found = [one for one in listed if wanted.fits(one) and await wanted.accepts(one)]
     found.sort(key=lambda one: (one.name, one.region or ""))
     rows = tuple(map(_row, found[ask.offset : ask.offset + ask.limit]))
     return Backends(total=len(found), offset=ask.offset, backends=rows)
@@ -168,7 +176,7 @@ async def list_backends(reading: Reading, ask: ListArguments) -> Backends:
 
 async def least_busy(reading: Reading, ask: Filter) -> LeastBusy:
     """Find the quantum computer that runs jobs now and has the fewest jobs waiting."""
-    return LeastBusy(backend=_row(await ranking.least_busy(reading.fetch, Wanted(where=ask.fits))))
+    return LeastBusy(backend=_row(await ranking.least_busy(reading.fetch, ask.wanted())))
 
 
 async def rank_backends(reading: Reading, ask: RankArguments) -> Backends:
@@ -176,8 +184,7 @@ async def rank_backends(reading: Reading, ask: RankArguments) -> Backends:
 
     Errors are a device's medians, unless the name says best or layered; wait_time is the median.
     """
-    wanted = Wanted(operational=ask.online or None, where=ask.fits)
-    found = await ranking.rank(reading.fetch, ask.by, wanted, reverse=ask.worst_first)
+    found = await ranking.rank(reading.fetch, ask.by, ask.wanted(ask.online or None), reverse=ask.worst_first)
     value = KEYS[ask.by]
     rows = tuple(_row(one, value(one)) for one in found[ask.offset : ask.offset + ask.limit])
     unit = _UNITS.get(ask.by, "1")
