@@ -94,7 +94,6 @@ async def read(reading: Reading, uri: str) -> str:
     """
     place = place_of(uri)
     fetched = await reading.fetch(place.request)
-    await reading.find_origin()
     return await to_thread.run_sync(_told, place, fetched.value, reading.facts())
 
 

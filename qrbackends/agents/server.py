@@ -87,7 +87,6 @@ async def _called(client: Client, name: str, arguments: dict[str, Any]) -> types
         with anyio.fail_after(_LONGEST_CALL):
             run, ask = _asked(name, arguments)
             answer = await run(reading, ask)
-            await reading.find_origin()
         facts = reading.facts()
         data = fitted(replace(answer, **facts | {"errors": (*facts["errors"], *answer.errors)}))
     except Exception as error:  # an agent gets a sentence for every failure
@@ -176,7 +175,7 @@ async def _read(client: Client, uri: str) -> types.ReadResourceResult:
     try:
         with anyio.fail_after(_LONGEST_CALL):
             text = await documents.read(reading, uri)
-    except Exception as error:
+    except Exception as error:  # the SDK would send the text of any, and so our insides
         told = tidy(_told(error, "the resource"), _LONGEST_ERROR)
         code = types.INVALID_PARAMS if isinstance(error, (InvalidRequest, NotFound)) else types.INTERNAL_ERROR
         raise MCPError(code, told.pop("message"), told) from None
