@@ -168,3 +168,21 @@ async def test_a_missing_extra_is_named(agent: Agent, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "rustworkx", None)
     error = await refused(agent, "best_qubits", n=2, backend=NAME)
     assert 'pip install "qrbackends[graph]"' in error["message"]
+
+
+async def test_where_an_answer_comes_from_costs_no_list(emulator: Emulator, clock: Clock) -> None:
+    policy = CachePolicy(backends=0, status=0)
+    async with (
+        Client(emulator.account(), cache=policy, memory=Memory(clock=clock)) as client,
+        Agent(mcp_server(client)) as agent,
+    ):
+        await client.status(NAME)
+        emulator.reset_log()
+        await client.status(NAME)
+        needed = emulator.count("backends")
+        emulator.reset_log()
+        await ask(agent, "backend_status", backend=NAME)
+        assert (emulator.count("status"), emulator.count("backends")) == (1, needed)
+        emulator.reset_log()
+        await read(agent, f"qrbackends://backends/{NAME}/status")
+        assert (emulator.count("status"), emulator.count("backends")) == (1, needed)
