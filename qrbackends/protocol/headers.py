@@ -32,14 +32,15 @@ class Headers(CIMultiDict[str]):
 
 
 def headers(authorization: Secret, crn: str, api_version: str = API_VERSION) -> Headers:
-    """Return a request's headers; `authorization` is the whole value of its header, such as `Bearer …`."""
+    """Return a request's own headers, besides those that the pool gives to all requests.
+
+    `authorization` is the whole value of its header, such as `Bearer …`.
+    """
     return Headers(
         {
             "Authorization": authorization.reveal(),
             "Service-CRN": crn,
             "IBM-API-Version": api_version,
-            "Accept": "application/json",
-            "User-Agent": USER_AGENT,
         }
     )
 

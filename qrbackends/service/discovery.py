@@ -20,7 +20,7 @@ from ..errors import AccountError, DecodeError, Forbidden, NotFound, QRBackendsE
 from ..models.lenient import decode_leniently
 from ..models.size import check_values
 from ..protocol.answers import error_for, is_json, json_object, page_title, printable
-from ..protocol.headers import USER_AGENT, Headers
+from ..protocol.headers import Headers
 from ..protocol.lengths import MOST_BYTES
 from ..tasks.deadlines import Calls
 from ..tasks.fanout import answers
@@ -254,14 +254,7 @@ class Discovery:
 
 def _headers(authorization: Secret, posts: bool) -> Headers:
     content = {"Content-Type": "application/json"} if posts else {}
-    return Headers(
-        {
-            "Accept": "application/json",
-            "Authorization": authorization.reveal(),
-            "User-Agent": USER_AGENT,
-            **content,
-        }
-    )
+    return Headers({"Authorization": authorization.reveal(), **content})
 
 
 def _read(what: str, decoder: Any, answer: Response) -> Any:

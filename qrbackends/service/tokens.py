@@ -18,7 +18,6 @@ from ..accounts.secret import BearerProvider, Secret
 from ..errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError, Timeout, TransportError
 from ..models.lenient import decode_leniently
 from ..protocol.answers import error_for, is_json, json_object, page_title, printable
-from ..protocol.headers import USER_AGENT
 from ..protocol.lengths import MOST_BYTES
 from ..tasks.deadlines import Calls
 from ..tasks.flight import Deadline, Flight, Flights
@@ -243,11 +242,7 @@ def _without_token(late: QRBackendsError, now: float) -> QRBackendsError:
 
 
 def _headers(_: Secret) -> Mapping[str, str]:
-    return {
-        "Accept": "application/json",
-        "Content-Type": "application/x-www-form-urlencoded",
-        "User-Agent": USER_AGENT,
-    }
+    return {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def _form(key: Secret) -> Secret:

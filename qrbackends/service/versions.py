@@ -17,7 +17,6 @@ from ..accounts.account import Account, AnInstance, Instance
 from ..errors import DecodeError, QRBackendsError
 from ..models.lenient import decode_leniently
 from ..protocol.answers import error_for, is_json, json_object, page_title
-from ..protocol.headers import USER_AGENT
 from ..protocol.lengths import MOST_BYTES
 from ..tasks.deadlines import Calls
 from ..tasks.flight import stopped
@@ -31,7 +30,6 @@ _REGION: Final = "versions"  # with limits of its own: its trouble closes no reg
 _EVERY: Final = 86400.0  # seconds between two looks
 _NEAR: Final = timedelta(days=90)  # before its sunset a version is warned about
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # also keeps other texts out of the log
-_HEADERS: Final = {"Accept": "application/json", "User-Agent": USER_AGENT}  # it needs no credential
 
 
 class ApiVersion(Struct, frozen=True, omit_defaults=True):
@@ -111,7 +109,7 @@ class Versions:
                 answer = await self._pool.exchange(
                     "GET",
                     f"{asked.base_url}/versions",
-                    _HEADERS,
+                    {},  # it needs no credential
                     region=_REGION,
                     account=self._account,
                     call=state,

@@ -26,7 +26,8 @@ class CircuitBreaker:
         self._name = name
         self._limit = failures
         self._rest = rest
-        self._failures = 0
+        self.failures = 0
+        """How many requests failed in a row; 0 after any answer, and never while it is open."""
         self._noted = -inf  # the time of the last failure that counted
         self._only: Hashable | None = None  # the one document that all failures were about
         self.pause = 0.0
@@ -48,7 +49,7 @@ class CircuitBreaker:
         if self._probing:
             wait, when = _PROBING, "one request finds out whether it recovers"
         return CircuitOpen(
-            f"{self._name} failed {self._failures} times in a row, so nothing was sent; {when}", wait
+            f"{self._name} failed {self.failures} times in a row, so nothing was sent; {when}", wait
         )
 
     def enter(self, now: float) -> bool:
@@ -64,7 +65,7 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         """Note that a request, any, got an answer."""
-        self._failures = 0
+        self.failures = 0
         self.pause = 0.0
         self._probing = False
 
@@ -85,13 +86,13 @@ class CircuitBreaker:
         """
         if probe:
             self._probing = False
-            self._failures += 1
+            self.failures += 1
             self._open(now, 2 * self.pause)
-        elif not self.pause and (timed_out or sent >= self._noted or not self._failures):
-            self._only = about if about == self._only or not self._failures else None
-            self._failures += 1
+        elif not self.pause and (timed_out or sent >= self._noted or not self.failures):
+            self._only = about if about == self._only or not self.failures else None
+            self.failures += 1
             self._noted = now
-            if self._failures >= self._limit and (self._only is None or self._limit == 1):
+            if self.failures >= self._limit and (self._only is None or self._limit == 1):
                 self._open(now, _FIRST_PAUSE)
 
     def abandoned(self, probe: bool) -> None:

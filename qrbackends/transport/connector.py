@@ -171,7 +171,7 @@ class _Guard(asyncio.Protocol):
 
     def is_clean(self) -> bool:
         """Return whether nothing has arrived since the last answer, not even in the system's buffer."""
-        return self.idle and not self._handler.should_close and not self._is_readable()
+        return self.idle and not self._is_readable()
 
     def data_received(self, data: bytes) -> None:
         unasked = self.idle

@@ -30,7 +30,7 @@ from ..errors import (
     TransportError,
 )
 from ..messages.extras import install
-from ..protocol.headers import retry_after
+from ..protocol.headers import USER_AGENT, retry_after
 from ..protocol.lengths import ERROR_BYTES
 from ..tasks.loops import LoopBound
 from .body import ACCEPT_ENCODING, Body, Wire
@@ -46,6 +46,11 @@ logger = logging.getLogger("qrbackends.pool")
 _KEEPALIVE = 75.0  # seconds; longer than a polling interval, so that polls reuse their connections
 _CLOSING = 5.0  # seconds that connections have to shut down
 _ENCODING = istr("Content-Encoding")  # found faster than a `str`
+_COMMON_HEADERS = {
+    istr("Accept"): "application/json",
+    istr("Accept-Encoding"): ACCEPT_ENCODING,
+    istr("User-Agent"): USER_AGENT,
+}
 
 
 class CallState(Protocol):
@@ -74,6 +79,12 @@ class Response(Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes
     wire: Wire = Wire(b"")
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request with the headers that all have; aiohttp would merge those of a session for each request."""
+
+    DEFAULT_HEADERS = _COMMON_HEADERS
 
 
 class _Region(NamedTuple):
@@ -135,7 +146,7 @@ class SessionPool(LoopBound):
         Args:
             method: the HTTP method.
             url: the address, percent-encoded.
-            headers: all headers of the request except `Accept-Encoding`.
+            headers: the headers of this request, besides those that all have.
             region: the region whose limits apply; `iam`, `search`, `catalog` and `versions` have limits of
                 their own.
             account: the account whose proxies and TLS settings are used.
@@ -214,11 +225,13 @@ class SessionPool(LoopBound):
         limit = limits.body if most is None or most > limits.body else most
         if not good:
             limit, known = min(limit, ERROR_BYTES), None
-        body = Body(response.headers.get(_ENCODING, ""), limit, known)
-        content, clock = response.content, asyncio.get_running_loop().time
+        encoding, content = response.headers.get(_ENCODING, ""), response.content
+        chunk = await content.readany()
+        if not encoding and known is None and content.at_eof() and len(chunk) <= limit:
+            return chunk, Wire(chunk)  # as most small answers come: whole, plain and new
+        body, clock = Body(encoding, limit, known), asyncio.get_running_loop().time
         received, began = 0, None
         while True:  # iterating over the chunks would take twice the time for a single one
-            chunk = await content.readany()
             try:
                 body.feed(chunk)
             except BodyTooLarge:
@@ -234,6 +247,7 @@ class SessionPool(LoopBound):
             passed = now - began
             if passed > limits.read and received < passed * limits.rate:
                 raise ReadTimeout(f"the answer comes with less than {limits.rate:g} bytes per second")
+            chunk = await content.readany()
 
     def retire_connections(self, region: str, url: str) -> None:
         """Use no open connection of a region again: one brought what is no answer to its request."""
@@ -310,7 +324,7 @@ class SessionPool(LoopBound):
             cookie_jar=aiohttp.DummyCookieJar(),  # tenants share the session, but no cookies
             timeout=aiohttp.ClientTimeout(total=None, connect=connect),
             auto_decompress=False,
-            headers={"Accept-Encoding": ACCEPT_ENCODING},
+            request_class=_Request,
             trust_env=False,
         )
         # `RetryState` decides and counts what is sent again, so aiohttp must not retry by itself. There is no

@@ -148,7 +148,8 @@ class RequestQueue:
         now = asyncio.get_running_loop().time()
         self._traffic.count(str(status), now - slot.sent, repeated=slot.repeated)
         if status < 500:
-            self._succeeded()
+            if self._circuit.failures:
+                self._succeeded()
         else:
             self._broke(slot, now, slot.about, f"HTTP {status}")
             if status == 503 and retry_after:
@@ -157,7 +158,7 @@ class RequestQueue:
         if status == 429:
             self._throttle(slot.tenant, now).refused(now, slot.sent, retry_after)
             self._refuse_hopeless([slot.tenant], now)
-        elif (throttle := self._throttles.get(slot.tenant)) is not None:
+        elif self._throttles and (throttle := self._throttles.get(slot.tenant)) is not None:
             throttle.answered(now)
 
     def failed(self, slot: "Slot", error: QRBackendsError, *, own: bool = False) -> None:
