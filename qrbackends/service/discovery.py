@@ -5,7 +5,6 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
@@ -240,36 +239,38 @@ class Discovery:
         return name, _text(entry.metadata, "pricing", "type")
 
     async def _ask(self, flight: _Flight, what: str, url: str, decoder: Any, body: str | None = None) -> Any:
-        message: Message[Any] = Message(
-            what,
-            self._tenant,
-            url,
-            partial(_headers, posts=body is not None),
-            partial(_read, what, decoder),
-            None if body is None else lambda _: Secret(body),
-            MOST_BYTES[what],
+        query = _Query(
+            region=what, tenant=self._tenant, url=url, most=MOST_BYTES[what], decoder=decoder, posted=body
         )
-        return await self._sender.send(message, self._tokens, flight)
+        return await self._sender.send(query, self._tokens, flight)
 
 
-def _headers(authorization: Secret, posts: bool) -> Headers:
-    content = {"Content-Type": "application/json"} if posts else {}
-    return Headers({"Authorization": authorization.reveal(), **content})
+class _Query(Message[Any], kw_only=True):
+    """A request to Global Search, which has a body, or to Global Catalog."""
 
+    decoder: Any
+    posted: str | None
 
-def _read(what: str, decoder: Any, answer: Response) -> Any:
-    name = "Global Search" if what == "search" else "Global Catalog"
-    if answer.status != 200:
-        title = page_title(answer.body)
-        message = f"{name} answered with HTTP {answer.status}{f': {title}' if title else ''}"
-        raise error_for(answer.status, message, answer.headers, own=bool(json_object(answer.body)))
-    try:
-        check_values(answer.body)
-        return decoder.decode(answer.body)
-    except (ValueError, RecursionError):
-        pass
-    # Raised outside `except`, so that the error's context does not hold the body.
-    raise DecodeError(f"{name}'s answer is not as it is documented", malformed=not is_json(answer.body))
+    def headers(self, secret: Secret) -> Headers:
+        content = {} if self.posted is None else {"Content-Type": "application/json"}
+        return Headers({"Authorization": secret.reveal(), **content})
+
+    def body(self, secret: Secret) -> Secret | None:
+        return None if self.posted is None else Secret(self.posted)
+
+    def read(self, answer: Response) -> Any:
+        name = "Global Search" if self.region == "search" else "Global Catalog"
+        if answer.status != 200:
+            title = page_title(answer.body)
+            message = f"{name} answered with HTTP {answer.status}{f': {title}' if title else ''}"
+            raise error_for(answer.status, message, answer.headers, own=bool(json_object(answer.body)))
+        try:
+            check_values(answer.body)
+            return self.decoder.decode(answer.body)
+        except (ValueError, RecursionError):
+            pass
+        # Raised outside `except`, so that the error's context does not hold the body.
+        raise DecodeError(f"{name}'s answer is not as it is documented", malformed=not is_json(answer.body))
 
 
 def _item(raw: msgspec.Raw) -> _Found | None:

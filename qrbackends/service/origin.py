@@ -102,17 +102,19 @@ class Origin:
                 history.
         """
         asked = NONE if known is None else validators
-        question = _Question(request, scope, self._headers_of, known, asked, asked)
-        message = Message(
-            scope.region,
-            scope.id,
-            scope.base_url + request.target,
-            question.headers,
-            question.read,
+        question = _Question(
+            region=scope.region,
+            tenant=scope.id,
+            url=scope.base_url + request.target,
             most=MOST_BYTES.get(request.resource),
             known=known,
+            request=request,
+            scope=scope,
+            headers_of=self._headers_of,
+            validators=asked,
+            asked=asked,
         )
-        return self._sender.send(message, self._tokens, flight, retry)
+        return self._sender.send(question, self._tokens, flight, retry)
 
     def _headers_of(self, secret: Secret, crn: str) -> Headers:
         """Return the headers that all requests to an instance have, which are made once for each token."""
@@ -124,13 +126,12 @@ class Origin:
         return known
 
 
-class _Question(Struct):
+class _Question(Message[OriginAnswer], kw_only=True):
     """A request that may be sent several times, with its conditions, and the reader of its answer."""
 
     request: Request
     scope: Scope
     headers_of: Callable[[Secret, str], Headers]
-    known: Wire | None
     validators: Validators
     asked: Validators
     secret: Secret | None = None
@@ -143,18 +144,18 @@ class _Question(Struct):
         sent = self.headers_of(secret, self.scope.crn)
         return Headers(sent, **self.validators.conditions()) if any(self.validators) else sent
 
-    def read(self, response: Response) -> OriginAnswer:
+    def read(self, answer: Response) -> OriginAnswer:
         self.unanswered = False
-        date, told = response.headers.get(DATE, ""), validators_of(response.headers)
+        date, told = answer.headers.get(DATE, ""), validators_of(answer.headers)
         if told.etag and self._repeats_credential(told.etag):  # stores would keep it
             told = NONE
         known, asked = self.known, self.asked
-        if response.status == 304:
+        if answer.status == 304:
             return self._not_modified(told, date)
-        if known is not None and response.wire is known:
+        if known is not None and answer.wire is known:
             return OriginAnswer(None, b"", date, known, told, unchanged=True, asked=asked)
-        value = decoded(self.request, self.scope, response)
-        return OriginAnswer(value, response.body, date, response.wire, told, asked=asked)
+        value = decoded(self.request, self.scope, answer)
+        return OriginAnswer(value, answer.body, date, answer.wire, told, asked=asked)
 
     def _repeats_credential(self, etag: str) -> bool:
         token = "" if self.secret is None else self.secret.reveal().removeprefix("Bearer ")

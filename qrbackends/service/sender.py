@@ -54,16 +54,13 @@ class Unconfirmed(Exception):
         self.error = error
 
 
-class Message(Struct, Generic[T], frozen=True):
-    """One request, and the function that reads its answer.
+class Message(Struct, Generic[T], eq=False, kw_only=True):
+    """One request, and the reader of its answer; the subclasses say what the request has, and what it means.
 
     Attributes:
         region: the region whose limits apply; `iam`, `search` or `catalog` for the cloud's own services.
         tenant: the key of the rate limit; a 429 slows down requests with the same key.
         url: the address, percent-encoded.
-        headers: returns the headers for a secret.
-        read: returns the value of an answer, or raises an error for it, or `Unconfirmed`.
-        body: returns the body to POST for a secret; None for a GET.
         most: the most bytes that the answer may have, after decompression; None for the client's limit.
         known: the body of an earlier answer; an equal one is not decompressed.
     """
@@ -71,11 +68,20 @@ class Message(Struct, Generic[T], frozen=True):
     region: str
     tenant: str
     url: str
-    headers: Callable[[Secret], Mapping[str, str]]
-    read: Callable[[Response], T]
-    body: Callable[[Secret], Secret] | None = None
     most: int | None = None
     known: Wire | None = None
+
+    def headers(self, secret: Secret) -> Mapping[str, str]:
+        """Return the request's own headers."""
+        raise NotImplementedError
+
+    def body(self, secret: Secret) -> Secret | None:
+        """Return the body to POST; None for a GET."""
+        return None
+
+    def read(self, answer: Response) -> T:
+        """Return the value of an answer; raise an error for it, or `Unconfirmed`."""
+        raise NotImplementedError
 
 
 class Sender:
@@ -117,26 +123,26 @@ class Sender:
         Raises:
             QRBackendsError: the last failure of a request that was sent, with its attempts and history.
         """
-        now = asyncio.get_running_loop().time()
-        state = RetryState(retry or self._retry, now, flight.deadline, self._draw)
-        waiting = _Waiting(message, credentials, state)
-        flight.explain = waiting.explain
+        clock, deadline = asyncio.get_running_loop().time, flight.deadline
+        state = _Sending(retry or self._retry, clock(), deadline, self._draw, message=message, by=credentials)
+        flight.explain = state.explain
         renewed = False
         while True:
-            waiting.for_answer = False
-            secret = await credentials.authorization(flight.deadline)
-            waiting.for_answer = True
+            state.for_answer = False
+            secret = await credentials.authorization(deadline)
+            state.for_answer = True
+            data = message.body(secret)
             try:
                 answer = message.read(
                     await self._pool.exchange(
-                        "GET" if message.body is None else "POST",
+                        "GET" if data is None else "POST",
                         message.url,
                         message.headers(secret),
                         region=message.region,
                         account=self._account,
                         tenant=message.tenant,
                         call=state,
-                        data=None if message.body is None else message.body(secret),
+                        data=data,
                         most=message.most,
                         known=message.known,
                     )
@@ -144,9 +150,9 @@ class Sender:
                 flight.explain = unexplained  # failures before an answer explain no delay after it
                 return answer
             except Unconfirmed as unconfirmed:  # not an attempt that failed: the service works
-                state.note(unconfirmed.error, asyncio.get_running_loop().time())
+                state.note(unconfirmed.error, clock())
             except QRBackendsError as error:
-                now = asyncio.get_running_loop().time()
+                now = clock()
                 redact(error, secret.reveal().removeprefix("Bearer "))  # an answer may echo the secret
                 located(error, message.region, message.url)
                 if isinstance(error, (DecodeError, WrongBackend)):  # the answers may be one request behind
@@ -162,18 +168,17 @@ class Sender:
                     await anyio.sleep(pause)
 
 
-class _Waiting(Struct):
-    """What a message waits for: the secret, or the answer."""
+class _Sending(RetryState, kw_only=True):
+    """What a call has sent, and what it waits for: the secret, or the answer."""
 
     message: Message[Any]
-    credentials: Credentials
-    state: RetryState
+    by: Credentials
     for_answer: bool = False
 
     def explain(self, late: QRBackendsError, now: float) -> QRBackendsError:
         """Return the error for a caller who leaves meanwhile: the last failure, if there was any."""
         if self.for_answer:
             late = located(late, self.message.region, self.message.url)
-        elif self.state.last is None:
-            return self.credentials.explain(late, now)
-        return self.state.failure(late, now)
+        elif self.last is None:
+            return self.by.explain(late, now)
+        return self.failure(late, now)

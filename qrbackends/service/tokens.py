@@ -63,18 +63,17 @@ def _issued(bearer: Secret, begins: float, expires: float) -> _Token:
     return _Token(bearer.prefixed("Bearer "), expires, renew_at, expires - margin)
 
 
-class _Exchange:
-    """One exchange of an API key for a token: the credentials of its requests, and the reader of answers."""
+class _Exchange(Message["_Token"], kw_only=True):
+    """One exchange of an API key for a token: its request, and the credentials of the request."""
 
-    def __init__(self, account: Account, key: Secret, clock: Callable[[], float]) -> None:
-        self._account = account
-        self._key = key
-        self._clock = clock
-        self._asked = 0.0
+    account: Account
+    key: Secret
+    clock: Callable[[], float]
+    asked: float = 0.0
 
     async def authorization(self, until: Deadline) -> Secret:
-        self._asked = self._clock()
-        return self._key
+        self.asked = self.clock()
+        return self.key
 
     def reject(self, authorization: Secret) -> bool:
         return False
@@ -82,10 +81,16 @@ class _Exchange:
     def explain(self, late: QRBackendsError, now: float) -> QRBackendsError:
         return late
 
+    def headers(self, secret: Secret) -> Mapping[str, str]:
+        return {"Content-Type": "application/x-www-form-urlencoded"}
+
+    def body(self, secret: Secret) -> Secret:
+        return Secret(urlencode({"grant_type": _GRANT, "apikey": secret.reveal()}))
+
     def read(self, answer: Response) -> _Token:
         """Return the token in IAM's answer; its expiry is computed by our own clock, as IAM's may differ."""
         if answer.status != 200:
-            raise _refusal(self._account, answer)
+            raise _refusal(self.account, answer)
         try:
             issued = msgspec.json.decode(answer.body, type=_Issued)
             bearer, lifetime = Secret(issued.access_token), issued.expires_in
@@ -93,7 +98,7 @@ class _Exchange:
             damaged = not is_json(answer.body)
             del answer  # a traceback holds this frame, and the body may hold a token
         else:
-            return _issued(bearer, self._asked, self._asked + lifetime)
+            return _issued(bearer, self.asked, self.asked + lifetime)
         failure = DecodeError("IAM's answer holds no token", malformed=damaged)
         failure.outage = True  # it is no refusal, and says nothing about the answers that are cached
         raise failure
@@ -211,10 +216,16 @@ class Tokens:
     async def _new(self, flight: Flight[_Token]) -> _Token:
         key, token = self._account.api_key, self._account.token
         if isinstance(key, Secret):
-            exchange = _Exchange(self._account, key, self._clock)
-            url = f"{self._account.iam}/identity/token"
-            message = Message("iam", self._tenant, url, _headers, exchange.read, _form, MOST_BYTES["token"])
-            return await self._sender.send(message, exchange, flight)
+            exchange = _Exchange(
+                region="iam",
+                tenant=self._tenant,
+                url=f"{self._account.iam}/identity/token",
+                most=MOST_BYTES["token"],
+                account=self._account,
+                key=key,
+                clock=self._clock,
+            )
+            return await self._sender.send(exchange, exchange, flight)
         if isinstance(token, Secret):
             return _issued(token, self._clock(), inf)
         given: tuple[Secret, float] | None = None
@@ -239,14 +250,6 @@ def _without_token(late: QRBackendsError, now: float) -> QRBackendsError:
     """Return the error for a caller who leaves while the token provider runs."""
     late.message += ": the token provider has not returned"
     return late
-
-
-def _headers(_: Secret) -> Mapping[str, str]:
-    return {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-def _form(key: Secret) -> Secret:
-    return Secret(urlencode({"grant_type": _GRANT, "apikey": key.reveal()}))
 
 
 class _Issued(Struct, frozen=True):
