@@ -1,6 +1,5 @@
 """The sender: sends requests to the service, IAM, Global Search and Global Catalog, with retries."""
 
-import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
@@ -123,7 +122,7 @@ class Sender:
         Raises:
             QRBackendsError: the last failure of a request that was sent, with its attempts and history.
         """
-        clock, deadline = asyncio.get_running_loop().time, flight.deadline
+        clock, deadline = flight.task.get_loop().time, flight.deadline
         state = _Sending(retry or self._retry, clock(), deadline, self._draw, message=message, by=credentials)
         flight.explain = state.explain
         renewed = False

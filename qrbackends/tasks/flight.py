@@ -93,7 +93,7 @@ class Flights(Generic[T]):
     async def result(self, flight: Flight[T], until: Deadline = inf) -> T:
         """Return the result of a flight that is under way; the rest is as for `join`."""
         # A future per caller: for a thousand callers that is much cheaper than `asyncio.wait`.
-        loop = asyncio.get_running_loop()
+        loop = flight.task.get_loop()  # without a system call, which asking for the running one is
         began = loop.time()
         waiter = loop.create_future()
         flight.waiting[waiter] = None

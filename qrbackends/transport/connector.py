@@ -48,6 +48,7 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, *, read: float, head: float, **options: Any) -> None:
         self._read, self._head = read, head
+        self._clock = asyncio.get_running_loop().time
         self._own_sockets: WeakSet[socket.socket] = WeakSet()
         self._guards: WeakSet[_Guard] = WeakSet()
         super().__init__(**options, socket_factory=self._make_socket)
@@ -80,8 +81,7 @@ class Connector(aiohttp.TCPConnector):
         Raises:
             TransportError: the server sent something on a new connection before it was asked.
         """
-        clock = asyncio.get_running_loop().time
-        began = now = clock()
+        began = now = self._clock()
         while True:
             connection = await super().connect(req, traces, timeout)
             handler = connection.protocol
@@ -96,7 +96,7 @@ class Connector(aiohttp.TCPConnector):
                 guard = _Guard(transport, handler, self.generation, self._read)
                 self._guards.add(guard)
                 transport.set_protocol(guard)
-                now = clock()
+                now = self._clock()
             elif guard.generation != self.generation or not guard.is_clean():
                 connection.close()
                 continue

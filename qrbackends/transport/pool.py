@@ -166,7 +166,7 @@ class SessionPool(LoopBound):
         if self.closed or asyncio.get_running_loop() is not self._loop:  # else it has nothing to say
             self.check()
         target, origin = _address(url)
-        proxy = None if target.scheme == "http" else self._proxy(account, target)
+        proxy = None if origin.startswith("http:") else self._proxy(account, target)
         socks = proxy if proxy is not None and is_socks(proxy) else None
         place = region, origin, socks
         session, _, queue = self._regions.get(place) or self._open(place)

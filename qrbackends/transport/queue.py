@@ -74,6 +74,7 @@ class RequestQueue:
     def __init__(self, name: str, slots: int, circuit: CircuitBreaker, *, host: str = "") -> None:
         self._name = name
         self._host = host or name
+        self._loop = asyncio.get_running_loop()  # asked for once, as CPython 3.11 makes a system call for it
         self._slots = slots
         self._free = slots
         self._circuit = circuit
@@ -107,7 +108,7 @@ class RequestQueue:
         if not self._free or self._queues or self._throttles or self._circuit.pause:
             return False
         self._free -= 1
-        slot.sent = asyncio.get_running_loop().time()
+        slot.sent = self._loop.time()
         return True
 
     async def enter(self, slot: "Slot") -> None:
@@ -117,19 +118,18 @@ class RequestQueue:
             QRBackendsError: none can come before the deadline.
         """
         tenant, deadline = slot.tenant, slot.deadline
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._loop.time()
         if self._throttles and now > self._swept + _SWEEP:
             self._sweep(now)
         while True:
             if refusal := self._refusal(tenant, now, deadline):
                 raise refusal
-            now = await self._wait(tenant, deadline, loop)
+            now = await self._wait(tenant, deadline)
             if self._held_until(tenant) <= now:
                 break
             self.leave()  # a pause began at the same moment
         try:
-            slot.sent, slot.probe = now, self._circuit.enter(loop.time())
+            slot.sent, slot.probe = now, self._circuit.enter(self._loop.time())
         except CircuitOpen:
             self.leave()
             raise
@@ -145,7 +145,7 @@ class RequestQueue:
     def answered(self, slot: "Slot", status: int, retry_after: float | None) -> None:
         """Note an answer: its status, and the seconds of its `Retry-After`, if any."""
         slot.noted = True
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         self._traffic.count(str(status), now - slot.sent, repeated=slot.repeated)
         if status < 500:
             if self._circuit.failures:
@@ -170,7 +170,7 @@ class RequestQueue:
             own: whether the account's own settings are the cause, so that the region did not fail.
         """
         slot.noted = True
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         self._traffic.count(type(error).__name__, now - slot.sent, repeated=slot.repeated)
         if own:
             self._circuit.abandoned(slot.probe)
@@ -182,7 +182,7 @@ class RequestQueue:
 
     def _left(self, slot: "Slot") -> None:
         """Note that the caller left before the answer came."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         self._traffic.count("abandoned", now - slot.sent, repeated=slot.repeated)
         if now >= slot.deadline() and now - slot.sent >= _SILENT:
             self._broke(slot, now, None, "no answer before the caller's deadline", timed_out=True)
@@ -209,9 +209,9 @@ class RequestQueue:
 
     # --- waiting
 
-    async def _wait(self, tenant: Hashable, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> float:
+    async def _wait(self, tenant: Hashable, deadline: Deadline) -> float:
         """Wait for a slot, and return the time at which it came."""
-        waiter: _Waiter = loop.create_future()
+        waiter: _Waiter = self._loop.create_future()
         queue = self._queues.get(tenant)
         if queue is None:
             queue = self._queues[tenant] = _TenantQueue()
@@ -298,8 +298,7 @@ class RequestQueue:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._loop.time()
         while self._delayed and self._delayed[0][0] <= now:
             _, _, tenant, queue = heapq.heappop(self._delayed)
             if self._queues.get(tenant) is queue:
@@ -312,7 +311,7 @@ class RequestQueue:
             else:
                 self._give(tenant, now)
         if self._free and self._delayed:
-            self._timer = loop.call_at(self._delayed[0][0], self._dispatch)
+            self._timer = self._loop.call_at(self._delayed[0][0], self._dispatch)
 
     def _delay(self, tenant: Hashable, ready: float) -> None:
         """Let a tenant wait until it may send."""
