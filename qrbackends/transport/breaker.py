@@ -27,7 +27,7 @@ class CircuitBreaker:
         self._limit = failures
         self._rest = rest
         self.failures = 0
-        """How many requests failed in a row; 0 after any answer, and never while it is open."""
+        """How many requests failed in a row; more than 0 while it is open or probing."""
         self._noted = -inf  # the time of the last failure that counted
         self._only: Hashable | None = None  # the one document that all failures were about
         self.pause = 0.0

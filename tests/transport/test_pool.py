@@ -31,6 +31,7 @@ from qrbackends import (
     TransportError,
     WrongEventLoop,
 )
+from qrbackends._version import __version__
 from qrbackends.protocol.lengths import ERROR_BYTES
 from qrbackends.tasks.deadlines import Calls
 from qrbackends.transport.pool import Response, SessionPool
@@ -104,10 +105,18 @@ async def test_an_answer_comes_whole_whatever_its_status() -> None:
     assert heads[0].startswith(b"GET /a%2Fb?c=%20d HTTP/1.1\r\n")
 
 
-async def test_only_encodings_that_can_be_checked_are_asked_for() -> None:
+async def test_the_headers_that_all_requests_have() -> None:
     async with server(ok(b"{}")) as (url, heads), pool() as p:
         await get(p, url)
-    assert b"\r\nAccept-Encoding: gzip, deflate\r\n" in heads[0]
+    lines = heads[0].decode().strip().split("\r\n")[1:]
+    common = {
+        "Host": url.removeprefix("http://"),
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",  # only what can be checked
+        "User-Agent": f"qrbackends/{__version__}",
+    }
+    assert dict(line.split(": ", 1) for line in lines) == common | HEADERS
+    assert len(lines) == len(common | HEADERS)
 
 
 async def test_a_compressed_body_is_decompressed() -> None:
