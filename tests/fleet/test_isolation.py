@@ -133,7 +133,7 @@ class Provider:
             self.acts.pop(0)()
             await asyncio.sleep(0)
         issued: dict[str, Any] = issuer(self.emulator).issue(self.emulator.api_keys[0])
-        return issued["access_token"], issued["expiration"] - issued["expires_in"] + 1.001
+        return issued["access_token"], issued["expiration"] - issued["expires_in"] + 30.001
 
 
 @pytest.mark.parametrize("act", ACTS)
