@@ -215,6 +215,7 @@ async def test_a_hostile_name_is_no_suggestion(emulator: Emulator) -> None:
             Timeout,
             FALCON,
         ),
+        (lambda client: client.wait_for_recalibration("falcon", timeout=1, interval=0.1), Timeout, FALCON),
     ],
 )
 async def test_what_is_misspelled_in_a_call(
