@@ -121,6 +121,8 @@ def test_one_of_a_thing_is_no_plural(emulator: ThreadedEmulator, tmp_path: Path)
     emulator.set_backend(FALCON, status="online", queue_length=1)
     shown = command("fleet", *address(emulator), "--name", FALCON)
     assert shown.out.splitlines()[-1].startswith("1 backend in 1 region, 1 online, 1 job waiting.")
+    first = command("rank", "queue", *SYNTHETIC, "--any-status", "--limit", "1")
+    assert "The first one of 8 is shown; --limit says how many." in " ".join(first.out.split())
     alone = command("least-busy", *SYNTHETIC, "--name", FALCON, "--region", "eu-de", "--min-qubits", "28")
     assert "is what is wanted" in alone.err
     emulator.set_backend(HERON, retired=True)
