@@ -124,5 +124,5 @@ def test_a_glob_that_matches_nothing_is_told_with_what_is_like_it() -> None:
         "no backend's processor matches 'hreon r3'; did you mean Heron r3?",
     )
     assert BackendFilter(processor="eagle").unmatched(listed) == (
-        "no backend's processor matches 'eagle'; there are Heron",
+        "no backend's processor matches 'eagle'; there is Heron",
     )

@@ -93,6 +93,7 @@ def test_where_nothing_is_near_the_names_are_told() -> None:
     assert instead("zz", REGIONS, "it has") == "it has us-east, eu-de"
     assert instead("eu", iter(REGIONS)) == "did you mean eu-de?"
     assert instead("zz", ()) == "there are none"
+    assert instead("zz", ["a"]) == "there is a"
     many = [f"device_{number}" for number in range(1, 1001)]
     assert instead("zz", many).endswith("device_20 and 980 more")
 
