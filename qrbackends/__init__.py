@@ -17,7 +17,7 @@ What there is:
     Request and Fetched: any question as a value, and its answer with age and source.
     Snapshot, History, Change, Monitor: all backends at once, and what happens over time.
     QRBackendsError: the base of all errors; `help(qrbackends.errors)` draws them.
-    qrbackends.analysis: tables, plot, qubits, layout, comparison, archive.
+    qrbackends.analysis: tables, plot, qubits, layout, scoring, comparison, archive.
     qrbackends.interop: qiskit and prometheus; qrbackends.web: FastAPI, Starlette, aiohttp.web.
     qrbackends.emulator: the whole service on this machine, for tests without an account.
     qrbackends.accounts: saving accounts; `qrbackends --help` in a shell: the command line.

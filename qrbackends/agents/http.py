@@ -36,9 +36,15 @@ async def mcp_app(client: Client) -> AsyncIterator[ASGIApp]:
         stateless=True,
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    async with manager.run():
-        # A GET would open a stream on which nothing is ever sent.
-        yield Starlette(routes=[Route("/mcp", _Whole(StreamableHTTPASGIApp(manager)), methods=["POST"])])
+    # A GET would open a stream on which nothing is ever sent.
+    app = Starlette(routes=[Route("/mcp", _Whole(StreamableHTTPASGIApp(manager)), methods=["POST"])])
+    try:
+        async with manager.run():
+            yield app
+    except BaseExceptionGroup as group:  # what is raised within the context, in a group of the SDK's tasks
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None
 
 
 class _Whole:

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from errno import ENAMETOOLONG
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import field
 
 from ..client import Client
 from ..errors import InvalidRequest, NotFound, QRBackendsError
 from ..fleet.history import Gap, ends_history
 from ..models import ABackend, name_of
+from ..models.shown import Shown
 from ..protocol.requests import Request
 from ..tasks.fanout import answers
 from .archive_files import ArchiveFiles, Series
@@ -37,7 +38,7 @@ class SyncProgress(NamedTuple):
     added: int
 
 
-class Synced(Struct, frozen=True):
+class Synced(Shown, frozen=True):
     """What a `sync` did.
 
     Attributes:
@@ -51,7 +52,7 @@ class Synced(Struct, frozen=True):
     added: dict[str, int]
     gaps: dict[str, tuple[Gap, ...]]
     errors: dict[str, QRBackendsError]
-    newest: dict[str, datetime] = {}
+    newest: dict[str, datetime] = field(default_factory=dict)
 
 
 async def sync(

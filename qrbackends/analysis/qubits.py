@@ -29,8 +29,6 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any, TypeAlias, TypeVar
 
-from msgspec import Struct
-
 from ..messages.extras import missing_extra
 
 try:
@@ -42,6 +40,7 @@ except ImportError as error:
 
 from ..errors import InvalidRequest
 from ..models import BackendConfiguration, BackendProperties, is_out_of_order, usable
+from ..models.shown import Shown
 from .costs import error_cost, waiting_cost
 
 _MOST_QUBITS = 10_000  # a set of them is a number with a bit for each
@@ -55,7 +54,7 @@ Costs: TypeAlias = dict[int, float]
 Couplings: TypeAlias = dict[int, Costs]
 
 
-class Choice(Struct, frozen=True, gc=False):
+class Choice(Shown, frozen=True, gc=False):
     """Qubits to use.
 
     Attributes:

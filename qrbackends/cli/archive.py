@@ -2,12 +2,14 @@
 
 import asyncio
 import errno
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ..errors import QRBackendsError
 from ..messages.counts import counted, noun
 from ..messages.suggestions import suggested
 from .arguments import backends_argument, calibration_option, range_options
@@ -18,6 +20,9 @@ from .past import unknown
 from .screen import progress_bar
 from .tables import Table, table_options
 from .text import echo, echo_json, warn
+
+if TYPE_CHECKING:
+    from ..analysis.archive import Synced
 
 _DAYS = 30
 
@@ -86,6 +91,8 @@ def sync(
                 return await Archive(url).sync(client, names or None, since=begin, until=end, **how)
 
     synced = asyncio.run(run())
+    if len(synced.errors) == len(synced.added) and not any(synced.added.values()):
+        _raise_last(tuple(synced.errors.values()))
     source.announce()
     added = sum(synced.added.values())
     if as_json:
@@ -93,6 +100,11 @@ def sync(
     else:
         are = noun(added, "is", "are")
         echo(f"{counted(added, 'calibration')} of {counted(len(synced.added), 'backend')} {are} new.")
+    _warn(synced, begin)
+
+
+def _warn(synced: "Synced", begin: datetime) -> None:
+    """Write on stderr what could not be read, and of which backends the range has nothing."""
     for name, gaps in synced.gaps.items():
         for gap in gaps:
             warn(f"{name}: {unknown(gap)}")
@@ -101,6 +113,14 @@ def sync(
     for name, newest in synced.newest.items():
         if newest < begin:
             warn(f"{name}: the newest calibration is of {minute(newest)} UTC; --since asks further back")
+
+
+def _raise_last(errors: Sequence[QRBackendsError]) -> None:
+    """Raise the last of some errors, if there is one, and write the others on stderr."""
+    for error in errors[:-1]:
+        warn(str(error))
+    if errors:
+        raise errors[-1]
 
 
 @archive.command()

@@ -30,6 +30,16 @@ class Group(click.Group):
         instead = self.meant_by(name, commands) or f"there are {', '.join(commands)}"
         raise click.UsageError(f"No such command {name!r}; {instead}", ctx)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments before the command's name."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            path, option = ctx.command_path, error.option_name
+            question = did_you_mean(option, [name for one in self.get_params(ctx) for name in one.opts])
+            follows = f"the options of a command follow its name, as in `{path} COMMAND {option}`"
+            raise click.UsageError(f"No such option {option!r}; {question or follows}", ctx) from None
+
     def meant_by(self, name: str, commands: Sequence[str]) -> str:
         """Return the question which command is meant by a name, or an empty text."""
         return did_you_mean(name, commands)

@@ -15,7 +15,7 @@ from . import views
 from .arguments import backend_argument, calibration_option, updated_before_option
 from .calibration import GATES, QUBITS, gates
 from .entries import ENTRIES, WAITS
-from .filters import filter_options
+from .filters import NONE_MATCHES, filter_options, warn_of_unmatched
 from .options import Source, SourceCommand, include_mocks_option, source_options
 from .screen import print_facts, print_table
 from .tables import Table, table_options
@@ -49,10 +49,12 @@ def backends(
     fields = ("wait_time_seconds",) if wait_times or table.needs(WAITS) else ()
     listed = _fetched(source, lambda client: client.backends(fields=fields, include_mocks=include_mocks))
     table = table.showing(WAITS) if wait_times else table if fields else table.without(WAITS)
-    found = filter(wanted, listed)
-    table.show(source, "backends", found, value=lambda rows: BackendsResponse(tuple(rows)))
+    found = list(filter(wanted, listed))
+    note = "" if found else NONE_MATCHES
+    table.show(source, "backends", found, note, lambda rows: BackendsResponse(tuple(rows)))
     for error in listed.errors:
         warn(str(error))
+    warn_of_unmatched(wanted, listed)
 
 
 @click.command(cls=SourceCommand)

@@ -1,6 +1,7 @@
 """The emulators that commands use: one of their own, with a named fleet or a directory, or one that runs."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from difflib import get_close_matches
@@ -26,6 +27,8 @@ SCHEMES: Final = ("http://", "https://")
 def emulator_of(text: str) -> str:
     """Return a value of `--emulator`: a fleet's name, a directory, or an address without its path."""
     if not text.startswith(SCHEMES):
+        if re.fullmatch(r"[\w.\-\[:\]]+:\d+/?", text) and not Path(text).is_dir():
+            raise click.BadParameter(f"{text!r} is no URL; did you mean http://{text}?")
         return str(fleet_of(text))
     from ..emulator.addresses import checked_emulator_url
 

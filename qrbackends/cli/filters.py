@@ -1,14 +1,19 @@
 """The options by which commands choose backends: everywhere the test that Python's `where=` takes, too."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import click
 
 from ..fleet.filters import BackendFilter
+from ..models import Backend
+from .text import warn
 
 F = TypeVar("F", bound=Callable[..., None])
+
+NONE_MATCHES: Final = "No backend matches."
+"""The line below a table that is empty."""
 
 _PROBABILITY: Final = click.FloatRange(0, 1)
 _OPTIONS: Final = (
@@ -72,3 +77,10 @@ def filter_options(*, online: bool = False) -> Callable[[F], F]:
         return found
 
     return add
+
+
+def warn_of_unmatched(wanted: BackendFilter, listed: Iterable[Backend]) -> None:
+    """Write a line on stderr for each glob that no backend of a list matches."""
+    backends = tuple(listed)
+    for sentence in wanted.unmatched(backends) if backends else ():
+        warn(sentence)

@@ -17,7 +17,7 @@ from ..models import Backend, summary, unique
 from ..tasks.fanout import as_answered
 from ..transport.limits import Limits
 from .arguments import calibration_option, interval_option, updated_before_option
-from .filters import filter_options
+from .filters import NONE_MATCHES, filter_options
 from .live import LiveTable, live_console
 from .options import Source, SourceCommand, include_mocks_option, source_options
 from .rows import FLEET, Row, json_of
@@ -113,7 +113,8 @@ class _Reading(NamedTuple):
         if bar is not None:
             bar.begin("Reading calibrations", len(found))
         rows: list[Row] = []
-        problems: list[str] = []
+        absent = 0
+        problems = list(self.where.unmatched(listed)) if listed else []
         # As many calls at a time as the client sends requests to a region: a call's deadline begins with the
         # call, so that a backend must not begin to wait before its request can be sent.
         answered = as_answered(_by_region(found), lambda one: self._row(client, one), Limits().per_region)
@@ -121,8 +122,11 @@ class _Reading(NamedTuple):
             async for _, (row, problem) in answers:
                 rows.append(row)
                 problems += [problem] if problem else []
+                absent += row.error is not None and problem is None
                 if bar is not None:
                     bar.step()
+        if absent and any(self.which.values()):
+            problems.append(f"{counted(absent, 'backend')} {noun(absent, 'has', 'have')} no such calibration")
         rows.sort(key=lambda row: (row.listed.name, row.listed.region or ""))
         return _Fleet(rows, [*map(str, listed.errors), *sorted(problems)])
 
@@ -194,7 +198,7 @@ def _json_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def _totals(rows: Sequence[Row]) -> str:
     if not rows:
-        return "No backend matches."
+        return NONE_MATCHES
     regions = {row.found.region for row in rows}
     online = sum(row.found.operational is True for row in rows)
     jobs = sum(row.found.queue_length or 0 for row in rows)

@@ -32,13 +32,13 @@ def history(source: Source, asked: Asked, table: Table[BackendSummary]) -> None:
     The median errors and coherence times of each, and how many qubits and couplings cannot be used. All times
     are in UTC. What the service does not answer gets a line on stderr.
     """
-    within, found = asyncio.run(_read(source, asked))
-    note = "" if found else f"No calibration in this time: `show {asked.backend_id}` tells of the newest one."
+    within, found, note = asyncio.run(_read(source, asked))
     table.show(source, f"calibrations of {asked.backend_id} {within}", found, note)
 
 
-async def _read(source: Source, asked: Asked) -> tuple[Range, list[BackendSummary]]:
+async def _read(source: Source, asked: Asked) -> tuple[Range, list[BackendSummary], str]:
     with progress_bar("Reading calibrations") as bar:
         async with source.client() as client:
             within = await asked.range(client)
-            return within, [summary(properties=one) async for one in asked.read(client, within, bar)]
+            found = [summary(properties=one) async for one in asked.read(client, within, bar)]
+            return within, found, await asked.note(client, within, found)

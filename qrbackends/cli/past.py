@@ -1,13 +1,15 @@
 """The calibrations of a range of time, for the commands that show what has changed."""
 
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sized
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
 from ..client import Client
+from ..errors import QRBackendsError
 from ..fleet.history import Gap
 from ..models import BackendProperties
 from .arguments import backend_argument, calibration_option, every_option, range_options
@@ -50,6 +52,15 @@ class Asked(NamedTuple):
             since = (await self.newest(client, self.until)).last_update_date - WEEK
         return Range(since, self.until or datetime.now(UTC))
 
+    async def note(self, client: Client, within: "Range", found: Sized) -> str:
+        """Return the line below a table of what was found in a range; an empty text if there is something."""
+        if found:
+            return ""
+        newest = None
+        with suppress(QRBackendsError):
+            newest = (await self.newest(client, self.until)).last_update_date
+        return f"No calibration in this time{further_back(within.since, newest)}."
+
     async def read(self, client: Client, within: "Range", bar: Bar) -> AsyncIterator[BackendProperties]:
         """Yield the calibrations in a range; of what is not known, a line is written on stderr."""
         history = client.history(
@@ -75,6 +86,22 @@ class Range(NamedTuple):
 
     def __str__(self) -> str:
         return f"from {minute(self.since)} to {minute(self.until)} UTC"
+
+
+def further_back(since: datetime, newest: datetime | None) -> str:
+    """Return of when the newest calibration is, and how to ask for it, as the end of a sentence.
+
+    Args:
+        since: where the range begins that has no calibration.
+        newest: when the newest one was done; None if there is none.
+    """
+    if newest is None:
+        return ""
+    told = f"; the newest one is of {minute(newest)} UTC"
+    if newest >= since:
+        return told
+    earlier = newest.astimezone(UTC) - WEEK
+    return f"{told}: --since {earlier:%Y-%m-%dT%H:%M:%SZ} asks further back"
 
 
 def unknown(gap: Gap) -> str:

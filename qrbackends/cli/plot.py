@@ -21,10 +21,9 @@ from .arguments import (
     updated_before_option,
 )
 from .choices import Choice, Group
-from .columns import minute
 from .filters import filter_options
 from .options import Source, SourceCommand, source_options
-from .past import WEEK, Range, unknown
+from .past import WEEK, Range, further_back, unknown
 from .text import echo_json, warn
 
 if TYPE_CHECKING:
@@ -140,22 +139,11 @@ def history(
             if isinstance(one, Gap):
                 warn(unknown(one))
         if not any(moments):
-            raise click.ClickException(_nothing_drawn(backend_id, begin, end, calibrations.newest))
+            problem = f"no calibration of {backend_id} {Range(begin, end)} is known"
+            raise click.ClickException(problem + further_back(begin, calibrations.newest))
         return history_plot(moments, name, qubits=qubits)
 
     _draw(source, output, dpi, draw, as_json)
-
-
-def _nothing_drawn(backend: str, since: datetime, until: datetime, newest: datetime | None) -> str:
-    """Return why there is nothing to be drawn of a range, and how to ask for what there is."""
-    problem = f"no calibration of {backend} {Range(since, until)} is known"
-    if newest is None:
-        return problem
-    problem += f"; the newest one is of {minute(newest)} UTC"
-    if newest >= since:
-        return problem
-    earlier = newest.astimezone(UTC) - WEEK
-    return f"{problem}: --since {earlier:%Y-%m-%dT%H:%M:%SZ} asks further back"
 
 
 @plot.command(cls=SourceCommand)
@@ -172,7 +160,11 @@ def fleet(source: Source, as_json: bool, wanted: BackendFilter, output: Path, dp
         listed = await client.backends()
         for error in listed.errors:
             warn(str(error))
-        return fleet_plot([one for one in listed.unique() if wanted(one)])
+        chosen = [one for one in listed.unique() if wanted(one)]
+        if listed and not chosen:
+            reasons = ("no backend is what is wanted", *wanted.unmatched(listed))
+            raise click.ClickException("; ".join(reasons))
+        return fleet_plot(chosen)
 
     _draw(source, output, dpi, draw, as_json)
 

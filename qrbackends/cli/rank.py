@@ -10,7 +10,7 @@ from ..fleet.keys import KEYS, RankKey
 from ..models import Backend
 from .choices import Choice
 from .entries import ENTRIES, WAITS
-from .filters import filter_options, fractional_gates_option
+from .filters import NONE_MATCHES, filter_options, fractional_gates_option, warn_of_unmatched
 from .logs import warned
 from .options import Source, SourceCommand, include_mocks_option, source_options
 from .tables import Table, table_options
@@ -67,7 +67,7 @@ def rank(
         table = table.without(WAITS)
     found = asyncio.run(_ranked(source, key, wanted, fractional_gates, include_mocks, reverse))
     table = table.showing({SHOWN_BY[key]}, rank=0)
-    table.show(source, f"backends by {key}", found, value=lambda rows: rows)
+    table.show(source, f"backends by {key}", found, "" if found else NONE_MATCHES, lambda rows: rows)
 
 
 async def _ranked(
@@ -75,7 +75,7 @@ async def _ranked(
 ) -> tuple[Backend, ...]:
     with warned("qrbackends.ranking"):
         async with source.client() as client:
-            return await client.rank(
+            found = await client.rank(
                 key,
                 reverse=reverse,
                 operational=None,
@@ -83,3 +83,6 @@ async def _ranked(
                 include_mocks=mocks,
                 use_fractional_gates=fractional_gates,
             )
+            if not found:
+                warn_of_unmatched(wanted, await client.backends(include_mocks=mocks))
+            return found

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -52,26 +53,29 @@ async def _summary(
     source: Source, backend_id: str, calibration_id: str | None, updated_before: datetime | None
 ) -> BackendSummary:
     """Fetch all documents of a backend concurrently, and return their summary."""
+    which: dict[str, Any] = {"calibration_id": calibration_id, "updated_before": updated_before}
     async with source.client() as client:
         configuration, properties, status, listed = await together(
             client.configuration(backend_id, calibration_id=calibration_id),
-            _calibrated(
-                client.properties(backend_id, calibration_id=calibration_id, updated_before=updated_before)
-            ),
+            _calibrated(client.properties(backend_id, **which)),
             client.status(backend_id),
             _listed(client, backend_id),
         )
+    if isinstance(properties, NotFound):
+        if any(which.values()):
+            warn(str(properties))
+        properties = None
     if isinstance(listed, QRBackendsError):  # told only here, as the rest may have failed for the same reason
         warn(str(listed))
         listed = None
     return summary_of(configuration, properties, status, listed=listed)
 
 
-async def _calibrated(asked: Awaitable[BackendProperties]) -> BackendProperties | None:
+async def _calibrated(asked: Awaitable[BackendProperties]) -> BackendProperties | NotFound:
     try:
         return await asked
-    except NotFound:  # a simulator has none; a backend that does not exist fails for its configuration
-        return None
+    except NotFound as error:  # a simulator has none; an unknown backend fails for its configuration
+        return error
 
 
 async def _listed(client: Client, backend_id: str) -> Backend | QRBackendsError | None:

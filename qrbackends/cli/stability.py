@@ -46,8 +46,9 @@ def stability(
     """
     what = f"stability of {asked.backend_id}"
     origin: Origin = source
+    note = "No calibration in this time."
     if url is None:
-        within, values = asyncio.run(_read(source, asked))
+        within, values, note = asyncio.run(_read(source, asked))
         found, what = stability_of(values), f"{what} {within}"
     elif asked.every is not None or asked.calibration_id is not None:
         raise click.UsageError("--archive is read whole: leave out --every and --calibration-id")
@@ -55,8 +56,7 @@ def stability(
         found = _archived(url, asked)
         origin = Archived(found.emulated)
     rows = [one for one in found if not names or one.name in names]
-    note = "" if rows else "No calibration in this time."
-    table.show(origin, what, rows, note)
+    table.show(origin, what, rows, "" if rows else note)
 
 
 def _archived(url: str, asked: Asked) -> Stabilities:
@@ -68,10 +68,11 @@ def _archived(url: str, asked: Asked) -> Stabilities:
     return stability_in(Archive(url), asked.backend_id, until - asked.since, until=until)
 
 
-async def _read(source: Source, asked: Asked) -> tuple[Range, list[QubitValue]]:
-    """Return the range, and the values of its calibrations, none of which is kept."""
+async def _read(source: Source, asked: Asked) -> tuple[Range, list[QubitValue], str]:
+    """Return the range, the values of its calibrations, none of which is kept, and a note if it is empty."""
     with progress_bar("Reading calibrations") as bar:
         async with source.client() as client:
             within = await asked.range(client)
             calibrations = asked.read(client, within, bar)
-            return within, [value async for one in calibrations for value in qubit_values(one)]
+            values = [value async for one in calibrations for value in qubit_values(one)]
+            return within, values, await asked.note(client, within, values)

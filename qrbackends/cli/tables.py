@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import click
 
+from ..messages.counts import noun
 from ..messages.suggestions import suggested
 from .columns import Column, Row, csv_text, find_column, in_order
 from .options import Origin
@@ -107,7 +108,9 @@ class Table(Generic[Row]):
             title = source.title(what) if source else what
             if len(rows) < len(found):
                 note = f"{note} " if note else ""
-                note += f"The first {len(rows):,} of {len(found):,} are shown; --limit says how many."
+                first = "The first one" if len(rows) == 1 else f"The first {len(rows):,}"
+                shown = f"{first} of {len(found):,} {noun(len(rows), 'is', 'are')} shown"
+                note += f"{shown}; --limit says how many."
             print_table(title, self.on_screen, rows, note)
             return
         if source is not None:

@@ -15,7 +15,7 @@ from ..messages.counts import noun
 from ..messages.suggestions import suggested
 from ..models import Backend
 from .arguments import backends_argument, interval_option
-from .filters import filter_options
+from .filters import filter_options, warn_of_unmatched
 from .live import LiveTable, live_console
 from .options import Source, SourceCommand, source_options
 from .tables import Table, table_options
@@ -70,7 +70,7 @@ def watch(
     else:
         shown = Lines(_echo_line)
         echo(title)
-    asyncio.run(_watch(source, shown, known, set(names), interval, threshold, detail))
+    asyncio.run(_watch(source, shown, known, wanted, set(names), interval, threshold, detail))
 
 
 class Shown(Protocol):
@@ -85,16 +85,19 @@ async def _watch(
     source: Source,
     shown: Shown,
     known: Known,
+    wanted: BackendFilter,
     names: set[str],
     interval: float,
     threshold: int,
     detail: bool,
 ) -> None:
     async with source.client() as client:
-        if names:
-            listed = {backend.name for backend in await client.backends()}
-            for name in sorted(names - listed):
-                warn(suggested(f"no instance lists {name} now; it is shown when one does", name, listed))
+        if names or wanted.name or wanted.processor:
+            listed = await client.backends()
+            there = {backend.name for backend in listed}
+            for name in sorted(names - there):
+                warn(suggested(f"no instance lists {name} now; it is shown when one does", name, there))
+            warn_of_unmatched(wanted, listed)
         asked = names or None
         async with client.watch(interval, asked, threshold=threshold, detail=detail) as changes:
             await shown.show(change async for change in changes if known.wants(change))

@@ -18,7 +18,7 @@ from ..errors import (
     QRBackendsError,
     Timeout,
 )
-from ..messages.suggestions import suggest, suggested
+from ..messages.suggestions import instead, suggest, suggested
 from ..models import BackendList, BackendsResponse
 from ..protocol.requests import Request
 from ..service.discovery import Discovery
@@ -220,8 +220,11 @@ class Directory:
         for found in self._discovered:
             if found.name == crn:
                 return self._known[found.instance.crn]
-        problem = f"{crn!r:.200} is none of the account's instances"
-        unknown = AccountError(suggested(problem, crn, [found.name for found in self._discovered]))
+        if self._discovered:
+            there = instead(crn, [found.name for found in self._discovered])
+        else:
+            there = "give the CRN of one; names are known only where an account looks its instances up"
+        unknown = AccountError(f"{crn!r:.200} is none of the account's instances; {there}")
         unknown.final = False  # it may have been one until the last look-up; calls for others go well
         raise unknown
 

@@ -1,12 +1,13 @@
 """Which backends are wanted, by their entries in the list: one test for `where=` and for the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..errors import InvalidRequest
+from ..messages.suggestions import did_you_mean, instead, suggested
 from ..models import Backend
 from .keys import KEYS, RankKey
 
@@ -61,6 +62,23 @@ class BackendFilter(Struct, frozen=True, kw_only=True):
             and all(bound is None or _within(KEYS[key](backend), bound) for key, bound in self._most)
         )
 
+    def unmatched(self, backends: Iterable[Backend]) -> tuple[str, ...]:
+        """Return a sentence for each glob that no backend matches, with the names that are like it."""
+        listed = tuple(backends)
+        names = {one.name for one in listed}
+        sentences = [
+            suggested(f"no backend's name matches {glob!r:.80}", glob.strip("*?"), names)
+            for glob in self.name
+            if not any(_matches(glob, name) for name in names)
+        ]
+        if self.processor is not None and not any(_has_processor(one, self.processor) for one in listed):
+            asked = self.processor.strip("*?")
+            families = {one.processor_type.family or "" for one in listed if one.processor_type is not None}
+            question = did_you_mean(asked, {name for one in listed for name in _processors(one)})
+            sentence = f"no backend's processor matches {self.processor!r:.80}"
+            sentences.append(f"{sentence}; {question or instead(asked, sorted(families))}")
+        return tuple(sentences)
+
     @property
     def _least(self) -> tuple[tuple[RankKey, float | None], ...]:
         return ("qubits", self.min_qubits), ("clops", self.min_clops)  # the keys' values are negative
@@ -80,9 +98,13 @@ def _within(value: float | None, bound: float) -> bool:
 
 
 def _has_processor(backend: Backend, glob: str) -> bool:
+    return any(_matches(glob, name) for name in _processors(backend))
+
+
+def _processors(backend: Backend) -> tuple[str, ...]:
+    """Return the names of a backend's processor: with its revision, and its family alone."""
     processor = backend.processor_type
-    names = () if processor is None else (str(processor), processor.family or "")
-    return any(_matches(glob, name) for name in names)
+    return () if processor is None else (str(processor), processor.family or "")
 
 
 def _matches(glob: str, name: str) -> bool:

@@ -160,13 +160,15 @@ def _log_unread(listed: BackendList, gates: _GateCheck) -> None:
 
 
 def _none_wanted(listed: BackendList, wanted: Wanted) -> str:
-    """Return that no backend of a list is what is wanted, and the largest one's size if that is too small."""
+    """Return that no backend of a list is what is wanted, and why, where a single condition tells it."""
     problem = f"none of the account's {len(listed):,} backends is what is wanted"
     if len(listed) < 2:
         problem = "the account's only backend is not what is wanted" if listed else "no backend is listed"
     largest = max((one.qubits or 0 for one in listed), default=0)
-    too_small = wanted.min_qubits is not None and largest < wanted.min_qubits
-    return f"{problem}; the largest has {counted(largest, 'qubit')}" if too_small else problem
+    reasons = wanted.where.unmatched(listed) if listed and isinstance(wanted.where, BackendFilter) else ()
+    if wanted.min_qubits is not None and largest < wanted.min_qubits:
+        reasons += (f"the largest has {counted(largest, 'qubit')}",)
+    return "; ".join((problem, *reasons))
 
 
 async def rank(

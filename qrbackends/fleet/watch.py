@@ -142,11 +142,7 @@ class Watcher:
                         entry = None if old else state.backends.get((crn, name))
                         if entry is not None and await awaited(until(entry)):
                             return entry
-        problem = f"what was waited for did not happen within {timeout:g} s"
-        listed = {one for _, one in state.backends} if state is not None else {name}
-        if name not in listed:
-            problem = suggested(f"{problem}; no list has this backend", name, listed)
-        raise Timeout(problem).about(backend=name)
+        raise _timed_out(f"what was waited for did not happen within {timeout:g} s", name, state)
 
     async def wait_for_recalibration(
         self, backend: ABackend, timeout: Seconds, interval: float, only: Only = None
@@ -160,12 +156,15 @@ class Watcher:
         if timeout is not None:
             _check_seconds("timeout", timeout)
         self._check()
+        state: FleetState | None = None
         with anyio.move_on_after(timeout):
             async with self.watch(interval, [backend], detail=True, only=only) as changes:
+                state = self._state  # which the polls change until nobody watches
                 async for change in changes:
                     if change.calibrated_at is not None:
                         return change.calibrated_at
-        raise Timeout(f"there was no new calibration within {timeout:g} s").about(backend=name_of(backend))
+        problem = f"there was no new calibration within {timeout:g} s"
+        raise _timed_out(problem, name_of(backend), state)
 
     async def aclose(self) -> None:
         """Stop polling; every subscription ends with `ClientClosed`."""
@@ -385,6 +384,14 @@ class Watch:
                 state = await self._watcher.look(subscription)
                 for change in differences(reported, state, subscription.wants, *self._told, crn):
                     yield change
+
+
+def _timed_out(problem: str, name: str, state: FleetState | None) -> Timeout:
+    """Return the error for a wait that was in vain; it says so if no list that came has the backend."""
+    listed = {name} if state is None or not state.instances else {one for _, one in state.backends}
+    if name not in listed:
+        problem = suggested(f"{problem}; no list has this backend", name, listed)
+    return Timeout(problem).about(backend=name)
 
 
 def _check_seconds(name: str, value: float) -> None:

@@ -72,6 +72,8 @@ def needed_by(arguments: Sequence[str]) -> set[str]:
     names = [argument for argument in arguments if not argument.startswith("-")][:2]
     command = names[0] if names else ""
     extras = {"cli", *_COMMANDS.get(" ".join(names), _COMMANDS.get(command, ()))}
+    if command == "mcp" and "--http" in arguments:
+        extras.add("web")
     return extras | {"snapshots"} if _emulates_snapshots(command, arguments) else extras
 
 

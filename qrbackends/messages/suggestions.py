@@ -8,6 +8,7 @@ from itertools import islice, takewhile
 from typing import Final
 
 from ..errors import NotFound
+from .counts import noun
 
 _MOST_KNOWN: Final = 10_000  # names that are looked at
 _LONGEST: Final = 64  # characters of a name; to compare two longer ones may take milliseconds
@@ -70,15 +71,16 @@ def _question(names: Iterable[str]) -> str:
     return f"did you mean {', '.join(others)} or {last}?" if others else f"did you mean {last}?"
 
 
-def instead(name: object, known: Iterable[str], otherwise: str = "there are") -> str:
-    """Return `did_you_mean`; if no known name is like it, say which there are, after `otherwise`."""
+def instead(name: object, known: Iterable[str], otherwise: str | None = None) -> str:
+    """Return `did_you_mean`; if no known name is like it, say which there are, after `otherwise` if given."""
     names = list(islice(known, _MOST_KNOWN))
     question = did_you_mean(name, names)
     if question:
         return question
     shown = [one for one in names if _plain(one) is not None]
     more = f" and {len(shown) - _LISTED:,} more" if len(shown) > _LISTED else ""
-    return f"{otherwise} {', '.join(shown[:_LISTED]) or 'none'}{more}"
+    begin = otherwise or noun(len(shown), "there is", "there are")
+    return f"{begin} {', '.join(shown[:_LISTED]) or 'none'}{more}"
 
 
 def suggested(text: str, name: object, known: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Errors of aiohttp, of TLS and of the system as errors of this package, and whose host failed. No I/O."""
 
+import os
 import ssl
 from collections.abc import Iterator
 from typing import Final, TypeVar
@@ -57,7 +58,7 @@ def translated(
             if in_handshake and isinstance(error.os_error, _CUT):
                 return _cut_handshake()
             there = f" to the proxy {_shown(proxy)}" if to_proxy and proxy else ""
-            return ConnectError(f"no connection{there}: {error.os_error.strerror or _reason(error)}")
+            return ConnectError(f"no connection{there}: {_reason(error)}")
         case aiohttp.ClientConnectionError() | OSError():
             return ConnectionLost("the connection was lost before the answer came")
         case aiohttp.ClientResponseError():
@@ -135,4 +136,8 @@ def _cut_handshake() -> TLSError:
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
-    return "unknown host" if isinstance(error, aiohttp.ClientConnectorDNSError) else "no address accepted it"
+    """Return why there is no connection, in the system's words; asyncio's own have only the address."""
+    failed = error.os_error
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return failed.strerror or "unknown host"
+    return os.strerror(failed.errno) if failed.errno else failed.strerror or "no address accepted it"

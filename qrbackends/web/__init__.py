@@ -66,7 +66,7 @@ else:
 
     def _told(name, error):
         """Return the error that says what has to be installed for a name of this package, or None."""
-        from ..messages.extras import extra_of, install, missing
+        from ..messages.extras import extra_of, install, missing, named
 
         module = (error.name or "").partition(".")[0]
         if module == "fastapi":
@@ -74,7 +74,7 @@ else:
         if extra_of(error) is None:
             return None
         extras = missing(("metrics", "web") if name == "MetricsApp" else ("web",)) or [extra_of(error)]
-        return ImportError(f"{__name__}.{name} needs {module}: {install(extras)}", name=module)
+        return ImportError(f"{__name__} needs {named(extras)}: {install(extras)}", name=module)
 
     def __dir__():
         return __all__

@@ -40,10 +40,17 @@ def test_an_archive_is_filled_shown_and_exported(run: Run, service: Emulator, tm
 
 
 def test_what_cannot_be_read_is_told(run: Run, service: Emulator, tmp_path: Path) -> None:
-    service.fault(Status(404), resource="properties", times=None)
-    outcome = run("archive", "sync", str(tmp_path / "a"), "nowhere", *range_of())
+    sync = ("archive", "sync", str(tmp_path / "a"))
+    outcome = run(*sync, "nowhere", "synthetic_falcon_27", *range_of())
     assert outcome.code == 0
     assert "Warning: nowhere" in outcome.err
+    service.fault(Status(404), resource="properties", times=None)
+    outcome = run(*sync, "nowhere", "anywhere", *range_of(), "--json")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert [line.split(": ")[:2] for line in outcome.err.splitlines()] == [
+        ["Warning", "nowhere"],
+        ["Error", "anywhere"],
+    ]
 
 
 def test_a_wrong_name_of_an_export_is_wrong_usage(run: Run, tmp_path: Path) -> None:

@@ -114,3 +114,15 @@ async def test_every_where_takes_it(client: Client, emulator: Emulator) -> None:
     worst = KEYS["two_qubit_error"](ranked[2])
     assert worst is not None
     assert {*filter(BackendFilter(max_two_qubit_error=worst), ranked)} == {*ranked[:3]}
+
+
+def test_a_glob_that_matches_nothing_is_told_with_what_is_like_it() -> None:
+    listed = [HERON, BARE]
+    assert BackendFilter(name=["ibm_*", "BARE"], processor="heron").unmatched(listed) == ()
+    assert BackendFilter(name=["ibm_*", "bostn*"], processor="hreon r3").unmatched(listed) == (
+        "no backend's name matches 'bostn*'; did you mean ibm_boston?",
+        "no backend's processor matches 'hreon r3'; did you mean Heron r3?",
+    )
+    assert BackendFilter(processor="eagle").unmatched(listed) == (
+        "no backend's processor matches 'eagle'; there is Heron",
+    )

@@ -93,6 +93,7 @@ def test_where_nothing_is_near_the_names_are_told() -> None:
     assert instead("zz", REGIONS, "it has") == "it has us-east, eu-de"
     assert instead("eu", iter(REGIONS)) == "did you mean eu-de?"
     assert instead("zz", ()) == "there are none"
+    assert instead("zz", ["a"]) == "there is a"
     many = [f"device_{number}" for number in range(1, 1001)]
     assert instead("zz", many).endswith("device_20 and 980 more")
 
@@ -215,6 +216,7 @@ async def test_a_hostile_name_is_no_suggestion(emulator: Emulator) -> None:
             Timeout,
             FALCON,
         ),
+        (lambda client: client.wait_for_recalibration("falcon", timeout=1, interval=0.1), Timeout, FALCON),
     ],
 )
 async def test_what_is_misspelled_in_a_call(

@@ -188,8 +188,10 @@ async def test_questions_find_their_instances(emulator: Emulator) -> None:
         assert (await client.status(name, instance="emulated-eu-de-4")).queue_length >= 0
         asked = [one.crn for one in emulator.requests if one.resource == "status"]
         assert asked == [next(one.crn for one in emulator.instances if one.name == "emulated-eu-de-4")]
-        with pytest.raises(AccountError, match="is none of the account's instances"):
+        with pytest.raises(AccountError, match="is none of the account's instances; there are emulated-"):
             await client.status(name, instance="nobody's")
+        with pytest.raises(AccountError, match="did you mean emulated-eu-de-4"):
+            await client.status(name, instance="emulated-eude-4")
         assert await client.invalidate(backend=name) == 1
         assert (emulator.count("search"), emulator.count("token")) == (1, 1)
 
