@@ -123,7 +123,9 @@ class Sender:
             QRBackendsError: the last failure of a request that was sent, with its attempts and history.
         """
         clock, deadline = flight.task.get_loop().time, flight.deadline
-        state = _Sending(retry or self._retry, clock(), deadline, self._draw, message=message, by=credentials)
+        state = _Sending(
+            retry or self._retry, clock(), deadline, self._draw, message=message, credentials=credentials
+        )
         flight.explain = state.explain
         renewed = False
         while True:
@@ -167,11 +169,11 @@ class Sender:
                     await anyio.sleep(pause)
 
 
-class _Sending(RetryState, kw_only=True):
+class _Sending(RetryState, eq=False, kw_only=True):
     """What a call has sent, and what it waits for: the secret, or the answer."""
 
     message: Message[Any]
-    by: Credentials
+    credentials: Credentials
     for_answer: bool = False
 
     def explain(self, late: QRBackendsError, now: float) -> QRBackendsError:
@@ -179,5 +181,5 @@ class _Sending(RetryState, kw_only=True):
         if self.for_answer:
             late = located(late, self.message.region, self.message.url)
         elif self.last is None:
-            return self.by.explain(late, now)
+            return self.credentials.explain(late, now)
         return self.failure(late, now)

@@ -63,7 +63,7 @@ def _issued(bearer: Secret, begins: float, expires: float) -> _Token:
     return _Token(bearer.prefixed("Bearer "), expires, renew_at, expires - margin)
 
 
-class _Exchange(Message["_Token"], kw_only=True):
+class _Exchange(Message[_Token], kw_only=True):
     """One exchange of an API key for a token: its request, and the credentials of the request."""
 
     account: Account
@@ -225,7 +225,7 @@ class Tokens:
                 key=key,
                 clock=self._clock,
             )
-            return await self._sender.send(exchange, exchange, flight)
+            return await self._sender.send(exchange, exchange, flight)  # the key is its credential
         if isinstance(token, Secret):
             return _issued(token, self._clock(), inf)
         given: tuple[Secret, float] | None = None

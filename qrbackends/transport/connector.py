@@ -171,7 +171,8 @@ class _Guard(asyncio.Protocol):
 
     def is_clean(self) -> bool:
         """Return whether nothing has arrived since the last answer, not even in the system's buffer."""
-        return self.idle and not self._is_readable()
+        # aiohttp keeps the rest of a segment of many chunks, and reads it later, past this guard.
+        return self.idle and not self._handler.should_close and not self._is_readable()
 
     def data_received(self, data: bytes) -> None:
         unasked = self.idle

@@ -226,11 +226,13 @@ class SessionPool(LoopBound):
         if not good:
             limit, known = min(limit, ERROR_BYTES), None
         encoding, content = response.headers.get(_ENCODING, ""), response.content
+        body = Body(encoding, limit, known) if encoding or known is not None else None
         chunk = await content.readany()
-        if not encoding and known is None and content.at_eof() and len(chunk) <= limit:
-            return chunk, Wire(chunk)  # as most small answers come: whole, plain and new
-        body, clock = Body(encoding, limit, known), asyncio.get_running_loop().time
-        received, began = 0, None
+        if body is None:
+            if content.at_eof() and len(chunk) <= limit:
+                return chunk, Wire(chunk)  # as most small answers come: whole, plain and new
+            body = Body("", limit)
+        received, began, clock = 0, None, asyncio.get_running_loop().time
         while True:  # iterating over the chunks would take twice the time for a single one
             try:
                 body.feed(chunk)

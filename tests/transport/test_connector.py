@@ -153,6 +153,18 @@ async def test_what_comes_in_the_segment_of_a_bodys_end_is_nobodys(
         assert len(server.writers) == 2
 
 
+@pytest.mark.parametrize("chunks", [20_000, 40_000])
+async def test_what_comes_behind_an_answer_of_many_chunks_is_nobodys(chunks: int) -> None:
+    """aiohttp stops reading at so many chunks, and reads the rest of the segment once they are taken."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    first = head + b"1\r\nx\r\n" * chunks + b"0\r\n\r\n"
+    answers = iter([first + LATE])
+    async with Server(lambda path: next(answers, ok(path))).running() as server, pool() as p:
+        assert await told(p, server, "/first") == b"x" * chunks
+        assert await told(p, server, "/second") == b"/second"
+        assert len(server.writers) == 2
+
+
 @pytest.mark.parametrize("status", [204, 304])
 async def test_a_body_where_none_may_be_is_nobodys_answer(status: int) -> None:
     head = b"HTTP/1.1 %d No Body\r\nContent-Length: %d\r\n\r\n" % (status, len(LATE))
