@@ -1,5 +1,6 @@
 """Commands and options with a choice of names: of a name that there is not, they say which one is like it."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,11 @@ from ..messages.suggestions import did_you_mean, suggested
 
 
 class Choice(click.Choice[str]):
-    """A choice of names."""
+    """A choice of names, in any case; whether words are separated by `_`, `-` or blanks does not matter."""
+
+    def normalize_choice(self, choice: str, ctx: click.Context | None) -> str:
+        """Return a name in the form in which names are compared."""
+        return re.sub("[-_ ]+", "_", super().normalize_choice(choice, ctx).casefold())
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Return what is wrong with a value that is none of the names."""

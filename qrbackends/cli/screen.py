@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from .columns import CHOSEN_BY, Cell, Column, Row
+from .columns import CHOSEN_BY, Cell, Column, Row, titles
 from .text import clean, printable
 
 _GAPS = (2, 1)  # blanks between columns: one only if two cost a column by which people choose
@@ -97,7 +97,7 @@ def table_of(title: str, columns: Sequence[Column[Row]], rows: Iterable[Row], no
         Text("─" * min(width, used), no_wrap=True),
         *chain.from_iterable(map(lines, cells)),
     ]
-    hidden = [one.header for index, one in enumerate(columns) if index not in (*beside, *below)]
+    hidden = [one for index, one in enumerate(titles(columns)) if index not in (*beside, *below)]
     notes = [note] if note else []
     if hidden:
         notes.append(f"Not shown for lack of room: {', '.join(hidden)}.")

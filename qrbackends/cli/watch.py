@@ -66,7 +66,9 @@ def watch(
         source.announce()
         shown = Lines(_echo_object) if table.as_json else Rows(table, known)
     elif console is not None:
-        shown = Board(console, title, table if detail else table.without({"recalibrated_at"}), known)
+        new = {"recalibrated_at"}
+        columns = table.showing(new, rank=3) if detail else table.without(new)
+        shown = Board(console, title, columns, known)
     else:
         shown = Lines(_echo_line)
         echo(title)

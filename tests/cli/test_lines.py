@@ -150,7 +150,7 @@ def test_the_control_api_is_not_taken_for_an_emulator(run_on: Run, told: dict[st
 
 
 def test_columns_are_shown_in_the_order_asked_for(here: Run, url: str) -> None:
-    chosen = ("--columns", "2q err,backend,t1,queue", "--sort", "two-qubit")
+    chosen = ("--columns", "2q err,backend,t1,queue", "--sort", "two-qubit-error")
     found = command("fleet", "--emulator", url, *chosen)
     header, _, *rows = found.out.splitlines()[1:-1]
     assert header.split() == ["2q", "err", "backend", "T1", "µs", "queue"]
@@ -272,6 +272,8 @@ def test_rank_shows_the_values_of_its_key(here: Run, url: str, listed: list[Back
     assert "wait p50 s" in header
     assert len(lines) == 3
     assert note == f"The first 3 of {len(listed)} are shown; --limit says how many."
+    hyphens = here("rank", "Two-Qubit-Error", "--limit", "1").out.splitlines()
+    assert hyphens[0].startswith("Emulated backends by two-qubit error (")
     wrong = here("rank", "beauty")
     assert wrong.code == 2
     assert "'queue', 'wait_time', 'clops'" in wrong.err

@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from qrbackends import Backend, BackendFilter, Change, Forbidden
-from qrbackends.cli.columns import csv_text, find_column
+from qrbackends.cli.columns import columns_called, csv_text
 from qrbackends.cli.tables import Table
 from qrbackends.cli.watch import Board, _echo_line, _echo_object
 from qrbackends.cli.watched import WATCHED, Known
@@ -85,7 +85,7 @@ def drawn(
 ) -> str:
     """Return the last thing that a board draws."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
-    table = Table(WATCHED, sort=find_column(WATCHED, "name"))
+    table = Table(WATCHED, sort=columns_called(WATCHED, "name")[0])
     board = Board(console, "Fleet", table if detail else table.without({"recalibrated_at"}), Known(wanted))
     asyncio.run(board.show(these(changes)))
     with console.capture() as capture:
