@@ -189,15 +189,23 @@ def _echo_object(change: Change) -> None:
 
 
 def _echo_line(change: Change) -> None:
-    where = f"{change.backend} ({change.region})" if change.backend else change.instance or "the service"
+    where = f"{change.backend} ({change.region})" if change.backend else _instance(change)
     echo(clean(f"{change.at:%Y-%m-%dT%H:%M:%SZ} {where}: {_described(change)}"))
+
+
+def _instance(change: Change) -> str:
+    """Return where an instance is, and the beginning of its GUID, which tells it from others there."""
+    if change.instance is None:
+        return "the service"
+    guid = change.instance.split(":")[7:8]
+    return f"{change.region}, instance {guid[0][:8]}" if guid else f"{change.region}"
 
 
 def _described(change: Change) -> str:
     before, after = change.before, change.after
     match change.kind:
         case "failed":
-            return f"fails: {change.error}"
+            return f"fails: {change.error}".replace(f"fails: [{change.region}]: ", "fails: ")
         case "recovered" if change.backend is not None:
             return "its entry in the list can be read again"
         case "recovered":
