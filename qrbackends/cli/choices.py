@@ -12,7 +12,7 @@ from ..messages.suggestions import did_you_mean, suggested
 class Choice(click.Choice[str]):
     """A choice of names, in any case; whether words are separated by `_`, `-` or blanks does not matter."""
 
-    def normalize_choice(self, choice: str, ctx: click.Context | None) -> str:
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
         """Return a name in the form in which names are compared."""
         return re.sub("[-_ ]+", "_", super().normalize_choice(choice, ctx).casefold())
 

@@ -159,8 +159,8 @@ def _find(columns: Sequence[Column[Any]], text: str) -> Column[Any]:
     if len(found) == 1:
         return found[0]
     if found:
-        *names, last = [one.name for one in found]
-        raise click.BadParameter(f"{text!r} may be {', '.join(names)} or {last}: give one of these")
+        *others, last = [one.name for one in found]
+        raise click.BadParameter(f"{text!r} may be {', '.join(others)} or {last}: give one of these")
     names = ", ".join(one.name for one in columns)
     known = [text for one in columns for text in (one.name, one.header)]
     raise click.BadParameter(suggested(f"there is no column {text!r}; there are: {names}", text, known))

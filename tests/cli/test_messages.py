@@ -58,7 +58,7 @@ def test_a_misspelled_name_is_answered_with_the_nearest(
         (("fleet", *SYNTHETIC, "--sort", "quee"), 2, "did you mean queue?"),
         (("show", "--emulator", "Syntetic", FALCON), 2, "did you mean synthetic?"),
         (("emulate", "--fleet", "snapshot"), 2, "did you mean snapshots?"),
-        (("plot", "history", FALCON, "--name", "T3", "-o", "x.png"), 2, "did you mean t1"),
+        (("plot", "history", FALCON, "--name", "redout", "-o", "x.png"), 2, "mean readout_error?"),
         (("status", "synthetic-falcon", *SYNTHETIC), 1, f"did you mean {FALCON}?"),
         (("properties", "SYNTHETIC_FALCON_27", *SYNTHETIC), 1, f"did you mean {FALCON}?"),
         (("fleet", *SYNTHETIC, "--instance", "emulated-us-east"), 1, "did you mean emulated-us-east-1?"),
