@@ -97,6 +97,30 @@ def test_an_account_with_one_instance_is_told_the_names_in_its_list(run: Run, se
     assert "HTTP 404" in told(outcome.err), "the error is that of the question"
 
 
+def test_where_a_backend_is_elsewhere_its_instance_is_named_and_no_other_name(
+    run: Run, service: Emulator
+) -> None:
+    name = service.backends("eu-de")[0]
+    for narrowed in (("--region", "us-east"), ("--instance", service.instances[0].crn)):
+        outcome = run("status", name, *narrowed)
+        assert outcome.code == 1
+        assert "; the instance emulated-eu-de-1 lists it (code" in told(outcome.err)
+        assert "did you mean" not in outcome.err
+    service.fault(Status(500), resource="backends", region="us-east", times=None)
+    outcome = run("show", f"{name}x")
+    assert outcome.code == 1
+    assert "could not be listed" in told(outcome.err)
+    assert "did you mean" not in outcome.err, "the list that is missing may have it"
+
+
+def test_an_emulators_key_is_not_sent_to_ibm() -> None:
+    environment = {"QISKIT_IBM_TOKEN": "emulated-0123456789", "IAM_URL": "http://127.0.0.1:9"}
+    outcome = command("fleet", **environment)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "would be used at quantum.cloud.ibm.com, which does not know it: give --emulator" in outcome.err
+    assert "--emulator http://127.0.0.1:9, the address" in outcome.err
+
+
 def commands(group: click.Group = cli) -> Iterator[click.Command]:
     context = click.Context(group)
     for name in group.list_commands(context):
