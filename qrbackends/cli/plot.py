@@ -20,7 +20,7 @@ from .arguments import (
     range_options,
     updated_before_option,
 )
-from .choices import Choice, Group
+from .choices import Choice, Group, WholeNumber
 from .filters import filter_options
 from .options import Source, SourceCommand, source_options
 from .past import WEEK, Asked, Range, further_back, unknown
@@ -46,7 +46,7 @@ _output = click.option(
 
 
 _dpi = click.option(
-    "--dpi", type=click.IntRange(30, 600), default=150, show_default=True, help="Dots per inch of a PNG."
+    "--dpi", type=WholeNumber(30, 600), default=150, show_default=True, help="Dots per inch of a PNG."
 )
 
 
@@ -103,7 +103,7 @@ def error_map(
     "--qubit",
     "qubits",
     multiple=True,
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     help="Draw this qubit's own line, too; repeatable.",
 )
 @range_options("7 days before the newest calibration", "now, or that calibration")

@@ -10,6 +10,7 @@ import click
 
 from ..messages.counts import noun
 from ..messages.suggestions import suggested, with_question
+from .choices import WholeNumber
 from .columns import Column, Row, columns_called, csv_text, in_order
 from .options import Origin
 from .screen import print_table
@@ -224,7 +225,7 @@ def _limit_option(on_screen: int | None) -> _Decorator:
     default = f" By default {on_screen} on a screen, and all elsewhere." if on_screen else ""
     return click.option(
         "--limit",
-        type=click.IntRange(min=1),
+        type=WholeNumber(min=1),
         metavar="N",
         help=f"At most the first N rows.{default}",
     )

@@ -15,6 +15,7 @@ from ..messages.counts import noun
 from ..messages.suggestions import suggested
 from ..models import Backend
 from .arguments import backends_argument, interval_option
+from .choices import WholeNumber
 from .filters import filter_options, warn_of_unmatched
 from .live import LiveTable, live_console
 from .options import Source, SourceCommand, source_options
@@ -32,7 +33,7 @@ _REDRAWN = 0.1  # seconds between two drawings, as many changes come at once
 @interval_option("Seconds between two polls, each of one request per instance.")
 @click.option(
     "--threshold",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=1,
     show_default=True,
     metavar="JOBS",
