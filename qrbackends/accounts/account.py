@@ -18,6 +18,7 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 EMULATED_KEY: Final = "emulated-"
 """The beginning of an emulator's API keys, which IBM Cloud does not know."""
 
+_SHOWN: Final = 140  # characters of a refused CRN; a good one has some 120
 _CRN_TEXT = re.compile(r"[\x21-\x7e]{1,512}")  # it becomes a header: visible ASCII, no spaces
 
 
@@ -47,8 +48,8 @@ class Instance:
         well_formed = len(parts) in (9, 10) and parts[0] == "crn" and _CRN_TEXT.fullmatch(self.crn)
         if not well_formed or not _LABEL.fullmatch(parts[5]):
             raise AccountError(
-                f"{self.crn!r:.80} is not the CRN of an instance; it looks like "
-                "crn:v1:bluemix:public:quantum-computing:us-east:a/ACCOUNT:GUID:: "
+                f"{_shortened(self.crn)} is not the CRN of an instance{_what_is_wrong(self.crn)}; "
+                "it looks like crn:v1:bluemix:public:quantum-computing:us-east:a/ACCOUNT:GUID:: "
                 "and is shown on the Instances page of the IBM Quantum Platform"
             )
         object.__setattr__(self, "url", None if self.url is None else checked_url(self.url))
@@ -77,6 +78,28 @@ class Instance:
         else:
             prefix = "" if self.region == _GLOBAL_REGION else f"{self.region}."
         return f"{root.scheme}://{prefix}quantum.{root.netloc}/api/v1"
+
+
+def _shortened(crn: object) -> str:
+    """Return a CRN that is refused, with its beginning and its end, where most mistakes are."""
+    shown = repr(crn)
+    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN // 2]}…{shown[-_SHOWN // 2 :]}"
+
+
+def _what_is_wrong(crn: object) -> str:
+    """Return what the most frequent mistakes in a CRN are, as the next part of a sentence, or nothing."""
+    if not isinstance(crn, str) or "crn:" not in crn:
+        return ""
+    parts = crn.split(":")
+    if "," in crn or crn.count("crn:") > 1:
+        return ": it seems to be several, and only one is taken"
+    if crn != crn.strip(" \t\r\n'\""):
+        return ": it begins or ends with a blank or a quote"
+    if len(parts) == 8:
+        return ": the two colons at its end are missing"
+    if len(parts) not in (9, 10):
+        return f": it has {len(parts)} fields instead of 10, which colons separate"
+    return "" if _LABEL.fullmatch(parts[5]) else f": its sixth field, {parts[5]!r:.40}, is no region"
 
 
 AnInstance: TypeAlias = Instance | str | None

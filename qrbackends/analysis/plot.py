@@ -7,7 +7,7 @@ colours can be told apart with impaired colour vision: cividis (J. Nuñez, C. An
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from io import BytesIO
 from math import nan, pi, sqrt
 from statistics import quantiles
@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
 from ..fleet.history import CalibrationList, Gap
+from ..messages.counts import counted
 from ..messages.extras import missing_extra
 from ..messages.suggestions import suggested
 from ..models import Backend, BackendConfiguration, BackendProperties, usable
@@ -28,6 +29,7 @@ try:
     from matplotlib.colors import LogNorm, to_rgba
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Circle
     from matplotlib.ticker import NullLocator
 except ImportError as error:
@@ -45,6 +47,7 @@ _LARGEST = 2_000  # square points by which the number of qubits enlarges a devic
 _LEGIBLE = 2.0  # points of the numbers; smaller ones are left out
 _MARKED = 60  # calibrations; if there are fewer, each is marked
 _LONGEST = 40  # characters of a backend's name that are shown
+_BELOW: Final[dict[str, Any]] = {"fontsize": 9, "loc": "outside lower center", "frameon": False}
 _PALETTE: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _AXES: Final[dict[str, tuple[str, float]]] = {  # the axis's label, and its units in one SI unit
     "t1": ("T1 (µs)", 1e6),
@@ -73,7 +76,7 @@ def error_map(configuration: BackendConfiguration, properties: BackendProperties
 
     A qubit's colour is its readout error, a coupling's the error of the native two-qubit gate; both are
     probabilities on logarithmic scales. What does not work is vermilion, and a faulty qubit is crossed out
-    as well; what is not known is grey.
+    as well; a coupling that cannot be used is dashed; what is not known is grey. The date is in UTC.
 
     Args:
         configuration: tells where the qubits are, and which are coupled.
@@ -105,9 +108,25 @@ def error_map(configuration: BackendConfiguration, properties: BackendProperties
     axes.set_ylim(height - 0.4, -0.6)  # rows are counted downward
     axes.set_aspect("equal")
     axes.set_axis_off()
-    when = f"{properties.last_update_date:%Y-%m-%d %H:%M %Z}"
+    when = f"{properties.last_update_date.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     figure.suptitle(f"{properties.backend_name}, {when}", fontsize=11, parse_math=False)
+    _note(figure, _marks(properties))
     return figure
+
+
+def _note(figure: Figure, text: str) -> None:
+    """Write a small line below a picture, at its right."""
+    figure.text(0.995, 0.005, text, fontsize=7, color="#444444", ha="right")
+
+
+def _marks(properties: BackendProperties) -> str:
+    """Return what the marks of a map mean, those that it has."""
+    marks = []
+    if properties.broken_couplings():
+        marks.append("dashed: cannot be used")
+    if properties.faulty_qubits():
+        marks.append("crossed out: faulty")
+    return ", ".join(marks)
 
 
 def history_plot(
@@ -159,7 +178,7 @@ def history_plot(
     axes.set_ylabel(title)
     axes.set_title(backend, fontsize=11, parse_math=False)
     axes.grid(alpha=0.3)
-    figure.legend(fontsize=9, ncols=min(8, 2 + len(qubits)), loc="outside lower center", frameon=False)
+    figure.legend(ncols=min(8, 2 + len(qubits)), **_BELOW)
     return figure
 
 
@@ -167,7 +186,8 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
     """Return a plot of all backends: the median two-qubit error against the number of waiting jobs.
 
     Both numbers are those of the list of backends. The area of a circle grows with the number of qubits;
-    backends that are online are filled. Backends without an error in the list are left out.
+    backends that are online are filled; a legend says so. Backends without an error in the list are left out,
+    and so are names for which there is no room, which are counted.
 
     Args:
         backends: entries of the list, as `client.backends` gives them.
@@ -189,7 +209,7 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
     axes = figure.add_subplot()
     jobs = [backend.queue_length for backend, _ in known]
     errors = [error for _, error in known]
-    sizes = [20 + min(max(backend.qubits or 0, 0), _LARGEST) for backend, _ in known]
+    sizes = [_area(backend) for backend, _ in known]
     faces = [_PALETTE[0] if backend.online else "none" for backend, _ in known]
     axes.scatter(jobs, errors, s=sizes, c=faces, edgecolors=_PALETTE[0], alpha=0.7, zorder=3)
     axes.set_xscale("symlog", linthresh=10)
@@ -199,7 +219,8 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
     axes.set_xlabel("jobs waiting")
     axes.set_ylabel("median two-qubit error")
     axes.grid(alpha=0.3)
-    label(
+    figure.legend(handles=_keys([backend for backend, _ in known]), ncols=4, **_BELOW)
+    unnamed = label(
         figure,
         axes,
         [
@@ -207,7 +228,31 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
             for (backend, error), size in zip(known, sizes, strict=True)
         ],
     )
+    if unnamed:
+        _note(figure, f"{counted(unnamed, 'name')} left out for lack of room")
     return figure
+
+
+def _area(backend: Backend) -> float:
+    """Return the area of a backend's circle, in square points."""
+    return 20 + min(max(backend.qubits or 0, 0), _LARGEST)
+
+
+def _keys(backends: Sequence[Backend]) -> list[Line2D]:
+    """Return the keys of a legend: what the areas of circles mean, and what filled ones do."""
+    style: dict[str, Any] = {"marker": "o", "linestyle": "", "color": _PALETTE[0], "alpha": 0.7}
+    by_qubits = {one.qubits: _area(one) for one in backends if one.qubits and one.qubits > 0}
+    ends = sorted({min(by_qubits), max(by_qubits)}) if by_qubits else []
+    keys = [
+        Line2D([], [], markersize=sqrt(by_qubits[qubits]), label=counted(qubits, "qubit"), **style)
+        for qubits in ends
+    ]
+    states = {one.online for one in backends}
+    if True in states:
+        keys.append(Line2D([], [], markersize=6, label="online", **style))
+    if False in states:
+        keys.append(Line2D([], [], markersize=6, label="not online", markerfacecolor="none", **style))
+    return keys
 
 
 # --- parts of a map

@@ -35,8 +35,8 @@ class LabelledPoint(NamedTuple):
     name: str
 
 
-def label(figure: Any, axes: Any, points: Sequence[LabelledPoint]) -> None:
-    """Write the name of each point beside it; a name for which there is no room is left out.
+def label(figure: Any, axes: Any, points: Sequence[LabelledPoint]) -> int:
+    """Write the name of each point beside it, and return how many there was no room for.
 
     Args:
         figure: the matplotlib figure; its layout is computed.
@@ -50,6 +50,7 @@ def label(figure: Any, axes: Any, points: Sequence[LabelledPoint]) -> None:
     for (x, y), point in zip(centres, points, strict=True):
         taken.add(_box(x, y, point.radius * pixel, point.radius * pixel))
     frame = axes.get_window_extent()
+    unnamed = 0
     for (x, y), point in zip(centres, points, strict=True):
         half_width, half_height = _HALF_DIGIT * len(point.name) * pixel, _HALF_LINE * pixel
         away = (point.radius + _DISTANCE) * pixel
@@ -71,6 +72,9 @@ def label(figure: Any, axes: Any, points: Sequence[LabelledPoint]) -> None:
                     zorder=4,
                 )
                 break
+        else:
+            unnamed += 1
+    return unnamed
 
 
 class _Boxes:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +37,27 @@ _file = click.option(
 )
 
 
-@click.group(cls=Group)
+_OTHER_WORDS: Final = {  # as other programs call these commands
+    "add": "save",
+    "create": "save",
+    "login": "save",
+    "show": "list",
+    "ls": "list",
+    "remove": "delete",
+    "rm": "delete",
+    "logout": "delete",
+    "set": "save or use",
+    "default": "use",
+}
+
+
+class _Accounts(Group):
+    def meant_by(self, name: str, commands: Sequence[str]) -> str:
+        meant = _OTHER_WORDS.get(name.casefold())
+        return f"did you mean {meant}?" if meant else super().meant_by(name, commands)
+
+
+@click.group(cls=_Accounts)
 def accounts() -> None:
     """List, save and delete accounts, and choose the default one.
 

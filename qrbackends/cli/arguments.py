@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from .choices import Number
 from .completion import complete_backend
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -103,7 +104,7 @@ def interval_option(text: str, default: float | None = 30.0) -> Callable[[F], F]
     """Return a decorator that adds `--interval`, in seconds, with this help."""
     return click.option(
         "--interval",
-        type=click.FloatRange(1, 86400),
+        type=Number(1, 86400),
         default=default,
         show_default=True,
         metavar="SECONDS",

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ Cell: TypeAlias = str | Text
 CHOSEN_BY = 9
 """The greatest rank of the columns by which people choose: they are shown as long as there is any room."""
 
+_MEDIAN = "_median"
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # by these, spreadsheets take a text for a formula
 
 
@@ -110,20 +112,27 @@ def number(
     return Column(name, header, value, shown, rank, right=True, cell=cell, extra=extra)
 
 
-def find_column(columns: Sequence[Column[Row]], text: str) -> Column[Row] | None:
-    """Return the column of this name or title, or the first that begins so; None if there is none.
+def columns_called(columns: Sequence[Column[Row]], text: str) -> list[Column[Row]]:
+    """Return the columns of this name or title, or else all whose name or title begins so.
 
-    Case does not matter, and neither does whether words are separated by `_`, `-` or blanks.
+    Case does not matter, and neither does whether words are separated by `_`, `-` or blanks. A median is also
+    called without that word, as it is where backends are ranked.
     """
     wanted = _plain(text)
-    for column in columns:
-        if wanted in (_plain(column.name), _plain(column.header)):
-            return column
     if not wanted:
-        return None
-    begin = [one for one in columns if _plain(one.name).startswith(wanted)]
-    begin += [one for one in columns if _plain(one.header).startswith(wanted)]
-    return begin[0] if begin else None
+        return []
+    names = [(one, (_plain(one.name), _plain(one.header))) for one in columns]
+    return (
+        [one for one, own in names if wanted in own]
+        or [one for one, (name, _) in names if name == f"{wanted}{_MEDIAN}"]
+        or [one for one, own in names if any(name.startswith(wanted) for name in own)]
+    )
+
+
+def titles(columns: Sequence[Column[Row]]) -> list[str]:
+    """Return the title of each column; where several have the same, their names, in words."""
+    count = Counter(one.header for one in columns)
+    return [one.header if count[one.header] == 1 else one.name.replace("_", " ") for one in columns]
 
 
 def in_order(rows: Iterable[Row], column: Column[Row], reverse: bool = False) -> list[Row]:

@@ -48,7 +48,7 @@ def backends(
     """
     fields = ("wait_time_seconds",) if wait_times or table.needs(WAITS) else ()
     listed = _fetched(source, lambda client: client.backends(fields=fields, include_mocks=include_mocks))
-    table = table.showing(WAITS) if wait_times else table if fields else table.without(WAITS)
+    table = table.showing(WAITS, rank=1) if wait_times else table if fields else table.without(WAITS)
     found = list(filter(wanted, listed))
     note = "" if found else NONE_MATCHES
     table.show(source, "backends", found, note, lambda rows: BackendsResponse(tuple(rows)))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 import click
@@ -13,7 +14,7 @@ from ..models import BackendProperties, median_of, summary
 from .calibration import Figure, figures
 from .columns import Column, minute, number
 from .options import Source, SourceCommand, source_options
-from .past import WEEK, Asked, asked_options
+from .past import WEEK, Asked, asked_options, only_one
 from .quantities import QUANTITIES, change, label, quantity_option, shown
 from .screen import print_facts, print_table
 from .tables import Table, table_options
@@ -94,14 +95,17 @@ async def _read(source: Source, asked: Asked) -> tuple[BackendProperties, Backen
     """Return the calibration before the range, and the last one in it."""
     async with source.client() as client:
         after = await asked.newest(client, asked.until)
-        since = asked.since or after.last_update_date - WEEK
+        newest = after.last_update_date
+        since = asked.since or newest - WEEK
         try:
             return await asked.newest(client, since), after
         except NotFound:
             problem = f"{asked.backend_id} has no calibration before {minute(since)} UTC"
-    raise click.ClickException(
-        f"{problem}, to compare that of {minute(after.last_update_date)} with: give another --since"
-    )
+        try:
+            await asked.newest(client, newest - timedelta(seconds=1))
+        except NotFound:
+            raise click.ClickException(f"{problem}; {only_one(source, newest)}") from None
+    raise click.ClickException(f"{problem}, to compare that of {minute(newest)} with: give another --since")
 
 
 def _medians(before: BackendProperties, after: BackendProperties) -> list[_Median]:
@@ -130,7 +134,7 @@ def _element(one: Element) -> str:
 
 def _why_none(found: Comparison) -> str:
     if found.before == found.after:
-        return "It was not calibrated in between."
+        return f"It was not calibrated in between: its newest calibration is of {minute(found.after)} UTC."
     return "No value has changed."
 
 

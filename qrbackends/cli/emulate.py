@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from urllib.parse import urlsplit
 
 import anyio.lowlevel
 import click
@@ -14,7 +15,7 @@ import msgspec
 
 from ..accounts.urls import is_loopback, is_plain_http
 from ..messages.counts import counted
-from .choices import Choice
+from .choices import Choice, WholeNumber
 from .emulators import FLEETS, fleet_errors, fleet_of
 from .options import names_of
 from .signals import ended_by_signals
@@ -78,7 +79,7 @@ def host_of(text: str) -> str:
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, _LAST_PORT),
+    type=WholeNumber(0, _LAST_PORT),
     default=0,
     metavar="N",
     help="The first port; the regions, IAM and the control API take consecutive ones. By default free ports.",
@@ -94,7 +95,7 @@ def host_of(text: str) -> str:
     show_default=True,
     help="The regions; the backends are distributed over them in turn.",
 )
-@click.option("--instances", type=click.IntRange(min=1), default=1, metavar="N", help="Instances per region.")
+@click.option("--instances", type=WholeNumber(min=1), default=1, metavar="N", help="Instances per region.")
 @click.option(
     "--allocation",
     type=Choice(["shared", "overlapping"]),
@@ -221,10 +222,22 @@ def _text(addresses: dict[str, Any]) -> str:
             "lines": lines,
             "arguments": "account" + ", allow_http=True" * is_plain_http(addresses["iam_url"]),
             "account": account,
+            "commands": _COMMANDS.format_map(addresses) * is_loopback(_host_of(addresses["iam_url"])),
             "crns": "\n".join(f"  {instance['crn']}" for instance in instances),
         }
     )
 
+
+def _host_of(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+_COMMANDS = """\
+With the command line, which needs neither key nor variables:
+
+qrbackends fleet --emulator {iam_url}
+
+"""
 
 _SCREEN = """\
 Emulated fleet ({fleet}): {count} at {host}. Nothing here is IBM's service.
@@ -241,7 +254,8 @@ Token of the control API, another one each time:
 Instances:
 {crns}
 
-With qrbackends:
+{commands}\
+With qrbackends in Python:
 
 from qrbackends import Account, Client, Instance
 

@@ -12,7 +12,7 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from ..accounts.account import Account, InstanceSearch
+from ..accounts.account import Account
 from ..errors import AccountError
 from ..messages.suggestions import suggested
 
@@ -68,21 +68,22 @@ def fleet_of(text: str) -> str | Path:
     return Path(text)
 
 
-async def emulated_account(emulator: str, search: InstanceSearch | None, stack: AsyncExitStack) -> Account:
-    """Return the account of an emulator; one of the command's own runs until the stack ends.
+async def emulated_account(emulator: str, stack: AsyncExitStack) -> Account:
+    """Return the account of an emulator, with all its instances.
+
+    One of the command's own runs until the stack ends.
 
     Args:
         emulator: what `emulator_of` returns.
-        search: which instances to look up; None for all.
         stack: closes the emulator.
     """
     from ..emulator import Emulator, running_account  # imported here, as most commands run without it
 
     if emulator.startswith(SCHEMES):
-        return await running_account(emulator, search=search)
+        return await running_account(emulator)
     with fleet_errors(emulator):
         opened = await stack.enter_async_context(Emulator(emulator))
-    return opened.account(search=search)
+    return opened.account()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import click
 
 from ..fleet.filters import BackendFilter
 from ..models import Backend
+from .choices import Number, WholeNumber
 from .text import warn
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -15,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., None])
 NONE_MATCHES: Final = "No backend matches."
 """The line below a table that is empty."""
 
-_PROBABILITY: Final = click.FloatRange(0, 1)
+_PROBABILITY: Final = Number(0, 1)
 _OPTIONS: Final = (
     click.option(
         "--name",
@@ -24,11 +25,11 @@ _OPTIONS: Final = (
         help="Only backends whose name matches, such as 'ibm_b*'; repeatable.",
     ),
     click.option("--processor", metavar="GLOB", help="Only this processor, such as heron or 'heron r[23]'."),
-    click.option("--min-qubits", type=click.IntRange(min=0), metavar="N", help="At least so many qubits."),
+    click.option("--min-qubits", type=WholeNumber(min=0), metavar="N", help="At least so many qubits."),
     click.option(
-        "--max-queue", type=click.IntRange(min=0), metavar="JOBS", help="At most so many jobs waiting."
+        "--max-queue", type=WholeNumber(min=0), metavar="JOBS", help="At most so many jobs waiting."
     ),
-    click.option("--min-clops", type=click.FloatRange(min=0), metavar="N", help="At least so many CLOPS."),
+    click.option("--min-clops", type=Number(min=0), metavar="N", help="At least so many CLOPS."),
     click.option(
         "--max-two-qubit-error",
         type=_PROBABILITY,

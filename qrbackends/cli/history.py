@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from ..models import BackendSummary, summary
+from ..models import BackendProperties, BackendSummary, summary
 from .columns import Column
 from .options import Source, SourceCommand, source_options
 from .past import Asked, Range, asked_options
@@ -27,18 +27,26 @@ _HISTORY: Final[tuple[Column[BackendSummary], ...]] = (
 @asked_options()
 @table_options(_HISTORY)
 def history(source: Source, asked: Asked, table: Table[BackendSummary]) -> None:
-    """Show the calibrations of a backend, oldest first.
+    """Show the calibrations of a backend, oldest first; with --limit, the newest ones.
 
     The median errors and coherence times of each, and how many qubits and couplings cannot be used. All times
     are in UTC. What the service does not answer gets a line on stderr.
     """
-    within, found, note = asyncio.run(_read(source, asked))
+    count = table.limit if table.sort is None else None  # all have to be read to be sorted
+    within, found, note = asyncio.run(_read(source, asked, count))
     table.show(source, f"calibrations of {asked.backend_id} {within}", found, note)
 
 
-async def _read(source: Source, asked: Asked) -> tuple[Range, list[BackendSummary], str]:
+async def _read(source: Source, asked: Asked, count: int | None) -> tuple[Range, list[BackendSummary], str]:
     with progress_bar("Reading calibrations") as bar:
         async with source.client() as client:
             within = await asked.range(client)
-            found = [summary(properties=one) async for one in asked.read(client, within, bar)]
+            if count is None:
+                found = [_summary(one) async for one in asked.read(client, within, bar)]
+            else:
+                found = await asked.latest(client, within, count, bar, _summary)
             return within, found, await asked.note(client, within, found)
+
+
+def _summary(properties: BackendProperties) -> BackendSummary:
+    return summary(properties=properties)

@@ -7,21 +7,27 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 
-from ..accounts.account import Account, Instance, InstanceSearch
+from ..accounts.account import Account, Instance
 from ..accounts.saved import load_account
+from ..accounts.urls import is_loopback
 from ..cache.policy import CachePolicy
 from ..cache.stores.file import FileStore
 from ..client import Client
 from ..errors import AccountError, NotFound, QRBackendsError
-from ..messages.suggestions import suggest, suggested
+from ..messages.suggestions import listed_by, suggest, suggested
 from ..transport.pool import SessionPool
+from .choices import Command
 from .completion import complete_account
 from .emulators import FLEETS, complete_emulator, emulated_account, emulator_of, is_emulator
 from .kept import open_kept
 from .text import echo, warn
+
+_IBM_CLOUD: Final = ".cloud.ibm.com"
+_ANY_CRN: Final = "crn:v1:bluemix:public:quantum-computing:us-east:a/0:0::"
 
 # People at a terminal get current data or an error, never an old answer.
 _CURRENT: Final = CachePolicy(stale_while_revalidate=0, stale_if_error=0)
@@ -81,28 +87,53 @@ class Source(Origin):
     async def client(self, policy: CachePolicy = _CURRENT) -> AsyncIterator[Client]:
         """Open a client, with the emulator or with the file that keeps answers between runs."""
         async with AsyncExitStack() as stack:
-            account = await self.opened(stack)
+            whole = await self._whole(stack)
+            account = self._narrowed(whole)
             store = await open_kept(stack) if self.cache and not account.emulated else None
             client = await stack.enter_async_context(make_client(account, policy, store))
             try:
                 yield client
             except NotFound as error:
-                await _suggest(error, client)
+                await self._advise(error, client, whole)
                 raise
 
     async def opened(self, stack: AsyncExitStack) -> Account:
         """Return the account, restricted by the options; the command's own emulator ends with the stack."""
-        if self.emulator is None:
-            return self._narrowed(self._load())
-        name = self.instance if isinstance(self.instance, str) and self.instance != "auto" else None
-        search = InstanceSearch(name) if name else None
-        return self._narrowed(await emulated_account(self.emulator, search, stack))
+        return self._narrowed(await self._whole(stack))
+
+    async def _whole(self, stack: AsyncExitStack) -> Account:
+        """Return the account with all instances, as far as the options do not load it with one."""
+        if self.emulator is not None:
+            return await emulated_account(self.emulator, stack)
+        account = self._load()
+        _refuse_to_send_an_emulators_key(account)
+        return account
+
+    async def _advise(self, error: NotFound, client: Client, whole: Account) -> None:
+        """Say which other instance lists the backend, or which names are like its."""
+        if error.backend is None:
+            return
+        with suppress(QRBackendsError):
+            if self.instance is not None or self.regions:
+                everything = whole if self.emulator is not None else replace(self, instance=None)._load()
+                async with make_client(everything) as other:
+                    crns = [one.instance or "" for one in await other.backends() if one.name == error.backend]
+                    if crns:
+                        names = {one.instance.crn: one.name for one in await other.instances()}
+                        listed_by(error, names.get(crns[0]) or crns[0])
+                        return
+            listed = await client.backends()
+            if not listed.errors:  # else one that is missing may have it
+                suggest(error, {backend.name for backend in listed})
 
     def _load(self) -> Account:
         named = self.instance.crn if isinstance(self.instance, Instance) else self.instance
         return load_account(self.account, self.account_file, instance=named)
 
     def _narrowed(self, account: Account) -> Account:
+        name = self.instance if isinstance(self.instance, str) and self.instance != "auto" else None
+        if self.emulator is not None and name:
+            account = replace(account, instances=(), search=replace(account.search, name=name))
         if not account.instances:  # the client looks them up, in these regions only
             return replace(
                 account, search=replace(account.search, regions=self.regions or account.search.regions)
@@ -126,11 +157,19 @@ class Source(Origin):
         return replace(account, instances=instances)
 
 
-async def _suggest(error: NotFound, client: Client) -> None:
-    """Add the names that are like the backend's to an error, where the lists can be read."""
-    if error.backend is not None and not error.suggestions:
-        with suppress(QRBackendsError):
-            suggest(error, {backend.name for backend in await client.backends()})
+def _refuse_to_send_an_emulators_key(account: Account) -> None:
+    """Raise an error if an emulator's key would be used at IBM's addresses, which do not know it."""
+    if not account.emulated:
+        return
+    asked = account.instances or [account.search.instance(_ANY_CRN)]
+    hosts = [urlsplit(one.base_url).hostname or "" for one in asked]
+    theirs = [host for host in hosts if host.endswith(_IBM_CLOUD)]
+    if theirs:
+        iam = account.iam if is_loopback(urlsplit(account.iam).hostname or "") else "http://127.0.0.1:PORT"
+        raise AccountError(
+            f"this API key is an emulator's, and would be used at {theirs[0]}, which does not know it: give "
+            f"--emulator {iam}, the address that `emulate` prints as its IAM"
+        )
 
 
 def make_client(
@@ -167,7 +206,7 @@ include_mocks_option = click.option(
 )
 
 
-class SourceCommand(click.Command):
+class SourceCommand(Command):
     """A command whose option `--emulator` needs no value, even before the name of a backend."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

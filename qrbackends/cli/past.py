@@ -9,17 +9,22 @@ from typing import Any, Final, NamedTuple, TypeVar
 import click
 
 from ..client import Client
-from ..errors import QRBackendsError
+from ..errors import NotFound, QRBackendsError
 from ..fleet.history import Gap
 from ..models import BackendProperties
 from .arguments import backend_argument, calibration_option, every_option, range_options
 from .columns import minute
+from .options import Source
 from .screen import Bar
 from .text import warn
 
 F = TypeVar("F", bound=Callable[..., None])
 
+T = TypeVar("T")
+
 WEEK: Final = timedelta(days=7)
+_PART: Final = timedelta(hours=12)  # the shortest part of a range that is read backwards
+_SECOND: Final = timedelta(seconds=1)
 
 
 class Asked(NamedTuple):
@@ -77,6 +82,30 @@ class Asked(NamedTuple):
                 bar.step()
                 yield one
 
+    async def latest(
+        self,
+        client: Client,
+        within: "Range",
+        count: int,
+        bar: Bar,
+        made: Callable[[BackendProperties], T],
+    ) -> list[T]:
+        """Return what `made` makes of the newest calibrations in a range, at most `count`, in order of time.
+
+        They are read from the end of the range backwards, in parts that grow: older ones are not asked for.
+        """
+        since, until = within
+        with suppress(NotFound):  # there may be none before the range's end
+            until = min(until, (await self.newest(client, until)).last_update_date + _SECOND)
+        step = self.every or _SECOND
+        span = max(_PART, count * step)
+        found: list[T] = []
+        while len(found) < count and until > since:
+            begin = max(since, since + (until - span - since) // step * step)
+            found = [made(one) async for one in self.read(client, Range(begin, until), bar)] + found
+            until, span = begin, 4 * span
+        return found[-count:]
+
 
 class Range(NamedTuple):
     """A range of time."""
@@ -102,6 +131,13 @@ def further_back(since: datetime, newest: datetime | None) -> str:
         return told
     earlier = newest.astimezone(UTC) - WEEK
     return f"{told}: --since {earlier:%Y-%m-%dT%H:%M:%SZ} asks further back"
+
+
+def only_one(source: Source, newest: datetime) -> str:
+    """Return that a backend has one calibration only, and where there are more if it is a snapshot's."""
+    text = f"there is only one calibration, of {minute(newest)} UTC"
+    is_snapshot = source.emulator is not None and source.emulator.startswith("snapshots")
+    return f"{text}: a snapshot has no others, those of --emulator synthetic have" if is_snapshot else text
 
 
 def unknown(gap: Gap) -> str:

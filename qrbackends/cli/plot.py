@@ -20,11 +20,11 @@ from .arguments import (
     range_options,
     updated_before_option,
 )
-from .choices import Choice, Group
+from .choices import Choice, Group, WholeNumber
 from .filters import filter_options
 from .options import Source, SourceCommand, source_options
-from .past import WEEK, Range, further_back, unknown
-from .text import echo_json, warn
+from .past import WEEK, Asked, Range, further_back, unknown
+from .text import echo, echo_json, warn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ _output = click.option(
 
 
 _dpi = click.option(
-    "--dpi", type=click.IntRange(30, 600), default=150, show_default=True, help="Dots per inch of a PNG."
+    "--dpi", type=WholeNumber(30, 600), default=150, show_default=True, help="Dots per inch of a PNG."
 )
 
 
@@ -103,10 +103,10 @@ def error_map(
     "--qubit",
     "qubits",
     multiple=True,
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     help="Draw this qubit's own line, too; repeatable.",
 )
-@range_options("7 days before its end")
+@range_options("7 days before the newest calibration", "now, or that calibration")
 @calibration_option
 @every_option(f"about {_MOMENTS} in all; 1min draws every one")
 @_output
@@ -125,13 +125,12 @@ def history(
     dpi: int,
 ) -> None:
     """Draw a device's calibrations over time."""
-    end = until or datetime.now(UTC)
-    begin = since or end - WEEK
-    step = every or max((end - begin) / _MOMENTS, timedelta(minutes=1))
 
     async def draw(client: Client) -> "Figure":
         from ..analysis.plot import history_plot
 
+        begin, end = await _range(client, Asked(backend_id, since, until, calibration_id))
+        step = every or max((end - begin) / _MOMENTS, timedelta(minutes=1))
         moments: list[BackendProperties | Gap] = []
         calibrations = client.history(backend_id, begin, end, every=step, calibration_id=calibration_id)
         async for one in calibrations:
@@ -144,6 +143,14 @@ def history(
         return history_plot(moments, name, qubits=qubits)
 
     _draw(source, output, dpi, draw, as_json)
+
+
+async def _range(client: Client, asked: Asked) -> Range:
+    """Return the range of time; by default it ends with the newest calibration, and is not empty after it."""
+    if asked.since is not None:
+        return await asked.range(client)
+    newest = (await asked.newest(client, asked.until)).last_update_date
+    return Range(newest - WEEK, min(asked.until or datetime.now(UTC), newest + timedelta(seconds=1)))
 
 
 @plot.command(cls=SourceCommand)
@@ -180,4 +187,6 @@ def _draw(
     figure.savefig(output, dpi=dpi)
     if as_json:
         echo_json({"file": str(output)})
+    else:
+        echo(f"{output} is drawn.")
     source.announce()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 import click
 
@@ -17,6 +17,7 @@ from ..tasks.fanout import together
 from .arguments import backend_argument, calibration_option, updated_before_option
 from .calibration import QUBITS
 from .chipmap import BOTH, FAULTY, ONLY_LINE, ONLY_SET, OTHER, Mark, chip_map
+from .choices import WholeNumber
 from .columns import Column, minute, number
 from .options import Source, SourceCommand, source_options
 from .screen import make_console, print_facts, progress_bar
@@ -25,6 +26,18 @@ from .text import echo
 
 if TYPE_CHECKING:
     from ..analysis.qubits import Choice
+
+
+class _Count(WholeNumber):
+    """The number of qubits, which follows the backend."""
+
+    def fail(
+        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
+    ) -> NoReturn:
+        """Refuse a value; where a number is in the backend's place, say that it comes last."""
+        first = "" if ctx is None else str(ctx.params.get("backend_id", ""))
+        advice = f" The backend comes first: `qubits ID {first}`." if first.isdecimal() else ""
+        super().fail(f"{message}{advice}", param, ctx)
 
 
 class _Chosen(NamedTuple):
@@ -52,7 +65,7 @@ _CHOSEN: Final[tuple[Column[_Chosen], ...]] = (
 
 @click.command(cls=SourceCommand)
 @backend_argument
-@click.argument("count", type=click.IntRange(min=1), metavar="N")
+@click.argument("count", type=_Count(min=1), metavar="N")
 @source_options
 @calibration_option
 @updated_before_option
@@ -76,6 +89,8 @@ def qubits(
     with progress_bar("Looking for the best qubits"):
         configuration, properties = asyncio.run(_read(source, backend_id, calibration_id, updated_before))
         measured = list(qubit_rows(properties))  # now, as an unknown unit is told before anything is shown
+        if count > (there := len(properties.qubits)):
+            raise InvalidRequest(f"{backend_id} has {counted(there, 'qubit')}, fewer than {count:,}")
         best = best_qubits(configuration, properties, count)
         line: Choice | InvalidRequest
         try:

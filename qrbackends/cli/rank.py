@@ -27,6 +27,18 @@ SHOWN_BY: Final[dict[RankKey, str]] = {
 }
 """By key, the column that shows its values."""
 
+_WORDS: Final[dict[RankKey, str]] = {
+    "queue": "queue",
+    "wait_time": "median waiting time",
+    "clops": "CLOPS",
+    "two_qubit_error": "two-qubit error",
+    "two_qubit_error_best": "best two-qubit error",
+    "two_qubit_error_layered": "layered two-qubit error",
+    "readout_error": "readout error",
+    "qubits": "number of qubits",
+}
+"""By key, what its values are called in a sentence."""
+
 
 @click.command(cls=SourceCommand)
 @click.argument("key", type=Choice(tuple(KEYS)), metavar="KEY")
@@ -66,8 +78,12 @@ def rank(
             raise click.UsageError("`rank wait_time` and `backends --wait-times` ask for waiting times")
         table = table.without(WAITS)
     found = asyncio.run(_ranked(source, key, wanted, fractional_gates, include_mocks, reverse))
-    table = table.showing({SHOWN_BY[key]}, rank=0)
-    table.show(source, f"backends by {key}", found, "" if found else NONE_MATCHES, lambda rows: rows)
+    shown, words = SHOWN_BY[key], _WORDS[key]
+    table = table.showing({shown}, rank=0)
+    note = "" if found else NONE_MATCHES
+    if found and all(one.value(row) is None for one in ENTRIES if one.name == shown for row in found):
+        note = f"No backend reports its {words}."
+    table.show(source, f"backends by {words}", found, note, lambda rows: rows)
 
 
 async def _ranked(

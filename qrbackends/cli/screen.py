@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from .columns import CHOSEN_BY, Cell, Column, Row
+from .columns import CHOSEN_BY, Cell, Column, Row, titles
 from .text import clean, printable
 
 _GAPS = (2, 1)  # blanks between columns: one only if two cost a column by which people choose
@@ -67,11 +67,23 @@ def print_table(title: str, columns: Sequence[Column[Row]], rows: Iterable[Row],
         note: the line below it.
     """
     console = make_console()
-    console.print(table_of(title, columns, rows, note, console.width))
+    console.print(table_of(title, columns, rows, note, console.width, folded=False), crop=False)
 
 
-def table_of(title: str, columns: Sequence[Column[Row]], rows: Iterable[Row], note: str, width: int) -> Group:
-    """Return the table of `print_table` for a screen that is `width` characters wide."""
+def table_of(
+    title: str,
+    columns: Sequence[Column[Row]],
+    rows: Iterable[Row],
+    note: str,
+    width: int,
+    *,
+    folded: bool = True,
+) -> Group:
+    """Return the table of `print_table` for a screen that is `width` characters wide.
+
+    Where it is not `folded`, what has lines of its own is not cut into lines: the terminal wraps it, so
+    that it is copied as it is. A table that redraws in place has to know its height, and is folded.
+    """
     cells = [[_limited(one, one.text(row), width) for one in columns] for row in rows]
     widths = [
         max([cell_len(one.header), *(row[index].cell_len for row in cells)])
@@ -88,7 +100,8 @@ def table_of(title: str, columns: Sequence[Column[Row]], rows: Iterable[Row], no
             line.no_wrap, line.style = True, style
             yield line
         for index in below:
-            yield from (Text(text, style or "dim") for text in _folded(row[index], width))
+            parts = _folded(row[index], width) if folded else [row[index].plain]
+            yield from (Text(text, style or "dim", no_wrap=True, overflow="ignore") for text in parts)
 
     used = sum(widths[i] + gap for i in beside) - gap if beside else width
     parts = [
@@ -97,7 +110,7 @@ def table_of(title: str, columns: Sequence[Column[Row]], rows: Iterable[Row], no
         Text("─" * min(width, used), no_wrap=True),
         *chain.from_iterable(map(lines, cells)),
     ]
-    hidden = [one.header for index, one in enumerate(columns) if index not in (*beside, *below)]
+    hidden = [one for index, one in enumerate(titles(columns)) if index not in (*beside, *below)]
     notes = [note] if note else []
     if hidden:
         notes.append(f"Not shown for lack of room: {', '.join(hidden)}.")

@@ -16,6 +16,7 @@ from ..accounts.urls import is_loopback
 from ..cache.policy import CachePolicy
 from ..client import Client
 from .arguments import interval_option
+from .choices import WholeNumber
 from .logs import logged
 from .options import Source
 from .text import echo, echo_json, warn
@@ -37,7 +38,7 @@ _OPTIONS = (
     ),
     click.option(
         "--per-address",
-        type=click.IntRange(min=0),
+        type=WholeNumber(min=0),
         default=128,
         show_default=True,
         metavar="N",
@@ -84,7 +85,7 @@ def serving_options(port: int) -> Callable[[Callable[..., None]], Callable[..., 
             command(Serving(**known), **options)
 
         decorated: Callable[..., None] = click.option(
-            "--port", type=click.IntRange(0, 65535), default=port, show_default=True, help="0 for a free one."
+            "--port", type=WholeNumber(0, 65535), default=port, show_default=True, help="0 for a free one."
         )(with_serving)
         for option in reversed(_OPTIONS):
             decorated = option(decorated)

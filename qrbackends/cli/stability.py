@@ -15,10 +15,15 @@ from .quantities import label, percent, quantity_option, shown
 from .screen import progress_bar
 from .tables import Table, table_options
 
+
+def _spread(one: Stability) -> str:
+    return percent(one.relative_iqr if one.calibrations > 1 else None)
+
+
 _STABILITY: Final[tuple[Column[Stability], ...]] = (
     number("qubit", "qubit", lambda one: one.qubit, str),
     Column("name", "value", lambda one: one.name, label, 1),
-    number("relative_iqr", "spread", lambda one: one.relative_iqr, percent, 2),
+    number("relative_iqr", "spread", lambda one: one.relative_iqr, rank=2, cell=_spread),
     number("median", "median", lambda one: one.median, rank=3, cell=lambda one: shown(one.name, one.median)),
     number("lowest", "lowest", lambda one: one.lowest, rank=4, cell=lambda one: shown(one.name, one.lowest)),
     number(
@@ -56,7 +61,10 @@ def stability(
         found = _archived(url, asked)
         origin = Archived(found.emulated)
     rows = [one for one in found if not names or one.name in names]
-    table.show(origin, what, rows, "" if rows else note)
+    if rows:
+        is_one = all(one.calibrations == 1 for one in rows)
+        note = "A spread takes two calibrations or more; --since asks further back." if is_one else ""
+    table.show(origin, what, rows, note)
 
 
 def _archived(url: str, asked: Asked) -> Stabilities:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 import click
 
 from ..messages.counts import counted
+from .choices import Number
 from .text import echo, echo_json
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _OPTIONS = (
     ),
     click.option(
         "--speed",
-        type=click.FloatRange(0),
+        type=Number(0),
         default=1.0,
         show_default=True,
         help="How much faster than before; with 0 the emulator's clock is moved instead of waiting.",

@@ -9,8 +9,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import click
 
 from ..messages.counts import noun
-from ..messages.suggestions import suggested
-from .columns import Column, Row, csv_text, find_column, in_order
+from ..messages.suggestions import suggested, with_question
+from .choices import WholeNumber
+from .columns import Column, Row, columns_called, csv_text, in_order
 from .options import Origin
 from .screen import print_table
 from .text import echo_csv, echo_json
@@ -49,10 +50,18 @@ class Table(Generic[Row]):
 
     @property
     def on_screen(self) -> Sequence[Column[Row]]:
-        """The columns that a screen has; those that were asked for are left out from the right."""
+        """The columns that a screen has.
+
+        The one by which rows are sorted is there, and is never left out; of `--columns`, others are left out
+        from the right.
+        """
         if self.chosen is None:
-            return [one for one in self.columns if not one.extra]
-        return [replace(one, rank=min(place, 1)) for place, one in enumerate(self.chosen)]
+            by = self.showing({self.sort.name}, rank=0) if self.sort else self
+            return [one for one in by.columns if not one.extra]
+        return [
+            replace(one, rank=min(place, 0 if one is self.sort else 1))
+            for place, one in enumerate(self.chosen)
+        ]
 
     @property
     def written(self) -> Sequence[Column[Row]]:
@@ -106,6 +115,7 @@ class Table(Generic[Row]):
         rows = self.ordered(found)
         if self.for_screen:
             title = source.title(what) if source else what
+            note = " ".join(filter(None, (note, self._unsorted(rows))))
             if len(rows) < len(found):
                 note = f"{note} " if note else ""
                 first = "The first one" if len(rows) == 1 else f"The first {len(rows):,}"
@@ -123,6 +133,15 @@ class Table(Generic[Row]):
         for row in rows:
             self.echo_row(row)
 
+    def _unsorted(self, rows: Sequence[Row]) -> str:
+        """Return that no row has a value by which it could be sorted, if it is so, and what may be meant."""
+        by = self.sort
+        if by is None or not rows or any(by.value(row) not in (None, "") for row in rows):
+            return ""
+        others = [one.name for one in self.columns if by.name in one.name and one is not by]
+        text = with_question(f"No row has a value of {by.name} to sort by", others[:3])
+        return text if others else f"{text}."
+
     def values(self, row: Row) -> dict[str, Any]:
         """Return the values of a row, by the names of the columns."""
         return {one.name: one.value(row) for one in self.written}
@@ -137,12 +156,15 @@ class Table(Generic[Row]):
 
 
 def _find(columns: Sequence[Column[Any]], text: str) -> Column[Any]:
-    found = find_column(columns, text)
-    if found is None:
-        names = ", ".join(one.name for one in columns)
-        known = [text for one in columns for text in (one.name, one.header)]
-        raise click.BadParameter(suggested(f"there is no column {text!r}; there are: {names}", text, known))
-    return found
+    found = columns_called(columns, text)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        *others, last = [one.name for one in found]
+        raise click.BadParameter(f"{text!r} may be {', '.join(others)} or {last}: give one of these")
+    names = ", ".join(one.name for one in columns)
+    known = [text for one in columns for text in (one.name, one.header)]
+    raise click.BadParameter(suggested(f"there is no column {text!r}; there are: {names}", text, known))
 
 
 def _chosen(columns: Sequence[Column[Any]], text: str) -> list[Column[Any]]:
@@ -203,7 +225,7 @@ def _limit_option(on_screen: int | None) -> _Decorator:
     default = f" By default {on_screen} on a screen, and all elsewhere." if on_screen else ""
     return click.option(
         "--limit",
-        type=click.IntRange(min=1),
+        type=WholeNumber(min=1),
         metavar="N",
         help=f"At most the first N rows.{default}",
     )

@@ -7,11 +7,12 @@ import logging
 import os
 import re
 import sys
+import textwrap
 import traceback
 import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final, TextIO
 
 import click
 import msgspec
@@ -23,6 +24,7 @@ _ASCII = str.maketrans("µ–─…×·●◆◇\N{REPLACEMENT CHARACTER}", "u--
 _UNUSUAL = re.compile("[^ -~]")  # JSON itself escapes only C0
 _SEPARATING = re.compile('[",;]|^ | $')  # spreadsheets of some countries separate cells by semicolons
 _LONGEST = 4000  # characters of a line or a cell
+_WORDS_WHOLE: Final[dict[str, Any]] = {"break_long_words": False, "break_on_hyphens": False}
 _MOST = 10**15  # what is counted is fewer
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
@@ -43,8 +45,22 @@ def printable(text: str) -> str:
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
-    """Write lines on stdout or stderr: all that is written and is no JSON, CSV or table."""
-    click.echo("\n".join(map(printable, text.expandtabs().split("\n"))), err=err)
+    """Write lines on stdout or stderr: all that is written and is no JSON, CSV or table.
+
+    On a terminal, those on stderr are wrapped between words; names and addresses stay whole.
+    """
+    lines = [printable(line) for line in text.expandtabs().split("\n")]
+    if err and (width := _terminal_width(sys.stderr)):
+        lines = [part for line in lines for part in textwrap.wrap(line, width, **_WORDS_WHOLE) or [""]]
+    click.echo("\n".join(lines), err=err)
+
+
+def _terminal_width(stream: TextIO | None) -> int | None:
+    """Return the characters in a line of a terminal, or None where a stream is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns if stream is not None else None
+    except (OSError, ValueError):  # a ValueError where it is closed
+        return None
 
 
 def failed(message: str, code: int) -> int:

@@ -15,6 +15,7 @@ from ..messages.counts import noun
 from ..messages.suggestions import suggested
 from ..models import Backend
 from .arguments import backends_argument, interval_option
+from .choices import WholeNumber
 from .filters import filter_options, warn_of_unmatched
 from .live import LiveTable, live_console
 from .options import Source, SourceCommand, source_options
@@ -32,7 +33,7 @@ _REDRAWN = 0.1  # seconds between two drawings, as many changes come at once
 @interval_option("Seconds between two polls, each of one request per instance.")
 @click.option(
     "--threshold",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=1,
     show_default=True,
     metavar="JOBS",
@@ -66,7 +67,9 @@ def watch(
         source.announce()
         shown = Lines(_echo_object) if table.as_json else Rows(table, known)
     elif console is not None:
-        shown = Board(console, title, table if detail else table.without({"recalibrated_at"}), known)
+        new = {"recalibrated_at"}
+        columns = table.showing(new, rank=3) if detail else table.without(new)
+        shown = Board(console, title, columns, known)
     else:
         shown = Lines(_echo_line)
         echo(title)
@@ -187,15 +190,23 @@ def _echo_object(change: Change) -> None:
 
 
 def _echo_line(change: Change) -> None:
-    where = f"{change.backend} ({change.region})" if change.backend else change.instance or "the service"
+    where = f"{change.backend} ({change.region})" if change.backend else _instance(change)
     echo(clean(f"{change.at:%Y-%m-%dT%H:%M:%SZ} {where}: {_described(change)}"))
+
+
+def _instance(change: Change) -> str:
+    """Return where an instance is, and the beginning of its GUID, which tells it from others there."""
+    if change.instance is None:
+        return "the service"
+    guid = change.instance.split(":")[7:8]
+    return f"{change.region}, instance {guid[0][:8]}" if guid else f"{change.region}"
 
 
 def _described(change: Change) -> str:
     before, after = change.before, change.after
     match change.kind:
         case "failed":
-            return f"fails: {change.error}"
+            return f"fails: {change.error}".replace(f"fails: [{change.region}]: ", "fails: ")
         case "recovered" if change.backend is not None:
             return "its entry in the list can be read again"
         case "recovered":

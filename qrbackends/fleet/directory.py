@@ -18,7 +18,7 @@ from ..errors import (
     QRBackendsError,
     Timeout,
 )
-from ..messages.suggestions import instead, suggest, suggested
+from ..messages.suggestions import instead, listed_by, suggest
 from ..models import BackendList, BackendsResponse
 from ..protocol.requests import Request
 from ..service.discovery import Discovery
@@ -72,6 +72,16 @@ class Directory:
     def scopes(self) -> tuple[Scope, ...]:
         """The scopes of the account's instances that are known now, in order of preference."""
         return tuple(self._known.values())
+
+    def advise(self, error: NotFound, scope: Scope) -> None:
+        """Say in an instance's error which other one lists the backend, or which of its names are like it."""
+        for other in self.scopes:
+            if other is not scope and error.backend in self.names(other):
+                named = {found.instance.crn: found.name for found in self._discovered}
+                if error.backend not in self.names(scope):
+                    listed_by(error, named.get(other.crn) or other.crn)
+                return
+        suggest(error, self.names(scope))
 
     def names(self, scope: Scope) -> frozenset[str]:
         """Return the names of the backends in an instance's last list, without sending a request."""
@@ -356,5 +366,5 @@ def _absence(
         suggest(absent, known)
         return absent
     problem = "whether an instance that could not be listed has this backend is not known: "
-    problem = suggested(problem + "; ".join(map(str, errors)), backend, known)
-    return InstanceUnavailable(problem, errors).about(backend=backend)
+    # No other name is suggested: the one that was given may be right.
+    return InstanceUnavailable(problem + "; ".join(map(str, errors)), errors).about(backend=backend)

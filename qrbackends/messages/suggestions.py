@@ -104,6 +104,14 @@ def suggest(error: NotFound, known: Collection[str]) -> None:
         error.args = (error.message,)
 
 
+def listed_by(error: NotFound, instance: str) -> None:
+    """Say which other instance lists a backend, in place of the names that are like it."""
+    question = f"; {_question(error.suggestions)}" if error.suggestions else ""
+    error.suggestions = ()
+    error.message = f"{error.message.removesuffix(question).rstrip('.')}; the instance {instance} lists it"
+    error.args = (error.message,)
+
+
 def _plain(name: object) -> str | None:
     """Return a name by which it is compared, or None for one that is compared with none."""
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST or not name.isprintable():

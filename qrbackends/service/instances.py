@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from ..accounts.account import Instance, InstanceSearch
 from ..errors import AccountError
+from ..messages.counts import noun
 from ..messages.suggestions import suggested
 
 UNKNOWN: Final = "unknown"
@@ -64,8 +65,14 @@ def matching(search: InstanceSearch, known: Sequence[ServiceInstance]) -> tuple[
 
 def _no_match(search: InstanceSearch, known: Sequence[ServiceInstance]) -> AccountError:
     """Return the error that says which instances there are, and what is like what was asked for."""
-    wanted = {"name": search.name, "regions": search.regions, "plans": search.plans, "tags": search.tags}
-    asked = ", ".join(f"{key} {value!r}" for key, value in wanted.items() if value) or "any at all"
+    names = () if search.name is None else (search.name,)
+    wanted = {"name": names, "region": search.regions, "plan": search.plans, "tag": search.tags}
+    conditions = (
+        f"{noun(len(values), key)} {' or '.join(map(repr, values))}"
+        for key, values in wanted.items()
+        if values
+    )
+    asked = ", ".join(conditions) or "any at all"
     seen = ", ".join(f"{one.name} ({one.instance.region}, {one.plan})" for one in known[:_SHOWN]) or "none"
     problem = f"the account can see no instance with {asked}; it can see: {seen}"
     there: tuple[tuple[Sequence[str | None], Sequence[str]], ...] = (
@@ -74,8 +81,8 @@ def _no_match(search: InstanceSearch, known: Sequence[ServiceInstance]) -> Accou
         ([plan.lower() for plan in search.plans], [one.plan for one in known]),
         ([tag.lower() for tag in search.tags], [tag.lower() for one in known for tag in one.tags]),
     )
-    for names, known_names in there:
-        for name in names:
+    for missing, known_names in there:
+        for name in missing:
             problem = suggested(problem, name, known_names)
     return AccountError(problem)
 

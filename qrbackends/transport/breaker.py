@@ -30,6 +30,7 @@ class CircuitBreaker:
         """How many requests failed in a row; more than 0 while it is open or probing."""
         self._noted = -inf  # the time of the last failure that counted
         self._only: Hashable | None = None  # the one document that all failures were about
+        self._why = ""  # what the last failure was
         self.pause = 0.0
         """Seconds of the pause while it is open or probing; 0 while it is closed."""
         self._probe_at = 0.0
@@ -48,9 +49,9 @@ class CircuitBreaker:
         when = f"it is asked again in {wait:.1f} s"
         if self._probing:
             wait, when = _PROBING, "one request finds out whether it recovers"
-        return CircuitOpen(
-            f"{self._name} failed {self.failures} times in a row, so nothing was sent; {when}", wait
-        )
+        why = f" ({self._why})" if self._why else ""
+        failed = f"{self._name} failed {self.failures} times in a row{why}"
+        return CircuitOpen(f"{failed}, so nothing was sent; {when}", wait)
 
     def enter(self, now: float) -> bool:
         """Let a request pass, and return whether it is the probe.
@@ -70,7 +71,14 @@ class CircuitBreaker:
         self._probing = False
 
     def failed(
-        self, now: float, sent: float, probe: bool, about: Hashable | None = None, *, timed_out: bool = False
+        self,
+        now: float,
+        sent: float,
+        probe: bool,
+        about: Hashable | None = None,
+        *,
+        timed_out: bool = False,
+        why: str = "",
     ) -> None:
         """Note a failure.
 
@@ -83,7 +91,9 @@ class CircuitBreaker:
             probe: whether the request was the probe.
             about: the document that may be broken; None if the connection or the service failed.
             timed_out: whether no answer came in time; such failures count each, as the disturbance is long.
+            why: what happened, for the error of the requests that do not pass.
         """
+        self._why = why
         if probe:
             self._probing = False
             self.failures += 1

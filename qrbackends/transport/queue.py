@@ -198,7 +198,7 @@ class RequestQueue:
         self, slot: "Slot", now: float, about: Hashable | None, why: str, *, timed_out: bool = False
     ) -> None:
         before = self._circuit.pause
-        self._circuit.failed(now, slot.sent, slot.probe, about, timed_out=timed_out)
+        self._circuit.failed(now, slot.sent, slot.probe, about, timed_out=timed_out, why=why)
         pause = self._circuit.pause
         if pause and not before:
             logger.info("%s keeps failing, and gets no requests for %g s: %s", self._host, pause, why)

@@ -56,6 +56,5 @@ async def problem_middleware(
         return await handler(request)
     except QRBackendsError as error:
         found = problem_of(error)
-        if found.status >= 500:  # the answer has no details; the log has them
-            problem_log.add(error)
+        problem_log.add(error, found.log_level)  # the answer has no details
     return web.Response(body=encode(found), status=found.status, headers=found.headers)

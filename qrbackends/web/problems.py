@@ -31,11 +31,12 @@ MEDIA_TYPE = "application/problem+json"
 # The first match counts. The texts are our own, as the service's may hold traces, CRNs and accounts.
 _MEANINGS: tuple[tuple[tuple[type[QRBackendsError], ...], HTTPStatus, str], ...] = (
     (
-        (NotFound, CalibrationLookupError),
+        (NotFound,),
         HTTPStatus.NOT_FOUND,
-        "There is no such thing here.",
+        "There is no such backend, or it has no such document.",
     ),
-    ((InvalidRequest, BadRequest), HTTPStatus.BAD_REQUEST, "The question makes no sense."),
+    ((CalibrationLookupError,), HTTPStatus.NOT_FOUND, "The device has no such qubit or gate."),
+    ((InvalidRequest, BadRequest), HTTPStatus.BAD_REQUEST, "A name or a value in the request is not valid."),
     ((RateLimited,), HTTPStatus.TOO_MANY_REQUESTS, "The service was asked too often; ask again later."),
     (
         (CircuitOpen, ServiceUnavailable, InstanceUnavailable, ClientClosed),
@@ -69,6 +70,12 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     backend: str | None = None
     region: str | None = None
     retry_after: int | None = None
+
+    @property
+    def log_level(self) -> int:
+        """The level of its line in the log: a visitor's mistake is no warning."""
+        failed = self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return logging.WARNING if failed else logging.INFO
 
     @property
     def headers(self) -> dict[str, str]:
@@ -109,7 +116,7 @@ class ProblemLog:
         self._clock = clock
         self._logged: dict[tuple[type, str | None], tuple[float, int]] = {}  # when, and how many since then
 
-    def add(self, error: QRBackendsError) -> None:
+    def add(self, error: QRBackendsError, level: int = logging.WARNING) -> None:
         """Write a line about an error, unless there was one of its kind within the last minute."""
         kind, now = (type(error), error.region), self._clock()
         at, others = self._logged.get(kind, (-math.inf, 0))
@@ -118,7 +125,7 @@ class ProblemLog:
             return
         self._logged[kind] = now, 0
         more = f" (and {others} more since the last line)" if others else ""
-        logger.warning("%s: %s%s", type(error).__name__, error, more)
+        logger.log(level, "%s: %s%s", type(error).__name__, error, more)
 
 
 problem_log = ProblemLog()

@@ -67,8 +67,7 @@ async def _problem(_: Request, error: Exception) -> Response:
     if not isinstance(error, QRBackendsError):
         raise error
     found = problem_of(error)
-    if found.status >= 500:  # the answer has no details; the log has them
-        problem_log.add(error)
+    problem_log.add(error, found.log_level)  # the answer has no details
     return ProblemResponse(found)
 
 

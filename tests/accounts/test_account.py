@@ -118,6 +118,27 @@ def test_what_is_no_crn_is_refused_briefly(crn: str) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("crn", "said"),
+    [
+        (
+            CRN.removesuffix("::"),
+            "guid-1' is not the CRN of an instance: the two colons at its end are missing;",
+        ),
+        (f"{CRN},{CRN}", "of an instance: it seems to be several, and only one is taken;"),
+        (f"{CRN} ", "of an instance: it begins or ends with a blank or a quote;"),
+        (f"'{CRN}'", "of an instance: it begins or ends with a blank or a quote;"),
+        ("crn:v1:guid-1", "'crn:v1:guid-1' is not the CRN of an instance: it has 3 fields instead of 10"),
+        (CRN.replace("us-east", "US East"), "its sixth field, 'US East', is no region;"),
+        ("my-instance", "'my-instance' is not the CRN of an instance; it looks like crn:v1:"),
+    ],
+)
+def test_of_what_is_no_crn_it_is_told_what_is_wrong(crn: str, said: str) -> None:
+    with pytest.raises(AccountError) as caught:
+        Instance(crn)
+    assert said in str(caught.value)
+
+
 @given(
     st.one_of(st.text(max_size=20), st.text(alphabet=string.printable, max_size=20)),
     st.sampled_from(range(10)),

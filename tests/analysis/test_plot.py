@@ -101,7 +101,12 @@ def test_a_map_says_what_and_when_and_in_which_unit() -> None:
     configuration, properties = real("boston")
     figure = error_map(configuration, properties)
     assert "boston" in figure.get_suptitle()
-    assert f"{properties.last_update_date:%Y-%m-%d}" in figure.get_suptitle()
+    assert f"{properties.last_update_date.astimezone(UTC):%Y-%m-%d %H:%M} UTC" in figure.get_suptitle()
+    assert "dashed: cannot be used" in [one.get_text() for one in figure.texts]
+    calibrated = properties.qubits
+    faulty = replace(properties, qubits=((*calibrated[0], Nduv("", "operational", "", 0)), *calibrated[1:]))
+    notes = [one.get_text() for one in error_map(configuration, faulty).texts]
+    assert "dashed: cannot be used, crossed out: faulty" in notes
     assert {axes.get_xlabel() for axes in figure.axes[1:]} == {"readout error", "cz error"}
 
 
@@ -235,6 +240,8 @@ def test_odd_backends_spoil_no_picture_of_the_fleet() -> None:
     odd = [listed("$x^", 0.0), listed("huge", 0.1, qubits=10**9), listed("negative", 0.2, qubits=-1000)]
     figure = fleet_plot([*odd, listed("good", 0.01, qubits=5)])
     assert {text.get_text() for text in figure.axes[0].texts} == {"huge", "negative", "good"}
+    keys = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert keys == ["5 qubits", "1,000,000,000 qubits", "online"]
 
 
 def test_thousands_of_backends_have_names_where_there_is_room() -> None:
@@ -243,6 +250,7 @@ def test_thousands_of_backends_have_names_where_there_is_room() -> None:
     figure.draw_without_rendering()
     names = list(figure.axes[0].texts)
     assert 20 < len(names) < 500
+    assert f"{500 - len(names)} names left out for lack of room" in [one.get_text() for one in figure.texts]
     assert_no_collisions(figure, names)
 
 

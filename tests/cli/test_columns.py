@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from qrbackends.cli.calibration import FIGURES, GATES, QUBITS
-from qrbackends.cli.columns import CHOSEN_BY, Column, as_text, csv_text, find_column, in_order, number
+from qrbackends.cli.columns import (
+    CHOSEN_BY,
+    Column,
+    as_text,
+    columns_called,
+    csv_text,
+    in_order,
+    number,
+    titles,
+)
 from qrbackends.cli.drift import _DIFFERENCES
 from qrbackends.cli.entries import ENTRIES
 from qrbackends.cli.history import _HISTORY
@@ -34,7 +43,7 @@ TABLES: list[Sequence[Column[Any]]] = [
 @pytest.mark.parametrize("columns", TABLES)
 def test_each_column_has_a_name_of_its_own_and_the_first_one_stays(columns: Sequence[Column[Any]]) -> None:
     assert len({one.name for one in columns}) == len(columns)
-    assert all(find_column(columns, one.name) is one for one in columns)
+    assert all(columns_called(columns, one.name) == [one] for one in columns)
     assert 0 in {one.rank for one in columns}
 
 
@@ -55,19 +64,25 @@ def test_a_column_of_one_name_has_one_title_everywhere() -> None:
         ("queue-length", "queue_length"),
         ("2q err", "two_qubit_error_median"),
         ("2q_err", "two_qubit_error_median"),
-        ("two-qubit", "two_qubit_error_median"),
+        ("two-qubit-error", "two_qubit_error_median"),
+        ("two-qubit", "two_qubit_error_median two_qubit_gate two_qubit_error_layered"),
+        ("cali", "calibration_age_s calibrated_at"),
+        ("bad", "faulty_qubits broken_couplings"),
         ("two_qubit_gate", "two_qubit_gate"),
         ("t1", "t1_median_s"),
         (" T1 µs ", "t1_median_s"),
         ("age", "calibration_age_s"),
         ("bad couplings", "broken_couplings"),
-        ("t3", None),
-        ("", None),
+        ("t3", ""),
+        ("", ""),
     ],
 )
-def test_a_column_is_found_by_name_title_or_beginning(text: str, name: str | None) -> None:
-    found = find_column(FLEET, text)
-    assert (found and found.name) == name
+def test_a_column_is_found_by_name_title_or_beginning(text: str, name: str) -> None:
+    assert " ".join(one.name for one in columns_called(FLEET, text)) == name
+
+
+def test_columns_of_one_title_are_told_apart_by_their_names() -> None:
+    assert titles(FIGURES)[2:6] == ["best", "best on", "worst", "worst on"]
 
 
 SELF: Column[Any] = Column("self", "self", lambda row: row)

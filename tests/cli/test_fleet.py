@@ -21,7 +21,7 @@ from qrbackends import (
     DecodeError,
     summary,
 )
-from qrbackends.cli.columns import find_column, in_order
+from qrbackends.cli.columns import columns_called, in_order
 from qrbackends.cli.fleet import _Reading, _rounds
 from qrbackends.cli.rows import FLEET, Row, json_of
 from qrbackends.cli.screen import make_console
@@ -42,7 +42,7 @@ SORTED_BY = {
     "t1": "t1_median_s",
     "t2": "t2_median_s",
     "readout": "readout_error_median",
-    "two-qubit": "two_qubit_error_median",
+    "two-qubit-error": "two_qubit_error_median",
     "age": "calibration_age_s",
 }
 """By a title or the beginning of a name, the column by which `--sort` sorts."""
@@ -104,8 +104,7 @@ def test_what_is_not_known_is_last(reverse: bool) -> None:
         listed = Backend(name, DeviceStatus("online"), 0)
         return Row(listed, BackendSummary(name, None, None, None, (), t1=spread))
 
-    column = find_column(FLEET, "t1")
-    assert column is not None
+    [column] = columns_called(FLEET, "t1")
     rows = [row("d", None), row("b", 2e-4), row("c", None), row("a", 1e-4)]
     names = [row.listed.name for row in in_order(rows, column, reverse)]
     assert names == (["b", "a"] if reverse else ["a", "b"]) + ["d", "c"]
@@ -140,6 +139,8 @@ def test_filters_spare_the_requests(run: Run, service: Emulator) -> None:
 def test_nothing_matches(run: Run, service: Emulator) -> None:
     code, out, _ = run("fleet", "--name", "nothing")
     assert (code, out.splitlines()[-1]) == (0, "No backend matches.")
+    for command in (("backends",), ("rank", "queue")):
+        assert run(*command, "--min-qubits", "5000").out.splitlines()[-1] == "No backend matches."
     code, out, _ = run("fleet", "--name", "nothing", "--json")
     assert (code, out) == (0, "[]\n")
 
@@ -287,6 +288,34 @@ def test_a_narrow_screen_shows_fewer_columns(screens: Callable[[int], list[str]]
         assert shown[width] == {*chosen_by[: len(shown[width])]}
     assert len(shown[60]) >= 5
     assert len(shown[35]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "title"),
+    [
+        (("fleet", "--sort", "clops"), "CLOPS"),
+        (("fleet", "--sort", "instance"), "instance"),
+        (("fleet", "--columns", "name,region,2q-err,status,queue,clops", "--sort", "clops"), "CLOPS"),
+        (("backends", "--wait-times"), "wait mean s"),
+    ],
+)
+def test_a_narrow_screen_keeps_what_was_asked_for(
+    run: Run, service: Emulator, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], title: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "76")
+    out = run(*options).out
+    assert title in out
+    assert title not in out.partition("Not shown")[2]
+
+
+def test_what_nothing_can_be_sorted_by_is_told(run: Run, service: Emulator) -> None:
+    last = run("rank", "two-qubit-error-layered").out.splitlines()[-1]
+    assert last == "No backend reports its layered two-qubit error."
+    *_, last = run("fleet", "--sort", "error").out.splitlines()
+    assert "No row has a value of error to sort by; did you mean readout_error_median, two_qubit_err" in last
+    refused = run("fleet", "--sort", "bad")
+    assert refused.code == 2
+    assert "'bad' may be faulty_qubits or broken_couplings: give one of these" in refused.err
 
 
 def test_a_screen_too_narrow_for_anything_still_shows_something(

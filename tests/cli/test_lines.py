@@ -150,7 +150,7 @@ def test_the_control_api_is_not_taken_for_an_emulator(run_on: Run, told: dict[st
 
 
 def test_columns_are_shown_in_the_order_asked_for(here: Run, url: str) -> None:
-    chosen = ("--columns", "2q err,backend,t1,queue", "--sort", "two-qubit")
+    chosen = ("--columns", "2q err,backend,t1,queue", "--sort", "two-qubit-error")
     found = command("fleet", "--emulator", url, *chosen)
     header, _, *rows = found.out.splitlines()[1:-1]
     assert header.split() == ["2q", "err", "backend", "T1", "µs", "queue"]
@@ -272,6 +272,8 @@ def test_rank_shows_the_values_of_its_key(here: Run, url: str, listed: list[Back
     assert "wait p50 s" in header
     assert len(lines) == 3
     assert note == f"The first 3 of {len(listed)} are shown; --limit says how many."
+    hyphens = here("rank", "Two-Qubit-Error", "--limit", "1").out.splitlines()
+    assert hyphens[0].startswith("Emulated backends by two-qubit error (")
     wrong = here("rank", "beauty")
     assert wrong.code == 2
     assert "'queue', 'wait_time', 'clops'" in wrong.err
@@ -353,6 +355,8 @@ def test_history_is_a_row_for_each_calibration(here: Run, url: str) -> None:
     assert 5 <= len(times) <= 7
     assert times == sorted(times)
     assert all(datetime.now(UTC) - at < timedelta(hours=7) for at in times)
+    newest = rows_of(here("history", FALCON, "--since", "52w", "--limit", "3", "--csv"))
+    assert [row["calibrated_at"] for row in newest] == [row["calibrated_at"] for row in rows[-3:]]
     days = ("--since", "2026-06-01", "--until", "2026-06-03", "--every", "1d")
     title, header, _, *lines = here("history", FALCON, *days).out.splitlines()
     assert title.startswith(
@@ -360,6 +364,10 @@ def test_history_is_a_row_for_each_calibration(here: Run, url: str) -> None:
     )
     assert header.split()[:2] == ["calibrated", "UTC"]
     assert [line.split()[0] for line in lines] == ["2026-06-01", "2026-06-02"]
+    weeks = ("--since", "2026-05-01", "--until", "2026-06-03", "--every", "1d", "--limit", "2")
+    assert here("history", FALCON, *weeks).out.splitlines()[3:] == lines
+    nothing = here("history", FALCON, "--since", "2037-01-01", "--until", "2037-01-02", "--limit", "2")
+    assert "No calibration in this time; the newest one is of 20" in nothing.out
     none = here("history", FALCON, "--since", "2037-01-01", "--until", "2037-01-02")
     assert "No calibration in this time; the newest one is of 20" in none.out
 
@@ -380,7 +388,7 @@ def test_drift_tells_what_has_changed(here: Run, url: str) -> None:
     assert "Medians\n" in screen
     assert "The first 3 of 1," in screen
     same = here("drift", HERON, "--since", after.isoformat(), "--until", after.isoformat())
-    assert "It was not calibrated in between." in same.out
+    assert "It was not calibrated in between: its newest calibration is of 20" in same.out
 
 
 def test_stability_names_the_least_stable_first(here: Run, url: str) -> None:
@@ -418,7 +426,12 @@ def test_without_an_earlier_calibration_there_is_no_drift(run_on: Run) -> None:
     found = run_on("drift", "ibmq_lima", "--emulator", "snapshots")
     assert (found.code, found.out) == (1, "")
     assert "ibmq_lima has no calibration before" in found.err
-    assert "give another --since" in found.err
+    assert "UTC: a snapshot has no others, those of --emulator synthetic have" in found.err
+    same = run_on("drift", "ibmq_lima", "--emulator", "snapshots", "--since", "1d")
+    assert same.out.splitlines()[-1].startswith("It was not calibrated in between: its newest calibration is")
+    *rows, note = run_on("stability", "ibmq_lima", "--emulator", "snapshots").out.splitlines()
+    assert rows[3].split()[3] == "–"
+    assert note.startswith("A spread takes two calibrations or more; --since asks further back.")
 
 
 def test_qubits_are_chosen_and_shown_on_a_map(here: Run, url: str) -> None:

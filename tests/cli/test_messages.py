@@ -58,7 +58,7 @@ def test_a_misspelled_name_is_answered_with_the_nearest(
         (("fleet", *SYNTHETIC, "--sort", "quee"), 2, "did you mean queue?"),
         (("show", "--emulator", "Syntetic", FALCON), 2, "did you mean synthetic?"),
         (("emulate", "--fleet", "snapshot"), 2, "did you mean snapshots?"),
-        (("plot", "history", FALCON, "--name", "T1", "-o", "x.png"), 2, "did you mean t1?"),
+        (("plot", "history", FALCON, "--name", "redout", "-o", "x.png"), 2, "mean readout_error?"),
         (("status", "synthetic-falcon", *SYNTHETIC), 1, f"did you mean {FALCON}?"),
         (("properties", "SYNTHETIC_FALCON_27", *SYNTHETIC), 1, f"did you mean {FALCON}?"),
         (("fleet", *SYNTHETIC, "--instance", "emulated-us-east"), 1, "did you mean emulated-us-east-1?"),
@@ -95,6 +95,30 @@ def test_an_account_with_one_instance_is_told_the_names_in_its_list(run: Run, se
     outcome = run("status", name[:-1], "--region", "eu-de")
     assert outcome.code == 1
     assert "HTTP 404" in told(outcome.err), "the error is that of the question"
+
+
+def test_where_a_backend_is_elsewhere_its_instance_is_named_and_no_other_name(
+    run: Run, service: Emulator
+) -> None:
+    name = service.backends("eu-de")[0]
+    for narrowed in (("--region", "us-east"), ("--instance", service.instances[0].crn)):
+        outcome = run("status", name, *narrowed)
+        assert outcome.code == 1
+        assert "; the instance emulated-eu-de-1 lists it (code" in told(outcome.err)
+        assert "did you mean" not in outcome.err
+    service.fault(Status(500), resource="backends", region="us-east", times=None)
+    outcome = run("show", f"{name}x")
+    assert outcome.code == 1
+    assert "could not be listed" in told(outcome.err)
+    assert "did you mean" not in outcome.err, "the list that is missing may have it"
+
+
+def test_an_emulators_key_is_not_sent_to_ibm() -> None:
+    environment = {"QISKIT_IBM_TOKEN": "emulated-0123456789", "IAM_URL": "http://127.0.0.1:9"}
+    outcome = command("fleet", **environment)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "would be used at quantum.cloud.ibm.com, which does not know it: give --emulator" in outcome.err
+    assert "--emulator http://127.0.0.1:9, the address" in outcome.err
 
 
 def commands(group: click.Group = cli) -> Iterator[click.Command]:
@@ -144,13 +168,13 @@ def test_defaults_are_withdrawn(service: Emulator, run: Run) -> None:
 def test_a_history_without_calibrations_says_of_when_the_newest_is(tmp_path: Path) -> None:
     file = tmp_path / "history.png"
     asked = ("plot", "history", "ibm_boston", "--emulator", "snapshots", "-o", str(file))
-    outcome = command(*asked)
+    outcome = command(*asked, "--since", "7d")
     assert (outcome.code, outcome.out, file.exists()) == (1, "", False)
     assert "; the newest one is of 2026-04-17 10:19 UTC: --since 2026-04-10T10:19:24Z asks further back" in (
         told(outcome.err)
     )
-    again = command(*asked, "--since", "2026-04-10T10:19:24Z")
-    assert (again.code, file.exists()) == (0, True)
+    again = command(*asked)
+    assert (again.code, again.out, file.exists()) == (0, f"{file} is drawn.\n", True)
 
 
 def test_an_archive_of_nothing_fails_and_creates_nothing(run: Run, service: Emulator, tmp_path: Path) -> None:

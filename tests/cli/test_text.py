@@ -4,7 +4,10 @@ import io
 import json
 import logging
 import os
+import pty
+import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
@@ -193,6 +196,23 @@ def test_only_encoding_is_forgiven() -> None:
     text.forgiving_output()
     with pytest.raises(UnicodeDecodeError):
         b"\xff".decode("ascii", "qrbackends")
+
+
+def test_on_a_terminal_errors_are_wrapped_between_words() -> None:
+    program = (sys.executable, "-c", WRAPPED)
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, 30))
+    subprocess.run(program, stdin=subprocess.DEVNULL, stderr=theirs, check=True, timeout=60)
+    os.close(theirs)
+    seen = os.read(ours, 4096).decode().splitlines()
+    os.close(ours)
+    assert seen == ["Error: did you mean", "ibm_boston, ibm-brooklyn or", "crn:v1:" + 40 * "a" + "?"]
+
+
+WRAPPED = """
+from qrbackends.cli.text import failed
+failed("did you mean ibm_boston, ibm-brooklyn or crn:v1:" + 40 * "a" + "?", 1)
+"""
 
 
 def test_nobody_who_reads_stderr_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

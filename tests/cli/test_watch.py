@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from qrbackends import Backend, BackendFilter, Change, Forbidden
-from qrbackends.cli.columns import csv_text, find_column
+from qrbackends.cli.columns import columns_called, csv_text
 from qrbackends.cli.tables import Table
 from qrbackends.cli.watch import Board, _echo_line, _echo_object
 from qrbackends.cli.watched import WATCHED, Known
@@ -29,14 +29,19 @@ ALL = BackendFilter()
 WHEN = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
 
 
+CRN = (
+    "crn:v1:bluemix:public:quantum-computing:eu-de:a/0123456789abcdef:8510c9ad-0000-4000-8000-000000000000::"
+)
+
+
 def entry(name: str, queue: int = 0, status: str = "online", reason: str | None = None) -> Backend:
-    return Backend(name, DeviceStatus(status, reason), queue, qubits=27, region="eu-de", instance="crn:0")
+    return Backend(name, DeviceStatus(status, reason), queue, qubits=27, region="eu-de", instance=CRN)
 
 
 def change(kind: str, before: Backend | None = None, after: Backend | None = None, **more: object) -> Change:
     one = after or before
     name = one.name if one else None
-    return Change(kind, WHEN, name, "eu-de", "crn:0", before, after, **more)  # type: ignore[arg-type]
+    return Change(kind, WHEN, name, "eu-de", CRN, before, after, **more)  # type: ignore[arg-type]
 
 
 CHANGES = [
@@ -52,8 +57,11 @@ CHANGES = [
         change("recalibrated", None, entry("a"), calibrated_at=WHEN),
         "a (eu-de): recalibrated at 2026-01-01T12:00:30Z",
     ),
-    (change("failed", error=Forbidden("no", 403)), "crn:0: fails: no"),
-    (change("recovered"), "crn:0: answers again"),
+    (
+        change("failed", error=Forbidden("no", 403).about(region="eu-de")),
+        "eu-de, instance 8510c9ad: fails: no",
+    ),
+    (change("recovered"), "eu-de, instance 8510c9ad: answers again"),
 ]
 
 
@@ -85,7 +93,7 @@ def drawn(
 ) -> str:
     """Return the last thing that a board draws."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
-    table = Table(WATCHED, sort=find_column(WATCHED, "name"))
+    table = Table(WATCHED, sort=columns_called(WATCHED, "name")[0])
     board = Board(console, "Fleet", table if detail else table.without({"recalibrated_at"}), Known(wanted))
     asyncio.run(board.show(these(changes)))
     with console.capture() as capture:

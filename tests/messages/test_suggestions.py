@@ -176,12 +176,26 @@ async def test_no_request_is_sent_for_a_suggestion(emulator: Emulator) -> None:
 
 
 @pytest.mark.anyio
-async def test_what_is_not_known_for_sure_is_like_what_is_known(emulator: Emulator) -> None:
+async def test_no_other_name_is_suggested_while_a_list_is_missing_that_may_have_it(
+    emulator: Emulator,
+) -> None:
     emulator.fault(Status(403), resource="backends", region="us-east", times=None)
     name = emulator.backends("eu-de")[0]
     async with Client(emulator.account()) as client:
-        with pytest.raises(InstanceUnavailable, match=f"did you mean {name}[?]"):
+        with pytest.raises(InstanceUnavailable) as raised:
             await client.status(name[:-1])
+    assert "did you mean" not in str(raised.value)
+
+
+@pytest.mark.anyio
+async def test_of_an_instance_without_a_backend_the_other_that_lists_it_is_told(emulator: Emulator) -> None:
+    name, (first, second) = emulator.backends("eu-de")[0], emulator.account().instances
+    async with Client(emulator.account()) as client:
+        await client.backends()
+        with pytest.raises(NotFound) as raised:
+            await client.status(name, instance=first)
+    assert f"; the instance {second.crn} lists it" in raised.value.message
+    assert raised.value.suggestions == ()
 
 
 @pytest.mark.anyio

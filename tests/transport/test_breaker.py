@@ -79,6 +79,17 @@ def test_failures_of_requests_in_flight_together_are_one() -> None:
     assert refused(circuit, 4.0) == 2.0
 
 
+def test_who_may_not_pass_is_told_what_failed_last() -> None:
+    circuit = CircuitBreaker("eu-de", failures=2, rest=8.0)
+    circuit.failed(1.0, 1.0, False, why="a timeout")
+    circuit.failed(2.0, 2.0, False, why="no connection: refused")
+    refusal = circuit.refusal(3.0)
+    assert str(refusal) == (
+        "eu-de failed 2 times in a row (no connection: refused), so nothing was sent; "
+        "it is asked again in 1.0 s"
+    )
+
+
 def test_timeouts_count_each() -> None:
     circuit = CircuitBreaker("eu-de", failures=3, rest=8.0)
     for _ in range(3):

@@ -5,10 +5,19 @@ import logging
 import aiohttp
 import pytest
 
-from qrbackends import Client, ClientClosed, RetryPolicy, ServiceUnavailable
+from qrbackends import (
+    Client,
+    ClientClosed,
+    InvalidRequest,
+    NotFound,
+    QRBackendsError,
+    RetryPolicy,
+    ServiceUnavailable,
+    UnknownQubit,
+)
 from qrbackends.emulator import Emulator
 from qrbackends.web import api_app, problems, responses
-from qrbackends.web.problems import ProblemLog
+from qrbackends.web.problems import ProblemLog, problem_of
 
 from .serving import served
 
@@ -28,6 +37,25 @@ def test_there_is_one_line_a_minute_for_each_kind_of_error(caplog: pytest.LogCap
     assert first == f"ServiceUnavailable: {here}"
     assert second == f"ServiceUnavailable: {here} (and 2 more since the last line)"
     assert others == [f"ServiceUnavailable: {there}", "ClientClosed: the client is closed"]
+
+
+@pytest.mark.parametrize(
+    ("error", "detail", "level"),
+    [
+        (NotFound("no such", 404), "There is no such backend, or it has no such document.", logging.INFO),
+        (UnknownQubit("no qubit 999"), "The device has no such qubit or gate.", logging.INFO),
+        (InvalidRequest("no name"), "A name or a value in the request is not valid.", logging.INFO),
+        (ServiceUnavailable("down", 503), "The service cannot be asked at the moment;", logging.WARNING),
+    ],
+)
+def test_who_asks_wrongly_is_told_what_is_wrong_and_the_log_is_told_why(
+    error: QRBackendsError, detail: str, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = problem_of(error)
+    assert found.detail.startswith(detail)
+    caplog.set_level(logging.INFO, problems.logger.name)
+    ProblemLog().add(error, found.log_level)
+    assert [one.levelno for one in caplog.records] == [level]
 
 
 async def test_visitors_in_an_outage_do_not_fill_the_log(
