@@ -16,6 +16,7 @@ from ..models import Backend, BackendConfiguration, BackendList, unique
 from ..protocol.requests import Request
 from ..tasks.fanout import answers, awaited
 from ..tasks.loops import running_loop
+from .checks import check_choice, check_count, check_where
 from .filters import BackendFilter
 from .keys import KEYS, RankKey, Value
 
@@ -45,6 +46,9 @@ class Wanted:
             `BackendFilter`, which needs no more than the entry, is asked before configurations are read.
         include_mocks: whether mock devices may be chosen.
         use_fractional_gates: True for backends that have fractional gates; others, for all.
+
+    Raises:
+        InvalidRequest: a condition has the wrong type, or is out of its range.
     """
 
     min_qubits: int | None = None
@@ -53,6 +57,12 @@ class Wanted:
     where: BackendTest | None = None
     include_mocks: bool = False
     use_fractional_gates: bool | None = False
+
+    def __post_init__(self) -> None:
+        check_count("min_qubits", self.min_qubits)
+        for name in ("operational", "simulator", "use_fractional_gates"):
+            check_choice(name, getattr(self, name))
+        check_where(self.where)
 
     def request(self, fields: Sequence[str] = ()) -> Request:
         """Return the request for the list that has every backend that is wanted."""
@@ -195,7 +205,7 @@ async def rank(
         InvalidRequest: there is no such key.
     """
     key: RankFunction | None = KEYS.get(by) if isinstance(by, str) else by
-    if key is None:
+    if not callable(key):
         problem = f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables"
         raise InvalidRequest(suggested(problem, str(by), KEYS))
     fields = ("wait_time_seconds",) if by == "wait_time" else ()
