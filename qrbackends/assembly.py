@@ -145,7 +145,7 @@ class Parts:
             memory,
             lambda: self.directory.scopes,
             shared,
-            names=lambda scope: self.directory.names(scope),
+            explain=lambda error, scope: self.directory.explain(error, scope),
         )
         self.cache = Cache(self.calls, policy, memory, loader, shared)
         self.discovery = Discovery(account, sender, self.tokens, self.calls, scopes.credential)

@@ -1,7 +1,7 @@
 """The loader: fetches answers from the shared tier or the service, and removes them from both tiers."""
 
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from ..accounts.scope import Scope
 from ..errors import NotFound, QRBackendsError
-from ..messages.suggestions import suggest
 from ..protocol.headers import EMULATED, http_date
 from ..protocol.requests import Request, request_of
 from ..protocol.validators import NONE
@@ -79,7 +78,7 @@ class Loader:
         memory: the memory tier.
         scopes: returns the scopes of the account's instances that are known now.
         shared: the shared tier, or None.
-        names: returns the names of the backends in an instance's last list, for errors about other names.
+        explain: adds to the error about a backend that an instance does not have what is known of its name.
         now: returns the time, which decides whether an answer about the past is settled.
         draw: returns random numbers from 0 to 1.
     """
@@ -92,7 +91,7 @@ class Loader:
         scopes: Callable[[], Iterable[Scope]],
         shared: Shared | None = None,
         *,
-        names: Callable[[Scope], Collection[str]] = lambda _: (),
+        explain: Callable[[NotFound, Scope], None] = lambda *_: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -101,7 +100,7 @@ class Loader:
         self._memory = memory
         self._clock = memory.clock
         self._scopes = scopes
-        self._names = names
+        self._explain = explain
         self._shared = shared
         self._grace = policy.grace
         self._now = now
@@ -179,7 +178,7 @@ class Loader:
                 flight.answered = True
         except NotFound as error:
             question.name(error)
-            suggest(error, self._names(question.scope))
+            self._explain(error, question.scope)
             now = self._clock()
             until = now + self._policy.negative
             # A copy has no traceback, whose frames would keep the body and the credential alive.

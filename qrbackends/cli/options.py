@@ -16,7 +16,7 @@ from ..cache.policy import CachePolicy
 from ..cache.stores.file import FileStore
 from ..client import Client
 from ..errors import AccountError, NotFound, QRBackendsError
-from ..messages.suggestions import suggest, suggested
+from ..messages.suggestions import add, suggest, suggested
 from ..transport.pool import SessionPool
 from .completion import complete_account
 from .emulators import FLEETS, complete_emulator, emulated_account, emulator_of, is_emulator
@@ -87,7 +87,7 @@ class Source(Origin):
             try:
                 yield client
             except NotFound as error:
-                await _suggest(error, client)
+                await _explain(error, client, account if self.instance or self.regions else None)
                 raise
 
     async def opened(self, stack: AsyncExitStack) -> Account:
@@ -126,11 +126,30 @@ class Source(Origin):
         return replace(account, instances=instances)
 
 
-async def _suggest(error: NotFound, client: Client) -> None:
-    """Add the names that are like the backend's to an error, where the lists can be read."""
-    if error.backend is not None and not error.suggestions:
-        with suppress(QRBackendsError):
-            suggest(error, {backend.name for backend in await client.backends()})
+async def _explain(error: NotFound, client: Client, narrowed: Account | None) -> None:
+    """Add to an error which other instance lists the backend, or the names that are like its own.
+
+    Nothing is added if the lists cannot be read completely, as it may be in one of those.
+
+    Args:
+        error: the error.
+        client: the client that raised it.
+        narrowed: its account, if options left out some of the instances.
+    """
+    if error.backend is None or error.suggestions:
+        return
+    async with AsyncExitStack() as stack:
+        stack.enter_context(suppress(QRBackendsError))
+        if narrowed is not None:
+            whole = replace(narrowed, instances=(), search=replace(narrowed.search, name=None, regions=()))
+            client = await stack.enter_async_context(make_client(whole))
+        listed = await client.backends()
+        crns = listed.instances_of(error.backend)
+        others = [one for one in await client.instances() if one.instance.crn in crns]
+        if others and narrowed is not None and error.instance not in crns:
+            add(error, f"the instance {others[0].name or others[0].instance.crn} lists it")
+        elif not listed.errors:
+            suggest(error, {backend.name for backend in listed})
 
 
 def make_client(

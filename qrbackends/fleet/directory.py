@@ -18,8 +18,9 @@ from ..errors import (
     QRBackendsError,
     Timeout,
 )
-from ..messages.suggestions import suggest, suggested
+from ..messages.suggestions import add, did_you_mean, suggest
 from ..models import BackendList, BackendsResponse
+from ..models.formatting import visible
 from ..protocol.requests import Request
 from ..service.discovery import Discovery
 from ..service.instances import ServiceInstance
@@ -36,6 +37,7 @@ _Lists: TypeAlias = Flights[_List]
 
 _LIST = Request("backends")
 _AT_ONCE = 256  # instances that are asked at a time
+_LONGEST_NAME = 512  # characters, as of a CRN
 
 
 class Directory:
@@ -73,9 +75,21 @@ class Directory:
         """The scopes of the account's instances that are known now, in order of preference."""
         return tuple(self._known.values())
 
-    def names(self, scope: Scope) -> frozenset[str]:
-        """Return the names of the backends in an instance's last list, without sending a request."""
-        return self._names.get(scope.crn, frozenset())
+    def explain(self, error: NotFound, scope: Scope) -> None:
+        """Add to the error about a backend that an instance does not have what the last lists tell.
+
+        That is which other instance lists it or, if every list was read, the names that are most like its
+        own. No request is sent.
+        """
+        name = error.backend
+        if name is None or name in self._names.get(scope.crn, ()):
+            return
+        for other in self.scopes:
+            if name in self._names.get(other.crn, ()):
+                add(error, f"the instance {self._name(other)} lists it")
+                return
+        if self._known.keys() <= self._names.keys():
+            suggest(error, frozenset[str]().union(*self._names.values()))
 
     async def instances(
         self, deadline: float | None = None, *, refresh: bool = False
@@ -220,10 +234,16 @@ class Directory:
         for found in self._discovered:
             if found.name == crn:
                 return self._known[found.instance.crn]
-        problem = f"{crn!r:.200} is none of the account's instances"
-        unknown = AccountError(suggested(problem, crn, [found.name for found in self._discovered]))
+        names = [found.name for found in self._discovered]
+        there = did_you_mean(crn, names) or f"there are {', '.join(map(self._name, self.scopes)) or 'none'}"
+        unknown = AccountError(f"{crn!r:.200} is none of the account's instances; {there:.2000}")
         unknown.final = False  # it may have been one until the last look-up; calls for others go well
         raise unknown
+
+    def _name(self, scope: Scope) -> str:
+        """Return the name of an instance that was looked up, and the CRN of another one."""
+        names = {found.instance.crn: found.name for found in self._discovered}
+        return visible(names.get(scope.crn) or scope.crn, _LONGEST_NAME)
 
     def _adopt(self, found: Sequence[ServiceInstance]) -> None:
         """Replace the known instances by those that were looked up."""
@@ -352,6 +372,7 @@ def _absence(
         absent = NotFound("no instance of the account lists this backend", 404).about(backend=backend)
         suggest(absent, known)
         return absent
+    # No name is suggested: the right one may be in a list that is missing.
     problem = "whether an instance that could not be listed has this backend is not known: "
-    problem = suggested(problem + "; ".join(map(str, errors)), backend, known)
+    problem += "; ".join(map(str, errors))
     return InstanceUnavailable(problem, errors).about(backend=backend)

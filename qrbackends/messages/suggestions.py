@@ -98,8 +98,13 @@ def suggest(error: NotFound, known: Collection[str]) -> None:
         return
     error.suggestions = nearest(error.backend, known)
     if error.suggestions:
-        error.message = with_question(error.message.rstrip("."), error.suggestions)
-        error.args = (error.message,)
+        add(error, _question(error.suggestions))
+
+
+def add(error: NotFound, hint: str) -> None:
+    """Add a hint to the end of an error's message."""
+    error.message = f"{error.message.rstrip('.')}; {hint}"
+    error.args = (error.message,)
 
 
 def _plain(name: object) -> str | None:

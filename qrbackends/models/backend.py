@@ -196,7 +196,7 @@ class BackendList(Sequence[Backend]):
             if one.name == name:
                 return one
         why = ", which is not complete: see its `errors`" if self.errors else ""
-        near = nearest(name, (one.name for one in self._backends))
+        near = () if self.errors else nearest(name, (one.name for one in self._backends))
         problem = f"there is no backend {name!r:.80} in the list{why}"
         absent = UnknownBackend(with_question(problem, near), 404)
         absent.suggestions = near
