@@ -21,6 +21,7 @@ from .cache.stores.sealed import Shared
 from .errors import AccountError, InvalidRequest
 from .fleet.directory import Directory
 from .fleet.watch import Watcher
+from .messages.suggestions import suggested
 from .models import ABackend, Backend, name_of
 from .protocol.requests import (
     ANSWER_TYPES,
@@ -88,10 +89,20 @@ def checked_account(account: object, **options: object) -> Account:
 
 
 def split(options: LoadOptions) -> tuple[Narrowing, ClientOptions]:
-    """Return what narrows the account, and the arguments of `Client`."""
+    """Return what narrows the account, and the arguments of `Client`.
+
+    Raises:
+        TypeError: there is no such argument.
+    """
     narrowing: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for name, value in options.items():
+        if name not in LoadOptions.__annotations__:
+            hint = "; client.with_options() takes it, and so do its methods" if name == "timeout" else ""
+            problem = suggested(
+                f"from_account() takes no {name!r:.80}{hint}", name, LoadOptions.__annotations__
+            )
+            raise TypeError(problem)
         (narrowing if name in Narrowing.__annotations__ else others)[name] = value
     return cast("Narrowing", narrowing), cast("ClientOptions", others)
 

@@ -37,6 +37,7 @@ _Lists: TypeAlias = Flights[_List]
 
 _LIST = Request("backends")
 _AT_ONCE = 256  # instances that are asked at a time
+_API = "/api/v1"
 _LONGEST_NAME = 512  # characters, as of a CRN
 
 
@@ -79,9 +80,15 @@ class Directory:
         """Add to the error about a backend that an instance does not have what the last lists tell.
 
         That is which other instance lists it or, if every list was read, the names that are most like its
-        own. No request is sent.
+        own; and if no list of the instance was read, that its address is not like those of IBM's service. No
+        request is sent.
         """
         name = error.backend
+        if not self._names.get(scope.crn) and not scope.base_url.endswith(_API):
+            add(
+                error,
+                f"the instance's address is {scope.base_url}, and those of IBM's service end with {_API}",
+            )
         if name is None or name in self._names.get(scope.crn, ()):
             return
         for other in self.scopes:

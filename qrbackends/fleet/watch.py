@@ -392,4 +392,4 @@ class Watch:
 
 def _check_seconds(name: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
-        raise InvalidRequest(f"{name} has to be a number of seconds greater than zero")
+        raise InvalidRequest(f"{name} has to be a number of seconds greater than zero, not {value!r:.80}")
