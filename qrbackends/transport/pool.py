@@ -106,8 +106,9 @@ class SessionPool(LoopBound):
         self._trust_env = trust_env
         self._regions: dict[tuple[str, str, str | None], _Region] = {}  # by region, origin and SOCKS proxy
         self._queues: dict[tuple[str, str], RequestQueue] = {}  # by region and origin; kept after the closing
-        # The sessions are kept until the callback has run, or aiohttp would warn of each of them.
-        weakref.finalize(self, _abandon, self._regions).atexit = False
+        # The sessions are kept until the callback has run, at the program's exit at the latest: otherwise
+        # aiohttp would warn of each of them, and not say what to do.
+        weakref.finalize(self, _abandon, self._regions)
         self.closed = False
         """Whether the pool is closed; a closed pool sends nothing."""
 

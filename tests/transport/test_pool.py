@@ -376,12 +376,12 @@ def test_limits_that_count_have_to_be_whole() -> None:
 
 
 def test_a_limit_of_a_wrong_type_is_told_its_type() -> None:
-    with pytest.raises(ValueError, match="^total has to be a number greater than zero, and not '20'$"):
+    with pytest.raises(ValueError, match=r"^total has to be a number greater than zero, and not '20'$"):
         Limits(total="20")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^body has to be no more than 2\*\*60, and not 1"):
         Limits(body=2**60 + 1)
     with pytest.raises(
-        ValueError, match="^failures has to be a whole number greater than zero, and not True$"
+        ValueError, match=r"^failures has to be a whole number greater than zero, and not True$"
     ):
         Limits(failures=True)
 
