@@ -37,6 +37,7 @@ from .service.sender import Sender
 from .service.tokens import Tokens
 from .service.versions import Versions
 from .tasks.deadlines import Calls, Seconds, checked_timeout
+from .tasks.misuse import AsyncContext
 from .transport.limits import Limits
 from .transport.pool import SessionPool
 from .transport.retry import RetryPolicy
@@ -280,11 +281,13 @@ class Parts:
             self.calls.end()
 
 
-class ClientBase:
+class ClientBase(AsyncContext):
     """What makes a `Client` out of its parts, opens and closes it, and gives views with other options.
 
     The arguments are those of `Client`.
     """
+
+    instead = "; a script that is not async makes it in `with asyncio.Runner() as runner: runner.run(…)`"
 
     fetch: Fetch  # the method of `Client`
 

@@ -21,6 +21,7 @@ from ..models import (
 from ..models.shown import Shown
 from ..protocol.requests import DocumentResource, Request
 from ..tasks.fanout import as_answered, awaited
+from ..tasks.misuse import AsyncIteration
 from .checks import check_callable, check_where
 from .ranking import BackendTest
 
@@ -82,7 +83,7 @@ class SnapshotItems(dict[DocumentResource, AnySnapshotItem]):
         def __getitem__(self, resource: DocumentResource, /) -> AnySnapshotItem: ...
 
 
-class Snapshot:
+class Snapshot(AsyncIteration):
     """Documents of every backend, from all regions concurrently; an async iterable of `SnapshotItem`.
 
     A backend that several instances list is asked for once, in the first of them that `where` takes. A
@@ -105,6 +106,8 @@ class Snapshot:
         InvalidRequest: `resources` is empty, or names something that is not a document of a backend; or
             `where` or `progress` is no function.
     """
+
+    read_by = "`async for item in client.snapshot(…)`, or by `await client.snapshot(…).collect()`"
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from ..protocol.requests import Request, checked_name
 from ..tasks.deadlines import Seconds
 from ..tasks.fanout import answers, awaited
 from ..tasks.flight import stopped
+from ..tasks.misuse import AsyncContext, AsyncIteration
 from .changes import Change, FleetState, differences
 from .checks import check_callable
 from .lists import InstanceLists
@@ -335,7 +336,7 @@ class Watcher:
         state.recalibrated(backend, properties.last_update_date)
 
 
-class Watch:
+class Watch(AsyncIteration, AsyncContext):
     """The changes for one consumer: an async iterable, which `async with` ends at once.
 
     Changes are not queued: at each report the newest state is compared with the one that was reported last.
@@ -344,6 +345,8 @@ class Watch:
     Unless `per_instance` is set, a backend that several instances list is reported once: as the first one in
     the account's order that does not fail lists it.
     """
+
+    read_by = "`async for change in client.watch(…)`"
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ from ..messages.extras import install
 from ..protocol.headers import retry_after
 from ..protocol.lengths import ERROR_BYTES
 from ..tasks.loops import LoopBound
+from ..tasks.misuse import AsyncContext
 from .body import ACCEPT_ENCODING, Body, Wire
 from .breaker import CircuitBreaker
 from .connector import Connector
@@ -84,7 +85,7 @@ class _Region(NamedTuple):
     queue: RequestQueue
 
 
-class SessionPool(LoopBound):
+class SessionPool(LoopBound, AsyncContext):
     """Sessions by region and origin; each is opened when it is first needed.
 
     Each client makes its own pool unless it is given one; many clients may share one pool. A pool belongs to
