@@ -241,10 +241,15 @@ class Parts:
         if timeout is None:
             timeout = self.timeout
         until = None if timeout is None else self.calls.deadline(timeout)
-        scope = None if request.backend is None else self.directory.route(request, instance)
+        try:
+            backend = request.backend
+        except AttributeError:
+            problem = "request has to be a Request, such as Request.status('ibm_boston')"
+            raise InvalidRequest(f"{problem}, not {type(request).__name__:.80}") from None
+        scope = None if backend is None else self.directory.route(request, instance)
         if scope is not None:
             return self.cache.fetch(request, scope, until, retry=self.retry, **how)
-        ask = self.directory.list if request.backend is None else self.directory.fetch
+        ask = self.directory.list if backend is None else self.directory.fetch
         return ask(request, instance, until or self.calls.deadline(), retry=self.retry, **how)
 
     async def invalidate(

@@ -42,6 +42,7 @@ except ImportError as error:
 
 from ..errors import InvalidRequest
 from ..models import BackendConfiguration, BackendProperties, is_out_of_order, usable
+from ..models.arguments import check_document
 from .costs import error_cost, waiting_cost
 
 _MOST_QUBITS = 10_000  # a set of them is a number with a bit for each
@@ -127,6 +128,8 @@ class _Device:
     def __init__(self, configuration: BackendConfiguration, properties: BackendProperties, n: int) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidRequest("n has to be a whole number, 1 or more")
+        check_document("configuration", configuration, BackendConfiguration)
+        check_document("properties", properties, BackendProperties)
         gate = properties.native_entangler
         if gate is None and n > 1:
             raise InvalidRequest("the device reports no native two-qubit gate: cz, ecr or cx").about(

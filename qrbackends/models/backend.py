@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, overload
+from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeAlias, overload
 
 from msgspec import field
 from msgspec.structs import force_setattr
@@ -209,6 +209,14 @@ class BackendList(Sequence[Backend]):
 
     def __len__(self) -> int:
         return len(self._backends)
+
+    if not TYPE_CHECKING:  # for type checkers, every attribute would be one
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say what pandas takes: it looks for `ndim` in what is no list of rows."""
+            hint = "; pandas takes rows: pandas.DataFrame(qrbackends.analysis.tables.backend_rows(…))"
+            problem = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(problem + hint if name == "ndim" else problem, name=name, obj=self)
 
     def __iter__(self) -> Iterator[Backend]:
         return iter(self._backends)
