@@ -13,6 +13,7 @@ from ..errors import InstanceUnavailable, InvalidRequest, NotFound, QRBackendsEr
 from ..messages.counts import counted
 from ..messages.suggestions import suggested
 from ..models import Backend, BackendConfiguration, BackendList, unique
+from ..models.backend import BackendTuple
 from ..protocol.requests import Request
 from ..tasks.fanout import answers, awaited
 from ..tasks.loops import running_loop
@@ -233,4 +234,4 @@ async def rank(
             number = inf
         return (isnan(number), 0.0 if isnan(number) else sign * number, backend.name)
 
-    return tuple(backend for backend, _ in sorted(values, key=sort_key))
+    return BackendTuple(backend for backend, _ in sorted(values, key=sort_key))

@@ -151,6 +151,24 @@ class BackendsResponse(Document, frozen=True):
         return frozenset((*(device.name for device in self.devices if not device.is_mock), *odd))
 
 
+class BackendTuple(tuple[Backend, ...]):
+    """Some entries of a list, such as those of `rank` in their order; its `repr` is short.
+
+    A notebook shows it as a table; of a plain list of entries, `BackendList(entries)` does.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        begin = f"<{counted(len(self), 'backend')}: "
+        return joined(begin, (visible(one.name, MOST) for one in self), ">")
+
+    def _repr_html_(self) -> str | None:
+        from .notebook import html_of  # which imports this class
+
+        return html_of(self)
+
+
 class BackendList(Sequence[Backend]):
     """The backends of one or more instances, in order of the instances; immutable.
 
@@ -190,7 +208,7 @@ class BackendList(Sequence[Backend]):
     def __getitem__(self, key: slice) -> tuple[Backend, ...]: ...
     def __getitem__(self, key: int | slice | ABackend) -> Backend | tuple[Backend, ...]:
         if not isinstance(key, (str, Backend)):
-            return self._backends[key]
+            return BackendTuple(self._backends[key]) if isinstance(key, slice) else self._backends[key]
         name = name_of(key)
         for one in self._backends:
             if one.name == name:
