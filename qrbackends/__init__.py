@@ -140,6 +140,25 @@ else:
         *("fleet.monitored", "fleet.monitor", "cache.stores.file", "cache.stores.redis"),
     )
 
+    _ELSEWHERE = {  # names that are looked for here; `qrbackends` itself imports none of their modules
+        "emulator": ("Emulator", "Scenario", "SyntheticFleet", "ThreadedEmulator", "running_account"),
+        "analysis.tables": (
+            "backend_rows",
+            "backend_table",
+            "gate_rows",
+            "gate_table",
+            "qubit_rows",
+            "qubit_table",
+        ),
+        "analysis.plot": ("error_map", "fleet_plot", "history_plot"),
+        "analysis.qubits": ("best_chain", "best_qubits"),
+        "analysis.comparison": ("compare", "stability"),
+        "analysis.archive": ("Archive",),
+        "accounts": ("delete_account", "list_accounts", "save_account", "use_account"),
+        "interop.qiskit": ("LocalBackend", "fetch_backend", "to_target"),
+        "web": ("ClientDep", "api_app", "board_app", "client_ctx", "lifespan"),
+    }
+
     def __getattr__(name):
         import sys
         from importlib import import_module
@@ -150,6 +169,10 @@ else:
                 if hasattr(module, name):
                     globals()[name] = getattr(module, name)
                     return globals()[name]
+        for home, names in _ELSEWHERE.items():
+            if name in names:  # an `AttributeError` would be lost in `from qrbackends import …`
+                home = f"{__name__}.{home}"
+                raise ImportError(f"{name} is in {home}: from {home} import {name}", name=__name__)
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message, name=name, obj=sys.modules[__name__])
 

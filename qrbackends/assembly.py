@@ -21,6 +21,7 @@ from .cache.stores.sealed import Shared
 from .errors import AccountError, InvalidRequest
 from .fleet.directory import Directory
 from .fleet.watch import Watcher
+from .messages.suggestions import suggested
 from .models import ABackend, Backend, name_of
 from .protocol.requests import (
     ANSWER_TYPES,
@@ -36,6 +37,7 @@ from .service.sender import Sender
 from .service.tokens import Tokens
 from .service.versions import Versions
 from .tasks.deadlines import Calls, Seconds, checked_timeout
+from .tasks.misuse import AsyncContext
 from .transport.limits import Limits
 from .transport.pool import SessionPool
 from .transport.retry import RetryPolicy
@@ -88,10 +90,20 @@ def checked_account(account: object, **options: object) -> Account:
 
 
 def split(options: LoadOptions) -> tuple[Narrowing, ClientOptions]:
-    """Return what narrows the account, and the arguments of `Client`."""
+    """Return what narrows the account, and the arguments of `Client`.
+
+    Raises:
+        TypeError: there is no such argument.
+    """
     narrowing: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for name, value in options.items():
+        if name not in LoadOptions.__annotations__:
+            hint = "; client.with_options() takes it, and so do its methods" if name == "timeout" else ""
+            problem = suggested(
+                f"from_account() takes no {name!r:.80}{hint}", name, LoadOptions.__annotations__
+            )
+            raise TypeError(problem)
         (narrowing if name in Narrowing.__annotations__ else others)[name] = value
     return cast("Narrowing", narrowing), cast("ClientOptions", others)
 
@@ -145,7 +157,7 @@ class Parts:
             memory,
             lambda: self.directory.scopes,
             shared,
-            advise=lambda error, scope: self.directory.advise(error, scope),
+            explain=lambda error, scope: self.directory.explain(error, scope),
         )
         self.cache = Cache(self.calls, policy, memory, loader, shared)
         self.discovery = Discovery(account, sender, self.tokens, self.calls, scopes.credential)
@@ -229,10 +241,15 @@ class Parts:
         if timeout is None:
             timeout = self.timeout
         until = None if timeout is None else self.calls.deadline(timeout)
-        scope = None if request.backend is None else self.directory.route(request, instance)
+        try:
+            backend = request.backend
+        except AttributeError:
+            problem = "request has to be a Request, such as Request.status('ibm_boston')"
+            raise InvalidRequest(f"{problem}, not {type(request).__name__:.80}") from None
+        scope = None if backend is None else self.directory.route(request, instance)
         if scope is not None:
             return self.cache.fetch(request, scope, until, retry=self.retry, **how)
-        ask = self.directory.list if request.backend is None else self.directory.fetch
+        ask = self.directory.list if backend is None else self.directory.fetch
         return ask(request, instance, until or self.calls.deadline(), retry=self.retry, **how)
 
     async def invalidate(
@@ -269,11 +286,13 @@ class Parts:
             self.calls.end()
 
 
-class ClientBase:
+class ClientBase(AsyncContext):
     """What makes a `Client` out of its parts, opens and closes it, and gives views with other options.
 
     The arguments are those of `Client`.
     """
+
+    instead = "; a script that is not async makes it in `with asyncio.Runner() as runner: runner.run(…)`"
 
     fetch: Fetch  # the method of `Client`
 

@@ -369,7 +369,7 @@ class ServiceUnavailable(ServerError):
 
 
 class CalibrationLookupError(QRBackendsError, LookupError):
-    """The device has no such qubit or gate."""
+    """The device has no such qubit or gate, or a name is no measured quantity's."""
 
 
 class UnknownQubit(CalibrationLookupError):

@@ -1,5 +1,6 @@
 """What each call takes: `instance`, `refresh` and `timeout`, views with other defaults, entries for names."""
 
+import dataclasses
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,9 +19,11 @@ from qrbackends import (
     Client,
     ClientClosed,
     FileStore,
+    Instance,
     InstanceSearch,
     InvalidRequest,
     Limits,
+    NotFound,
     Request,
     RetryPolicy,
     ServiceUnavailable,
@@ -391,3 +394,35 @@ async def test_the_example_of_the_page_runs(
     assert capsys.readouterr().out.splitlines()[-1] == "True"
     told = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))))
     assert {*CALLS, *OTHERS} <= told, "the table has every method"
+
+
+def test_an_option_that_from_account_does_not_take_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "a-key-of-nobody")
+    with pytest.raises(TypeError, match=r"takes no 'timeout'; client.with_options\(\) takes it, and so do"):
+        Client.from_account(timeout=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"from_account\(\) takes no 'limit'; did you mean limits\?$"):
+        Client.from_account(limit=Limits())  # type: ignore[call-arg]
+
+
+@pytest.mark.anyio
+async def test_a_call_without_time_is_told_so(client: Client) -> None:
+    with pytest.raises(
+        Timeout, match=r"no answer: the time of the call was over before it began|within 1e-09 s"
+    ):
+        await client.backends(timeout=1e-9, refresh=True)
+    with pytest.raises(InvalidRequest, match=r"timeout has to be a number of seconds .*, not '3'"):
+        await client.backends(timeout="3")  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("resource", ["backends", "status"])
+async def test_an_address_that_is_not_that_of_the_api_is_told(emulator: Emulator, resource: str) -> None:
+    instance = emulator.account().instances[0]
+    root = (instance.url or "").removesuffix("/api/v1")
+    account = dataclasses.replace(emulator.account(), instances=[Instance(instance.crn, url=root)])
+    async with Client(account) as client:
+        asked = client.backends() if resource == "backends" else client.status("ibm_boston")
+        with pytest.raises(
+            NotFound, match=f"; the instance's address is {root}, and those of .* end with /api/v1"
+        ):
+            await asked

@@ -3,6 +3,7 @@
 import pydoc
 import re
 import textwrap
+from importlib import import_module
 
 import pytest
 
@@ -39,3 +40,18 @@ def test_the_names_in_it_are_public() -> None:
     assert names - {"FastAPI"} <= set(qrbackends.__all__)
     for module in re.findall(r"qrbackends\.(\w+):", listed):
         assert pydoc.locate(f"qrbackends.{module}") is not None
+
+
+# --- names of other modules
+
+HOMES: dict[str, tuple[str, ...]] = vars(qrbackends)["_ELSEWHERE"]
+ELSEWHERE = {name: home for home, names in HOMES.items() for name in names}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_name_of_another_module_is_told_its_home(name: str) -> None:
+    home = f"qrbackends.{ELSEWHERE[name]}"
+    assert hasattr(import_module(home), name)
+    with pytest.raises(ImportError, match=f"^{name} is in {home}: from {home} import {name}$"):
+        __import__("qrbackends", fromlist=[name])  # as `from qrbackends import NAME` does
+    assert not hasattr(qrbackends, "nothing")

@@ -195,6 +195,30 @@ def test_what_is_collected_unclosed_says_once_what_to_do() -> None:
     assert err == ""
 
 
+LEFT_TO_THE_EXIT = """
+    import asyncio, warnings
+    from qrbackends import Client
+    from qrbackends.emulator import Emulator, SyntheticFleet
+
+    async def main():
+        async with Emulator(SyntheticFleet({"a": 5}), ["us-east"]) as emulator:
+            client = Client(emulator.account())
+            await client.status("a")
+            return client
+
+    client = asyncio.run(main())
+    warnings.showwarning = lambda message, *_: print(message)
+    warnings.filterwarnings(ACTION, "a Client, or a SessionPool", ResourceWarning)
+"""
+
+
+@pytest.mark.parametrize("action", ["always", "ignore"])
+def test_what_is_left_to_the_exit_says_so_where_such_warnings_are_wanted(action: str) -> None:
+    out, err = run(LEFT_TO_THE_EXIT.replace("ACTION", repr(action)))
+    hint = "a Client, or a SessionPool, was never closed: use `async with`, or await its `aclose()`"
+    assert (out.splitlines(), err) == ([hint] if action == "always" else [], "")
+
+
 async def test_what_was_never_used_can_be_closed(emulator: Emulator) -> None:
     client = Client(emulator.account())
     await client.aclose()

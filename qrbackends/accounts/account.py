@@ -174,6 +174,7 @@ class Account:
         identity: for a token from a callable, a secret text that stands for the tokens' owner, the same in
             every process that acts for this owner. Cached answers are shared by processes that have the
             same `identity`; without it, they stay in their client.
+        source: where the credential is from, such as `QISKIT_IBM_TOKEN`; errors about it say so.
 
     Raises:
         AccountError: an argument is missing or not well-formed.
@@ -189,6 +190,7 @@ class Account:
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # may contain a password
     verify: bool | SSLContext = True
     identity: Secret | str | None = None
+    source: str | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -209,18 +211,30 @@ class Account:
         put(self, "proxies", {key: checked_proxy(key, url) for key, url in dict(self.proxies).items()})
 
     def _check_credentials(self) -> None:
-        if (self.api_key is None) == (self.token is None):
-            raise AccountError("an account needs an api_key or a token, and not both")
         for name in ("api_key", "token", "identity"):
             value = getattr(self, name)
             if isinstance(value, str):
-                object.__setattr__(self, name, Secret(value))
+                object.__setattr__(self, name, self._secret(name, value))
             elif not (value is None or isinstance(value, Secret) or (name == "token" and callable(value))):
-                raise AccountError(f"{name} cannot be a {type(value).__name__}")
+                instances = isinstance(value, Iterable | Instance)
+                hint = (
+                    ": give instances by name, Account(api_key, instances=[Instance(…)])" if instances else ""
+                )
+                raise AccountError(f"{name} cannot be a {type(value).__name__}{hint}")
+        if (self.api_key is None) == (self.token is None):
+            raise AccountError("an account needs an api_key or a token, and not both")
         if isinstance(self.api_key, Secret) and len(self.api_key.reveal()) < LEAST_SEARCHED:
             raise AccountError(f"an API key has {LEAST_SEARCHED} characters or more; this one is shorter")
         if self.identity is not None and not callable(self.token):
             raise AccountError("identity goes with a token from a callable; keys and tokens have one")
+
+    def _secret(self, name: str, text: str) -> Secret:
+        try:
+            return Secret(text)
+        except AccountError as error:
+            of = f"the {name} of {self.source}" if self.source else f"the {name}"
+            problem = f"{of}: {error.message}"
+        raise AccountError(problem)
 
     @cached_property
     def iam(self) -> str:

@@ -23,7 +23,7 @@ DEFAULT_PATH = Path("~/.qiskit/qiskit-ibm.json")
 _HOW = (
     "set QISKIT_IBM_TOKEN to an API key (QISKIT_IBM_INSTANCE is optional: a CRN or name, for one instance "
     "only), save an account with `qrbackends accounts save`, or pass Account(api_key=…) in Python; or try "
-    "--emulator, which needs none"
+    "--emulator, in Python qrbackends.emulator.Emulator, which needs none"
 )
 _KEY = re.compile(r"[\w-]{40,}")  # IBM Cloud's have 44 characters
 
@@ -98,16 +98,17 @@ def load_account(
         AccountError: there is no such account, it is incomplete, or the file cannot be read.
     """
     environment = _environment(os.environ if environ is None else environ)
-    saved = environment.account
+    saved, source = environment.account, "QISKIT_IBM_TOKEN, which goes before saved accounts"
     if name is not None or path is not None or saved.token is None:
         file = Path(path if path is not None else DEFAULT_PATH)
         entries = read(file)
         if entries is None:
             raise AccountError(_none_found(name, file, is_in_environment=saved.token is not None))
-        saved = _pick(entries, name, saved.channel, file)
+        chosen = _chosen(entries, name, saved.channel, file)
+        saved, source = decoded(entry_of(entries, chosen, file), chosen, file), _of_file(chosen, file)
     if not isinstance(instance, str | None):
         raise AccountError("instance has to be the CRN or name of an instance")
-    account = account_of(replace(saved, instance=instance) if instance else saved, environment)
+    account = account_of(replace(saved, instance=instance) if instance else saved, environment, source)
     return _narrowed(account, (region,) if region else (), plans, tags)
 
 
@@ -147,13 +148,18 @@ def _environment(environ: Mapping[str, str]) -> _Environment:
     )
 
 
-def _pick(saved: Mapping[str, msgspec.Raw], name: str | None, channel: str | None, file: Path) -> SavedFields:
+def _chosen(saved: Mapping[str, msgspec.Raw], name: str | None, channel: str | None, file: Path) -> str:
     chosen = name_of_default(saved, channel) if name is None else name
     if chosen is None:
         there = ", ".join(key for key, entry in saved.items() if _heading(entry)) or "none"
         wanted = channel or "the IBM Quantum Platform"
         raise AccountError(f"{file} has no account for {wanted}; it has: {there}; {_HOW}")
-    return decoded(entry_of(saved, chosen, file), chosen, file)
+    return chosen
+
+
+def _of_file(name: str, file: Path) -> str:
+    """Return the source of a saved account's key, as a part of a sentence."""
+    return f"the saved account {_shown(name)} in {file}"
 
 
 def entry_of(saved: Mapping[str, msgspec.Raw], name: str, file: Path) -> msgspec.Raw:
@@ -223,8 +229,15 @@ def decoded(entry: msgspec.Raw, name: str, file: Path) -> SavedFields:
     raise AccountError(problem)
 
 
-def account_of(saved: SavedFields, environment: _Environment | None = None) -> Account:
+def account_of(
+    saved: SavedFields, environment: _Environment | None = None, source: str | None = None
+) -> Account:
     """Return the account that is saved in these fields; the environment may give addresses of its own.
+
+    Args:
+        saved: the fields.
+        environment: the environment.
+        source: where they are from, which errors about the key say.
 
     Raises:
         AccountError: it is incomplete, or is not supported.
@@ -251,6 +264,7 @@ def account_of(saved: SavedFields, environment: _Environment | None = None) -> A
         catalog_url=own.catalog_url or f"https://globalcatalog.{cloud}/api/v1",
         proxies=(saved.proxies.urls if saved.proxies else None) or {},
         verify=saved.verify is not False,
+        source=source,
     )
 
 

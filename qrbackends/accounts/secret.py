@@ -10,6 +10,9 @@ LEAST_SEARCHED = 8
 """The length from which on a secret is searched for in texts: shorter ones occur in words by chance."""
 
 
+_QUOTATION_MARKS = "\"'`“”‘’«»"
+
+
 class Secret:
     """A text that its repr does not show and that cannot be pickled; only `reveal()` returns it.
 
@@ -26,7 +29,9 @@ class Secret:
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable():
-            raise AccountError("a credential has to be a non-empty text of printable ASCII characters")
+            ends = odd_ends(text) if isinstance(text, str) else ""
+            problem = "a credential has to be a non-empty text of printable ASCII characters"
+            raise AccountError(f"{problem}; {ends}" if ends else problem)
         self._text = text
 
     def prefixed(self, text: str) -> "Secret":
@@ -56,6 +61,24 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not pickled; load the account anew in each process")
+
+
+def odd_ends(text: str) -> str:
+    """Return what a credential begins or ends with that belongs to none, as part of a sentence; or nothing.
+
+    Such characters come along when a credential is copied or read from a file.
+    """
+    ends = (("begins", text[:1]), ("ends", text[-1:]))
+    found = [f"it {where} with {what}" for where, one in ends if (what := _stray(one))]
+    return " and ".join(found)
+
+
+def _stray(character: str) -> str | None:
+    if character in ("\r", "\n"):
+        return "a line break"
+    if character.isspace():
+        return "white space"
+    return "a quotation mark" if character and character in _QUOTATION_MARKS else None
 
 
 Bearer: TypeAlias = tuple[str, float]

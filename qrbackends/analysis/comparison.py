@@ -9,6 +9,7 @@ from ..errors import InvalidRequest
 from ..messages.counts import counted
 from ..messages.suggestions import suggested
 from ..models import ABackend, BackendProperties, GateProperties, Nduv, is_out_of_order, name_of, usable
+from ..models.arguments import check_document
 from ..models.formatting import probability, scaled, visible
 from ..models.notebook import html_table
 from ..models.properties import readable
@@ -115,6 +116,8 @@ def compare(before: BackendProperties, after: BackendProperties) -> Comparison:
         InvalidRequest: the calibrations are of two devices.
         DecodeError: a unit in them is not known.
     """
+    check_document("before", before, BackendProperties)
+    check_document("after", after, BackendProperties)
     if before.backend_name != after.backend_name:
         raise InvalidRequest(
             f"both calibrations have to be of one device, not {before.backend_name} and {after.backend_name}"
@@ -253,7 +256,7 @@ def stability(
     Raises:
         InvalidRequest: the archive has no calibration of the backend, or `window` is not positive.
     """
-    if window <= timedelta():
+    if not isinstance(window, timedelta) or window <= timedelta():
         raise InvalidRequest("window has to be a timedelta greater than zero")
     name = name_of(backend)
     if until is None:
@@ -289,6 +292,7 @@ def qubit_values(properties: BackendProperties) -> Iterator[QubitValue]:
     Raises:
         DecodeError: a unit in it is not known.
     """
+    check_document("properties", properties, BackendProperties)
     for qubit, measured in enumerate(properties.qubits):
         values = _values(measured, _QUBIT_QUANTITIES)
         for name in _QUBIT_QUANTITIES:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from ..errors import InvalidRequest
 from ..messages.extras import missing_extra
 from ..models import BackendConfiguration
+from ..models.arguments import check_document
 from ..models.usable import Pair
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def coordinates(configuration: BackendConfiguration) -> tuple[Coordinate, ...]:
         DecodeError: the document's number of qubits is no device's.
         InvalidRequest: the device has more than 10,000 qubits or 100,000 couplings.
     """
+    check_document("configuration", configuration, BackendConfiguration)
     count = len(configuration.qubit_numbers)
     if count > MOST_QUBITS:
         raise InvalidRequest(

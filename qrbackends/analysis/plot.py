@@ -19,6 +19,7 @@ from ..messages.counts import counted
 from ..messages.extras import missing_extra
 from ..messages.suggestions import suggested
 from ..models import Backend, BackendConfiguration, BackendProperties, usable
+from ..models.arguments import check_document
 from .layout import Coordinate, coordinates, couplings
 from .plot_labels import POINTS_PER_INCH, LabelledPoint, label
 
@@ -87,6 +88,8 @@ def error_map(configuration: BackendConfiguration, properties: BackendProperties
         DecodeError: a unit in the properties is not known, or the number of qubits is no device's.
         InvalidRequest: the device has too many qubits to be drawn.
     """
+    check_document("configuration", configuration, BackendConfiguration)
+    check_document("properties", properties, BackendProperties)
     positions = coordinates(configuration)
     width = max((x for x, _ in positions), default=0.0) + 1
     height = max((y for _, y in positions), default=0.0) + 1
@@ -153,6 +156,9 @@ def history_plot(
         raise InvalidRequest(problem if name in _AXES else suggested(problem, name, _AXES))
     title, scale = _AXES[name]
     found = CalibrationList(history)
+    for one in found:
+        if not isinstance(one, Gap):
+            check_document("each calibration of history", one, BackendProperties)
     moments = [_moment(one, name, qubits, scale) for one in found]
     backend = next((one.backend for one in moments if one.backend), None)
     if backend is None:
@@ -195,6 +201,9 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
     Raises:
         InvalidRequest: no backend has an error in the list.
     """
+    backends = tuple(backends)
+    for one in backends:
+        check_document("each of backends", one, Backend)
     known = [
         (backend, backend.performance_metrics.two_q_error_median.value)
         for backend in backends

@@ -40,6 +40,7 @@ except ImportError as error:
 
 from ..errors import InvalidRequest
 from ..models import BackendConfiguration, BackendProperties, is_out_of_order, usable
+from ..models.arguments import check_document
 from ..models.shown import Shown
 from .costs import error_cost, waiting_cost
 
@@ -126,6 +127,8 @@ class _Device:
     def __init__(self, configuration: BackendConfiguration, properties: BackendProperties, n: int) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidRequest("n has to be a whole number, 1 or more")
+        check_document("configuration", configuration, BackendConfiguration)
+        check_document("properties", properties, BackendProperties)
         gate = properties.native_entangler
         if gate is None and n > 1:
             raise InvalidRequest("the device reports no native two-qubit gate: cz, ecr or cx").about(

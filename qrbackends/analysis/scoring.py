@@ -33,6 +33,7 @@ from msgspec import Struct
 from ..errors import InvalidRequest
 from ..messages.counts import counted
 from ..models import BackendConfiguration, BackendProperties
+from ..models.arguments import check_document
 from .costs import DeviceCosts, is_readout, is_reset
 
 Wire: TypeAlias = Any  # the number of a qubit of the device, or a classical bit of the circuit
@@ -121,6 +122,8 @@ def score(
     if not all(hasattr(circuit, name) for name in ("qubits", "clbits", "data")):
         kind = type(circuit).__name__
         raise InvalidRequest(f"a circuit has to be a QuantumCircuit of Qiskit, not {kind:.80}")
+    check_document("configuration", configuration, BackendConfiguration)
+    check_document("properties", properties, BackendProperties)
     if configuration.backend_name != properties.backend_name:
         names = f"{configuration.backend_name:.80}, and the properties are of {properties.backend_name:.80}"
         raise InvalidRequest(f"the configuration is of {names}")

@@ -8,12 +8,14 @@ and DuckDB read without copying; the metadata of a field contains its unit. Arro
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeAlias, TypedDict, cast, get_args, get_type_hints
+from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar, cast, get_args, get_type_hints
 
 from ..messages.extras import missing_extra
 from ..models import Backend, BackendProperties, Metric, Nduv, PerformanceMetrics, TwoQubitMetric
+from ..models.arguments import check_document
 from ..models.properties import readable
 
+D = TypeVar("D")
 Calibrations: TypeAlias = BackendProperties | Iterable[BackendProperties]
 
 
@@ -124,7 +126,7 @@ MEASURED: Final = (*_QUBIT_VALUES.values(), *_GATE_VALUES.values())
 
 def backend_rows(backends: Iterable[Backend]) -> Iterator[BackendRow]:
     """Yield a row for each entry of a list of backends; `.unique()` of the list has each backend once."""
-    for one in backends:
+    for one in _checked("each of backends", backends, Backend):
         metrics, waits = one.performance_metrics or PerformanceMetrics(), one.wait_time_seconds
         yield {
             "backend": one.name,
@@ -215,8 +217,17 @@ def gate_table(properties: Calibrations) -> ArrowTable:
     return _table(GateRow, gate_rows(properties))
 
 
-def _each(properties: Calibrations) -> Iterable[BackendProperties]:
-    return (properties,) if isinstance(properties, BackendProperties) else properties
+def _each(properties: Any) -> Iterable[BackendProperties]:
+    if not isinstance(properties, Iterable):
+        check_document("properties", properties, BackendProperties)
+        return (properties,)
+    return _checked("each of properties", properties, BackendProperties)
+
+
+def _checked(name: str, documents: Iterable[D], kind: type[D]) -> Iterator[D]:
+    for one in documents:
+        check_document(name, one, kind)
+        yield one
 
 
 def _si(measured: Iterable[Nduv], columns: Mapping[str, str]) -> dict[str, float | None]:

@@ -78,7 +78,7 @@ class Loader:
         memory: the memory tier.
         scopes: returns the scopes of the account's instances that are known now.
         shared: the shared tier, or None.
-        advise: adds to the error of an instance that has no such backend what is known of its name.
+        explain: adds to the error about a backend that an instance does not have what is known of its name.
         now: returns the time, which decides whether an answer about the past is settled.
         draw: returns random numbers from 0 to 1.
     """
@@ -91,7 +91,7 @@ class Loader:
         scopes: Callable[[], Iterable[Scope]],
         shared: Shared | None = None,
         *,
-        advise: Callable[[NotFound, Scope], None] = lambda *_: None,
+        explain: Callable[[NotFound, Scope], None] = lambda *_: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -100,7 +100,7 @@ class Loader:
         self._memory = memory
         self._clock = memory.clock
         self._scopes = scopes
-        self._advise = advise
+        self._explain = explain
         self._shared = shared
         self._grace = policy.grace
         self._now = now
@@ -178,7 +178,7 @@ class Loader:
                 flight.answered = True
         except NotFound as error:
             question.name(error)
-            self._advise(error, question.scope)
+            self._explain(error, question.scope)
             now = self._clock()
             until = now + self._policy.negative
             # A copy has no traceback, whose frames would keep the body and the credential alive.

@@ -18,7 +18,7 @@ from ..cache.policy import CachePolicy
 from ..cache.stores.file import FileStore
 from ..client import Client
 from ..errors import AccountError, NotFound, QRBackendsError
-from ..messages.suggestions import listed_by, suggest, suggested
+from ..messages.suggestions import add, suggest, suggested
 from ..transport.pool import SessionPool
 from .choices import Command
 from .completion import complete_account
@@ -87,44 +87,22 @@ class Source(Origin):
     async def client(self, policy: CachePolicy = _CURRENT) -> AsyncIterator[Client]:
         """Open a client, with the emulator or with the file that keeps answers between runs."""
         async with AsyncExitStack() as stack:
-            whole = await self._whole(stack)
-            account = self._narrowed(whole)
+            account = await self.opened(stack)
             store = await open_kept(stack) if self.cache and not account.emulated else None
             client = await stack.enter_async_context(make_client(account, policy, store))
             try:
                 yield client
             except NotFound as error:
-                await self._advise(error, client, whole)
+                await _explain(error, client, account if self.instance or self.regions else None)
                 raise
 
     async def opened(self, stack: AsyncExitStack) -> Account:
         """Return the account, restricted by the options; the command's own emulator ends with the stack."""
-        return self._narrowed(await self._whole(stack))
-
-    async def _whole(self, stack: AsyncExitStack) -> Account:
-        """Return the account with all instances, as far as the options do not load it with one."""
         if self.emulator is not None:
-            return await emulated_account(self.emulator, stack)
+            return self._narrowed(await emulated_account(self.emulator, stack))
         account = self._load()
         _refuse_to_send_an_emulators_key(account)
-        return account
-
-    async def _advise(self, error: NotFound, client: Client, whole: Account) -> None:
-        """Say which other instance lists the backend, or which names are like its."""
-        if error.backend is None:
-            return
-        with suppress(QRBackendsError):
-            if self.instance is not None or self.regions:
-                everything = whole if self.emulator is not None else replace(self, instance=None)._load()
-                async with make_client(everything) as other:
-                    crns = [one.instance or "" for one in await other.backends() if one.name == error.backend]
-                    if crns:
-                        names = {one.instance.crn: one.name for one in await other.instances()}
-                        listed_by(error, names.get(crns[0]) or crns[0])
-                        return
-            listed = await client.backends()
-            if not listed.errors:  # else one that is missing may have it
-                suggest(error, {backend.name for backend in listed})
+        return self._narrowed(account)
 
     def _load(self) -> Account:
         named = self.instance.crn if isinstance(self.instance, Instance) else self.instance
@@ -170,6 +148,32 @@ def _refuse_to_send_an_emulators_key(account: Account) -> None:
             f"this API key is an emulator's, and would be used at {theirs[0]}, which does not know it: give "
             f"--emulator {iam}, the address that `emulate` prints as its IAM"
         )
+
+
+async def _explain(error: NotFound, client: Client, narrowed: Account | None) -> None:
+    """Add to an error which other instance lists the backend, or the names that are like its own.
+
+    Nothing is added if the lists cannot be read completely, as it may be in one of those.
+
+    Args:
+        error: the error.
+        client: the client that raised it.
+        narrowed: its account, if options left out some of the instances.
+    """
+    if error.backend is None or error.suggestions:
+        return
+    async with AsyncExitStack() as stack:
+        stack.enter_context(suppress(QRBackendsError))
+        if narrowed is not None:
+            whole = replace(narrowed, instances=(), search=replace(narrowed.search, name=None, regions=()))
+            client = await stack.enter_async_context(make_client(whole))
+        listed = await client.backends()
+        crns = listed.instances_of(error.backend)
+        others = [one for one in await client.instances() if one.instance.crn in crns]
+        if others and narrowed is not None and error.instance not in crns:
+            add(error, f"the instance {others[0].name or others[0].instance.crn} lists it")
+        elif not listed.errors:
+            suggest(error, {backend.name for backend in listed})
 
 
 def make_client(

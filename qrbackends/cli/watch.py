@@ -11,16 +11,14 @@ from rich.live import Live
 
 from ..fleet.changes import Change
 from ..fleet.filters import BackendFilter
-from ..messages.counts import noun
 from ..messages.suggestions import suggested
-from ..models import Backend
 from .arguments import backends_argument, interval_option
 from .choices import WholeNumber
 from .filters import filter_options, warn_of_unmatched
 from .live import LiveTable, live_console
 from .options import Source, SourceCommand, source_options
 from .tables import Table, table_options
-from .text import clean, echo, echo_json, warn, whole
+from .text import clean, echo, echo_json, warn
 from .watched import WATCHED, Known, Watched, totals
 
 _REDRAWN = 0.1  # seconds between two drawings, as many changes come at once
@@ -190,38 +188,4 @@ def _echo_object(change: Change) -> None:
 
 
 def _echo_line(change: Change) -> None:
-    where = f"{change.backend} ({change.region})" if change.backend else _instance(change)
-    echo(clean(f"{change.at:%Y-%m-%dT%H:%M:%SZ} {where}: {_described(change)}"))
-
-
-def _instance(change: Change) -> str:
-    """Return where an instance is, and the beginning of its GUID, which tells it from others there."""
-    if change.instance is None:
-        return "the service"
-    guid = change.instance.split(":")[7:8]
-    return f"{change.region}, instance {guid[0][:8]}" if guid else f"{change.region}"
-
-
-def _described(change: Change) -> str:
-    before, after = change.before, change.after
-    match change.kind:
-        case "failed":
-            return f"fails: {change.error}".replace(f"fails: [{change.region}]: ", "fails: ")
-        case "recovered" if change.backend is not None:
-            return "its entry in the list can be read again"
-        case "recovered":
-            return "answers again"
-        case "recalibrated" if change.calibrated_at is not None:
-            return f"recalibrated at {change.calibrated_at:%Y-%m-%dT%H:%M:%SZ}"
-        case "queue" if before is not None and after is not None:
-            return f"queue {whole(before.queue_length)} to {whole(after.queue_length)}"
-        case "status" if before is not None and after is not None:
-            return f"{_state(before)} to {_state(after)}"
-    if after is None:
-        return change.kind
-    jobs = f"{whole(after.queue_length)} {noun(after.queue_length, 'job')}"
-    return f"{change.kind}, {_state(after)}, {jobs}"
-
-
-def _state(backend: Backend) -> str:
-    return backend.status.name + (f" ({backend.status.reason})" if backend.status.reason else "")
+    echo(clean(f"{change.at:%Y-%m-%dT%H:%M:%SZ} {change}"))

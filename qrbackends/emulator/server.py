@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ..accounts.account import EMULATED_KEY, Account, InstanceSearch
 from ..models import ABackend, name_of
 from ..tasks.loops import running_loop
+from ..tasks.misuse import AsyncContext
 from .addresses import Addresses, InstanceAddress
 from .devices.fleets import Fleet
 from .devices.recalibrations import RecalibratingFleet
@@ -41,7 +42,7 @@ from .surface.validators import Validation, Validators
 from .surface.wire import Errors
 
 
-class Emulator(Steering):
+class Emulator(Steering, AsyncContext):
     """The service on loopback: one port per region, and one for IAM, Global Search and Global Catalog.
 
     Args:
@@ -86,6 +87,8 @@ class Emulator(Steering):
         OSError: on entering, a port is taken; the error names the address.
         RuntimeError: on entering, it runs already.
     """
+
+    instead = "; ThreadedEmulator is opened by a plain `with`"
 
     def __init__(
         self,

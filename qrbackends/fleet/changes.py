@@ -1,12 +1,14 @@
 """Changes in the fleet: the differences between what a consumer was last given and what is known now."""
 
 from collections.abc import Callable, Collection, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..errors import QRBackendsError
+from ..messages.counts import counted
 from ..models import Backend, BackendList
 from ..models.backend import is_of_entry
+from ..models.formatting import visible
 from ..models.shown import Shown
 
 Kind: TypeAlias = Literal[
@@ -18,9 +20,13 @@ ListedName: TypeAlias = tuple[str | None, str]
 RegionalName: TypeAlias = tuple[str | None, str]
 """A region and a backend's name: they identify a backend, whichever instance lists it."""
 
+_LONGEST = 512  # characters of a name or state in a line; a CRN has at most as many
+
 
 class Change(Shown, frozen=True):
     """A change of one backend, or of whether an instance can be listed, or an entry of its list be read.
+
+    Its `str` is a line such as `ibm_boston (eu-de): online (available) to offline (maintenance)`.
 
     Attributes:
         kind: `present`: the first list of its instance had the backend; `appeared` and `disappeared`: a later
@@ -49,6 +55,44 @@ class Change(Shown, frozen=True):
     after: Backend | None = None
     calibrated_at: datetime | None = None
     error: QRBackendsError | None = None
+
+    def __str__(self) -> str:
+        return f"{visible(_where(self), _LONGEST)}: {_described(self)}"
+
+
+def _where(change: Change) -> str:
+    """Return the backend's name; for an instance the beginning of its GUID, which tells it from others."""
+    if change.backend is not None:
+        return f"{change.backend} ({change.region})" if change.region else change.backend
+    if change.instance is None:
+        return "the service"
+    guid = change.instance.split(":")[7:8]
+    return f"{change.region}, instance {guid[0][:8]}" if guid else f"{change.region}"
+
+
+def _described(change: Change) -> str:
+    before, after = change.before, change.after
+    match change.kind:
+        case "failed":
+            return f"fails: {str(change.error).removeprefix(f'[{change.region}]: ')}"
+        case "recovered" if change.backend is not None:
+            return "its entry in the list can be read again"
+        case "recovered":
+            return "answers again"
+        case "recalibrated" if change.calibrated_at is not None:
+            return f"recalibrated at {change.calibrated_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        case "queue" if before is not None and after is not None:
+            return f"queue {before.queue_length:,} to {after.queue_length:,}"
+        case "status" if before is not None and after is not None:
+            return f"{_state(before)} to {_state(after)}"
+    if after is None:
+        return change.kind
+    return f"{change.kind}, {_state(after)}, {counted(after.queue_length, 'job')}"
+
+
+def _state(backend: Backend) -> str:
+    name, reason = backend.status.name, backend.status.reason
+    return visible(f"{name} ({reason})" if reason else name, _LONGEST)
 
 
 class _Listing(NamedTuple):

@@ -18,8 +18,9 @@ from ..errors import (
     QRBackendsError,
     Timeout,
 )
-from ..messages.suggestions import instead, listed_by, suggest
+from ..messages.suggestions import add, instead, suggest
 from ..models import BackendList, BackendsResponse
+from ..models.formatting import visible
 from ..protocol.requests import Request
 from ..service.discovery import Discovery
 from ..service.instances import ServiceInstance
@@ -36,6 +37,8 @@ _Lists: TypeAlias = Flights[_List]
 
 _LIST = Request("backends")
 _AT_ONCE = 256  # instances that are asked at a time
+_API = "/api/v1"
+_LONGEST_NAME = 512  # characters, as of a CRN
 
 
 class Directory:
@@ -73,19 +76,27 @@ class Directory:
         """The scopes of the account's instances that are known now, in order of preference."""
         return tuple(self._known.values())
 
-    def advise(self, error: NotFound, scope: Scope) -> None:
-        """Say in an instance's error which other one lists the backend, or which of its names are like it."""
-        for other in self.scopes:
-            if other is not scope and error.backend in self.names(other):
-                named = {found.instance.crn: found.name for found in self._discovered}
-                if error.backend not in self.names(scope):
-                    listed_by(error, named.get(other.crn) or other.crn)
-                return
-        suggest(error, self.names(scope))
+    def explain(self, error: NotFound, scope: Scope) -> None:
+        """Add to the error about a backend that an instance does not have what the last lists tell.
 
-    def names(self, scope: Scope) -> frozenset[str]:
-        """Return the names of the backends in an instance's last list, without sending a request."""
-        return self._names.get(scope.crn, frozenset())
+        That is which other instance lists it or, if every list was read, the names that are most like its
+        own; and if no list of the instance was read, that its address is not like those of IBM's service. No
+        request is sent.
+        """
+        name = error.backend
+        if not self._names.get(scope.crn) and not scope.base_url.endswith(_API):
+            add(
+                error,
+                f"the instance's address is {scope.base_url}, and those of IBM's service end with {_API}",
+            )
+        if name is None or name in self._names.get(scope.crn, ()):
+            return
+        for other in self.scopes:
+            if name in self._names.get(other.crn, ()):
+                add(error, f"the instance {self._name(other)} lists it")
+                return
+        if self._known.keys() <= self._names.keys():
+            suggest(error, frozenset[str]().union(*self._names.values()))
 
     async def instances(
         self, deadline: float | None = None, *, refresh: bool = False
@@ -231,12 +242,18 @@ class Directory:
             if found.name == crn:
                 return self._known[found.instance.crn]
         if self._discovered:
-            there = instead(crn, [found.name for found in self._discovered])
+            there = instead(crn, map(self._name, self.scopes))
         else:
-            there = "give the CRN of one; names are known only where an account looks its instances up"
-        unknown = AccountError(f"{crn!r:.200} is none of the account's instances; {there}")
+            listed = ", ".join(map(self._name, self.scopes)) or "none"
+            there = f"there are {listed}; names are known only where an account looks its instances up"
+        unknown = AccountError(f"{crn!r:.200} is none of the account's instances; {there:.2000}")
         unknown.final = False  # it may have been one until the last look-up; calls for others go well
         raise unknown
+
+    def _name(self, scope: Scope) -> str:
+        """Return the name of an instance that was looked up, and the CRN of another one."""
+        names = {found.instance.crn: found.name for found in self._discovered}
+        return visible(names.get(scope.crn) or scope.crn, _LONGEST_NAME)
 
     def _adopt(self, found: Sequence[ServiceInstance]) -> None:
         """Replace the known instances by those that were looked up."""
@@ -365,6 +382,7 @@ def _absence(
         absent = NotFound("no instance of the account lists this backend", 404).about(backend=backend)
         suggest(absent, known)
         return absent
+    # No name is suggested: the right one may be in a list that is missing.
     problem = "whether an instance that could not be listed has this backend is not known: "
-    # No other name is suggested: the one that was given may be right.
-    return InstanceUnavailable(problem + "; ".join(map(str, errors)), errors).about(backend=backend)
+    problem += "; ".join(map(str, errors))
+    return InstanceUnavailable(problem, errors).about(backend=backend)

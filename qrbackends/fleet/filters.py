@@ -9,6 +9,7 @@ from msgspec.structs import force_setattr
 from ..errors import InvalidRequest
 from ..messages.suggestions import did_you_mean, instead, suggested
 from ..models import Backend
+from .checks import check_amount, check_choice, check_count, check_probability
 from .keys import KEYS, RankKey
 
 
@@ -33,7 +34,7 @@ class BackendFilter(Struct, frozen=True, kw_only=True):
         max_readout_error: the largest median readout error, a probability.
 
     Raises:
-        InvalidRequest: `name` is neither a text nor a list of texts.
+        InvalidRequest: a condition has the wrong type, or is out of its range.
     """
 
     name: str | Sequence[str] = ()
@@ -47,10 +48,19 @@ class BackendFilter(Struct, frozen=True, kw_only=True):
     max_readout_error: float | None = None
 
     def __post_init__(self) -> None:
-        names = (self.name,) if isinstance(self.name, str) else tuple(self.name)
+        many = not isinstance(self.name, str) and isinstance(self.name, Iterable)
+        names = tuple(self.name) if many else (self.name,)
         if not all(isinstance(name, str) for name in names):
             raise InvalidRequest("name has to be a glob such as 'ibm_b*', or a list of globs")
         force_setattr(self, "name", names)
+        if not isinstance(self.processor, str | None):
+            raise InvalidRequest("processor has to be a glob such as 'Heron r*'")
+        check_choice("online", self.online)
+        check_count("min_qubits", self.min_qubits)
+        check_count("max_queue", self.max_queue)
+        check_amount("min_clops", self.min_clops)
+        for name in ("max_two_qubit_error", "max_two_qubit_error_layered", "max_readout_error"):
+            check_probability(name, getattr(self, name))
 
     def __call__(self, backend: Backend) -> bool:
         """Return whether a backend passes all conditions."""

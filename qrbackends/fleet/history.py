@@ -25,6 +25,7 @@ from ..models.notebook import html_table
 from ..models.shown import Shown
 from ..protocol.requests import Request
 from ..tasks.flight import stopped
+from ..tasks.misuse import AsyncIteration
 
 _WINDOWS = 8  # windows that are fetched at a time
 _WANTED = 12  # calibrations per window; all calibrations of a window are in memory before it is yielded
@@ -106,7 +107,7 @@ def _row(one: BackendProperties | Gap) -> tuple[object, ...]:
     return one.last_update_date, *times, *errors, len(one.faulty_qubits())
 
 
-class History:
+class History(AsyncIteration):
     """A backend's calibrations in a period, in order of time: an async iterable.
 
     The period is cut into windows. In each window the calibrations are fetched from the newest to the oldest:
@@ -130,6 +131,8 @@ class History:
         InvalidRequest: an instant has no time zone, `since` is not before `until`, or `every` is less than a
             minute.
     """
+
+    read_by = "`async for one in client.history(…)`, or by `await client.history(…).collect()`"
 
     def __init__(
         self,

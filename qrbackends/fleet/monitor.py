@@ -21,6 +21,7 @@ from ..models.backend import is_of_entry
 from ..protocol.requests import Request
 from ..tasks.flight import stopped
 from ..tasks.loops import LoopBound
+from ..tasks.misuse import AsyncContext
 from .calibrations import CLOSED, Calibrations
 from .changes import Change, ListedName, RegionalName, kind_of
 from .failure_log import FailureLog
@@ -55,7 +56,7 @@ class WatchedClient(Protocol):
         ...
 
 
-class Monitor(LoopBound):
+class Monitor(LoopBound, AsyncContext):
     """Keeps the last known fleet while it is open: one watch of the lists, and each backend's calibration.
 
     A backend that several instances list is kept once, as a `Watch` reports it. The backends of an instance

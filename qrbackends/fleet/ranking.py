@@ -13,9 +13,11 @@ from ..errors import InstanceUnavailable, InvalidRequest, NotFound, QRBackendsEr
 from ..messages.counts import counted
 from ..messages.suggestions import suggested
 from ..models import Backend, BackendConfiguration, BackendList, unique
+from ..models.backend import BackendTuple
 from ..protocol.requests import Request
 from ..tasks.fanout import answers, awaited
 from ..tasks.loops import running_loop
+from .checks import check_choice, check_count, check_where
 from .filters import BackendFilter
 from .keys import KEYS, RankKey, Value
 
@@ -45,6 +47,9 @@ class Wanted:
             `BackendFilter`, which needs no more than the entry, is asked before configurations are read.
         include_mocks: whether mock devices may be chosen.
         use_fractional_gates: True for backends that have fractional gates; others, for all.
+
+    Raises:
+        InvalidRequest: a condition has the wrong type, or is out of its range.
     """
 
     min_qubits: int | None = None
@@ -53,6 +58,12 @@ class Wanted:
     where: BackendTest | None = None
     include_mocks: bool = False
     use_fractional_gates: bool | None = False
+
+    def __post_init__(self) -> None:
+        check_count("min_qubits", self.min_qubits)
+        for name in ("operational", "simulator", "use_fractional_gates"):
+            check_choice(name, getattr(self, name))
+        check_where(self.where)
 
     def request(self, fields: Sequence[str] = ()) -> Request:
         """Return the request for the list that has every backend that is wanted."""
@@ -197,7 +208,7 @@ async def rank(
         InvalidRequest: there is no such key.
     """
     key: RankFunction | None = KEYS.get(by) if isinstance(by, str) else by
-    if key is None:
+    if not callable(key):
         problem = f"there is no key {by!r:.80}; there are {', '.join(KEYS)}, and callables"
         raise InvalidRequest(suggested(problem, str(by), KEYS))
     fields = ("wait_time_seconds",) if by == "wait_time" else ()
@@ -225,4 +236,4 @@ async def rank(
             number = inf
         return (isnan(number), 0.0 if isnan(number) else sign * number, backend.name)
 
-    return tuple(backend for backend, _ in sorted(values, key=sort_key))
+    return BackendTuple(backend for backend, _ in sorted(values, key=sort_key))

@@ -21,6 +21,8 @@ from ..models import (
 from ..models.shown import Shown
 from ..protocol.requests import DocumentResource, Request
 from ..tasks.fanout import as_answered, awaited
+from ..tasks.misuse import AsyncIteration
+from .checks import check_callable, check_where
 from .ranking import BackendTest
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -81,7 +83,7 @@ class SnapshotItems(dict[DocumentResource, AnySnapshotItem]):
         def __getitem__(self, resource: DocumentResource, /) -> AnySnapshotItem: ...
 
 
-class Snapshot:
+class Snapshot(AsyncIteration):
     """Documents of every backend, from all regions concurrently; an async iterable of `SnapshotItem`.
 
     A backend that several instances list is asked for once, in the first of them that `where` takes. A
@@ -101,8 +103,11 @@ class Snapshot:
         width: how many requests of one region are asked at a time.
 
     Raises:
-        InvalidRequest: `resources` is empty, or names something that is not a document of a backend.
+        InvalidRequest: `resources` is empty, or names something that is not a document of a backend; or
+            `where` or `progress` is no function.
     """
+
+    read_by = "`async for item in client.snapshot(…)`, or by `await client.snapshot(…).collect()`"
 
     def __init__(
         self,
@@ -114,14 +119,18 @@ class Snapshot:
         include_mocks: bool = False,
         width: int = 32,
     ) -> None:
-        names = (resources,) if isinstance(resources, str) else tuple(dict.fromkeys(resources))
-        if not names or not set(names) <= set(_RESOURCES):
+        many = not isinstance(resources, str) and isinstance(resources, Iterable)
+        names = tuple(resources) if many else (resources,)
+        if not names or not all(name in _RESOURCES for name in names):
             problem = f"resources have to be some of: {', '.join(_RESOURCES)}"
             wrong = next((name for name in names if name not in _RESOURCES), "")
             raise InvalidRequest(suggested(problem, wrong, _RESOURCES))
         self.errors: tuple[QRBackendsError, ...] = ()
         self._fetch = fetch
-        self._resources = cast("tuple[DocumentResource, ...]", names)
+        check_where(where)
+        if progress is not None:
+            check_callable("progress", progress, "lambda done, total: print(done, total)")
+        self._resources = cast("tuple[DocumentResource, ...]", tuple(dict.fromkeys(names)))
         self._where = where
         self._progress = progress
         self._list = Request("backends", include_mocks=include_mocks)

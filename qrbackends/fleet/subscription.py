@@ -1,11 +1,16 @@
 """One consumer of a watcher's polls."""
 
 import asyncio
+import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from ..accounts.account import Instance
+from ..messages.suggestions import suggested
+from .changes import FleetState
+
+logger = logging.getLogger("qrbackends.watch")
 
 Only: TypeAlias = Callable[[], Awaitable[Instance]] | None
 """Looks up the instance whose list alone is watched; None for the lists of all instances."""
@@ -33,7 +38,27 @@ class Subscription:
         self.polled = -math.inf  # when the poll began that was reported last
         self.not_before = -math.inf  # earlier polls did not ask for its list
         self.calibrations = 0  # rounds of calibrations that were reported
+        self._checked = names is None  # whether all names were looked for in complete lists
 
     def wants(self, name: str) -> bool:
         """Return whether a backend of this name is watched."""
         return self.names is None or name in self.names
+
+    def check_names(self, state: FleetState, instances: Sequence[str]) -> None:
+        """Log a warning for each watched backend that no list has, once, when all lists have come.
+
+        It is no error, as a new device may be waited for.
+
+        Args:
+            state: what is known of the fleet.
+            instances: the CRNs of the account's instances.
+        """
+        crns = set(instances if self.only is None else (self.only,))
+        if self._checked or not crns <= state.instances or not crns.isdisjoint(state.failing):
+            return
+        listed = {name for crn, name in (*state.backends, *state.odd) if crn in crns}
+        if "" in listed:  # an entry that cannot be read, nor its name
+            return
+        self._checked = True
+        for name in sorted((self.names or frozenset()) - listed):
+            logger.warning("%s", suggested(f"no list has {name!r:.80}, which is watched", name, listed))

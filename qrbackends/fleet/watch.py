@@ -17,11 +17,13 @@ from ..cache.entry import Fetch
 from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout, TransportError
 from ..messages.suggestions import suggested
 from ..models import ABackend, Backend, name_of
-from ..protocol.requests import Request
+from ..protocol.requests import Request, checked_name
 from ..tasks.deadlines import Seconds
 from ..tasks.fanout import answers, awaited
 from ..tasks.flight import stopped
+from ..tasks.misuse import AsyncContext, AsyncIteration
 from .changes import Change, FleetState, differences
+from .checks import check_callable
 from .lists import InstanceLists
 from .ranking import BackendTest
 from .subscription import Only, Subscription
@@ -105,9 +107,9 @@ class Watcher:
         _check_seconds("interval", interval)
         if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 1:
             raise InvalidRequest("threshold has to be a whole number of jobs, 1 or more")
-        if isinstance(backends, (str, Backend)):
+        if isinstance(backends, (str, Backend)) or not isinstance(backends, Iterable | None):
             raise InvalidRequest("backends has to be a list of names")
-        names = None if backends is None else frozenset(map(name_of, backends))
+        names = None if backends is None else frozenset(map(checked_name, backends))
         return Watch(self, interval, names, threshold, detail, per_instance, only)
 
     async def wait_for(
@@ -122,13 +124,14 @@ class Watcher:
 
         Raises:
             Timeout: that did not happen within `timeout` seconds.
-            InvalidRequest: `timeout` or `interval` is not a number of seconds.
+            InvalidRequest: an argument has the wrong type, or is out of its range.
         """
         _check_seconds("interval", interval)
         if timeout is not None:
             _check_seconds("timeout", timeout)
+        check_callable("until", until, "lambda one: one.online")
         self._check()
-        name = name_of(backend)
+        name = checked_name(backend)
         state: FleetState | None = None
         with anyio.move_on_after(timeout):
             watched = None if only is None else (await only()).crn
@@ -206,6 +209,7 @@ class Watcher:
         if subscription.end is not None:
             raise subscription.end
         subscription.polled, subscription.calibrations = self._polled_at, self._calibrations
+        subscription.check_names(self._state, self.crns)
         return self._state
 
     def _has_changed(self, subscription: Subscription) -> bool:
@@ -331,7 +335,7 @@ class Watcher:
         state.recalibrated(backend, properties.last_update_date)
 
 
-class Watch:
+class Watch(AsyncIteration, AsyncContext):
     """The changes for one consumer: an async iterable, which `async with` ends at once.
 
     Changes are not queued: at each report the newest state is compared with the one that was reported last.
@@ -340,6 +344,8 @@ class Watch:
     Unless `per_instance` is set, a backend that several instances list is reported once: as the first one in
     the account's order that does not fail lists it.
     """
+
+    read_by = "`async for change in client.watch(…)`"
 
     def __init__(
         self,
@@ -396,4 +402,4 @@ def _timed_out(problem: str, name: str, state: FleetState | None) -> Timeout:
 
 def _check_seconds(name: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
-        raise InvalidRequest(f"{name} has to be a number of seconds greater than zero")
+        raise InvalidRequest(f"{name} has to be a number of seconds greater than zero, not {value!r:.80}")

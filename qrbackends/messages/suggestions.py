@@ -100,15 +100,12 @@ def suggest(error: NotFound, known: Collection[str]) -> None:
         return
     error.suggestions = nearest(error.backend, known)
     if error.suggestions:
-        error.message = with_question(error.message.rstrip("."), error.suggestions)
-        error.args = (error.message,)
+        add(error, _question(error.suggestions))
 
 
-def listed_by(error: NotFound, instance: str) -> None:
-    """Say which other instance lists a backend, in place of the names that are like it."""
-    question = f"; {_question(error.suggestions)}" if error.suggestions else ""
-    error.suggestions = ()
-    error.message = f"{error.message.removesuffix(question).rstrip('.')}; the instance {instance} lists it"
+def add(error: NotFound, hint: str) -> None:
+    """Add a hint to the end of an error's message."""
+    error.message = f"{error.message.rstrip('.')}; {hint}"
     error.args = (error.message,)
 
 

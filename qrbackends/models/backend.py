@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, overload
+from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeAlias, overload
 
 from msgspec import field
 from msgspec.structs import force_setattr
@@ -151,6 +151,24 @@ class BackendsResponse(Document, frozen=True):
         return frozenset((*(device.name for device in self.devices if not device.is_mock), *odd))
 
 
+class BackendTuple(tuple[Backend, ...]):
+    """Some entries of a list, such as those of `rank` in their order; its `repr` is short.
+
+    A notebook shows it as a table; of a plain list of entries, `BackendList(entries)` does.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        begin = f"<{counted(len(self), 'backend')}: "
+        return joined(begin, (visible(one.name, MOST) for one in self), ">")
+
+    def _repr_html_(self) -> str | None:
+        from .notebook import html_of  # which imports this class
+
+        return html_of(self)
+
+
 class BackendList(Sequence[Backend]):
     """The backends of one or more instances, in order of the instances; immutable.
 
@@ -190,13 +208,13 @@ class BackendList(Sequence[Backend]):
     def __getitem__(self, key: slice) -> tuple[Backend, ...]: ...
     def __getitem__(self, key: int | slice | ABackend) -> Backend | tuple[Backend, ...]:
         if not isinstance(key, (str, Backend)):
-            return self._backends[key]
+            return BackendTuple(self._backends[key]) if isinstance(key, slice) else self._backends[key]
         name = name_of(key)
         for one in self._backends:
             if one.name == name:
                 return one
         why = ", which is not complete: see its `errors`" if self.errors else ""
-        near = nearest(name, (one.name for one in self._backends))
+        near = () if self.errors else nearest(name, (one.name for one in self._backends))
         problem = f"there is no backend {name!r:.80} in the list{why}"
         absent = UnknownBackend(with_question(problem, near), 404)
         absent.suggestions = near
@@ -209,6 +227,14 @@ class BackendList(Sequence[Backend]):
 
     def __len__(self) -> int:
         return len(self._backends)
+
+    if not TYPE_CHECKING:  # for type checkers, every attribute would be one
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say what pandas takes: it looks for `ndim` in what is no list of rows."""
+            hint = "; pandas takes rows: pandas.DataFrame(qrbackends.analysis.tables.backend_rows(…))"
+            problem = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(problem + hint if name == "ndim" else problem, name=name, obj=self)
 
     def __iter__(self) -> Iterator[Backend]:
         return iter(self._backends)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..errors import QRBackendsError
 from ..messages.counts import counted
-from .backend import Backend, BackendList, BackendsResponse, PerformanceMetrics
+from .backend import Backend, BackendList, BackendsResponse, BackendTuple, PerformanceMetrics
 from .configuration import BackendConfiguration
 from .defaults import BackendDefaults
 from .formatting import DASH, probability, scaled, visible
@@ -58,9 +58,10 @@ def html_table(
         emulated: whether the data is an emulator's, which the caption then says.
         most: the rows that are shown; below them it says how many more there are.
     """
-    mark = " <strong>Emulated data</strong>, not from IBM’s service." if emulated else ""
+    mark = " · <strong>Emulated data</strong>, not from IBM’s service" if emulated else ""
     lines = list(rows)
-    parts = [f"<table><caption>{_cell(caption)}{mark}</caption>"]
+    style = ' style="white-space: nowrap"' if head else ""  # a region that wraps makes rows twice as high
+    parts = [f"<table{style}><caption>{_cell(caption)}{mark}</caption>"]
     if head:
         parts.append(f"<thead><tr>{''.join(f'<th>{_cell(one)}</th>' for one in head)}</tr></thead>")
     parts.append("<tbody>")
@@ -169,6 +170,11 @@ def _list(backends: BackendList) -> str:
     if backends.errors:
         caption += f", {counted(len(backends.errors), 'error')}"
     return html_table(caption, map(_row, backends), _FLEET, emulated=backends.emulated)
+
+
+@_html.register(BackendTuple)
+def _some(backends: BackendTuple) -> str:
+    return _list(BackendList(backends))
 
 
 def _row(one: Backend) -> Sequence[Any]:

@@ -1,6 +1,6 @@
 """Calibrated properties: the values measured for each qubit and gate, with their dates and units."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -12,18 +12,13 @@ from ..errors import DecodeError, UnknownGate, UnknownQubit
 from ..messages.suggestions import suggested
 from .integers import Integer
 from .left_out import Document
+from .quantities import GATE_QUANTITIES, NATIVE_ENTANGLERS, QUBIT_QUANTITIES, check_quantity
 from .shown import Shown
 from .times import aware
 from .units import UNITS
 from .usable import Measurements, Pair, by_pair, measurements
 
 Qubits: TypeAlias = int | Iterable[int]
-
-NATIVE_ENTANGLERS = ("cz", "ecr", "cx")
-"""Two-qubit gates that IBM's devices implement natively, newest first.
-
-A device's two-qubit error is that of the first of them that it has, also where it reports `rzz`, or both
-`ecr` and `cx`."""
 
 _MOST_QUBITS = 2**31  # as in the contract
 
@@ -185,8 +180,9 @@ class BackendProperties(Document, frozen=True, dict=True, weakref=True, omit_def
 
         Raises:
             UnknownQubit: the device has no such qubit.
+            CalibrationLookupError: the name is no known quantity's, and no qubit has a value of this name.
         """
-        return self._qubit(qubit).get(name)
+        return self._qubit(qubit).get(name) or self._unreported(name, QUBIT_QUANTITIES)
 
     def gate_properties(self, gate: str, qubits: Qubits) -> GateProperties:
         """Return all measured values of `gate` on `qubits`; the order of the qubits matters.
@@ -208,8 +204,9 @@ class BackendProperties(Document, frozen=True, dict=True, weakref=True, omit_def
 
         Raises:
             UnknownGate: the device has no such gate, or not on these qubits.
+            CalibrationLookupError: the name is no quantity's, as for `qubit_property`.
         """
-        return self.gate_properties(gate, qubits).parameter(name)
+        return self.gate_properties(gate, qubits).parameter(name) or self._unreported(name, GATE_QUANTITIES)
 
     def t1(self, qubit: int) -> float | None:
         """Return the relaxation time T1 in seconds."""
@@ -310,18 +307,27 @@ class BackendProperties(Document, frozen=True, dict=True, weakref=True, omit_def
         """Return the values of `name`, such as `T1`, of the working qubits, without those that do not count.
 
         Errors from 0 to less than 1 count, and times and frequencies above 0, as in all medians.
+
+        Raises:
+            CalibrationLookupError: the name is no quantity's, as for `qubit_property`.
         """
-        values = (((qubit,), _si(self._qubits[qubit].get(name))) for qubit in self.working_qubits())
-        return measurements(name, values)
+        found = measurements(name, (((q,), _si(self._qubits[q].get(name))) for q in self.working_qubits()))
+        if not found.values:
+            self._unreported(name, QUBIT_QUANTITIES)
+        return found
 
     def gate_measurements(self, gate: str, name: str) -> Measurements:
         """Return the same for the entries of `gate` that work; `name` is such as `gate_error`.
 
         Raises:
             UnknownGate: the device has no such gate.
+            CalibrationLookupError: the name is no quantity's, as for `qubit_property`.
         """
         working = self._by_qubits(gate, working=True)
-        return measurements(name, ((on, _si(one.parameter(name))) for on, one in working.items()), gate)
+        found = measurements(name, ((on, _si(one.parameter(name))) for on, one in working.items()), gate)
+        if not found.values:
+            self._unreported(name, GATE_QUANTITIES)
+        return found
 
     def median_t1(self) -> float | None:
         """Return the median T1 in seconds over the working qubits that report it."""
@@ -389,6 +395,11 @@ class BackendProperties(Document, frozen=True, dict=True, weakref=True, omit_def
             has = f"no gate {gate!r:.80}; it has {', '.join(self._gates)}"
             problem = suggested(has, gate, self._gates)
         raise UnknownGate(problem).about(backend=self.backend_name)
+
+    def _unreported(self, name: str, known: Sequence[str]) -> Nduv | None:
+        of_gates = (gate.parameters for gate in self.gates)
+        check_quantity(name, known, of_gates if known is GATE_QUANTITIES else self.qubits, self.backend_name)
+        return None
 
     def _qubit_value(self, qubit: int, name: str) -> float | None:
         return _si(self._qubit(qubit).get(name))

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from ..errors import InvalidRequest
+from .arguments import check_document
 from .backend import Backend, Clops
 from .configuration import BackendConfiguration
 from .properties import BackendProperties, readable
@@ -195,10 +196,18 @@ def summary(
 
     Raises:
         DecodeError: a unit cannot be read.
-        InvalidRequest: no document gives the backend's name, or `now` has no time zone.
+        InvalidRequest: no document gives the backend's name, one is of another kind, or `now` has no time
+            zone.
     """
     if now is not None and now.utcoffset() is None:
         raise InvalidRequest("now has no time zone; say which instant is meant, such as datetime.now(UTC)")
+    for name, document, kind in (
+        ("configuration", configuration, BackendConfiguration),
+        ("properties", properties, BackendProperties),
+        ("status", status, BackendStatus),
+        ("listed", listed, Backend),
+    ):
+        check_document(name, document, kind, optional=True)
     found: dict[str, Any] = {}
     if properties is not None:
         found |= _calibrated(properties, now or datetime.now(UTC))

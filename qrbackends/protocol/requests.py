@@ -121,7 +121,7 @@ class Request(Struct, Generic[A], frozen=True, dict=True):
         if not isinstance(self.include_mocks, bool):  # any other value would be a second key of one answer
             raise InvalidRequest("include_mocks has to be True or False")
         if self.resource != "backends":
-            force_setattr(self, "backend", _checked_name(self.backend))
+            force_setattr(self, "backend", checked_name(self.backend))
         if self.calibration_id is not None:
             _check_text("a calibration_id", self.calibration_id, _MAX_CALIBRATION_ID)
         if self.updated_before is not None:
@@ -233,7 +233,12 @@ def request_of(target: str) -> Request[Any] | None:
     return request if request.target == target else None
 
 
-def _checked_name(backend: Any) -> str:
+def checked_name(backend: Any) -> str:
+    """Return the name of a backend.
+
+    Raises:
+        InvalidRequest: it can be no backend's name.
+    """
     name = name_of(backend)
     _check_text("a backend's name", name, _MAX_ID)
     if name in (".", ".."):  # URL parsers read even %2e%2e as the parent

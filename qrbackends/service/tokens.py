@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from ..accounts.account import Account
-from ..accounts.secret import BearerProvider, Secret
+from ..accounts.secret import BearerProvider, Secret, odd_ends
 from ..errors import AccountError, AuthenticationFailed, DecodeError, QRBackendsError, Timeout, TransportError
 from ..models.lenient import decode_leniently
 from ..protocol.answers import error_for, is_json, json_object, page_title, printable
@@ -271,7 +271,11 @@ def _refusal(account: Account, answer: Response) -> QRBackendsError:
     reason = f": {said}" if said else ""
     by_firewall = answer.status == 403 and not json_object(answer.body)  # says nothing about the key
     if answer.status in (400, 401, 403) and not by_firewall:
-        error = AuthenticationFailed(f"IAM refused the API key (HTTP {answer.status}){reason}")
+        key = account.api_key
+        ends = odd_ends(key.reveal()) if isinstance(key, Secret) else ""
+        of = f" of {account.source}" if account.source else ""
+        hint = f"; {ends}, which no key does" if ends else ""
+        error = AuthenticationFailed(f"IAM refused the API key{of} (HTTP {answer.status}){reason}{hint}")
         error.code = sent.code and printable(sent.code)
         return error
     message = f"IAM answered with HTTP {answer.status}{reason}"

@@ -83,7 +83,7 @@ class Calls(LoopBound):
         if scope.cancelled_caught:
             if self.closed:
                 raise ClientClosed("the client was closed during the call")
-            raise Timeout(f"no answer within {max(0.0, until - began):.3g} s")
+            raise overdue(until - began)
 
     def check(self) -> None:
         """Raise `ClientClosed` if the client is closed, `WrongEventLoop` if it cannot be used here."""
@@ -103,6 +103,13 @@ class Calls(LoopBound):
             scope.cancel()
 
 
+def overdue(seconds: float) -> Timeout:
+    """Return the error for who had so many seconds for an answer; 0 or less if there were none left."""
+    if seconds > 0:
+        return Timeout(f"no answer within {seconds:.3g} s")
+    return Timeout("no answer: the time of the call was over before it began; give it a longer timeout")
+
+
 def checked_timeout(timeout: float) -> float:
     """Return the seconds that a call may take.
 
@@ -110,7 +117,7 @@ def checked_timeout(timeout: float) -> float:
         InvalidRequest: `timeout` is not a number greater than zero.
     """
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise InvalidRequest("timeout has to be a number of seconds greater than zero")
+        raise InvalidRequest(f"timeout has to be a number of seconds greater than zero, not {timeout!r:.80}")
     return timeout if timeout < 1e300 else inf  # an integer may be too large for a float
 
 

@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import anyio
 from msgspec import Struct
 
-from ..errors import ClientClosed, QRBackendsError, Timeout, TransportError
+from ..errors import ClientClosed, QRBackendsError, TransportError
+from .deadlines import overdue
 
 T = TypeVar("T")
 
@@ -118,8 +119,7 @@ class Flights(Generic[T]):
         if self.closed:
             raise ClientClosed("the client was closed during the call")
         at = until() if callable(until) else until
-        late = Timeout(f"no answer within {max(0.0, at - began):.3g} s")
-        raise flight.explain(late, loop.time()).again()
+        raise flight.explain(overdue(at - began), loop.time()).again()
 
     def begin(self, key: Hashable, work: Work[T], until: float = inf) -> asyncio.Task[T]:
         """Begin `work` in the background, unless work for this key already runs; return its task.

@@ -42,6 +42,9 @@ class Limits:
         for name in self.__slots__:
             value = getattr(self, name)
             whole = name in ("per_region", "body", "failures")
-            if not isinstance(value, int if whole else (int, float)) or not 0 < value <= _MOST:
-                kind = "greater than zero, and whole" if whole else "greater than zero"
-                raise ValueError(f"{name} has to be {kind}; and no more than {_MOST}")
+            is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+            kind = "a whole number" if whole else "a number"
+            if not is_number or not value > 0:
+                raise ValueError(f"{name} has to be {kind} greater than zero, and not {value!r:.80}")
+            if value > _MOST:
+                raise ValueError(f"{name} has to be no more than 2**60, and not {value!r:.80}")

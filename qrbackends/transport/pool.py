@@ -33,6 +33,7 @@ from ..messages.extras import install
 from ..protocol.headers import USER_AGENT, retry_after
 from ..protocol.lengths import ERROR_BYTES
 from ..tasks.loops import LoopBound
+from ..tasks.misuse import AsyncContext
 from .body import ACCEPT_ENCODING, Body, Wire
 from .breaker import CircuitBreaker
 from .connector import Connector
@@ -95,7 +96,7 @@ class _Region(NamedTuple):
     queue: RequestQueue
 
 
-class SessionPool(LoopBound):
+class SessionPool(LoopBound, AsyncContext):
     """Sessions by region and origin; each is opened when it is first needed.
 
     Each client makes its own pool unless it is given one; many clients may share one pool. A pool belongs to
@@ -117,8 +118,9 @@ class SessionPool(LoopBound):
         self._trust_env = trust_env
         self._regions: dict[tuple[str, str, str | None], _Region] = {}  # by region, origin and SOCKS proxy
         self._queues: dict[tuple[str, str], RequestQueue] = {}  # by region and origin; kept after the closing
-        # The sessions are kept until the callback has run, or aiohttp would warn of each of them.
-        weakref.finalize(self, _abandon, self._regions).atexit = False
+        # The sessions are kept until the callback has run, at the program's exit at the latest: otherwise
+        # aiohttp would warn of each of them, and not say what to do.
+        weakref.finalize(self, _abandon, self._regions)
         self.closed = False
         """Whether the pool is closed; a closed pool sends nothing."""
 

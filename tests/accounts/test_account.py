@@ -570,3 +570,33 @@ def test_a_name_that_no_host_can_have_is_refused(host: str) -> None:
     with pytest.raises(AccountError):
         Instance(CRN, url=f"https://{host}/api/v1")
     assert Instance(CRN, url=f"https://{'x' * 63}.test./api/v1").base_url
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (f"{KEY}\n", "it ends with a line break"),
+        (f"\t{KEY}\r\n", "it begins with white space and it ends with a line break"),
+        (f"“{KEY}”", "it begins with a quotation mark and it ends with a quotation mark"),
+        (f"{KEY[:8]}\x00{KEY[8:]}", "printable ASCII characters$"),
+    ],
+)
+def test_a_credential_with_what_belongs_to_none_is_refused_and_not_shown(key: str, said: str) -> None:
+    with pytest.raises(
+        AccountError, match=f"^the api_key of QISKIT_IBM_TOKEN: a credential .*{said}"
+    ) as caught:
+        Account(api_key=key, source="QISKIT_IBM_TOKEN")
+    assert KEY[:8] not in str(caught.value)
+
+
+def test_instances_in_the_place_of_the_token_are_told_their_name() -> None:
+    for wrong in ([Instance(CRN)], Instance(CRN), [CRN]):
+        with pytest.raises(
+            AccountError, match=r"token cannot be a .*: give instances by name, Account[(]api_key, "
+        ):
+            Account(KEY, wrong)  # type: ignore[arg-type]
+
+
+def test_where_a_key_is_from_makes_no_other_account() -> None:
+    one, other = Account(KEY, source="here"), Account(KEY)
+    assert (one == other, hash(one) == hash(other), "here" in repr(one)) == (True, True, False)

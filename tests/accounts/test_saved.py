@@ -602,3 +602,21 @@ def test_crash_reports_do_not_show_what_was_read(file: Path) -> None:
     ours = [frame for frame in stack if Path(frame.filename).name == "saved.py"]
     assert len(ours) >= 3
     assert KEY not in repr([frame.locals for frame in ours])
+
+
+# --- where the key is from
+
+
+def test_an_account_knows_where_its_key_is_from(file: Path) -> None:
+    write(file, {"work": entry(), "default-ibm-quantum-platform": entry()})
+    assert load_account("work", file).source == f"the saved account 'work' in {file}"
+    default = load_account(path=file, environ={"QISKIT_IBM_TOKEN": KEY}).source
+    assert default == f"the saved account 'default-ibm-quantum-platform' in {file}"
+    source = load_account(environ={"QISKIT_IBM_TOKEN": KEY}, region="us-east").source
+    assert source == "QISKIT_IBM_TOKEN, which goes before saved accounts"
+    assert Account(KEY).source is None
+
+
+def test_a_key_with_a_line_break_is_told_where_it_is_from() -> None:
+    with pytest.raises(AccountError, match=r"the api_key of QISKIT_IBM_TOKEN, .*; it ends with a line break"):
+        load_account(environ={"QISKIT_IBM_TOKEN": f"{KEY}\n"})

@@ -85,6 +85,13 @@ def test_an_account_that_is_not_in_the_file(run: Run, tmp_path: Path) -> None:
         assert f"{file} has no account 'wrok'; it has: work; did you mean work?" in told(outcome.err)
 
 
+def test_a_backend_of_an_instance_that_was_left_out_is_found_there(run: Run, service: Emulator) -> None:
+    name = service.backends("us-east")[0]
+    outcome = run("status", name, "--region", "eu-de")
+    assert outcome.code == 1
+    assert "; the instance emulated-us-east-1 lists it (code" in told(outcome.err)
+
+
 def test_an_account_with_one_instance_is_told_the_names_in_its_list(run: Run, service: Emulator) -> None:
     name = service.backends("eu-de")[0]
     outcome = run("status", name[:-1], "--region", "eu-de")

@@ -51,7 +51,7 @@ CHANGES = [
     (change("queue", entry("a", 3), entry("a", 14)), "a (eu-de): queue 3 to 14"),
     (
         change("status", entry("a"), entry("a", status="paused", reason="in\x1b[2J side")),
-        "a (eu-de): online to paused (in\N{REPLACEMENT CHARACTER}[2J side)",
+        "a (eu-de): online to paused (in\\x1b[2J side)",
     ),
     (
         change("recalibrated", None, entry("a"), calibrated_at=WHEN),

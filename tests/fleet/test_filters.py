@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qrbackends import Backend, BackendFilter, Client, InvalidRequest
+from qrbackends import Account, Backend, BackendFilter, Client, Instance, InvalidRequest
 from qrbackends.emulator import Emulator
 from qrbackends.fleet.keys import KEYS
 from qrbackends.models.backend import Clops, DeviceStatus, Metric, PerformanceMetrics, ProcessorType
@@ -24,6 +25,7 @@ HERON = Backend(
         readout_error_median=Metric(5e-3),
     ),
 )
+CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::"
 BARE = Backend("bare", DeviceStatus("paused"), 0)
 
 
@@ -53,7 +55,6 @@ BARE = Backend("bare", DeviceStatus("paused"), 0)
         ({"max_two_qubit_error_layered": 2e-3}, False),
         ({"max_readout_error": 5e-3}, True),
         ({"max_readout_error": 4e-3}, False),
-        ({"max_readout_error": float("nan")}, False),
         ({"min_qubits": 100, "max_queue": 5}, False),
     ],
 )
@@ -94,6 +95,72 @@ def test_an_error_that_does_not_count_is_within_no_bound(error: float, bound: fl
 def test_a_name_that_is_none_is_refused(name: Any) -> None:
     with pytest.raises(InvalidRequest, match="name has to be a glob"):
         BackendFilter(name=name)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"min_qubits": "100"}, "min_qubits has to be a whole number, 0 or more, and not '100'"),
+        ({"min_qubits": 100.0}, "min_qubits has to be a whole number"),
+        ({"min_qubits": True}, "min_qubits has to be a whole number"),
+        ({"max_queue": -1}, "max_queue has to be a whole number, 0 or more, and not -1"),
+        ({"min_clops": "1e5"}, "min_clops has to be a number, 0 or more"),
+        ({"max_two_qubit_error": 3}, "max_two_qubit_error has to be a probability from 0 to 1, and not 3"),
+        ({"max_two_qubit_error_layered": -1e-9}, "max_two_qubit_error_layered has to be a probability"),
+        ({"max_readout_error": float("nan")}, "max_readout_error has to be a probability"),
+        ({"online": "yes"}, "online has to be True, False or None, and not 'yes'"),
+        ({"processor": 3}, "processor has to be a glob"),
+        ({"name": 5}, "name has to be a glob"),
+    ],
+)
+def test_a_condition_that_is_none_is_refused(wrong: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidRequest, match=problem):
+        BackendFilter(**wrong)
+
+
+def test_numbers_of_other_libraries_are_numbers() -> None:
+    numbers: dict[str, Any] = {"min_qubits": np.int64(156), "max_readout_error": np.float64(5e-3)}
+    assert BackendFilter(**numbers)(HERON)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"min_qubits": "100"}, "min_qubits has to be a whole number"),
+        ({"operational": "yes"}, "operational has to be True, False or None"),
+        ({"simulator": 1}, "simulator has to be True, False or None"),
+        ({"use_fractional_gates": "no"}, "use_fractional_gates has to be True, False or None"),
+        ({"where": "x"}, "where has to be a function, such as lambda one: .*, and not 'x'"),
+    ],
+)
+async def test_choosing_by_a_wrong_condition_is_refused_before_anything_is_asked(
+    wrong: dict[str, Any], problem: str
+) -> None:
+    async with Client(Account("no-such-key", instances=[Instance(CRN, url="http://127.0.0.1:1")])) as client:
+        with pytest.raises(InvalidRequest, match=problem):
+            await client.rank("queue", **wrong)
+        with pytest.raises(InvalidRequest, match=problem):
+            await client.least_busy(**wrong)
+
+
+@pytest.mark.anyio
+async def test_what_has_to_be_a_function_is_one() -> None:
+    wrong: Any = True
+    async with Client(Account("no-such-key", instances=[Instance(CRN, url="http://127.0.0.1:1")])) as client:
+        with pytest.raises(InvalidRequest, match="until has to be a function, such as lambda one: one"):
+            await client.wait_for("ibm_boston", wrong)
+        with pytest.raises(InvalidRequest, match="there is no key True"):
+            await client.rank(wrong)
+        with pytest.raises(InvalidRequest, match="where has to be a function"):
+            client.snapshot(where=wrong)
+        with pytest.raises(InvalidRequest, match="progress has to be a function"):
+            client.snapshot(progress=wrong)
+        with pytest.raises(InvalidRequest, match="resources have to be some of"):
+            client.snapshot(wrong)
+        for names in ([wrong], 5):
+            with pytest.raises(InvalidRequest, match="name"):
+                client.watch(backends=names)  # type: ignore[arg-type]
 
 
 def test_filters_are_values() -> None:

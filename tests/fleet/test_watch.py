@@ -281,6 +281,49 @@ async def test_the_first_look_tells_what_there_is() -> None:
     await consumer.close()
 
 
+async def test_a_name_that_no_list_has_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.put("ibm_boston")
+    world.failing = {CRNS[2]}
+    consumer = Consumer(world, backends=["ibm_bostn", "ibm_boston"])
+    await consumer.take()
+    assert caplog.messages == [], "the instance that fails may have it"
+    world.failing.clear()
+    for _ in range(3):
+        await world.advance(30.0)
+        await consumer.take()
+    assert caplog.messages == ["no list has 'ibm_bostn', which is watched; did you mean ibm_boston?"]
+    world.put("ibm_bostn")  # it is reported as soon as there is one
+    await world.advance(30.0)
+    assert [change.kind for change in await consumer.take()] == ["appeared"]
+    await consumer.close()
+
+
+async def test_whoever_waits_for_a_misspelled_name_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.put("ibm_boston")
+    waiting = asyncio.create_task(world.watcher.wait_for("ibm_bostn", lambda one: True, None, 30.0))
+    await settle()
+    assert caplog.messages == ["no list has 'ibm_bostn', which is watched; did you mean ibm_boston?"]
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
+
+async def test_a_change_is_a_line() -> None:
+    world = World()
+    world.put("ibm_boston")
+    consumer = Consumer(world)
+    assert [str(change) for change in await consumer.take()] == [
+        f"ibm_boston (region of {CRNS[0]}): present, online, 0 jobs"
+    ]
+    world.put("ibm_boston", status="offline\x1b[2J")
+    await world.advance(30.0)
+    (change,) = await consumer.take()
+    assert str(change) == f"ibm_boston (region of {CRNS[0]}): online to offline\\x1b[2J"
+    assert str(Change("recovered", WHEN, instance=CRNS[1])) == f"{CRNS[1]}: answers again"
+    await consumer.close()
+
+
 async def test_all_who_watch_share_one_poll_as_often_as_the_most_eager_wants() -> None:
     world = World()
     world.put("a")

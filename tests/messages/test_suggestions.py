@@ -176,26 +176,39 @@ async def test_no_request_is_sent_for_a_suggestion(emulator: Emulator) -> None:
 
 
 @pytest.mark.anyio
-async def test_no_other_name_is_suggested_while_a_list_is_missing_that_may_have_it(
-    emulator: Emulator,
-) -> None:
+async def test_no_name_is_suggested_while_a_list_is_missing(emulator: Emulator) -> None:
     emulator.fault(Status(403), resource="backends", region="us-east", times=None)
     name = emulator.backends("eu-de")[0]
     async with Client(emulator.account()) as client:
-        with pytest.raises(InstanceUnavailable) as raised:
+        with pytest.raises(InstanceUnavailable) as unknown:
             await client.status(name[:-1])
-    assert "did you mean" not in str(raised.value)
+        assert "did you mean" not in str(unknown.value), "the right one may be in the list that is missing"
+        with pytest.raises(NotFound, match=r"which is not complete: see its `errors`$"):
+            (await client.backends())[name[:-1]]
 
 
 @pytest.mark.anyio
-async def test_of_an_instance_without_a_backend_the_other_that_lists_it_is_told(emulator: Emulator) -> None:
-    name, (first, second) = emulator.backends("eu-de")[0], emulator.account().instances
+async def test_a_backend_of_another_instance_is_found_there(emulator: Emulator) -> None:
+    name = emulator.backends("us-east")[0]
+    german = next(one.crn for one in emulator.instances if one.region == "eu-de")
+    for account, known in (
+        (emulator.account(search=InstanceSearch()), "emulated-us-east-1"),  # it was looked up
+        (emulator.account(), "crn:v1:bluemix:public:quantum-computing:us-east:a/.*::"),
+    ):
+        async with Client(account) as client:
+            await client.backends()
+            with pytest.raises(NotFound, match=f"; the instance {known} lists it [(]code") as raised:
+                await client.status(name, instance=german)
+            assert raised.value.suggestions == ()
+
+
+@pytest.mark.anyio
+async def test_an_instance_that_is_none_of_the_accounts_is_told_those_that_are(emulator: Emulator) -> None:
     async with Client(emulator.account()) as client:
-        await client.backends()
-        with pytest.raises(NotFound) as raised:
-            await client.status(name, instance=first)
-    assert f"; the instance {second.crn} lists it" in raised.value.message
-    assert raised.value.suggestions == ()
+        crns = ", ".join(one.crn for one in emulator.instances)
+        with pytest.raises(AccountError, match="is none of the account's instances") as raised:
+            await client.status("ibm_boston", instance="emulated-us-east-1")
+        assert str(raised.value).endswith(f"there are {crns}")
 
 
 @pytest.mark.anyio

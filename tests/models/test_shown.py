@@ -65,7 +65,7 @@ class Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
-        assert not attrs
+        assert not attrs or (tag == "table" and attrs == [("style", "white-space: nowrap")])
         self.tags.add(tag)
 
     def handle_data(self, data: str) -> None:
@@ -300,3 +300,22 @@ def test_what_was_not_emulated_is_not_marked() -> None:
     for one in (*real("lima"), summary(*real("lima")), BackendDefaults({}), BackendStatus(1)):
         assert not one.emulated
         texts(one)
+
+
+# --- some backends of a list
+
+
+def test_a_slice_and_a_ranking_show_themselves_as_the_list_does() -> None:
+    fleet = BackendList(backend(f"ibm_{number}", region="us-east", emulated=True) for number in range(100))
+    some = fleet[:3]
+    assert isinstance(some, tuple)
+    assert some == (fleet[0], fleet[1], fleet[2])
+    assert repr(some) == "<3 backends: ibm_0, ibm_1, ibm_2>"
+    assert texts(some, emulated=True)[0].startswith("3 backends · ")
+    assert len(repr(fleet[:])) <= 300
+
+
+def test_a_caption_and_its_mark_are_apart_and_no_region_wraps() -> None:
+    entry = backend("ibm_boston", region="us-east", emulated=True)
+    assert "<caption>ibm_boston · <strong>Emulated data</strong>" in (entry._repr_html_() or "")
+    assert (BackendList([entry])._repr_html_() or "").startswith('<table style="white-space: nowrap">')

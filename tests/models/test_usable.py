@@ -194,7 +194,7 @@ def test_impossible_values_are_in_no_median_and_counted() -> None:
     assert TIMES.qubit_measurements("T1").left_out == 1, "the faulty qubit's is not counted"
     assert TIMES.qubit_measurements("T1").values == ((100e-6, (0,)), (0.9, (2,)))
     assert TIMES.qubit_measurements("T2").why_none == "all 2 values are 0 or less, which no device can have"
-    assert TIMES.qubit_measurements("T3").why_none == "nothing that works reports it"
+    assert TIMES.qubit_measurements("anharmonicity").why_none == "nothing that works reports it"
     found = TIMES.gate_measurements("cz", "gate_error")
     assert (found.median, found.left_out) == (None, 3)
     assert found.why_none == "all 3 values are out of order (1 or more) or negative"

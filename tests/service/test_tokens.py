@@ -177,6 +177,20 @@ async def test_a_refused_key_is_one_clear_error(emulator: Emulator, pool: Sessio
     assert emulator.count("token") == 1
 
 
+async def test_a_refused_key_is_told_where_it_is_from_and_what_is_odd_about_it(
+    emulator: Emulator, pool: SessionPool
+) -> None:
+    odd = replace(emulator.account(), api_key="'not-a-key ", source="the saved account 'work'")
+    tokens = tokens_of(odd, pool)
+    with pytest.raises(AuthenticationFailed) as caught:
+        await tokens.authorization()
+    message = str(caught.value)
+    assert message.startswith("IAM refused the API key of the saved account 'work' (HTTP 400): ")
+    odd_ends = "; it begins with a quotation mark and it ends with white space, which no key does"
+    assert message.endswith(odd_ends)
+    assert "not-a-key" not in message
+
+
 async def test_a_refusal_is_believed_for_ten_seconds(
     tokens: Tokens, emulator: Emulator, clock: Clock
 ) -> None:

@@ -378,16 +378,27 @@ async def test_another_event_loop_is_refused() -> None:
 
 
 def test_limits_that_count_have_to_be_whole() -> None:
-    with pytest.raises(ValueError, match="per_region has to be greater than zero, and whole"):
+    with pytest.raises(ValueError, match="per_region has to be a whole number greater than zero, and not"):
         Limits(per_region=2.5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="total has to be greater than zero"):
+    with pytest.raises(ValueError, match="total has to be a number greater than zero, and not"):
         Limits(total="soon")  # type: ignore[arg-type]
+
+
+def test_a_limit_of_a_wrong_type_is_told_its_type() -> None:
+    with pytest.raises(ValueError, match=r"^total has to be a number greater than zero, and not '20'$"):
+        Limits(total="20")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^body has to be no more than 2\*\*60, and not 1"):
+        Limits(body=2**60 + 1)
+    with pytest.raises(
+        ValueError, match=r"^failures has to be a whole number greater than zero, and not True$"
+    ):
+        Limits(failures=True)
 
 
 @pytest.mark.parametrize("field", ["per_region", "total", "connect", "read", "body"])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 10**400])
 def test_limits_have_to_be_positive(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{field} has to be greater than zero"):
+    with pytest.raises(ValueError, match=rf"{field} has to be (a (whole )?number greater|no more)"):
         Limits(**{field: value})  # type: ignore[arg-type]
 
 

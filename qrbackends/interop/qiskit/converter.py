@@ -20,6 +20,7 @@ from qiskit.transpiler import InstructionProperties, Target
 
 from ...errors import DecodeError
 from ...models import BackendConfiguration, BackendProperties, Nduv
+from ...models.arguments import check_document
 from .angles import BOUNDS, register_rzz
 from .fitting import Fitting, Qubits
 from .fractional import check_choice, is_fractional, with_choice
@@ -86,6 +87,8 @@ def to_target(
         UnknownGate: `use_fractional_gates` is True, and the device has no fractional gate.
     """
     check_choice(use_fractional_gates, include_fractional_gates)
+    check_document("configuration", configuration, BackendConfiguration)
+    check_document("properties", properties, BackendProperties, optional=True)
     configuration = with_choice(configuration, use_fractional_gates)
     known = get_standard_gate_name_mapping() | dict(custom_name_mapping or {})
     unwanted: set[str] = set()
