@@ -67,7 +67,7 @@ def _where(change: Change) -> str:
     if change.instance is None:
         return "the service"
     guid = change.instance.split(":")[7:8]
-    return f"{change.region}, instance {guid[0][:8]}" if guid else f"{change.region}"
+    return f"{change.region}, instance {guid[0][:8]}" if guid and change.region else change.instance
 
 
 def _described(change: Change) -> str:
