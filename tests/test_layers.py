@@ -29,6 +29,7 @@ ROOMS = [
     "service",
     "transport",
     "emulator",
+    "surface",
     "protocol",
     "tasks",
     "accounts",

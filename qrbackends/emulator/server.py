@@ -14,14 +14,16 @@ from msgspec.structs import replace
 
 from ..accounts.account import EMULATED_KEY, Account, InstanceSearch
 from ..models import ABackend, name_of
+from ..surface.cloud import CloudService
+from ..surface.hosts import Hosts, netloc
+from ..surface.wire import Errors
 from ..tasks.loops import running_loop
 from .addresses import Addresses, InstanceAddress
 from .devices.fleets import Fleet
 from .devices.recalibrations import RecalibratingFleet
 from .devices.sources import Source, load_fleet
 from .services.allocation import Allocation, allocate, check_allocation, check_names
-from .services.cloud import CloudService
-from .services.emulated_instances import EmulatedInstance, make_instances
+from .services.emulated_instances import PLANS, EmulatedInstance, make_instances
 from .services.library import Library
 from .services.queues import Queue
 from .services.service import BackendsService
@@ -34,11 +36,9 @@ from .steering.steering import Steering
 from .steering.timeline import Timeline
 from .surface.faults import CLOUD, Faults
 from .surface.handler import Handler, Service
-from .surface.hosts import Hosts, netloc
 from .surface.log import RequestLog
 from .surface.ports import Port, to_its_end
 from .surface.validators import Validation, Validators
-from .surface.wire import Errors
 
 
 class Emulator(Steering):
@@ -156,7 +156,7 @@ class Emulator(Steering):
                 self._log.on_answer = self._journal.write
             self._services = self._region_services(self._fleet)
             services: list[Service] = [*self._services]
-            services.append(CloudService(self._issuer, self._instances, self._errors))
+            services.append(CloudService(self._issuer, self._listed, lambda: PLANS, self._errors))
             for offset, service in enumerate(services):
                 number = self._first_port + offset if self._first_port else 0
                 handler = partial(self._handler, service)
@@ -264,6 +264,9 @@ class Emulator(Steering):
             api_key=self.api_keys[0],
             instances=tuple(InstanceAddress(one.crn, one.region, regions[one.region]) for one in usable),
         )
+
+    async def _listed(self, _: str) -> Sequence[EmulatedInstance]:
+        return self._instances
 
     def _running_control(self) -> Control:
         if self._control is None:

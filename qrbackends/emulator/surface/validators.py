@@ -7,7 +7,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from math import floor
 from typing import Literal, TypeAlias
 
-from .wire import Answer, Call, Document
+from ...surface.wire import Answer, Call, Document
 
 Validation: TypeAlias = Literal["etag", "weak", "date"]
 
