@@ -35,6 +35,7 @@ _WITHDRAWN = "the service has withdrawn pulse-level defaults, and most backends 
 _MAX_TEXT = 200  # characters of a wrong body that an error shows
 _PART = 2**20  # bytes
 _MAX_MESSAGE = 1000  # characters of the service's message that an error keeps
+_MAX_BODY = 16384  # bytes of a body that an error keeps; the service's own have less than 1 kB
 _HEAD = 16384  # bytes of a page that may hold its title
 
 
@@ -167,6 +168,8 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
     by = "" if own or status != 403 else " from a firewall or gateway in front of the service"
     message = f"HTTP {status}{by}: {message or 'the service gave no reason'}"
     error = error_for(status, message, headers, own=own)
+    error.body = body if len(body) <= _MAX_BODY else b""
+    error.content_type = headers.get("Content-Type", "")[:_MAX_TEXT]
     error.title = _text(sent, "title")
     error.code = _text(first, "code")
     error.solution = _text(first, "solution")

@@ -32,16 +32,18 @@ class Headers(CIMultiDict[str]):
 
 
 def headers(authorization: Secret, crn: str, api_version: str = API_VERSION) -> Headers:
-    """Return a request's headers; `authorization` is the whole value of its header, such as `Bearer …`."""
-    return Headers(
-        {
-            "Authorization": authorization.reveal(),
-            "Service-CRN": crn,
-            "IBM-API-Version": api_version,
-            "Accept": "application/json",
-            "User-Agent": USER_AGENT,
-        }
-    )
+    """Return a request's headers.
+
+    Args:
+        authorization: the whole value of its header, such as `Bearer …`.
+        crn: the instance's CRN.
+        api_version: the version of the API; empty to name none.
+    """
+    made = Headers({"Authorization": authorization.reveal(), "Service-CRN": crn})
+    if api_version:
+        made["IBM-API-Version"] = api_version
+    made.update({"Accept": "application/json", "User-Agent": USER_AGENT})
+    return made
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

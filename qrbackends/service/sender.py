@@ -147,7 +147,7 @@ class Sender:
                 state.note(unconfirmed.error, asyncio.get_running_loop().time())
             except QRBackendsError as error:
                 now = asyncio.get_running_loop().time()
-                redact(error, secret.reveal().removeprefix("Bearer "))  # an answer may echo the secret
+                redact(error, credential_of(secret))  # an answer may echo the secret
                 located(error, message.region, message.url)
                 if isinstance(error, (DecodeError, WrongBackend)):  # the answers may be one request behind
                     self._pool.retire_connections(message.region, message.url)
@@ -160,6 +160,11 @@ class Sender:
                     kind = type(error).__name__
                     logger.info(_RETRIED, message.url, state.sent + 1, pause, kind, error.problem)
                     await anyio.sleep(pause)
+
+
+def credential_of(authorization: Secret) -> str:
+    """Return the credential in the value of an `Authorization` header, without its scheme."""
+    return authorization.reveal().removeprefix("Bearer ").removeprefix("apikey ")
 
 
 class _Waiting(Struct):
