@@ -19,6 +19,7 @@ ROOMS = [
     "agents",
     "pytest_plugin",
     "web",
+    "gateway",
     "analysis",
     "interop",
     "__init__",

@@ -8,8 +8,9 @@ changes what runs. It knows nothing of the client; what a gateway answers likewi
 `surface`. Start with `server`.
 """
 
+from ..surface.addresses import Addresses, InstanceAddress
 from ..surface.cloud import Plan
-from .addresses import Addresses, InstanceAddress, running_account
+from .addresses import running_account
 from .devices.fleets import Device, Fleet, RecordedAnswers, SnapshotFleet, SnapshotsMissing
 from .devices.synthetic import SyntheticFleet
 from .replaying import Difference, replay

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from ..accounts.account import EMULATED_KEY, Account, InstanceSearch
 from ..models import ABackend, name_of
+from ..surface.addresses import Addresses, InstanceAddress
 from ..surface.cloud import CloudService
 from ..surface.hosts import Hosts, netloc
 from ..surface.wire import Errors
 from ..tasks.loops import running_loop
-from .addresses import Addresses, InstanceAddress
 from .devices.fleets import Fleet
 from .devices.recalibrations import RecalibratingFleet
 from .devices.sources import Source, load_fleet

@@ -56,7 +56,7 @@ def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes
             error names the JSON path. Other odd parts are left out, and `left_out` of the answer has them.
     """
     if status != 200:
-        _raise_for(request, status, headers, body)
+        raise_for(request, status, headers, body)
     if request.resource == "properties" and _NONE.fullmatch(body):
         problem = "the backend has no properties: the service's answer is empty"
         raise NotFound(problem, 404).about(backend=request.backend)
@@ -154,7 +154,8 @@ _ERRORS: Final[dict[int, type[ResponseError]]] = {
 }
 
 
-def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
+def raise_for(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
+    """Raise the error for an answer with another status than 200; the arguments are those of `parse`."""
     if 300 <= status < 400:
         raise RedirectRefused(
             f"the service answered with a redirect ({status}), which is not followed: credentials would "
