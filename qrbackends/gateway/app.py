@@ -321,20 +321,21 @@ class Gateway:
                 return bytes(body)
         raise self.errors.refuse(408, "The body did not come in time.", headers={"Connection": "close"})
 
-    async def addresses(self, url: str) -> Addresses:
+    async def addresses(self, url: str, *, instances: bool = True) -> Addresses:
         """Return where the gateway is, and the key and the instances that it accepts.
 
         Args:
             url: the address at which it listens.
+            instances: whether to look the instances up; else there are none in it.
 
         Raises:
             QRBackendsError: the instances cannot be looked up.
         """
         base, catalog = f"{url}{ROOT}", f"{url}{CATALOG.removesuffix('/')}"
-        regions, found = await self.source.served()
-        instances = tuple(InstanceAddress(one.crn, one.region, base) for one in found)
+        regions, found = await self.source.served() if instances else ((), ())
+        listed = tuple(InstanceAddress(one.crn, one.region, base) for one in found)
         key = self.source.keyring.throw_away if isinstance(self.source, OwnAccount) else None
-        return Addresses(dict.fromkeys(regions, base), url, url, catalog, key or "", instances)
+        return Addresses(dict.fromkeys(regions, base), url, url, catalog, key or "", listed)
 
 
 class _Told:

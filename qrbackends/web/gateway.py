@@ -46,8 +46,8 @@ def gateway_app(
     present keys of the gateway's; the service gets the client's account.
 
     Args:
-        client: the client, which has to be open while the app runs; its cache is not used, as it keeps decoded
-            answers, but its pool, tokens, store and policy are.
+        client: the client, which has to be open while the app runs. Its pool, tokens, store and policy are
+            used; its cache is not, as it keeps decoded answers.
         keys: the file of keys, as `qrbackends gateway keys add` writes it.
         status_age: seconds for which a list is the answer to the status of its backends; 0 for none.
         warm: the backends, or globs, whose documents are kept fresh ahead of time.
