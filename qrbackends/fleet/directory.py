@@ -73,6 +73,10 @@ class Directory:
         """The scopes of the account's instances that are known now, in order of preference."""
         return tuple(self._known.values())
 
+    def has(self, crn: str) -> bool:
+        """Return whether an instance is one of the account's that are known now."""
+        return crn in self._known
+
     def names(self, scope: Scope) -> frozenset[str]:
         """Return the names of the backends in an instance's last list, without sending a request."""
         return self._names.get(scope.crn, frozenset())

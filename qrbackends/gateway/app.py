@@ -27,8 +27,9 @@ from .failures import Failures
 from .log import Access, AccessLog, shown
 from .own import OwnAccount
 from .relay import Relay, is_plain
+from .repeats import Repeating, Repeats
 from .replies import Reply, of_answer, of_error
-from .service import BackendsGateway
+from .service import BackendsGateway, Repeatable
 from .versions import VersionsPage
 from .warm import Warmer
 
@@ -102,6 +103,7 @@ class Gateway:
     ) -> None:
         self.source = source
         self.counts = Counts()
+        self.repeats = Repeats(self._repeated, time.monotonic)
         self.pool = pool
         self.errors = errors
         self._options = options or GatewayOptions()
@@ -168,32 +170,29 @@ class Gateway:
                 logger.error("a request could not be answered: %s", type(error).__name__, exc_info=error)
                 found = of_answer(self.errors.answer(500, "The gateway failed."), False)
         if isinstance(found, Reply):
+            connection = self.repeats.connections.get(request.protocol)
+            response: web.StreamResponse = _Response(found, connection, told)
             size, age, cache = len(found.body), found.age, found.told
-            response: web.StreamResponse = web.Response(
-                status=found.status, body=found.body, headers={**_SERVER, **found.headers}
-            )
         else:
             response, size, age, cache = found, max(0, found.body_length), None, "bypass"
-        resource = classified(path)[0] or "other"
-        self.counts.add(resource, response.status, cache, size, age)
+        self.counts.add(classified(path)[0] or "other", response.status, cache, size, age)
         if self._log is not None:
-            seconds = round(time.perf_counter() - began, 6)
-            peer, rounded = request.remote or "", None if age is None else round(age, 3)
-            self._log.write(
-                Access(
-                    at,
-                    call.method,
-                    shown(path),
-                    response.status,
-                    seconds,
-                    size,
-                    peer,
-                    told.caller,
-                    cache,
-                    rounded,
-                )
-            )
+            seconds, peer = round(time.perf_counter() - began, 6), request.remote or ""
+            line = call.method, shown(path), response.status, seconds, size, peer, told.caller, cache
+            self._log.write(Access(at, *line, None if age is None else round(age, 3)))
         return response
+
+    def _repeated(self, call: Repeatable, reply: Reply, transport: Any) -> None:
+        """Count and log a request that was answered without being parsed."""
+        request, size, age = call.request, len(reply.body), reply.age
+        self.counts.add(request.resource, reply.status, reply.told, size, age)
+        peer = transport.get_extra_info("peername")
+        with self._answering(peer):  # the connection is not silent
+            pass
+        if self._log is not None:
+            path, host = f"{ROOT}{request.target.partition('?')[0]}", str(peer[0]) if peer else ""
+            line = "GET", shown(path), reply.status, 0.0, size, host, call.caller.name, reply.told
+            self._log.write(Access(self._log.time(), *line, None if age is None else round(age, 3)))
 
     async def _found(self, request: web.BaseRequest, call: Call, told: "_Told") -> Reply | web.StreamResponse:
         """Return the reply, or the response that was streamed.
@@ -231,7 +230,8 @@ class Gateway:
             return await self._backends.versions(call)
         caller = self.source.caller(call)
         told.caller = caller.name
-        return await self._backends.reply(call, caller)
+        reply, told.again = await self._backends.reply(call, caller)
+        return reply
 
     async def _operational(self, call: Call) -> Reply:
         if call.method not in (METH_GET, METH_HEAD):
@@ -339,12 +339,28 @@ class Gateway:
 
 
 class _Told:
-    """What the log says of a request beside its answer."""
+    """What is known of a request beside its answer: the caller's name, and what answers it again."""
 
-    __slots__ = ("caller",)
+    __slots__ = ("again", "caller")
 
     def __init__(self) -> None:
         self.caller = ""
+        self.again: Repeatable | None = None
+
+
+class _Response(web.Response):
+    """A response that tells its connection when it is written."""
+
+    def __init__(self, reply: Reply, connection: Repeating | None, told: _Told) -> None:
+        super().__init__(status=reply.status, body=reply.body, headers={**_SERVER, **reply.headers})
+        self._connection = connection
+        self._again = told.again
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write the end."""
+        await super().write_eof(data)
+        if self._connection is not None:
+            self._connection.sent(self._again, bool(self.keep_alive))
 
 
 def _with_query(url: str, query: str) -> str:

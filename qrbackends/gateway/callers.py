@@ -42,6 +42,10 @@ class Caller(Protocol):
         """
         ...
 
+    def asks_again(self, instance: Instance) -> bool:
+        """Return whether it may use an instance once more, without a look at its credential."""
+        ...
+
     def failed(self, error: QRBackendsError) -> None:
         """Note that the service did not answer the caller's request with a document."""
         ...

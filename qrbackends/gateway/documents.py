@@ -79,7 +79,7 @@ def _name_in(body: bytes) -> _Named:
 _STATES: Final = {"online": (True, "active"), "paused": (True, "internal")}
 
 
-def statuses_in(body: bytes) -> dict[str, dict[str, Any]]:
+def statuses_in(body: bytes, emulated: bool) -> dict[str, dict[str, Any]]:
     """Return, by the name of each backend in a list, the status document that follows from the list.
 
     It has no `backend_version`, which lists do not have. The words are those of the service's own documents.
@@ -90,11 +90,11 @@ def statuses_in(body: bytes) -> dict[str, dict[str, Any]]:
     made: dict[str, dict[str, Any]] = {}
     for device in msgspec.json.decode(body, type=BackendsResponse).devices:
         state, word = _STATES.get(device.status.name, (False, "maintenance"))
-        why = device.status.reason or ""
+        why = "" if device.status.reason in (None, "available") else device.status.reason
         made[device.name] = {
             "state": state,
             "status": word,
-            "message": "" if why == "available" else why,
+            "message": ": ".join(filter(None, ("emulated" if emulated else "", why))),
             "length_queue": max(0, device.queue_length),
         }
     return made

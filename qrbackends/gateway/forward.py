@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -68,6 +69,7 @@ class ForwardedCaller:
         expires: float | None,
         endpoints: Mapping[str, str],
         errors: Errors,
+        is_known: Callable[["ForwardedCaller"], bool],
     ) -> None:
         self.name = secrets.token_hex(4)
         self.upstream = upstream
@@ -75,6 +77,7 @@ class ForwardedCaller:
         self._credentials = credentials
         self._endpoints = endpoints
         self._errors = errors
+        self._is_known = is_known
         self._instances: dict[str, Instance] = {}
 
     async def instance(self, crn: str) -> Instance:
@@ -98,6 +101,10 @@ class ForwardedCaller:
             self._instances.clear()
         made = self._instances[crn] = Instance(crn, url=self._endpoints[region])
         return made
+
+    def asks_again(self, instance: Instance) -> bool:
+        """Return whether the caller still has a part of the memory, and its token has not expired."""
+        return self._is_known(self)
 
     def failed(self, error: QRBackendsError) -> None:
         """Empty the caller's part of the memory if the service refused the credential."""
@@ -189,11 +196,19 @@ class Forwarding:
         expires = _expiry(credential)
         if expires is not None and expires <= self._clock():
             expires = None  # by the token's own word nothing may be kept; the service says it as well
-        made = ForwardedCaller(upstream, credentials, expires, self._endpoints, self._errors)
+        made = ForwardedCaller(
+            upstream, credentials, expires, self._endpoints, self._errors, partial(self._is_known, digest)
+        )
         while len(self._callers) >= self._most:
             self._drop(next(iter(self._callers)))
         self._callers[digest] = made
         return made
+
+    def _is_known(self, digest: bytes, caller: ForwardedCaller) -> bool:
+        if self._callers.get(digest) is not caller:
+            return False
+        self._callers.move_to_end(digest)
+        return caller.expires is None or self._clock() < caller.expires
 
     def _drop(self, digest: bytes) -> None:
         self._callers.pop(digest).upstream.forget()

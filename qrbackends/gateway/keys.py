@@ -232,14 +232,18 @@ class Keyring:
 
     def subject(self, token: str) -> str | None:
         """Return the id of the key that a token was issued for; None if it is not valid now."""
-        key = self.bearer(token)
+        key, _ = self.bearer(token)
         return None if key is None else key.id
 
-    def bearer(self, token: str) -> Key | None:
-        """Return the key that a token was issued for; None if it is not valid now."""
+    def bearer(self, token: str) -> tuple[Key | None, float]:
+        """Return the key that a token was issued for, and when the token expires; None if it is not valid."""
         keys = self._current()
         claims = self._signer.claims(token)
-        return None if claims is None else keys.get(claims["sub"])
+        return (None, 0.0) if claims is None else (keys.get(claims["sub"]), float(claims["exp"]))
+
+    def holds(self, key: Key, expires: float) -> bool:
+        """Return whether a key is still as it was, and a token of it has not expired, in Unix seconds."""
+        return self._current().get(key.id) is key and self._clock() < expires
 
     def of(self, subject: str) -> Key | None:
         """Return the key with an id, or None."""

@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from ..accounts.account import Account, Instance
 from ..accounts.secret import Secret
@@ -86,14 +87,24 @@ class OwnAccount:
             Refused: there is no such key, or it asks too often.
         """
         scheme, credential = call.credentials
-        key = None
-        if scheme is not None:
-            key = self.keyring.bearer(credential) if scheme == "Bearer" else self.keyring.key(credential)
+        key, expires = None, inf
+        if scheme == "Bearer":
+            key, expires = self.keyring.bearer(credential)
+        elif scheme is not None:
+            key = self.keyring.key(credential)
         if key is None:
             raise no_credential(self._errors)
-        if key.rate and (wait := self._bucket(key).take()):
+        if wait := self.take(key):
             raise too_often(self._errors, wait)
-        return OwnCaller(key, self)
+        return OwnCaller(key, expires, self)
+
+    def take(self, key: Key) -> float:
+        """Count one request of a key, and return 0; or return the seconds until it may send one."""
+        return self._bucket(key).take() if key.rate else 0.0
+
+    def knows(self, instance: Instance) -> bool:
+        """Return whether an instance is one of the account's that are known now."""
+        return self._parts.directory.has(instance.crn)
 
     def _bucket(self, key: Key) -> Bucket:
         bucket = self._buckets.get(key.id)
@@ -183,10 +194,11 @@ class OwnAccount:
 class OwnCaller:
     """A caller that has presented a key of the gateway's."""
 
-    __slots__ = ("_key", "_source")
+    __slots__ = ("_expires", "_key", "_source")
 
-    def __init__(self, key: Key, source: OwnAccount) -> None:
+    def __init__(self, key: Key, expires: float, source: OwnAccount) -> None:
         self._key = key
+        self._expires = expires
         self._source = source
 
     @property
@@ -202,6 +214,16 @@ class OwnCaller:
     async def instance(self, crn: str) -> Instance:
         """Return an instance of the account; see `OwnAccount.instance`."""
         return await self._source.instance(crn, self._key)
+
+    def asks_again(self, instance: Instance) -> bool:
+        """Return whether token, key and instance are still good, and the key's rate allows it."""
+        key, source = self._key, self._source
+        return (
+            source.keyring.holds(key, self._expires)
+            and key.may_use(instance.crn)
+            and source.knows(instance)
+            and not source.take(key)
+        )
 
     def failed(self, error: QRBackendsError) -> None:
         """Do nothing: the cache has removed what the error makes invalid."""

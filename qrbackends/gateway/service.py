@@ -6,8 +6,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from ..accounts.account import Instance
+from ..accounts.scope import Scope
 from ..cache.entry import Entry
 from ..errors import InvalidRequest, QRBackendsError
 from ..protocol.headers import EMULATED
@@ -18,7 +20,7 @@ from ..transport.body import Wire
 from .callers import Caller, Source
 from .documents import KeptDocument, statuses_in
 from .failures import Failures
-from .replies import Reply, cache_status, from_entry, of_error, told_of
+from .replies import Reply, at_once, cache_status, from_entry, of_error, told_of
 from .upstream import Upstream, VersionCache
 from .versions import VersionsPage
 
@@ -29,6 +31,47 @@ _TAKES: Final = {
     "configuration": ("calibration_id",),
     "properties": ("calibration_id", "updated_before"),
 }
+
+
+class Repeatable(Struct, frozen=True):
+    """A call for a list or a document that can be answered again without being read again.
+
+    Attributes:
+        caller: who asks; nothing of the credential is kept.
+        cached: the cache for the version of the API that was asked for.
+        instance: the instance.
+        scope: its scope.
+        request: the request.
+        takes_gzip: whether the caller accepts gzip.
+        condition: the `If-None-Match` header; empty for none.
+    """
+
+    caller: Caller
+    cached: VersionCache
+    instance: Instance
+    scope: Scope
+    request: Request
+    takes_gzip: bool
+    condition: str
+
+    def again(self) -> Reply | None:
+        """Return the reply of now, if memory has it as it is to be sent; None if the call has to be read."""
+        if not self.caller.asks_again(self.instance):
+            return None
+        try:
+            entry = self.cached.cache.look(self.request, self.scope)
+        except QRBackendsError:  # a 404 a moment ago
+            return None
+        return None if entry is None else self.at_once(entry)
+
+    def at_once(self, entry: Entry) -> Reply | None:
+        """Return the reply with an entry's bytes as they are kept, or None."""
+        now = self.caller.upstream.memory.clock()
+        return at_once(entry, now, _freshness(entry, now), self.takes_gzip, self.condition)
+
+
+def _freshness(entry: Entry, now: float) -> str:
+    return "hit" if now < entry.fresh_until else "stale"
 
 
 class BackendsGateway:
@@ -72,8 +115,8 @@ class BackendsGateway:
         except QRBackendsError as error:
             return of_error(error, self._errors, own=self._source.own)
 
-    async def reply(self, call: Call, caller: Caller) -> Reply:
-        """Return the reply to a call for a list or a document.
+    async def reply(self, call: Call, caller: Caller) -> tuple[Reply, "Repeatable | None"]:
+        """Return the reply to a call for a list or a document, and what answers the same call again.
 
         Raises:
             Refused: the call is not well-formed, or the caller may not use the instance.
@@ -85,29 +128,30 @@ class BackendsGateway:
             instance = await caller.instance(call.headers.get("Service-CRN", ""))
             cached = caller.upstream.of(version)
             if request.resource == "status" and self._status_age:
-                listed = await self._from_list(caller.upstream, cached, request, instance, call)
+                listed = await self._from_list(caller.upstream, cached, request, instance)
                 if listed is not None:
-                    return listed
+                    return listed, None
             scope = cached.scope(instance)
+            condition = call.headers.get("If-None-Match", "")
+            same = Repeatable(caller, cached, instance, scope, request, call.takes_gzip, condition)
             entry = cached.cache.look(request, scope)
             if entry is not None:
-                return await self._reply(entry, None, caller.upstream, call)
+                reply = same.at_once(entry)
+                return (reply, same) if reply else (await self._reply(entry, None, same), None)
             known = False
             collapsed = cached.cache.is_fetching(request, scope)
             found = await cached.cache.ask(request, scope)
             self._failures.end(instance.region)
-            return await self._reply(found.entry, told_of(found.source, collapsed), caller.upstream, call)
+            return await self._reply(found.entry, told_of(found.source, collapsed), same), None
         except QRBackendsError as error:
             caller.failed(error)
             self._failures.begin(error)
-            return of_error(error, self._errors, own=self._source.own, known=known)
+            return of_error(error, self._errors, own=self._source.own, known=known), None
 
-    async def _reply(self, entry: Entry, told: str | None, upstream: Upstream, call: Call) -> Reply:
-        now = upstream.memory.clock()
-        if told is None:
-            told = "hit" if now < entry.fresh_until else "stale"
-        condition = call.headers.get("If-None-Match", "")
-        return await from_entry(entry, now, told, call.takes_gzip, condition, self._limit)
+    async def _reply(self, entry: Entry, told: str | None, call: "Repeatable") -> Reply:
+        now = call.caller.upstream.memory.clock()
+        told = told or _freshness(entry, now)
+        return await from_entry(entry, now, told, call.takes_gzip, call.condition, self._limit)
 
     def _request(self, call: Call) -> Request:
         """Return the request that a call is for; parameters that the resource does not take are ignored."""
@@ -123,7 +167,7 @@ class BackendsGateway:
             raise self._errors.refuse(400, error.message) from None
 
     async def _from_list(
-        self, upstream: Upstream, cached: VersionCache, request: Request, instance: Instance, call: Call
+        self, upstream: Upstream, cached: VersionCache, request: Request, instance: Instance
     ) -> Reply | None:
         """Return a backend's status as a list has it that is young enough, or None where none can be had."""
         scope = cached.scope(instance)
@@ -136,7 +180,7 @@ class BackendsGateway:
         listed: KeptDocument = entry.value
         if listed.statuses is None:
             try:
-                listed.statuses = statuses_in((entry.wire or _NOTHING).plain(self._limit))
+                listed.statuses = statuses_in((entry.wire or _NOTHING).plain(self._limit), listed.emulated)
             except (msgspec.DecodeError, QRBackendsError, RecursionError):
                 listed.statuses = {}  # a list of bare names, or of what nobody knows
         status = listed.statuses.get(request.backend or "")

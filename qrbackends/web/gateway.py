@@ -16,6 +16,7 @@ from ..gateway.app import STATUS_AGE, CloudAddresses, Gateway, GatewayOptions
 from ..gateway.forward import Forwarding
 from ..gateway.keys import KeyFile, Keyring
 from ..gateway.own import OwnAccount
+from ..gateway.repeats import Repeating
 from ..surface.wire import Errors
 from ..tasks.flight import stopped
 from .connections import ACCEPTED_AT_ONCE, Connections, ServerLimits
@@ -153,7 +154,7 @@ class GatewayServer:
         )
         with listening(host, port) as listener, self._signals():
             server = await loop.create_server(
-                lambda: self._connections.protocol(web_server),
+                lambda: self._connections.protocol(lambda: Repeating(gateway.repeats, web_server())),
                 sock=listener,
                 ssl=tls,
                 backlog=ACCEPTED_AT_ONCE,

@@ -1,0 +1,155 @@
+"""Requests that are repeated byte for byte: answered without being parsed again.
+
+A client that keeps a connection sends the same head for the same document over and over. Once the parser
+has read a head, as one whole request and nothing else, the same bytes can mean nothing else. So they are
+looked up as they are; what decides about the answer, which is the caller's right to it and the cache's entry,
+is asked each time.
+"""
+
+import asyncio
+import hashlib
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from email.utils import formatdate
+from time import time
+from typing import Any, Final, cast
+
+from .replies import Reply
+from .service import Repeatable
+
+_MOST: Final = 4096  # heads
+_LONGEST: Final = 8190  # bytes of a head
+_HEAD = re.compile(rb"GET [^\r\n]+ HTTP/1\.1\r\n(?:[^\r\n]+\r\n)+\r\n")
+_PERIOD: Final = 30.0  # seconds after which the parser reads a connection's next request all the same
+
+
+class Repeats:
+    """The heads of a server's requests that can be answered again.
+
+    Nothing of a head is kept but a digest of it, with a key of this process, as it has the credential in it.
+
+    Args:
+        answered: called with the call and the reply each time that one is answered.
+        clock: returns the seconds of a monotonic clock.
+    """
+
+    def __init__(
+        self, answered: Callable[[Repeatable, Reply, Any], None], clock: Callable[[], float]
+    ) -> None:
+        self.answered = answered
+        self.clock = clock
+        self.connections: dict[Any, Repeating] = {}
+        """The protocols, by the protocol of the server that they wrap."""
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, Repeatable] = OrderedDict()
+        self._second = 0
+        self._date = b""
+
+    def digest(self, head: bytes) -> bytes:
+        """Return what a head is known by."""
+        return hashlib.blake2b(head, digest_size=16, key=self._key).digest()
+
+    def get(self, digest: bytes) -> Repeatable | None:
+        """Return the call of a head, or None."""
+        return self._known.get(digest)
+
+    def put(self, digest: bytes, call: Repeatable) -> None:
+        """Keep the call of a head."""
+        self._known[digest] = call
+        self._known.move_to_end(digest)
+        if len(self._known) > _MOST:
+            self._known.popitem(last=False)
+
+    def head(self, reply: Reply) -> bytes:
+        """Return the head of a reply."""
+        second = int(time())
+        if second != self._second:
+            self._second, self._date = second, formatdate(second, usegmt=True).encode()
+        lines = "".join([f"{name}: {value}\r\n" for name, value in reply.headers.items()])
+        status = b"200 OK" if reply.status == 200 else b"304 Not Modified"
+        length = b"Content-Length: %d\r\n" % len(reply.body) if reply.status == 200 else b""
+        return b"HTTP/1.1 %b\r\nServer: qrbackends\r\n%b%bDate: %b\r\n\r\n" % (
+            status,
+            lines.encode("latin-1"),
+            length,
+            self._date,
+        )
+
+
+class Repeating(asyncio.Protocol):
+    """One connection: answers the requests that are known, and passes all else on to the server's protocol.
+
+    Args:
+        repeats: the heads that are known.
+        server: the server's protocol.
+    """
+
+    def __init__(self, repeats: Repeats, server: asyncio.Protocol) -> None:
+        self._repeats = repeats
+        self._server = server
+        self._transport: asyncio.Transport
+        self._idle = True  # the parser waits for the first byte of a request, and nothing is being answered
+        self._head: bytes | None = b""  # the digest of the one whole request that is being answered
+        self._until = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._repeats.connections[self._server] = self
+        self._server.connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._repeats.connections.pop(self._server, None)
+        self._server.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a request, or pass on what was received."""
+        repeats = self._repeats
+        whole = self._idle and len(data) <= _LONGEST
+        digest = repeats.digest(data) if whole else None
+        if digest is not None and (call := repeats.get(digest)) is not None and self._answer(call):
+            return
+        is_request = digest is not None and _HEAD.fullmatch(data) is not None
+        self._head, self._idle = digest if is_request else None, False
+        self._server.data_received(data)
+
+    def _answer(self, call: Repeatable) -> bool:
+        """Answer a call, and return whether that could be done."""
+        transport, repeats = self._transport, self._repeats
+        if repeats.clock() >= self._until or transport.get_write_buffer_size() or transport.is_closing():
+            return False
+        reply = call.again()
+        if reply is None:
+            return False
+        transport.write(repeats.head(reply) + reply.body)
+        repeats.answered(call, reply, transport)
+        return True
+
+    def sent(self, call: Repeatable | None, keeps: bool) -> None:
+        """Note that the server's protocol has written the answer to the last request.
+
+        Args:
+            call: the call that it was, if it can be answered again.
+            keeps: whether the connection stays open.
+        """
+        if self._head is None:  # more was received meanwhile: nobody knows where the parser is
+            return
+        self._idle = keeps
+        if keeps and call is not None:
+            self._repeats.put(self._head, call)
+            self._until = self._repeats.clock() + _PERIOD
+
+    def eof_received(self) -> bool | None:
+        """Pass on that nothing more comes."""
+        return self._server.eof_received()
+
+    def pause_writing(self) -> None:
+        """Pass on that the reader is slower than the server."""
+        self._server.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that the reader has taken nearly all."""
+        self._server.resume_writing()
