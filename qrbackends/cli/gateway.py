@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..surface.addresses import Addresses
 
 _REGIONS: Final = ("us-east", "eu-de")
+_HEAD: Final = 30.0  # seconds in which the next request of a connection has to begin and its head to come
 _IAM_URL: Final = f"https://iam.{CLOUD_URL.partition('://')[2]}"
 
 
@@ -180,7 +181,7 @@ async def _serve(serving: Serving, settings: _Settings) -> None:
     from ..gateway.app import GatewayOptions
     from ..gateway.log import AccessLog
     from ..web import ServerLimits
-    from ..web.gateway import GatewayServer
+    from ..web.gateway import GatewayServer, signalled
 
     options = GatewayOptions(settings.status_age, settings.warm, settings.pass_through, serving.hosts)
     tls = _tls(settings)
@@ -188,16 +189,16 @@ async def _serve(serving: Serving, settings: _Settings) -> None:
         log = None if settings.access_log is None else AccessLog(settings.access_log)
         if log is not None:
             stack.callback(log.close)
-        server = GatewayServer(ServerLimits(per_address=serving.per_address), settings.drain)
+        server = GatewayServer(ServerLimits(head=_HEAD, per_address=serving.per_address), settings.drain)
         more = {"log": log, "answering": server.answering}
         make = _forwarding if settings.forward else _own
         made = await make(serving, settings, options, more, stack)
         await stack.enter_async_context(made)
 
-        async def announce(url: str) -> None:
-            await _announce(serving, settings, made, url)
-
-        await server.serve(made, serving.host, serving.port, announce, tls)
+        with signalled() as ending:
+            async with server.running(made, serving.host, serving.port, tls) as url:
+                await _announce(serving, settings, made, url)
+                await ending.wait()
 
 
 async def _own(

@@ -13,10 +13,11 @@ from ..accounts.scope import Scope
 from ..cache.entry import Entry
 from ..errors import InvalidRequest, QRBackendsError
 from ..protocol.headers import EMULATED
-from ..protocol.requests import Request
+from ..protocol.requests import API_VERSION, Request
 from ..surface.routes import classified, parameters_of, version_of
 from ..surface.wire import Call, Errors
 from ..transport.body import Wire
+from ..transport.retry import RetryPolicy
 from .callers import Caller, Source
 from .documents import KeptDocument, statuses_in
 from .failures import Failures
@@ -24,6 +25,8 @@ from .replies import Reply, at_once, cache_status, from_entry, of_error, told_of
 from .upstream import Upstream, VersionCache
 from .versions import VersionsPage
 
+_WITH_OBJECTS: Final = "2025-01-01"  # the version from which on lists have more than names
+_ONCE: Final = RetryPolicy(attempts=1)
 _NOTHING: Final = Wire(b"")
 _LIST: Final = Request("backends")
 _TAKES: Final = {
@@ -128,7 +131,7 @@ class BackendsGateway:
             instance = await caller.instance(call.headers.get("Service-CRN", ""))
             cached = caller.upstream.of(version)
             if request.resource == "status" and self._status_age:
-                listed = await self._from_list(caller.upstream, cached, request, instance)
+                listed = await self._from_list(caller.upstream, version, request, instance)
                 if listed is not None:
                     return listed, None
             scope = cached.scope(instance)
@@ -140,7 +143,8 @@ class BackendsGateway:
                 return (reply, same) if reply else (await self._reply(entry, None, same), None)
             known = False
             collapsed = cached.cache.is_fetching(request, scope)
-            found = await cached.cache.ask(request, scope)
+            retry = _retry(caller.upstream, scope, request)
+            found = await cached.cache.ask(request, scope, retry=retry)
             self._failures.end(instance.region)
             return await self._reply(found.entry, told_of(found.source, collapsed), same), None
         except QRBackendsError as error:
@@ -167,16 +171,23 @@ class BackendsGateway:
             raise self._errors.refuse(400, error.message) from None
 
     async def _from_list(
-        self, upstream: Upstream, cached: VersionCache, request: Request, instance: Instance
+        self, upstream: Upstream, version: str, request: Request, instance: Instance
     ) -> Reply | None:
         """Return a backend's status as a list has it that is young enough, or None where none can be had."""
+        # Lists of old versions, and of none, are of bare names; a status is the same in all versions.
+        cached = upstream.of(version if version >= _WITH_OBJECTS else API_VERSION)
         scope = cached.scope(instance)
         entry = cached.cache.look(_LIST, scope, max_age=self._status_age)
         if entry is None:
             try:
-                entry = (await cached.cache.ask(_LIST, scope, max_age=self._status_age)).entry
-            except QRBackendsError:  # the status itself is asked for, and its failure is told
-                return None
+                retry = _retry(upstream, scope, _LIST)
+                asked = cached.cache.ask(_LIST, scope, max_age=self._status_age, retry=retry)
+                entry = (await asked).entry
+            except QRBackendsError as error:
+                # While the service is down an older list will do, whose age is told.
+                entry = cached.cache.look(_LIST, scope) if error.outage else None
+                if entry is None:  # the status itself is asked for, and its failure is told
+                    return None
         listed: KeptDocument = entry.value
         if listed.statuses is None:
             try:
@@ -186,7 +197,7 @@ class BackendsGateway:
         status = listed.statuses.get(request.backend or "")
         if status is None:
             return None
-        body = msgspec.json.encode(status | _version_in(upstream, request, scope.id))
+        body = msgspec.json.encode(status | _version_in(upstream, version, request, instance))
         age = max(0.0, upstream.memory.clock() - entry.stored_at)
         headers = {
             "Content-Type": "application/json",
@@ -200,9 +211,16 @@ class BackendsGateway:
         return Reply(200, headers, body, "list", age)
 
 
-def _version_in(upstream: Upstream, request: Request, scope: str) -> dict[str, Any]:
+def _retry(upstream: Upstream, scope: Scope, request: Request) -> RetryPolicy | None:
+    """Return how often a failed request is sent again: not at all where an old answer is at hand."""
+    entry = upstream.memory.get((scope.id, request))
+    return None if entry is None or entry.negative else _ONCE
+
+
+def _version_in(upstream: Upstream, version: str, request: Request, instance: Instance) -> dict[str, Any]:
     """Return the backend's version, if its configuration is in memory; a list does not have it."""
-    entry = upstream.memory.get((scope, _configuration(request.backend)))
+    scope = upstream.of(version).scope(instance)
+    entry = upstream.memory.get((scope.id, _configuration(request.backend)))
     document = None if entry is None or entry.negative else entry.value
     named = document.backend_version if isinstance(document, KeptDocument) else None
     return {} if named is None else {"backend_version": named}

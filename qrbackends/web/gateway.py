@@ -4,8 +4,8 @@ import asyncio
 import secrets
 import signal
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from .listening import listening, url_of
 
 _LINE: Final = 8190  # bytes of a request line, and of a header
 _HEADERS: Final = 100  # of a request
+_QUEUED: Final = 1024  # connections that wait in the system until they are accepted
 _KEEPALIVE: Final = 75.0  # seconds; a client keeps a connection for as long
 
 GATEWAY: Final = web.AppKey("GATEWAY", Gateway)
@@ -106,43 +107,36 @@ def forwarding_gateway(
 
 
 class GatewayServer:
-    """Serves a gateway until SIGINT or SIGTERM, with limits on its connections.
+    """Serves a gateway, with limits on its connections.
 
     Args:
         limits: the limits on connections.
-        patience: seconds that requests which are being answered have after the signal.
+        patience: seconds that requests which are being answered have when the server ends.
     """
 
     def __init__(self, limits: ServerLimits, patience: float) -> None:
         self._connections = Connections(None, limits)
         self._patience = patience
-        self._ending = asyncio.Event()
 
     def answering(self, peer: Any) -> AbstractContextManager[Any]:
         """Return a context for the time in which a request of a peer is answered; see `Gateway`."""
         return self._connections.answering(peer)
 
-    async def serve(
-        self,
-        gateway: Gateway,
-        host: str,
-        port: int,
-        announce: Callable[[str], Awaitable[None]],
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        """Serve until a signal; then accept no more connections, and let requests end.
+    @asynccontextmanager
+    async def running(
+        self, gateway: Gateway, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator[str]:
+        """Serve inside, and yield the base URL; at the end accept no more connections, and let requests end.
 
         Args:
             gateway: the gateway, which is open.
             host: the address to listen at.
             port: 0 for a free one.
-            announce: called, and awaited, with the base URL once the server listens.
             tls: the TLS settings; None for plain http.
 
         Raises:
             OSError: the server cannot listen at the address.
         """
-        loop = asyncio.get_running_loop()
         web_server = web.Server(
             gateway,
             access_log=None,
@@ -152,40 +146,39 @@ class GatewayServer:
             max_field_size=_LINE,
             max_headers=_HEADERS,
         )
-        with listening(host, port) as listener, self._signals():
-            server = await loop.create_server(
-                lambda: self._connections.protocol(lambda: Repeating(gateway.repeats, web_server())),
-                sock=listener,
-                ssl=tls,
-                backlog=ACCEPTED_AT_ONCE,
-            )
-            listener.listen(1024)
+
+        def protocol() -> asyncio.Protocol:
+            return self._connections.protocol(lambda: Repeating(gateway.repeats, web_server()))
+
+        loop = asyncio.get_running_loop()
+        with listening(host, port) as listener:
+            server = await loop.create_server(protocol, sock=listener, ssl=tls, backlog=ACCEPTED_AT_ONCE)
+            listener.listen(_QUEUED)
             keeping = asyncio.create_task(self._connections.keep())
             try:
-                await announce(url_of(listener, "http" if tls is None else "https"))
-                await self._ending.wait()
+                yield url_of(listener, "http" if tls is None else "https")
             finally:
                 gateway.draining = True
                 server.close()
                 web_server.pre_shutdown()
                 await web_server.shutdown(self._patience)
                 await stopped([keeping])
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(server.wait_closed(), 1)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
 
-        def end(*_: object) -> None:
-            loop.call_soon_threadsafe(self._ending.set)
+@contextmanager
+def signalled() -> Iterator[asyncio.Event]:
+    """Yield an event that SIGINT and SIGTERM set, instead of what else they do."""
+    loop, ending = asyncio.get_running_loop(), asyncio.Event()
 
-        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def end(*_: object) -> None:
+        loop.call_soon_threadsafe(ending.set)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
