@@ -290,13 +290,17 @@ class Gateway:
         except QRBackendsError as error:
             return of_error(error, self.errors, own=self.source.own)
         url = _with_query(f"{instance.base_url}{call.path.removeprefix(ROOT)}", call.query)
-        return await self._relayed(request, url, authorization)
+        return await self._relayed(request, url, authorization, caller.rejected)
 
     async def _relayed(
-        self, request: web.BaseRequest, url: str, authorization: Secret | None
+        self,
+        request: web.BaseRequest,
+        url: str,
+        authorization: Secret | None,
+        rejected: Callable[[Secret], bool] | None = None,
     ) -> Reply | web.StreamResponse:
         try:
-            return await self._relay.pass_on(request, url, authorization, _SERVER)
+            return await self._relay.pass_on(request, url, authorization, _SERVER, rejected)
         except QRBackendsError as error:
             self._failures.begin(error)
             return of_error(error, self.errors, own=self.source.own)

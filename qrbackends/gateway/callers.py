@@ -42,6 +42,14 @@ class Caller(Protocol):
         """
         ...
 
+    def rejected(self, authorization: Secret) -> bool:
+        """Note that a request that was passed on was refused; return whether that is the gateway's affair.
+
+        Args:
+            authorization: the value of the header that the service refused.
+        """
+        ...
+
     def asks_again(self, instance: Instance) -> bool:
         """Return whether it may use an instance once more, without a look at its credential."""
         ...

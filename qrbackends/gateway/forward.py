@@ -111,6 +111,11 @@ class ForwardedCaller:
         if isinstance(error, Unauthorized) or (isinstance(error, Forbidden) and not error.outage):
             self.upstream.forget()
 
+    def rejected(self, authorization: Secret) -> bool:
+        """Empty the caller's part of the memory, and return that the refusal is the caller's affair."""
+        self.upstream.forget()
+        return False
+
     async def authorization(self) -> Secret:
         """Return the caller's own `Authorization` header."""
         return await self._credentials.authorization()

@@ -87,14 +87,13 @@ class KeyFile:
             KeysError: others can read the file or could have planted it, or it is damaged.
         """
         try:
-            opened = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            with self.path.open("rb") as file:
+                self._check(os.fstat(file.fileno()))
+                text = file.read()
         except FileNotFoundError:
             return b"", ()
         except OSError as error:
             raise KeysError(f"{self.path}: {error.strerror}") from None
-        with os.fdopen(opened, "rb") as file:
-            self._check(os.fstat(file.fileno()))
-            text = file.read()
         try:
             found = msgspec.json.decode(text, type=_File)
             return bytes.fromhex(found.signing), tuple(found.keys)
@@ -137,8 +136,6 @@ class KeyFile:
         return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _check(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise KeysError(f"{self.path} is no file")
         if hasattr(os, "geteuid"):
             if status.st_uid not in (os.geteuid(), 0):
                 raise KeysError(f"{self.path} belongs to another user")

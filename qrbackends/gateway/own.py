@@ -235,3 +235,8 @@ class OwnCaller:
             QRBackendsError: there is none.
         """
         return await self._source.client._parts.tokens.authorization()
+
+    def rejected(self, authorization: Secret) -> bool:
+        """Let the next request have a new token, and return that the refusal is the gateway's affair."""
+        self._source.client._parts.tokens.reject(authorization)
+        return True

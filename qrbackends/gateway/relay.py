@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -13,7 +13,7 @@ from yarl import URL
 
 from ..accounts.account import Account
 from ..accounts.secret import Secret
-from ..errors import ConnectError, QRBackendsError, ReadTimeout
+from ..errors import ConnectError, QRBackendsError, ReadTimeout, Unauthorized
 from ..transport.failures import translated
 from ..transport.pool import SessionPool
 from .replies import cache_status
@@ -75,6 +75,7 @@ class Relay:
         url: str,
         authorization: Secret | None,
         extra: Mapping[str, str] | None = None,
+        rejected: Callable[[Secret], bool] | None = None,
     ) -> web.StreamResponse:
         """Send a request to an address, and its answer to the caller.
 
@@ -83,8 +84,10 @@ class Relay:
             url: the address, percent-encoded.
             authorization: the value of the `Authorization` header; None for none.
             extra: further headers of the answer.
+            rejected: called with the authorization after a 401; returns whether the caller gets it not.
 
         Raises:
+            Unauthorized: the service answered with a 401 that the caller does not get.
             QRBackendsError: no answer began.
         """
         session, target = self._opened(), URL(url, encoded=True)
@@ -107,6 +110,8 @@ class Relay:
             failure = self._failure(error, url)
         else:
             try:
+                if answer.status == 401 and authorization and rejected and rejected(authorization):
+                    raise Unauthorized("the service refused the token", 401)
                 return await _streamed(request, answer, extra or {})
             finally:
                 answer.close()
