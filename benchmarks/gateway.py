@@ -7,7 +7,9 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from statistics import median
+from typing import Any, NamedTuple
 
 from . import official
 from .gateways import Server, constant, gateway, nginx, token
@@ -43,21 +45,27 @@ def run(rounds: int) -> Iterator[Table | str]:
 # --- the official client
 
 
+class Spent(NamedTuple):
+    """Seconds of one step of the official client: all of them, and those in which it waited for answers."""
+
+    all: list[float]
+    waiting: list[float]
+
+
 def of_official(latency: float, repeats: int) -> Iterator[Table]:
     """Measure `backends()`, and the properties of all, alone, and through a cold and a warm gateway."""
-    listing: dict[str, list[float]] = {}
-    reading: dict[str, list[float]] = {}
+    steps = {"backends()": dict[str, Spent](), "properties of all": dict[str, Spent]()}
 
     def measure(name: str, there: Service) -> None:
         client = official.make(there)
-        began = time.perf_counter()
-        backends = client.backends()
-        listed = time.perf_counter()
-        found = [one.properties() for one in backends]
-        ended = time.perf_counter()
-        assert len(found) == 68
-        listing.setdefault(name, []).append(listed - began)
-        reading.setdefault(name, []).append(ended - listed)
+        with waited() as seconds:
+            for step, spent in steps.items():
+                began, before = time.perf_counter(), seconds[0]
+                found = client.backends() if step == "backends()" else [one.properties() for one in found]
+                assert len(found) == 68
+                of = spent.setdefault(name, Spent([], []))
+                of.all.append(time.perf_counter() - began)
+                of.waiting.append(seconds[0] - before)
 
     with service("snapshots", latency) as there:
         for _ in range(repeats):
@@ -65,11 +73,35 @@ def of_official(latency: float, repeats: int) -> Iterator[Table]:
                 measure("through a cold gateway", through)
                 measure("through a warm gateway", through)
             measure("alone", there)
-    for what, found in (("backends()", listing), ("properties of all", reading)):
-        names = ("through a warm gateway", "through a cold gateway", "alone")
-        timings = {name: summarized(found[name]) for name in names}
-        title = f"gateway: official client, {what}, 68 backends, {latency * 1e3:.0f} ms to the service"
-        yield Table(title, timings)
+    names = ("through a warm gateway", "through a cold gateway", "alone")
+    for step, spent in steps.items():
+        for what, place in (("", 0), (", waiting for answers only", 1)):
+            timings = {name: summarized(spent[name][place]) for name in names}
+            about = f"{step}{what}, 68 backends, {latency * 1e3:.0f} ms to the service"
+            yield Table(f"gateway: official client, {about}", timings)
+
+
+@contextmanager
+def waited() -> Iterator[list[float]]:
+    """Yield a list with the seconds for which `requests` waited for answers and read them, inside."""
+    from requests.adapters import HTTPAdapter
+
+    seconds, send = [0.0], HTTPAdapter.send
+
+    def timed(self: Any, request: Any, **how: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            answer = send(self, request, **how)
+            answer.content  # noqa: B018  # which is read here, and not later
+            return answer
+        finally:
+            seconds[0] += time.perf_counter() - began
+
+    HTTPAdapter.send = timed  # type: ignore[method-assign]
+    try:
+        yield seconds
+    finally:
+        HTTPAdapter.send = send  # type: ignore[method-assign]
 
 
 # --- wrk
@@ -114,7 +146,7 @@ def loaded(
     said = ", ".join(f"{name} {median(found):,.0f}/s" for name, found in rates.items())
     missing = "" if servers["nginx proxy_cache"] else "; nginx is not installed"
     memory = f"ours has {there['ours'].memory():.0f} MB"
-    title = f"gateway: CPU of the server per answer, {what}, {size:,} bytes compressed, {_CONNECTIONS} connections"
+    title = f"gateway: CPU of the server per answer, {what}, {size:,} bytes, {_CONNECTIONS} connections"
     return Table(title, timings, f"{said}; {memory}{missing}")
 
 

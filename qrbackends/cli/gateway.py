@@ -190,7 +190,7 @@ async def _serve(serving: Serving, settings: _Settings) -> None:
         if log is not None:
             stack.callback(log.close)
         server = GatewayServer(ServerLimits(head=_HEAD, per_address=serving.per_address), settings.drain)
-        more = {"log": log, "answering": server.answering}
+        more = {"log": log, "answering": server.answering, "heard": server.heard}
         make = _forwarding if settings.forward else _own
         made = await make(serving, settings, options, more, stack)
         await stack.enter_async_context(made)

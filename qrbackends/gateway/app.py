@@ -27,7 +27,7 @@ from .failures import Failures
 from .log import Access, AccessLog, shown
 from .own import OwnAccount
 from .relay import Relay, is_plain
-from .repeats import Repeating, Repeats
+from .repeats import Known, Repeating, Repeats
 from .replies import Reply, of_answer, of_error
 from .service import BackendsGateway, Repeatable
 from .versions import VersionsPage
@@ -88,6 +88,7 @@ class Gateway:
         options: how it answers.
         log: the access log, or None.
         answering: returns a context for the time in which a request of a peer is answered.
+        heard: called with a peer whose request was answered at once.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Gateway:
         *,
         log: AccessLog | None = None,
         answering: Callable[[Any], AbstractContextManager[Any]] = nullcontext,
+        heard: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self.source = source
         self.counts = Counts()
@@ -109,6 +111,7 @@ class Gateway:
         self._options = options or GatewayOptions()
         self._log = log
         self._answering = answering
+        self._heard = heard
         self._hosts = Hosts("", ("localhost", *self._options.hosts))
         self._failures = Failures()
         account = source.account or Account(token="anonymous")  # noqa: S106  # sent to nobody
@@ -182,17 +185,15 @@ class Gateway:
             self._log.write(Access(at, *line, None if age is None else round(age, 3)))
         return response
 
-    def _repeated(self, call: Repeatable, reply: Reply, transport: Any) -> None:
+    def _repeated(self, known: Known, size: int, transport: Any) -> None:
         """Count and log a request that was answered without being parsed."""
-        request, size, age = call.request, len(reply.body), reply.age
-        self.counts.add(request.resource, reply.status, reply.told, size, age)
-        peer = transport.get_extra_info("peername")
-        with self._answering(peer):  # the connection is not silent
-            pass
+        call, age, peer = known.call, known.age, transport.get_extra_info("peername")
+        self.counts.add(call.request.resource, known.status, known.told, size, age)
+        self._heard(peer)
         if self._log is not None:
-            path, host = f"{ROOT}{request.target.partition('?')[0]}", str(peer[0]) if peer else ""
-            line = "GET", shown(path), reply.status, 0.0, size, host, call.caller.name, reply.told
-            self._log.write(Access(self._log.time(), *line, None if age is None else round(age, 3)))
+            path, host = f"{ROOT}{call.request.target.partition('?')[0]}", str(peer[0]) if peer else ""
+            line = "GET", shown(path), known.status, 0.0, size, host, call.caller.name, known.told
+            self._log.write(Access(self._log.time(), *line, round(age, 3)))
 
     async def _found(self, request: web.BaseRequest, call: Call, told: "_Told") -> Reply | web.StreamResponse:
         """Return the reply, or the response that was streamed.

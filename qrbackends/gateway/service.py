@@ -57,15 +57,14 @@ class Repeatable(Struct, frozen=True):
     takes_gzip: bool
     condition: str
 
-    def again(self) -> Reply | None:
-        """Return the reply of now, if memory has it as it is to be sent; None if the call has to be read."""
+    def again(self) -> Entry | None:
+        """Return the entry that answers it now; None if the call has to be read."""
         if not self.caller.asks_again(self.instance):
             return None
         try:
-            entry = self.cached.cache.look(self.request, self.scope)
+            return self.cached.cache.look(self.request, self.scope)
         except QRBackendsError:  # a 404 a moment ago
             return None
-        return None if entry is None else self.at_once(entry)
 
     def at_once(self, entry: Entry) -> Reply | None:
         """Return the reply with an entry's bytes as they are kept, or None."""

@@ -131,6 +131,13 @@ class Connections:
             if not connection.requests and self.open.get(connection.peer) is connection:
                 self._waiting[connection] = self.clock()
 
+    def heard(self, client: Any) -> None:
+        """Note that a visitor's request was answered at once; the connection is silent from now on only."""
+        connection = self.open.get(tuple(client or ())[:2])
+        if connection is not None and not connection.requests:
+            self._waiting.pop(connection, None)
+            self._waiting[connection] = self.clock()
+
     def protocol(self, server: Callable[..., asyncio.Protocol], **state: Any) -> asyncio.Protocol:
         """Return the protocol of a new connection; `server` returns the wrapped one."""
         return Connection(self, server(**state))

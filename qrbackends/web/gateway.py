@@ -122,6 +122,10 @@ class GatewayServer:
         """Return a context for the time in which a request of a peer is answered; see `Gateway`."""
         return self._connections.answering(peer)
 
+    def heard(self, peer: Any) -> None:
+        """Note that a request of a peer was answered at once; see `Gateway`."""
+        self._connections.heard(peer)
+
     @asynccontextmanager
     async def running(
         self, gateway: Gateway, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None

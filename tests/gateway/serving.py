@@ -131,7 +131,7 @@ async def running(
     """Run a gateway in front of an emulator; `more` is for `Gateway` or the client."""
     keyring, policy = keyring or Keyring(emulated=True), policy or CachePolicy(jitter=0)
     options, server = options or GatewayOptions(), GatewayServer(limits or ServerLimits(), 5)
-    about = {"log": more.pop("log", None), "answering": server.answering}
+    about = {"log": more.pop("log", None), "answering": server.answering, "heard": server.heard}
     crn = next(one.crn for one in emulator.instances if one.region == region)
     async with AsyncExitStack() as stack:
         if forward:
