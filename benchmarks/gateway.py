@@ -58,6 +58,7 @@ def of_official(latency: float, repeats: int) -> Iterator[Table]:
 
     def measure(name: str, there: Service) -> None:
         client = official.make(there)
+        found: list[Any] = []
         with waited() as seconds:
             for step, spent in steps.items():
                 began, before = time.perf_counter(), seconds[0]
@@ -86,7 +87,9 @@ def waited() -> Iterator[list[float]]:
     """Yield a list with the seconds for which `requests` waited for answers and read them, inside."""
     from requests.adapters import HTTPAdapter
 
-    seconds, send = [0.0], HTTPAdapter.send
+    adapter: Any = HTTPAdapter
+    seconds = [0.0]
+    send = adapter.send
 
     def timed(self: Any, request: Any, **how: Any) -> Any:
         began = time.perf_counter()
@@ -97,11 +100,11 @@ def waited() -> Iterator[list[float]]:
         finally:
             seconds[0] += time.perf_counter() - began
 
-    HTTPAdapter.send = timed  # type: ignore[method-assign]
+    adapter.send = timed
     try:
         yield seconds
     finally:
-        HTTPAdapter.send = send  # type: ignore[method-assign]
+        adapter.send = send
 
 
 # --- wrk
