@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,10 +156,20 @@ def gateway(ctx: click.Context, /, serving: Serving, keys_file: Path | None, **o
     settings = _Settings(keys=keys_file, **others)
     _check(serving, settings)
     with logged(serving.verbose):
-        asyncio.run(_serve(serving, settings))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(serving, settings))
 
 
 gateway.add_command(keys)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's, where the extra `speed` is installed, or None for asyncio's own."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return None
+    return new_event_loop
 
 
 def _check(serving: Serving, settings: _Settings) -> None:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ..accounts.account import EMULATED_KEY, Account, InstanceSearch
 from ..models import ABackend, name_of
 from ..surface.addresses import Addresses, InstanceAddress
-from ..surface.cloud import CloudService
+from ..surface.cloud import CloudService, Plan
 from ..surface.hosts import Hosts, netloc
 from ..surface.wire import Errors
 from ..tasks.loops import running_loop
@@ -156,7 +156,7 @@ class Emulator(Steering):
                 self._log.on_answer = self._journal.write
             self._services = self._region_services(self._fleet)
             services: list[Service] = [*self._services]
-            services.append(CloudService(self._issuer, self._listed, lambda: PLANS, self._errors))
+            services.append(CloudService(self._issuer, self._listed, _plans, self._errors))
             for offset, service in enumerate(services):
                 number = self._first_port + offset if self._first_port else 0
                 handler = partial(self._handler, service)
@@ -318,6 +318,10 @@ class Emulator(Steering):
             )
             for region, names in self._names.items()
         ]
+
+
+async def _plans() -> tuple[Plan, ...]:
+    return PLANS
 
 
 def make_keys(seed: str, count: int) -> tuple[str, ...]:

@@ -283,6 +283,9 @@ class Gateway:
         """Pass a request on to the region of its instance."""
         if not is_plain(call.path):
             raise self.errors.refuse(400, "The path is not well-formed.")
+        if isinstance(request, web.Request) and "Content-Encoding" in request.headers:
+            # An app's server has decompressed the body, unless it was told not to, which cannot be seen.
+            raise self.errors.refuse(415, "A compressed body cannot be passed on here.")
         caller: Caller = self.source.caller(call)
         told.caller = caller.name
         try:

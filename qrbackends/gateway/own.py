@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Final
 
 from ..accounts.account import Account, Instance
 from ..accounts.secret import Secret
@@ -20,6 +21,9 @@ from ..transport.pool import SessionPool
 from .callers import Bucket, no_credential, no_instance, too_often
 from .keys import Key, Keyring
 from .upstream import Upstream
+
+
+_LOOK_UP: Final = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,6 @@ class OwnAccount:
             limit=parts.pool.limits.body,
         )
         self._buckets: dict[str, Bucket] = {}
-        self._plans: dict[str, Plan] = {}
 
     @property
     def pool(self) -> SessionPool:
@@ -140,26 +143,25 @@ class OwnAccount:
             Refused: they cannot be looked up.
         """
         key = self.keyring.of(subject)
+        listed = [_entry(one) for one in await self._found()]
+        return [one for one in listed if key is not None and key.may_use(one.crn)]
+
+    async def plans(self) -> Sequence[Plan]:
+        """Return the plans of all instances.
+
+        Raises:
+            Refused: the instances cannot be looked up.
+        """
+        return [_entry(one).plan for one in await self._found()]
+
+    async def _found(self) -> Sequence[ServiceInstance]:
         try:
-            found: Sequence[ServiceInstance] = await self.client.instances()
+            return await self.client.instances(timeout=_LOOK_UP)
         except QRBackendsError:
-            if not self.account.instances:
-                raise self._errors.refuse(
-                    503, "The instances cannot be looked up.", headers={"Retry-After": "10"}
-                ) from None
-            found = [ServiceInstance(one) for one in self.account.instances]
-        return [self._entry(one) for one in found if key is not None and key.may_use(one.instance.crn)]
-
-    def plans(self) -> Sequence[Plan]:
-        """Return the plans of the instances that were listed."""
-        return tuple(self._plans.values())
-
-    def _entry(self, one: ServiceInstance) -> ListedInstance:
-        name = "" if one.plan == UNKNOWN else one.plan.title()
-        identity = as_uuid(hashlib.sha256(f"{one.plan}/{one.pricing}".encode()).hexdigest())
-        plan = self._plans[identity] = Plan(identity, name, "" if one.pricing == UNKNOWN else one.pricing)
-        crn, region = one.instance.crn, one.instance.region
-        return ListedInstance(crn, one.name or crn.split(":")[7], region, plan, one.tags)
+            if self.account.instances:  # named, and usable although nobody tells their names and plans
+                return [ServiceInstance(one) for one in self.account.instances]
+        headers = {"Retry-After": "10"}
+        raise self._errors.refuse(503, "The instances cannot be looked up.", headers=headers)
 
     async def served(self) -> tuple[tuple[str, ...], tuple[Instance, ...]]:
         """Return the regions of the account's instances, and these.
@@ -240,3 +242,12 @@ class OwnCaller:
         """Let the next request have a new token, and return that the refusal is the gateway's affair."""
         self._source.client._parts.tokens.reject(authorization)
         return True
+
+
+def _entry(one: ServiceInstance) -> ListedInstance:
+    """Return an instance as it is listed; the same plan has the same id in every gateway."""
+    name = "" if one.plan == UNKNOWN else one.plan.title()
+    identity = as_uuid(hashlib.sha256(f"{one.plan}/{one.pricing}".encode()).hexdigest())
+    plan = Plan(identity, name, "" if one.pricing == UNKNOWN else one.pricing)
+    crn, region = one.instance.crn, one.instance.region
+    return ListedInstance(crn, one.name or crn.split(":")[7], region, plan, one.tags)

@@ -81,7 +81,7 @@ class CloudService:
     Args:
         identities: exchanges keys for tokens, and checks tokens.
         instances: returns, when awaited, the instances that Global Search lists for a token's subject.
-        plans: returns the plans of Global Catalog.
+        plans: returns, when awaited, the plans of Global Catalog.
         errors: makes the bodies of error answers.
         catalog: the path of Global Catalog, with a slash at its end.
         description: what Global Catalog says of each plan.
@@ -93,7 +93,7 @@ class CloudService:
         self,
         identities: Identities,
         instances: Callable[[str], Awaitable[Sequence[Listed]]],
-        plans: Callable[[], Iterable[Plan]],
+        plans: Callable[[], Awaitable[Iterable[Plan]]],
         errors: Errors,
         catalog: str = "/api/v1/",
         description: str = "emulated",
@@ -134,7 +134,7 @@ class CloudService:
         if subject is None:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise self._errors.refuse(401, "The token is missing, invalid or expired.", headers=challenge)
-        return await self._search(call, subject) if resource == "search" else self._catalog(call)
+        return await self._search(call, subject) if resource == "search" else await self._catalog(call)
 
     def _token(self, call: Call) -> Answer:
         try:
@@ -168,9 +168,9 @@ class CloudService:
             page["search_cursor"] = base64.urlsafe_b64encode(f"from:{start + limit}".encode()).decode()
         return json_answer(page)
 
-    def _catalog(self, call: Call) -> Answer:
+    async def _catalog(self, call: Call) -> Answer:
         wanted = unquote(call.path.removeprefix(self._catalog_path))
-        for plan in self._plans():
+        for plan in await self._plans():
             if plan.id == wanted:
                 break
         else:
