@@ -155,9 +155,8 @@ def gateway(ctx: click.Context, /, serving: Serving, keys_file: Path | None, **o
         return
     settings = _Settings(keys=keys_file, **others)
     _check(serving, settings)
-    with logged(serving.verbose):
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(serving, settings))
+    with logged(serving.verbose), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(serving, settings))
 
 
 gateway.add_command(keys)
@@ -166,10 +165,11 @@ gateway.add_command(keys)
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return uvloop's, where the extra `speed` is installed, or None for asyncio's own."""
     try:
-        from uvloop import new_event_loop
+        import uvloop
     except ImportError:
         return None
-    return new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def _check(serving: Serving, settings: _Settings) -> None:

@@ -22,7 +22,6 @@ from .callers import Bucket, no_credential, no_instance, too_often
 from .keys import Key, Keyring
 from .upstream import Upstream
 
-
 _LOOK_UP: Final = 5.0  # seconds
 
 
