@@ -83,6 +83,7 @@ class Gateway:
     Args:
         source: whose credential is used, and who may ask.
         errors: makes error answers.
+        failures: the log of failures.
         pool: sends the requests to the service.
         cloud: where the callers' own credentials are exchanged; None for a source with keys of the gateway's.
         options: how it answers.
@@ -95,6 +96,7 @@ class Gateway:
         self,
         source: Source,
         errors: Errors,
+        failures: Failures,
         pool: SessionPool,
         cloud: CloudAddresses | None = None,
         options: GatewayOptions | None = None,
@@ -113,13 +115,13 @@ class Gateway:
         self._answering = answering
         self._heard = heard
         self._hosts = Hosts("", ("localhost", *self._options.hosts))
-        self._failures = Failures()
+        self._failures = failures
         account = source.account or Account(token="anonymous")  # noqa: S106  # sent to nobody
         self._versions = VersionsPage(source, pool, account)
         self._relay = Relay(account, pool)
         limit = pool.limits.body
         self._backends = BackendsGateway(
-            source, errors, self._versions, self._failures, status_age=self._options.status_age, limit=limit
+            source, errors, self._versions, status_age=self._options.status_age, limit=limit
         )
         self._cloud_addresses = cloud
         self._cloud: CloudService | None = None
@@ -134,7 +136,7 @@ class Gateway:
                 "as the gateway's account sees it",
             )
             if self._options.warm:
-                self._warmer = Warmer(source, self._options.warm, self._failures)
+                self._warmer = Warmer(source, self._options.warm)
         self._task: asyncio.Task[None] | None = None
         self.draining = False
         """Whether the gateway is about to end: it is not ready for new callers."""
@@ -275,7 +277,7 @@ class Gateway:
             authorization = None if sent is None else Secret(sent)
         except AccountError:
             raise self.errors.refuse(400, "The header Authorization is not well-formed.") from None
-        return await self._relayed(request, _with_query(url, call.query), authorization)
+        return await self._relayed(request, _with_query(url, call.query), "cloud", authorization)
 
     async def _passed(
         self, request: web.BaseRequest, call: Call, told: "_Told"
@@ -294,19 +296,20 @@ class Gateway:
         except QRBackendsError as error:
             return of_error(error, self.errors, own=self.source.own)
         url = _with_query(f"{instance.base_url}{call.path.removeprefix(ROOT)}", call.query)
-        return await self._relayed(request, url, authorization, caller.rejected)
+        return await self._relayed(request, url, instance.region, authorization, caller.rejected)
 
     async def _relayed(
         self,
         request: web.BaseRequest,
         url: str,
+        region: str,
         authorization: Secret | None,
         rejected: Callable[[Secret], bool] | None = None,
     ) -> Reply | web.StreamResponse:
         try:
             return await self._relay.pass_on(request, url, authorization, _SERVER, rejected)
         except QRBackendsError as error:
-            self._failures.begin(error)
+            self._failures.note(region, error)
             return of_error(error, self.errors, own=self.source.own)
 
     async def _body(self, request: web.BaseRequest) -> bytes:

@@ -2,9 +2,15 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from ..errors import QRBackendsError
 from ..fleet.failure_log import FailureLog
+from ..service.sender import Credentials, Message, Sender
+from ..tasks.flight import Flight
+from ..transport.retry import RetryPolicy
+
+T = TypeVar("T")
 
 
 class Failures:
@@ -18,12 +24,43 @@ class Failures:
         self._now = now
         self._log = FailureLog()
 
-    def begin(self, error: QRBackendsError) -> None:
-        """Note a failure; only outages are written, as a refusal is between the service and its caller."""
-        if error.outage or error.final:
-            region = error.region or "the service"
-            self._log.begin(region, region, region, "read", self._now(), error)
+    def note(self, region: str, error: QRBackendsError | None = None) -> None:
+        """Note that a region has answered, or why it has not; a refusal is an answer.
 
-    def end(self, region: str) -> None:
-        """Note that a region answers."""
-        self._log.end(region, self._now())
+        Args:
+            region: the region.
+            error: what failed; None for nothing.
+        """
+        if error is not None and (error.outage or error.final):
+            self._log.begin(region, region, region, "read", self._now(), error)
+        else:
+            self._log.end(region, self._now())
+
+
+class WatchedSender:
+    """Sends messages by another sender, and notes which regions fail, also where nobody gets an error of it.
+
+    Args:
+        sender: sends them.
+        failures: the log.
+    """
+
+    def __init__(self, sender: Sender, failures: Failures) -> None:
+        self._sender = sender
+        self._failures = failures
+
+    async def send(
+        self,
+        message: Message[T],
+        credentials: Credentials,
+        flight: Flight[Any],
+        retry: RetryPolicy | None = None,
+    ) -> T:
+        """Return the answer to a message; see `Sender.send`."""
+        try:
+            answer = await self._sender.send(message, credentials, flight, retry)
+        except QRBackendsError as error:
+            self._failures.note(message.region, error)
+            raise
+        self._failures.note(message.region)
+        return answer

@@ -27,6 +27,7 @@ from ..tasks.flight import Deadline
 from ..transport.pool import SessionPool
 from ..transport.retry import RetryPolicy
 from .callers import no_credential, no_instance
+from .failures import Failures, WatchedSender
 from .upstream import Upstream
 
 CALLERS: Final = 1024
@@ -134,6 +135,7 @@ class Forwarding:
         policy: how long answers may be used.
         retry: which failed requests are sent again, and when.
         errors: makes error answers.
+        failures: the log of failures.
         most: how many callers have a part of the memory.
         clock: the time in Unix seconds.
     """
@@ -148,6 +150,7 @@ class Forwarding:
         policy: CachePolicy,
         retry: RetryPolicy,
         errors: Errors,
+        failures: Failures,
         *,
         most: int = CALLERS,
         clock: Callable[[], float] = time.time,
@@ -157,6 +160,7 @@ class Forwarding:
         self._policy = policy
         self._retry = retry
         self._errors = errors
+        self._failures = failures
         self._most = most
         self._clock = clock
         self._calls = Calls(pool.limits.total, pool)
@@ -191,7 +195,7 @@ class Forwarding:
         credentials = Forwarded(Secret(f"{scheme} {credential}"))
         upstream = Upstream(
             account,
-            Sender(account, self._pool, self._retry),
+            WatchedSender(Sender(account, self._pool, self._retry), self._failures),
             credentials,
             self._calls,
             self._policy,

@@ -19,6 +19,7 @@ from ..surface.cloud import Plan
 from ..surface.wire import Call, Errors, as_uuid
 from ..transport.pool import SessionPool
 from .callers import Bucket, no_credential, no_instance, too_often
+from .failures import Failures, WatchedSender
 from .keys import Key, Keyring
 from .upstream import Upstream
 
@@ -45,13 +46,19 @@ class OwnAccount:
             answers.
         keyring: the keys that callers present.
         errors: makes error answers.
+        failures: the log of failures.
         clock: returns the seconds of a monotonic clock, for the keys' rates.
     """
 
     own = True
 
     def __init__(
-        self, client: Client, keyring: Keyring, errors: Errors, clock: Callable[[], float] = time.monotonic
+        self,
+        client: Client,
+        keyring: Keyring,
+        errors: Errors,
+        failures: Failures,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.client = client
         self.keyring = keyring
@@ -62,7 +69,7 @@ class OwnAccount:
         memory = Memory(policy.max_bytes, share=1.0)
         self.upstream = Upstream(
             parts.account,
-            parts.sender,
+            WatchedSender(parts.sender, failures),
             parts.tokens,
             parts.calls,
             policy,

@@ -20,7 +20,6 @@ from ..transport.body import Wire
 from ..transport.retry import RetryPolicy
 from .callers import Caller, Source
 from .documents import KeptDocument, statuses_in
-from .failures import Failures
 from .replies import Reply, at_once, cache_status, from_entry, of_error, told_of
 from .upstream import Upstream, VersionCache
 from .versions import VersionsPage
@@ -83,7 +82,6 @@ class BackendsGateway:
         source: whose credential is used, and who may ask.
         errors: makes error answers.
         versions: the service's list of versions.
-        failures: the log of failures.
         status_age: seconds for which a list may be the answer to the status of its backends; 0 asks the
             service for each status.
         limit: the most bytes of an answer, decompressed.
@@ -94,7 +92,6 @@ class BackendsGateway:
         source: Source,
         errors: Errors,
         versions: VersionsPage,
-        failures: Failures,
         *,
         status_age: float,
         limit: int,
@@ -102,7 +99,6 @@ class BackendsGateway:
         self._source = source
         self._errors = errors
         self._versions = versions
-        self._failures = failures
         self._status_age = status_age
         self._limit = limit
 
@@ -144,11 +140,9 @@ class BackendsGateway:
             collapsed = cached.cache.is_fetching(request, scope)
             retry = _retry(caller.upstream, scope, request)
             found = await cached.cache.ask(request, scope, retry=retry)
-            self._failures.end(instance.region)
             return await self._reply(found.entry, told_of(found.source, collapsed), same), None
         except QRBackendsError as error:
             caller.failed(error)
-            self._failures.begin(error)
             return of_error(error, self._errors, own=self._source.own, known=known), None
 
     async def _reply(self, entry: Entry, told: str | None, call: "Repeatable") -> Reply:

@@ -15,7 +15,7 @@ from ..cache.stores.base import Store
 from ..cache.stores.sealed import Shared
 from ..protocol.requests import Request
 from ..service.origin import Origin
-from ..service.sender import Credentials, Sender
+from ..service.sender import Credentials, Sending
 from ..tasks.deadlines import Calls
 from .documents import kept_size, read
 
@@ -64,7 +64,7 @@ class Upstream:
     def __init__(
         self,
         account: Account,
-        sender: Sender,
+        sender: Sending,
         credentials: Credentials,
         calls: Calls,
         policy: CachePolicy,

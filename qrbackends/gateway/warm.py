@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Final
@@ -14,7 +15,6 @@ from ..errors import QRBackendsError
 from ..models import BackendsResponse
 from ..protocol.requests import API_VERSION, DocumentResource, Request
 from ..tasks.fanout import answers
-from .failures import Failures
 from .own import OwnAccount
 from .upstream import VersionCache
 
@@ -37,13 +37,11 @@ class Warmer:
     Args:
         source: the gateway's own account.
         names: the backends' names, or globs such as `ibm_*`.
-        failures: the log of failures.
     """
 
-    def __init__(self, source: OwnAccount, names: Sequence[str], failures: Failures) -> None:
+    def __init__(self, source: OwnAccount, names: Sequence[str]) -> None:
         self._source = source
         self._names = tuple(names)
-        self._failures = failures
         self.warmed = False
         """Whether all documents were asked for once."""
 
@@ -53,7 +51,7 @@ class Warmer:
             try:
                 await self.renew()
             except QRBackendsError as error:
-                self._failures.begin(error)
+                logger.info("the instances cannot be looked up: %s", error)
             self.warmed = True
             await anyio.sleep(_PAUSE)
 
@@ -84,11 +82,8 @@ class Warmer:
         entry, now = upstream.memory.get((scope.id, request)), upstream.memory.clock()
         if entry is not None and now - entry.stored_at < oldest:
             return
-        try:
+        with suppress(QRBackendsError):  # which is noted where requests are sent
             await cached.cache.ask(request, scope, max_age=oldest)
-            self._failures.end(scope.region)
-        except QRBackendsError as error:
-            self._failures.begin(error)
 
 
 def _names_in(body: bytes) -> list[str]:

@@ -21,7 +21,7 @@ from ..tasks.flight import Flight
 from ..transport.body import Wire
 from ..transport.pool import Response
 from ..transport.retry import RetryPolicy
-from .sender import Credentials, Message, Sender, Unconfirmed, credential_of
+from .sender import Credentials, Message, Sending, Unconfirmed, credential_of
 
 _NAMED = (BackendConfiguration, BackendProperties)  # the answers that have their backend's name
 _OLDEST = "2025-01-01"  # with older versions the list is one of bare names
@@ -86,7 +86,7 @@ class Origin:
 
     def __init__(
         self,
-        sender: Sender,
+        sender: Sending,
         credentials: Credentials,
         api_version: str = API_VERSION,
         read: Reader | None = None,

@@ -78,6 +78,20 @@ class Message(Struct, Generic[T], frozen=True):
     known: Wire | None = None
 
 
+class Sending(Protocol):
+    """What sends messages; see `Sender.send`."""
+
+    async def send(
+        self,
+        message: Message[T],
+        credentials: Credentials,
+        flight: Flight[Any],
+        retry: RetryPolicy | None = None,
+    ) -> T:
+        """Return the answer to a message."""
+        ...
+
+
 class Sender:
     """Sends the messages of one account.
 

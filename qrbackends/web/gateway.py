@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ..client import Client
 from ..gateway.app import STATUS_AGE, CloudAddresses, Gateway, GatewayOptions
+from ..gateway.failures import Failures
 from ..gateway.forward import Forwarding
 from ..gateway.keys import KeyFile, Keyring
 from ..gateway.own import OwnAccount
@@ -80,9 +81,9 @@ def gateway_app(
 
 def own_gateway(client: Client, keyring: Keyring, options: GatewayOptions, **more: Any) -> Gateway:
     """Return a gateway that asks the service with a client's account; `more` as for `Gateway`."""
-    errors = Errors(secrets.token_hex(16))
-    source = OwnAccount(client, keyring, errors)
-    return Gateway(source, errors, source.pool, None, options, **more)
+    errors, failures = Errors(secrets.token_hex(16)), Failures()
+    source = OwnAccount(client, keyring, errors, failures)
+    return Gateway(source, errors, failures, source.pool, None, options, **more)
 
 
 def forwarding_gateway(
@@ -101,9 +102,9 @@ def forwarding_gateway(
         options: how it answers.
         more: as for `Gateway`.
     """
-    errors = Errors(secrets.token_hex(16))
-    source = Forwarding(endpoints, errors=errors, **client_options)
-    return Gateway(source, errors, client_options["pool"], cloud, options, **more)
+    errors, failures = Errors(secrets.token_hex(16)), Failures()
+    source = Forwarding(endpoints, errors=errors, failures=failures, **client_options)
+    return Gateway(source, errors, failures, client_options["pool"], cloud, options, **more)
 
 
 class GatewayServer:

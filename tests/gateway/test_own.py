@@ -277,3 +277,27 @@ async def test_statuses_outlive_the_service(emulator: Emulator, passed: float) -
             during = await at.asker.document("synthetic_eagle_127", "status", **unnamed)
             assert (during.status, during.plain) == (200, before.plain)
             assert during.headers["Age"] == str(passed)
+
+
+async def test_a_failure_is_logged_once_when_it_begins_and_once_when_it_ends(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    async with running(emulator) as at:
+        let_time_pass(at, clock)
+        await at.asker.backends()
+        await at.asker.document("synthetic_eagle_127")
+        await emulator.stop_region("us-east")
+        clock.now += 4000
+        for _ in range(5):  # nobody gets an error: the answers are old ones
+            assert (await at.asker.document("synthetic_eagle_127")).status == 200
+            assert (await at.asker.backends()).status == 200
+            clock.now += 2
+        await emulator.start_region("us-east")
+        clock.now += 4000
+        assert (await at.asker.backends()).headers["Age"] == "0"
+    said = [record.getMessage() for record in caplog.records if record.name == "qrbackends.monitor"]
+    assert [one.partition(":")[0].partition(", after")[0] for one in said] == [
+        "us-east cannot be read",
+        "us-east can be read again",
+    ]
