@@ -19,15 +19,16 @@ from ..cache.stores.base import Store
 from ..errors import AccountError, QRBackendsError
 from ..transport.pool import SessionPool
 from .gateway_keys import keys, keys_path
+from .gateway_text import screen_of
 from .logs import logged
 from .options import SourceGroup, make_client, names_of, source_options
 from .server import Serving, serving_options
 from .text import echo, echo_json, warn
 
 if TYPE_CHECKING:
-    from ..gateway.app import Gateway, GatewayOptions
+    from ..gateway.app import Gateway
     from ..gateway.keys import Keyring
-    from ..surface.addresses import Addresses
+    from ..gateway.options import GatewayOptions
 
 _REGIONS: Final = ("us-east", "eu-de")
 _HEAD: Final = 30.0  # seconds in which the next request of a connection has to begin and its head to come
@@ -188,8 +189,8 @@ def _check(serving: Serving, settings: _Settings) -> None:
 
 
 async def _serve(serving: Serving, settings: _Settings) -> None:
-    from ..gateway.app import GatewayOptions
     from ..gateway.log import AccessLog
+    from ..gateway.options import GatewayOptions
     from ..web import ServerLimits
     from ..web.gateway import GatewayServer, signalled
 
@@ -262,7 +263,7 @@ async def _forwarding(
     stack: AsyncExitStack,
 ) -> "Gateway":
     """Return a gateway that passes callers' credentials on, to IBM's service or to an emulator."""
-    from ..gateway.app import CloudAddresses
+    from ..gateway.options import CloudAddresses
     from ..transport.retry import RetryPolicy
     from ..web.gateway import forwarding_gateway
 
@@ -316,67 +317,4 @@ async def _announce(serving: Serving, settings: _Settings, made: "Gateway", url:
     shown = "The gateway"
     if serving.source.emulator is not None:
         shown = f"Emulated fleet ({serving.source.emulator}) behind the gateway"
-    echo(_text(addresses, f"{shown} at {url}", settings.forward))
-
-
-def _text(addresses: "Addresses", title: str, forward: bool) -> str:
-    crn = addresses.instances[0].crn if addresses.instances else "CRN"
-    key = addresses.api_key or ("YOUR IBM CLOUD API KEY" if forward else "A KEY OF THE GATEWAY'S")
-    url = next(iter(addresses.regions.values()), f"{addresses.iam_url}/api/v1")
-    instances = "\n".join(f"  {one.crn}" for one in addresses.instances) or "  those of each caller's account"
-    throw_away = (
-        f"\nAPI key, good until the gateway ends:\n  {addresses.api_key}" if addresses.api_key else ""
-    )
-    return _SCREEN.format(
-        title=title,
-        throw_away=throw_away,
-        instances=instances,
-        key=key,
-        crn=crn,
-        url=url,
-        iam=addresses.iam_url,
-        search=addresses.search_url,
-        catalog=addresses.catalog_url,
-    )
-
-
-_SCREEN = """\
-{title}
-{throw_away}
-Instances:
-{instances}
-
-The official client, first in the shell, then in Python:
-
-export QISKIT_IBM_CHANNEL=ibm_quantum_platform
-export QISKIT_IBM_TOKEN='{key}'
-export QISKIT_IBM_INSTANCE=auto
-export IAM_URL={iam}
-export GLOBAL_SEARCH_URL={search}
-export GLOBAL_CATALOG_URL={catalog}
-
-from qiskit_ibm_runtime import QiskitRuntimeService
-
-service = QiskitRuntimeService(url_resolver=lambda *_: {url!r})
-
-QRMI:
-
-export QRMI_IBM_QCS_ENDPOINT={url}
-export QRMI_IBM_QCS_IAM_ENDPOINT={iam}
-export QRMI_IBM_QCS_IAM_APIKEY='{key}'
-export QRMI_IBM_QCS_SERVICE_CRN={crn}
-
-qrbackends:
-
-from qrbackends import Account, Client, Instance
-
-account = Account(
-    api_key={key!r},
-    instances=[Instance({crn!r}, url={url!r})],
-    iam_url={iam!r},
-    search_url={search!r},
-    catalog_url={catalog!r},
-)
-
-Ctrl-C ends it.\
-"""
+    echo(screen_of(addresses, f"{shown} at {url}", settings.forward))

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
@@ -25,6 +24,7 @@ from .callers import Caller, Source
 from .counts import Counts
 from .failures import Failures
 from .log import Access, AccessLog, shown
+from .options import CloudAddresses, GatewayOptions
 from .own import OwnAccount
 from .relay import Relay, is_plain
 from .repeats import Known, Repeating, Repeats
@@ -38,41 +38,10 @@ logger = logging.getLogger("qrbackends.gateway")
 CATALOG: Final = "/catalog/api/v1/"
 """The path of Global Catalog, which on a port of its own would be that of the Backends API."""
 
-STATUS_AGE: Final = 5.0
-"""Seconds for which a list is the answer to the status of its backends by default."""
-
 _BODY: Final = 64 * 2**10  # bytes of a request to IAM or Global Search
 _SLOWEST: Final = 10.0  # seconds for such a body to come
 _ONCE: Final = ("Host", "Authorization", "Service-CRN", "IBM-API-Version", "Content-Length")
 _SERVER: Final = {"Server": "qrbackends"}
-
-
-@dataclass(frozen=True, slots=True)
-class CloudAddresses:
-    """Where IAM, Global Search and Global Catalog are, for callers whose own credential is passed on."""
-
-    iam: str
-    search: str
-    catalog: str
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayOptions:
-    """How a gateway answers.
-
-    Args:
-        status_age: seconds for which a list is the answer to the status of its backends, as one list answers
-            for all of them; 0 asks the service for each status.
-        warm: the backends, or globs such as `ibm_*`, whose documents are kept fresh ahead of time; for a
-            gateway with an account of its own.
-        pass_through: whether requests for anything but the Backends API, such as jobs, are passed on.
-        hosts: the names that are allowed as Host beside addresses and `localhost`.
-    """
-
-    status_age: float = STATUS_AGE
-    warm: tuple[str, ...] = ()
-    pass_through: bool = False
-    hosts: tuple[str, ...] = ()
 
 
 class Gateway:

@@ -12,10 +12,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from ..client import Client
-from ..gateway.app import STATUS_AGE, CloudAddresses, Gateway, GatewayOptions
+from ..gateway.app import Gateway
 from ..gateway.failures import Failures
 from ..gateway.forward import Forwarding
 from ..gateway.keys import KeyFile, Keyring
+from ..gateway.options import STATUS_AGE, CloudAddresses, GatewayOptions
 from ..gateway.own import OwnAccount
 from ..gateway.repeats import Repeating
 from ..surface.wire import Errors

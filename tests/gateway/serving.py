@@ -12,8 +12,9 @@ from qrbackends import Client, RetryPolicy, SessionPool
 from qrbackends.accounts.account import Account, Instance
 from qrbackends.cache.policy import CachePolicy
 from qrbackends.emulator import Emulator
-from qrbackends.gateway.app import CloudAddresses, Gateway, GatewayOptions
+from qrbackends.gateway.app import Gateway
 from qrbackends.gateway.keys import Keyring
+from qrbackends.gateway.options import CloudAddresses, GatewayOptions
 from qrbackends.transport.limits import Limits
 from qrbackends.web import ServerLimits
 from qrbackends.web.gateway import GatewayServer, forwarding_gateway, own_gateway

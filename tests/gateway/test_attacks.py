@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from qrbackends.emulator import Emulator, Status
-from qrbackends.gateway.app import GatewayOptions
 from qrbackends.gateway.keys import KeyFile, Keyring
+from qrbackends.gateway.options import GatewayOptions
 from qrbackends.surface.tokens import Signer
 from qrbackends.web import ServerLimits
 

@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from qrbackends import Client, RedisStore
 from qrbackends.emulator import Emulator, Hold
-from qrbackends.gateway.app import GatewayOptions
 from qrbackends.gateway.keys import KeyFile, Keyring
 from qrbackends.gateway.log import AccessLog
+from qrbackends.gateway.options import GatewayOptions
 from qrbackends.web.gateway import gateway_app, tls_context
 
 from ..certificates import Authority

@@ -9,7 +9,7 @@ import pytest
 from qrbackends import Client, Memory
 from qrbackends.cache.policy import CachePolicy
 from qrbackends.emulator import Delay, Emulator, Hold, RateLimit, Status
-from qrbackends.gateway.app import GatewayOptions
+from qrbackends.gateway.options import GatewayOptions
 
 from ..waiting import until
 from .serving import Running, running

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from qrbackends.accounts.account import Account, Instance
 from qrbackends.emulator import Emulator
-from qrbackends.gateway.app import GatewayOptions
+from qrbackends.gateway.options import GatewayOptions
 from qrbackends.gateway.relay import is_plain
 
 from .serving import Running, running
