@@ -142,6 +142,8 @@ class Forwarding:
 
     own = False
     account = None
+    dropped: Callable[[ForwardedCaller], None] | None = None
+    """Called with each caller who gives way, so that nothing else keeps its credential."""
 
     def __init__(
         self,
@@ -220,7 +222,10 @@ class Forwarding:
         return caller.expires is None or self._clock() < caller.expires
 
     def _drop(self, digest: bytes) -> None:
-        self._callers.pop(digest).upstream.forget()
+        gone = self._callers.pop(digest)
+        gone.upstream.forget()
+        if self.dropped is not None:
+            self.dropped(gone)
 
     @property
     def callers(self) -> int:

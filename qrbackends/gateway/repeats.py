@@ -17,6 +17,7 @@ from time import time
 from typing import Any, Final, cast
 
 from ..cache.entry import Entry
+from .callers import Caller
 from .replies import Reply
 from .service import Repeatable
 
@@ -91,6 +92,11 @@ class Repeats:
         self._known.move_to_end(digest)
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
+
+    def forget(self, caller: Caller) -> None:
+        """Keep nothing of a caller any more."""
+        for digest in [one for one, known in self._known.items() if known.call.caller is caller]:
+            del self._known[digest]
 
     def answer(self, known: Known, transport: asyncio.Transport) -> bool:
         """Answer a call, and return whether that could be done."""

@@ -105,7 +105,9 @@ def forwarding_gateway(
     """
     errors, failures = Errors(secrets.token_hex(16)), Failures()
     source = Forwarding(endpoints, errors=errors, failures=failures, **client_options)
-    return Gateway(source, errors, failures, client_options["pool"], cloud, options, **more)
+    made = Gateway(source, errors, failures, client_options["pool"], cloud, options, **more)
+    source.dropped = made.repeats.forget
+    return made
 
 
 class GatewayServer:

@@ -1,9 +1,11 @@
 """Attacks on a gateway: what nobody may get by it."""
 
 import base64
+import gc
 import json
 import re
 import time
+import weakref
 from pathlib import Path
 
 import anyio
@@ -206,8 +208,14 @@ async def test_only_so_many_callers_have_a_part_of_the_memory(emulator: Emulator
         for asker in askers:
             assert (await asker.backends()).status == 200
         assert len(at.gateway.source.upstreams()) == 3
-        assert (await askers[0].backends()).cache.startswith("qrbackends; fwd=miss")
-        assert (await askers[4].backends()).cache.startswith("qrbackends; hit")
+        gone = weakref.ref(at.gateway.source.upstreams()[0])
+        for asker in askers[:3]:
+            for _ in range(3):  # repeated, too
+                assert (await asker.backends()).status == 200
+        gc.collect()
+        assert gone() is None  # and its credential with it
+        assert (await askers[4].backends()).cache.startswith("qrbackends; fwd=miss")
+        assert (await askers[2].backends()).cache.startswith("qrbackends; hit")
 
 
 async def test_regions_that_are_none_are_not_asked(emulator: Emulator) -> None:
