@@ -32,7 +32,7 @@ from .protocol.requests import (
     unknown_resource,
 )
 from .service.discovery import Discovery
-from .service.origin import Origin
+from .service.origin import Origin, checked_version
 from .service.sender import Sender
 from .service.tokens import Tokens
 from .service.versions import Versions
@@ -115,6 +115,7 @@ class Parts:
         timeout: seconds that a call may take by default; None for the pool's limit.
         retry: which failed requests of its calls are sent again, and when; None as the client says.
         instance: the instance to ask by default, or None.
+        sender: sends the account's requests; what else asks for this account uses it, too.
 
     Args:
         account: credentials and instances.
@@ -145,9 +146,12 @@ class Parts:
         self._shares = memory is not None or store is not None  # so others may have put answers there
         self.calls = Calls(pool.limits.total, pool)
         scopes = Scopes(account, api_version)
-        sender = Sender(account, pool, retry)
-        self.tokens = Tokens(account, sender, self.calls, scopes.credential)
-        origin = Origin(sender, self.tokens, api_version)
+        self.account = account
+        self.policy = policy
+        self.store = store
+        self.sender = Sender(account, pool, retry)
+        self.tokens = Tokens(account, self.sender, self.calls, scopes.credential)
+        origin = Origin(self.sender, self.tokens, checked_version(api_version))
         memory = Memory(policy.max_bytes, share=1.0) if memory is None else memory
         # An answer is stored only if other processes with the same account can read it.
         shared = Shared(store, pool.limits.body) if store is not None and scopes.shareable else None
@@ -160,7 +164,7 @@ class Parts:
             explain=lambda error, scope: self.directory.explain(error, scope),
         )
         self.cache = Cache(self.calls, policy, memory, loader, shared)
-        self.discovery = Discovery(account, sender, self.tokens, self.calls, scopes.credential)
+        self.discovery = Discovery(account, self.sender, self.tokens, self.calls, scopes.credential)
         self.directory = Directory(account, scopes, self.cache.fetch, self.discovery)
         self.versions = Versions(account, pool, self.calls, self.directory.instance, api_version)
         self._own_pool = own_pool

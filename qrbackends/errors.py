@@ -99,10 +99,7 @@ class QRBackendsError(Exception):
         backend: str | None = None,
         attempts: int | None = None,
     ) -> Self:
-        """Set the region, instance and backend that are not set yet, and return this error.
-
-        `attempts`, if given, replaces the count.
-        """
+        """Set what is not set yet, and `attempts` in any case if given; return this error."""
         self.region = self.region or region
         self.instance = self.instance or instance
         self.backend = self.backend or backend
@@ -279,6 +276,7 @@ class ResponseError(QRBackendsError):
         trace: the service's trace id, for IBM's support, or None.
         correlation_id: the service's id of this answer, or None.
         retry_after: the seconds to wait before the next request, from `Retry-After`, or None.
+        body, content_type: the answer's body, decompressed, and its type; empty if it is longer than 16 kB.
     """
 
     title: str | None = None
@@ -288,6 +286,8 @@ class ResponseError(QRBackendsError):
     trace: str | None = None
     correlation_id: str | None = None
     retry_after: float | None = None
+    body: bytes = b""
+    content_type: str = ""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)

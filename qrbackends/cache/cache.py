@@ -135,6 +135,11 @@ class Cache:
         answer = self._answer(question, self._calls.deadline() if deadline is None else deadline)
         return traced(answer, request.resource, scope.region, request.backend)
 
+    def is_fetching(self, request: Request, scope: Scope) -> bool:
+        """Return whether a fetch is under way that a caller who asks now shares."""
+        epoch, flights = self._memory.epoch((scope.id, request)), self._flights.under_way
+        return (epoch, False) in flights or (epoch, True) in flights
+
     async def fetch(
         self,
         request: Request,

@@ -15,7 +15,7 @@ from ..errors import NotFound, QRBackendsError
 from ..protocol.headers import EMULATED, http_date
 from ..protocol.requests import Request, request_of
 from ..protocol.validators import NONE
-from ..service.origin import Origin, OriginAnswer, decoded
+from ..service.origin import Origin, OriginAnswer
 from ..tasks.flight import Flight
 from ..tasks.loops import off_loop
 from ..transport.pool import Response
@@ -81,6 +81,7 @@ class Loader:
         explain: adds to the error about a backend that an instance does not have what is known of its name.
         now: returns the time, which decides whether an answer about the past is settled.
         draw: returns random numbers from 0 to 1.
+        size: returns the bytes that an answer takes in memory, given its body, value and kept bytes.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Loader:
         explain: Callable[[NotFound, Scope], None] = lambda *_: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         draw: Callable[[], float] = random.random,
+        size: Callable[[bytes, Any, bytes], int] = retained_size,
     ) -> None:
         self._origin = origin
         self._policy = policy
@@ -105,6 +107,7 @@ class Loader:
         self._grace = policy.grace
         self._now = now
         self._draw = draw
+        self._size = size
 
     def load(self, question: Question, epoch: Epoch, flight: Flight[Found]) -> Coroutine[Any, Any, Found]:
         """Return, when awaited, the answer of the shared tier or of the service, and keep it in memory.
@@ -182,7 +185,8 @@ class Loader:
             now = self._clock()
             until = now + self._policy.negative
             # A copy has no traceback, whose frames would keep the body and the credential alive.
-            self._memory.put(epoch, Entry(error.again(), now, until, until, _NEGATIVE_SIZE, negative=True))
+            size = _NEGATIVE_SIZE + len(error.body)
+            self._memory.put(epoch, Entry(error.again(), now, until, until, size, negative=True))
             await self._delete_shared(question)
             raise
         except QRBackendsError as error:
@@ -194,7 +198,7 @@ class Loader:
             freshness = self._policy.freshness(request, date)
         elif not freshness:  # such as a status: nothing is kept of it
             now = self._clock()
-            return Found(Entry(answer.value, now, now, now, 0), "origin")
+            return Found(Entry(answer.value, now, now, now, 0, wire=answer.wire), "origin")
         if freshness >= _WORTH_PACKING and not (answer.unchanged or answer.wire.encoding):
             answer = replace(answer, wire=await off_loop(len(answer.body), answer.wire.packed))
         entry = self._entry(answer, known, freshness, confirmations(known, answer))
@@ -219,7 +223,7 @@ class Loader:
             value, size = known.value, known.size
         else:
             value = answer.value
-            size = retained_size(answer.body, value, answer.wire.data)
+            size = self._size(answer.body, value, answer.wire.data)
         return Entry(
             value,
             stored_at,
@@ -303,7 +307,7 @@ class Loader:
             if same:  # compressed anew
                 return OriginAnswer(None, b"", "", kept or wire, validators, unchanged=True)
             headers = {EMULATED: "yes"} if stored.emulated else {}
-            value = decoded(question.request, question.scope, Response(200, headers, body))
+            value = self._origin.read(question.request, question.scope, Response(200, headers, body))
         except QRBackendsError:
             return None
         return OriginAnswer(value, body, "", wire, validators)

@@ -50,6 +50,7 @@ _COMMANDS = {  # name: module, which is imported only for its command, as rich t
     "plot": "plot",
     "board": "board",
     "exporter": "exporter",
+    "gateway": "gateway",
     "mcp": "mcp",
     "emulate": "emulate",
     "record": "record",
@@ -68,7 +69,8 @@ _OTHER_WORDS: Final[Mapping[str, str]] = {  # by which people look for a command
     "queue": "least-busy or status",
     "login": "accounts save",
     "metrics": "exporter",
-    "serve": "board or exporter",
+    "serve": "board, exporter or gateway",
+    "proxy": "gateway",
     "help": "--help",
 }
 

@@ -44,7 +44,7 @@ def regions_of(text: str) -> tuple[str, ...]:
 
 def host_of(text: str) -> str:
     """Return the name of a host in lower case."""
-    from ..emulator.surface.hosts import checked_name
+    from ..surface.hosts import checked_name
 
     try:
         return checked_name(text)

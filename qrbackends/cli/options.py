@@ -20,7 +20,7 @@ from ..client import Client
 from ..errors import AccountError, NotFound, QRBackendsError
 from ..messages.suggestions import add, suggest, suggested
 from ..transport.pool import SessionPool
-from .choices import Command
+from .choices import Command, Group
 from .completion import complete_account
 from .emulators import FLEETS, complete_emulator, emulated_account, emulator_of, is_emulator
 from .kept import open_kept
@@ -216,10 +216,18 @@ class SourceCommand(Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments."""
         takes_names = any(isinstance(one, click.Argument) for one in self.params)
-        return super().parse_args(ctx, list(_explicit(args, takes_names)))
+        return super().parse_args(ctx, list(explicit(args, takes_names)))
 
 
-def _explicit(args: Sequence[str], takes_names: bool = True) -> Iterator[str]:
+class SourceGroup(Group):
+    """A group of commands that is a command, too, whose option `--emulator` needs no value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        return super().parse_args(ctx, list(explicit(args)))
+
+
+def explicit(args: Sequence[str], takes_names: bool = True) -> Iterator[str]:
     """Yield the arguments; where no value follows `--emulator`, it gets the first fleet as its value."""
     end = args.index("--") if "--" in args else len(args)
     for place, argument in enumerate(args):

@@ -4,16 +4,18 @@
         ...
 
 `devices` is what there is to serve, `services` answers requests about it, `surface` is HTTP, and `steering`
-changes what runs. It knows nothing of the client: of this package it imports only `accounts` and `tasks`.
-Start with `server`.
+changes what runs. It knows nothing of the client; what a gateway answers likewise is in the package's own
+`surface`. Start with `server`.
 """
 
-from .addresses import Addresses, InstanceAddress, running_account
+from ..surface.addresses import Addresses, InstanceAddress
+from ..surface.cloud import Plan
+from .addresses import running_account
 from .devices.fleets import Device, Fleet, RecordedAnswers, SnapshotFleet, SnapshotsMissing
 from .devices.synthetic import SyntheticFleet
 from .replaying import Difference, replay
 from .server import Emulator
-from .services.emulated_instances import EmulatedInstance, Plan
+from .services.emulated_instances import EmulatedInstance
 from .steering.clock import ClockState
 from .steering.journal import read_journal
 from .steering.operations import (

@@ -2,70 +2,21 @@
 
 import errno
 import os
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-from msgspec import Struct
 
-from ..accounts.account import EMULATED_KEY, Account, Instance, InstanceSearch
+from ..accounts.account import EMULATED_KEY, Account, InstanceSearch
 from ..accounts.urls import checked_url, is_loopback
 from ..errors import AccountError, ConnectError, DecodeError, QRBackendsError, ReadTimeout
+from ..surface.addresses import Addresses
 from .surface.handler import ADDRESSES
 
 _LARGEST: Final = 2**22  # bytes; an instance takes some 250
 _TIMEOUT: Final = 10.0  # seconds
 _HINT: Final = "give the address that `qrbackends emulate` prints for IAM, such as http://127.0.0.1:8103"
-
-
-class InstanceAddress(Struct, frozen=True):
-    """A service instance of an emulator, and the base address of its Backends API."""
-
-    crn: str
-    region: str
-    url: str
-
-
-class Addresses(Struct, frozen=True):
-    """Where an emulator is, and the key and instances that it accepts.
-
-    Attributes:
-        regions: by region, the base address of its Backends API.
-        iam_url: the address of IAM.
-        search_url: the address of Global Search.
-        catalog_url: the address of Global Catalog.
-        api_key: an API key, which is good for nothing but this emulator.
-        instances: the instances that have backends.
-    """
-
-    regions: Mapping[str, str]
-    iam_url: str
-    search_url: str
-    catalog_url: str
-    api_key: str
-    instances: tuple[InstanceAddress, ...]
-
-    def account(self, search: InstanceSearch | None = None) -> Account:
-        """Return an account with the key and all instances.
-
-        Args:
-            search: which instances to look up; if given, the account names none.
-
-        Raises:
-            AccountError: an address, the key or a CRN is not well-formed.
-        """
-        named = () if search else self.instances
-        return Account(
-            api_key=self.api_key,
-            instances=[Instance(one.crn, url=one.url) for one in named],
-            search=replace(search or InstanceSearch(), endpoints=self.regions),
-            iam_url=self.iam_url,
-            search_url=self.search_url,
-            catalog_url=self.catalog_url,
-        )
 
 
 def checked_emulator_url(url: str) -> str:

@@ -10,8 +10,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from ..surface.cloud import GRANT, QUERY
 from .server import Emulator
-from .services.cloud import GRANT, QUERY
 from .steering.journal import MALFORMED
 from .surface.log import LoggedRequest
 

@@ -14,15 +14,17 @@ from msgspec.structs import replace
 
 from ..accounts.account import EMULATED_KEY, Account, InstanceSearch
 from ..models import ABackend, name_of
+from ..surface.addresses import Addresses, InstanceAddress
+from ..surface.cloud import CloudService, Plan
+from ..surface.hosts import Hosts, netloc
+from ..surface.wire import Errors
 from ..tasks.loops import running_loop
 from ..tasks.misuse import AsyncContext
-from .addresses import Addresses, InstanceAddress
 from .devices.fleets import Fleet
 from .devices.recalibrations import RecalibratingFleet
 from .devices.sources import Source, load_fleet
 from .services.allocation import Allocation, allocate, check_allocation, check_names
-from .services.cloud import CloudService
-from .services.emulated_instances import EmulatedInstance, make_instances
+from .services.emulated_instances import PLANS, EmulatedInstance, make_instances
 from .services.library import Library
 from .services.queues import Queue
 from .services.service import BackendsService
@@ -35,11 +37,9 @@ from .steering.steering import Steering
 from .steering.timeline import Timeline
 from .surface.faults import CLOUD, Faults
 from .surface.handler import Handler, Service
-from .surface.hosts import Hosts, netloc
 from .surface.log import RequestLog
 from .surface.ports import Port, to_its_end
 from .surface.validators import Validation, Validators
-from .surface.wire import Errors
 
 
 class Emulator(Steering, AsyncContext):
@@ -159,7 +159,7 @@ class Emulator(Steering, AsyncContext):
                 self._log.on_answer = self._journal.write
             self._services = self._region_services(self._fleet)
             services: list[Service] = [*self._services]
-            services.append(CloudService(self._issuer, self._instances, self._errors))
+            services.append(CloudService(self._issuer, self._listed, _plans, self._errors))
             for offset, service in enumerate(services):
                 number = self._first_port + offset if self._first_port else 0
                 handler = partial(self._handler, service)
@@ -268,6 +268,9 @@ class Emulator(Steering, AsyncContext):
             instances=tuple(InstanceAddress(one.crn, one.region, regions[one.region]) for one in usable),
         )
 
+    async def _listed(self, _: str) -> Sequence[EmulatedInstance]:
+        return self._instances
+
     def _running_control(self) -> Control:
         if self._control is None:
             raise RuntimeError("there is no control API: it needs control_port, and an emulator that runs")
@@ -318,6 +321,10 @@ class Emulator(Steering, AsyncContext):
             )
             for region, names in self._names.items()
         ]
+
+
+async def _plans() -> tuple[Plan, ...]:
+    return PLANS
 
 
 def make_keys(seed: str, count: int) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from ..accounts.account import Account, InstanceSearch
 from ..models import ABackend
-from .addresses import Addresses
+from ..surface.addresses import Addresses
 from .server import Emulator
 from .services.emulated_instances import EmulatedInstance
 from .steering.clock import ClockState

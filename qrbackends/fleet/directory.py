@@ -76,6 +76,10 @@ class Directory:
         """The scopes of the account's instances that are known now, in order of preference."""
         return tuple(self._known.values())
 
+    def has(self, crn: str) -> bool:
+        """Return whether an instance is one of the account's that are known now."""
+        return crn in self._known
+
     def explain(self, error: NotFound, scope: Scope) -> None:
         """Add to the error about a backend that an instance does not have what the last lists tell.
 

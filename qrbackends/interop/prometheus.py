@@ -54,8 +54,8 @@ class Collector(_Base):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, with their values at this moment."""
         stats = self._client.stats()
-        yield from _of_cache(stats)
-        yield from _of_regions(stats)
+        yield from of_cache(stats)
+        yield from of_regions(stats)
         if self._monitor is not None:
             view = self._monitor.view
             for gauge in (*gauges_of(view), ages_of(calibrations_of(view), self._now())):
@@ -69,7 +69,7 @@ class Collector(_Base):
         return ()
 
 
-def encoder_for(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+def encoder_for(accept: str) -> tuple[Callable[[_Base], bytes], str]:
     """Return the function that writes metrics in the format that a scraper accepts, and the content type."""
     try:
         encode, content_type = choose_encoder(accept)
@@ -78,7 +78,8 @@ def encoder_for(accept: str) -> tuple[Callable[[Collector], bytes], str]:
     return encode, content_type
 
 
-def _of_cache(stats: ClientStats) -> Iterator[Metric]:
+def of_cache(stats: ClientStats) -> Iterator[Metric]:
+    """Yield the metrics of a cache."""
     answers = CounterMetricFamily(
         "qrbackends_cache_answers",
         "Calls of the client, by how the cache answered.",
@@ -118,7 +119,8 @@ def _of_cache(stats: ClientStats) -> Iterator[Metric]:
         yield store
 
 
-def _of_regions(stats: ClientStats) -> Iterator[Metric]:
+def of_regions(stats: ClientStats) -> Iterator[Metric]:
+    """Yield the metrics of the requests to each region."""
     requests = CounterMetricFamily(
         "qrbackends_requests",
         "Requests to the service, by HTTP status or error.",

@@ -35,6 +35,7 @@ _WITHDRAWN = "the service has withdrawn pulse-level defaults, and most backends 
 _MAX_TEXT = 200  # characters of a wrong body that an error shows
 _PART = 2**20  # bytes
 _MAX_MESSAGE = 1000  # characters of the service's message that an error keeps
+_MAX_BODY = 16384  # bytes of a body that an error keeps; the service's own have less than 1 kB
 _HEAD = 16384  # bytes of a page that may hold its title
 
 
@@ -55,7 +56,7 @@ def parse(request: Request, status: int, headers: Mapping[str, str], body: bytes
             error names the JSON path. Other odd parts are left out, and `left_out` of the answer has them.
     """
     if status != 200:
-        _raise_for(request, status, headers, body)
+        raise_for(request, status, headers, body)
     if request.resource == "properties" and _NONE.fullmatch(body):
         problem = "the backend has no properties: the service's answer is empty"
         raise NotFound(problem, 404).about(backend=request.backend)
@@ -153,7 +154,8 @@ _ERRORS: Final[dict[int, type[ResponseError]]] = {
 }
 
 
-def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
+def raise_for(request: Request, status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
+    """Raise the error for an answer with another status than 200; the arguments are those of `parse`."""
     if 300 <= status < 400:
         raise RedirectRefused(
             f"the service answered with a redirect ({status}), which is not followed: credentials would "
@@ -167,6 +169,8 @@ def _raise_for(request: Request, status: int, headers: Mapping[str, str], body: 
     by = "" if own or status != 403 else " from a firewall or gateway in front of the service"
     message = f"HTTP {status}{by}: {message or 'the service gave no reason'}"
     error = error_for(status, message, headers, own=own)
+    error.body = body if len(body) <= _MAX_BODY else b""
+    error.content_type = headers.get("Content-Type", "")[:_MAX_TEXT]
     error.title = _text(sent, "title")
     error.code = _text(first, "code")
     error.solution = _text(first, "solution")

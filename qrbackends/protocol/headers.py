@@ -34,15 +34,15 @@ class Headers(CIMultiDict[str]):
 def headers(authorization: Secret, crn: str, api_version: str = API_VERSION) -> Headers:
     """Return a request's own headers, besides those that the pool gives to all requests.
 
-    `authorization` is the whole value of its header, such as `Bearer …`.
+    Args:
+        authorization: the whole value of its header, such as `Bearer …`.
+        crn: the instance's CRN.
+        api_version: the version of the API; empty to name none.
     """
-    return Headers(
-        {
-            "Authorization": authorization.reveal(),
-            "Service-CRN": crn,
-            "IBM-API-Version": api_version,
-        }
-    )
+    made = Headers({"Authorization": authorization.reveal(), "Service-CRN": crn})
+    if api_version:
+        made["IBM-API-Version"] = api_version
+    return made
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

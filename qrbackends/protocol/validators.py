@@ -13,6 +13,7 @@ from .headers import DATE, http_date
 
 _ETAG, _LAST_MODIFIED = istr("ETag"), istr("Last-Modified")  # found faster than a `str`
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+_TAGS = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")')  # in a condition; a tag may contain commas
 _LONGEST = 256  # characters of a tag; a longer one may be anything
 _DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII)
 _SETTLED = 60.0
@@ -77,3 +78,11 @@ def validators_of(headers: Mapping[str, str]) -> Validators:
     if since is None or now is None or (now - since).total_seconds() < _SETTLED:
         return NONE
     return found
+
+
+def names_tag(condition: str, tag: str) -> bool:
+    """Return whether an If-None-Match names a tag, by the weak comparison; a malformed one names none."""
+    if condition.strip() == "*":
+        return True
+    is_list = not _TAGS.sub("", condition).strip(" \t,")
+    return is_list and tag.removeprefix("W/") in _TAGS.findall(condition)

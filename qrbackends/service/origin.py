@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -21,12 +21,30 @@ from ..tasks.flight import Flight
 from ..transport.body import Wire
 from ..transport.pool import Response
 from ..transport.retry import RetryPolicy
-from .sender import Message, Sender, Unconfirmed
-from .tokens import Tokens
+from .sender import Credentials, Message, Sending, Unconfirmed, credential_of
 
 _NAMED = (BackendConfiguration, BackendProperties)  # the answers that have their backend's name
 _OLDEST = "2025-01-01"  # with older versions the list is one of bare names
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+Reader: TypeAlias = Callable[[Request, Scope, Response], Any]
+"""A function that returns the value of an answer to a request, or raises an error for it."""
+
+
+def checked_version(api_version: object) -> str:
+    """Return the version of the API that a client asks for.
+
+    Raises:
+        InvalidRequest: it is not a date, or is before 2025-01-01.
+    """
+    if not isinstance(api_version, str) or not _DATE.fullmatch(api_version):
+        raise InvalidRequest(f"api_version has to be a date such as {API_VERSION}")
+    if api_version < _OLDEST:
+        raise InvalidRequest(
+            f"api_version has to be {_OLDEST} or later, as older lists have nothing but names"
+        )
+    return api_version
 
 
 class OriginAnswer(Struct, frozen=True):
@@ -58,23 +76,25 @@ class Origin:
 
     Args:
         sender: sends the account's requests.
-        tokens: the account's bearer tokens.
-        api_version: the `IBM-API-Version` to ask for, a date.
+        credentials: the source of the `Authorization` header, such as the account's `Tokens`.
+        api_version: the `IBM-API-Version` to ask for, a date; empty to send none.
+        read: returns the value of an answer, or raises an error for it.
 
-    Raises:
-        InvalidRequest: `api_version` is not a date, or is before 2025-01-01.
+    Attributes:
+        read: as given.
     """
 
-    def __init__(self, sender: Sender, tokens: Tokens, api_version: str = API_VERSION) -> None:
-        if not isinstance(api_version, str) or not _DATE.fullmatch(api_version):
-            raise InvalidRequest(f"api_version has to be a date such as {API_VERSION}")
-        if api_version < _OLDEST:
-            raise InvalidRequest(
-                f"api_version has to be {_OLDEST} or later, as older lists have nothing but names"
-            )
+    def __init__(
+        self,
+        sender: Sending,
+        credentials: Credentials,
+        api_version: str = API_VERSION,
+        read: Reader | None = None,
+    ) -> None:
         self._sender = sender
-        self._tokens = tokens
+        self._credentials = credentials
         self._api_version = api_version
+        self.read: Reader = read or decoded
         self._secret: Secret | None = None
         self._headers: dict[str, Headers] = {}  # with this secret, by the instance's CRN
 
@@ -111,10 +131,11 @@ class Origin:
             request=request,
             scope=scope,
             headers_of=self._headers_of,
+            read_value=self.read,
             validators=asked,
             asked=asked,
         )
-        return self._sender.send(question, self._tokens, flight, retry)
+        return self._sender.send(question, self._credentials, flight, retry)
 
     def _headers_of(self, secret: Secret, crn: str) -> Headers:
         """Return the headers that all requests to an instance have, which are made once for each token."""
@@ -132,6 +153,7 @@ class _Question(Message[OriginAnswer], kw_only=True):
     request: Request
     scope: Scope
     headers_of: Callable[[Secret, str], Headers]
+    read_value: Reader
     validators: Validators
     asked: Validators
     secret: Secret | None = None
@@ -154,11 +176,11 @@ class _Question(Message[OriginAnswer], kw_only=True):
             return self._not_modified(told, date)
         if known is not None and answer.wire is known:
             return OriginAnswer(None, b"", date, known, told, unchanged=True, asked=asked)
-        value = decoded(self.request, self.scope, answer)
+        value = self.read_value(self.request, self.scope, answer)
         return OriginAnswer(value, answer.body, date, answer.wire, told, asked=asked)
 
     def _repeats_credential(self, etag: str) -> bool:
-        token = "" if self.secret is None else self.secret.reveal().removeprefix("Bearer ")
+        token = "" if self.secret is None else credential_of(self.secret)
         return len(token) >= LEAST_SEARCHED and token in etag
 
     def _not_modified(self, told: Validators, date: str) -> OriginAnswer:

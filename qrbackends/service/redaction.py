@@ -33,6 +33,8 @@ def redact(error: QRBackendsError, secret: str) -> None:
     for name, value in vars(error).items():
         if isinstance(value, str):
             setattr(error, name, redacted(value, secret))
+        elif isinstance(value, bytes) and value:  # every byte is one character of Latin-1
+            setattr(error, name, redacted(value.decode("latin-1"), secret).encode("latin-1"))
     error.args = (error.message,)
 
 

@@ -83,6 +83,20 @@ class Message(Struct, Generic[T], eq=False, kw_only=True):
         raise NotImplementedError
 
 
+class Sending(Protocol):
+    """What sends messages; see `Sender.send`."""
+
+    async def send(
+        self,
+        message: Message[T],
+        credentials: Credentials,
+        flight: Flight[Any],
+        retry: RetryPolicy | None = None,
+    ) -> T:
+        """Return the answer to a message."""
+        ...
+
+
 class Sender:
     """Sends the messages of one account.
 
@@ -154,7 +168,7 @@ class Sender:
                 state.note(unconfirmed.error, clock())
             except QRBackendsError as error:
                 now = clock()
-                redact(error, secret.reveal().removeprefix("Bearer "))  # an answer may echo the secret
+                redact(error, credential_of(secret))  # an answer may echo the secret
                 located(error, message.region, message.url)
                 if isinstance(error, (DecodeError, WrongBackend)):  # the answers may be one request behind
                     self._pool.retire_connections(message.region, message.url)
@@ -167,6 +181,11 @@ class Sender:
                     kind = type(error).__name__
                     logger.info(_RETRIED, message.url, state.sent + 1, pause, kind, error.problem)
                     await anyio.sleep(pause)
+
+
+def credential_of(authorization: Secret) -> str:
+    """Return the credential in the value of an `Authorization` header, without its scheme."""
+    return authorization.reveal().removeprefix("Bearer ").removeprefix("apikey ")
 
 
 class _Sending(RetryState, eq=False, kw_only=True):

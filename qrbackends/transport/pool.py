@@ -314,11 +314,7 @@ class SessionPool(LoopBound, AsyncContext):
             AccountError: the address is plain http to another machine, or the extra `socks` is missing.
         """
         name, origin, socks = place
-        if not self._allow_http and is_plain_http(origin):
-            raise AccountError(
-                f"{origin} is plain http to another machine, where credentials would be sent in the "
-                "clear; use https, or say allow_http=True"
-            )
+        self._check_encryption(origin)
         connect, read = self._limits.connect, self._limits.read
         head = connect + read
         options = {"read": read, "head": head, "limit": 0, "keepalive_timeout": _KEEPALIVE}
@@ -342,6 +338,26 @@ class SessionPool(LoopBound, AsyncContext):
             self._queues[name, origin] = queue
         region = self._regions[place] = _Region(session, connector, queue)
         return region
+
+    def _check_encryption(self, origin: str) -> None:
+        if not self._allow_http and is_plain_http(origin):
+            raise AccountError(
+                f"{origin} is plain http to another machine, where credentials would be sent in the "
+                "clear; use https, or say allow_http=True"
+            )
+
+    def proxy(self, account: Account, url: URL) -> str | None:
+        """Return the proxy by which an address is asked, or None; for requests that another session sends.
+
+        Raises:
+            AccountError: the address is plain http to another machine, or the proxy is of no known kind, or
+                one for SOCKS.
+        """
+        self._check_encryption(f"{url.scheme}://{url.raw_authority}")
+        found = None if url.scheme == "http" else self._proxy(account, url)
+        if found is not None and is_socks(found):
+            raise AccountError("what is only passed on cannot go through a SOCKS proxy")
+        return found
 
     def _proxy(self, account: Account, url: URL) -> str | None:
         """Return the proxy for an https address, or None. The rules are those of the library `requests`.

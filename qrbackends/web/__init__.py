@@ -1,9 +1,9 @@
 """Support for async web apps: FastAPI, Starlette, aiohttp.web.
 
 `lifespan` opens a client with a Starlette or FastAPI app, and `client_ctx` with an aiohttp.web app; both need
-only the framework. `api_app` and `board_app` are ASGI apps to mount or to serve; they need the extra `web`:
-starlette, jinja2 and uvicorn. Each name is imported at its first use, so that users of one framework need no
-other.
+only the framework, as does `gateway_app`, an aiohttp.web app in the service's own language. `api_app` and
+`board_app` are ASGI apps to mount or to serve; they need the extra `web`: starlette, jinja2 and uvicorn. Each
+name is imported at its first use, so that users of one framework need no other.
 
 It knows nothing of how requests are sent to IBM: all data come from a client or a monitor.
 Start with `opening` to use a client in an app, or with `api` and `board` for the apps.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .dependency import ClientDep
     from .encoding import encode
     from .events import Pace
+    from .gateway import gateway_app
     from .guard import Guard
     from .metrics import MetricsApp
     from .opening import client_of, lifespan
@@ -40,6 +41,7 @@ else:
         "client_of": "opening",
         "encode": "encoding",
         "exception_handlers": "responses",
+        "gateway_app": "gateway",
         "json_response": "aiohttp_web",
         "lifespan": "opening",
         "problem_middleware": "aiohttp_web",
@@ -95,6 +97,7 @@ __all__ = [
     "client_of",
     "encode",
     "exception_handlers",
+    "gateway_app",
     "json_response",
     "lifespan",
     "problem_middleware",

@@ -8,12 +8,14 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+if TYPE_CHECKING:  # the gateway, whose connections have the same limits, needs no Starlette
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger("qrbackends.web")
 
@@ -74,13 +76,13 @@ class Connections:
     A request belongs to the connection with the same address and port of the visitor.
 
     Args:
-        app: the wrapped app.
+        app: the wrapped app; None where another kind of server tells by `answering` what is answered.
         limits: the limits.
         clock: returns the seconds of a monotonic clock.
     """
 
     def __init__(
-        self, app: ASGIApp, limits: ServerLimits, clock: Callable[[], float] = time.monotonic
+        self, app: "ASGIApp | None", limits: ServerLimits, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.limits = limits
         self.clock = clock
@@ -94,27 +96,47 @@ class Connections:
         self._logged: Counter[str] = Counter()
         self._logged_at: float | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Pass a request to the app; while it is answered, its connection does not count as silent."""
-        connection = self.open.get(tuple(scope.get("client") or ()))
+        if self._app is None:
+            raise RuntimeError("these connections are not those of an app")
+        with self.answering(scope.get("client")) as connection:
+            try:
+                await self._app(scope, receive, send)
+            except Exception:
+                if connection is None or not connection.closing:
+                    raise
+                # The server itself refused the rest of the request, and sends nothing more.
+                logger.debug("a request was refused while it was answered", exc_info=True)
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+
+    @contextmanager
+    def answering(self, client: Any) -> Iterator["Connection | None"]:
+        """Let the connection of a visitor not count as silent inside; yield it, or None if it is not known.
+
+        Args:
+            client: the visitor's address and port; None if they are not known.
+        """
+        connection = self.open.get(tuple(client or ())[:2])
         if connection is None:
-            await self._app(scope, receive, send)
+            yield None
             return
         connection.requests += 1
         self._waiting.pop(connection, None)
         try:
-            await self._app(scope, receive, send)
-        except Exception:
-            if not connection.closing:
-                raise
-            # The server itself refused the rest of the request, and sends nothing more.
-            logger.debug("a request was refused while it was answered", exc_info=True)
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            yield connection
         finally:
             connection.requests -= 1  # the next request may have begun when the last answer was sent
             if not connection.requests and self.open.get(connection.peer) is connection:
                 self._waiting[connection] = self.clock()
+
+    def heard(self, client: Any) -> None:
+        """Note that a visitor's request was answered at once; the connection is silent from now on only."""
+        connection = self.open.get(tuple(client or ())[:2])
+        if connection is not None and not connection.requests:
+            self._waiting.pop(connection, None)
+            self._waiting[connection] = self.clock()
 
     def protocol(self, server: Callable[..., asyncio.Protocol], **state: Any) -> asyncio.Protocol:
         """Return the protocol of a new connection; `server` returns the wrapped one."""

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp
 
 from ..tasks.flight import stopped
 from .connections import ACCEPTED_AT_ONCE, Connections, ServerLimits
+from .listening import listening, url_of
 
-_PATIENCE = 60_000  # milliseconds after which the system closes a connection that accepts no data
 _ENDING = 5  # seconds that running answers have to finish after the signal
 _QUEUED = 1024  # connections that wait in the system until they are accepted
 
@@ -64,9 +64,8 @@ async def serve(
     Raises:
         OSError: the server cannot listen at the address.
     """
-    with _listening(host, port) as listener:
-        name, number = listener.getsockname()[:2]
-        url = f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
+    with listening(host, port) as listener:
+        url = url_of(listener)
         connections = Connections(app, limits or ServerLimits())
         server = _Server(configured(connections), lambda: announce(url))
         keeping = asyncio.create_task(connections.keep())
@@ -94,23 +93,3 @@ def configured(connections: Connections) -> uvicorn.Config:
     wrapped: Any = partial(connections.protocol, config.http_protocol_class)
     config.http_protocol_class = wrapped
     return config
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        raise OSError(error.errno, f"{host} is no address to listen at") from None
-    listener = socket.socket(family, kind)
-    try:
-        if not hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # on Windows it would let two programs have one port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(
-            socket, "TCP_USER_TIMEOUT"
-        ):  # inherited: who takes nothing any more costs nothing for long
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _PATIENCE)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen at {host}, port {port}: {error.strerror}") from None
-    return listener

@@ -169,6 +169,9 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "plot fleet": ("-o", "x.svg"),
     "board": ("--port", "0"),
     "exporter": ("--port", "0"),
+    "gateway keys add": (EVIL.replace("\0", ""),),
+    "gateway keys list": (),
+    "gateway keys revoke": (EVIL.replace("\0", ""),),
     "mcp": ("--http", "--port", "0"),
     "emulate": ("--fleet", "synthetic"),
     "record": (f"recording {EVIL_ACCOUNT}",),
@@ -276,7 +279,7 @@ ERRORS = {
     "html": Status(403, body=f"<html><head><title>{EVIL}</title></head><body>{LONG}</body></html>"),
     "iam": Status(400, body={"errorCode": EVIL, "errorMessage": LONG}),
 }
-LOCAL = ("emulate", "board", "exporter", "mcp", "cache", "accounts", "completion")
+LOCAL = ("emulate", "board", "exporter", "gateway", "mcp", "cache", "accounts", "completion")
 ASKING = {one for one in ARGUMENTS if not one.startswith(LOCAL)}
 
 

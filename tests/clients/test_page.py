@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="u
 def test_the_page_gives_programs_the_same_addresses(tmp_path: Path) -> None:
     told = dict(re.findall(r"^export (\w+)=(\S+)", PAGE, re.MULTILINE))
     with ThreadedEmulator(fleet=SyntheticFleet({"alpha_5": 5}), regions=("us-east",)) as emulator:
-        given = settings(emulator, tmp_path)
+        given = settings(emulator.addresses(), tmp_path)
         for name, port in (("us-east", ":8101"), ("cloud", ":8102")):
             own = f":{urlsplit(emulator.url(name)).port}"
             given = {variable: value.replace(own, port) for variable, value in given.items()}

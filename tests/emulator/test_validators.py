@@ -10,7 +10,7 @@ import pytest
 from qrbackends.emulator import Emulator, NotModified, SyntheticFleet, WithHeaders
 from qrbackends.emulator.surface import validators
 from qrbackends.emulator.surface.validators import Validation, Validators
-from qrbackends.emulator.surface.wire import Answer, Call, Document
+from qrbackends.surface.wire import Answer, Call, Document
 
 from .asking import NOW, Asker, Got
 

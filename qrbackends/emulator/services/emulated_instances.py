@@ -4,16 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..surface.wire import as_uuid
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A plan in Global Catalog. A plan without a name is archived: asking for it is answered with 403."""
-
-    id: str
-    name: str
-    pricing: str
+from ...surface.cloud import Plan
+from ...surface.wire import as_uuid
 
 
 @dataclass(frozen=True, slots=True)

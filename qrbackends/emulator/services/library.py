@@ -5,9 +5,9 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
+from ...surface.wire import Document
 from ..devices.fleets import Fleet
 from ..devices.performance import performance_metrics
-from ..surface.wire import Document
 
 ROOM = 256 << 20  # bytes: ten times all real calibrations, plain and compressed
 

@@ -3,35 +3,26 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any, get_args
-from urllib.parse import unquote
 
 import msgspec
 
 from ...messages.suggestions import suggested
+from ...surface.routes import ROOT, classified, parameters_of, version_of
+from ...surface.wire import Answer, Call, Document, Errors, json_answer
 from ..devices.dates import parse_instant
 from ..devices.fleets import Device, DocumentKind, Fleet
 from ..surface.validators import Validators
-from ..surface.wire import Answer, Call, Document, Errors, json_answer
 from .emulated_instances import EmulatedInstance
 from .library import Library
 from .queues import Queue
 from .tokens import Issuer
 from .usage import usage_of
 
-_ROOT = "/api/v1/backends"
-_PATHS = {
-    _ROOT: "backends",
-    "/api/v1/versions": "versions",
-    "/api/v1/instances/usage": "usage",
-    "/api/v1/jobs": "jobs",
-}
-_RESOURCES = (*get_args(DocumentKind), "status")
+_OTHERS = {f"{ROOT}/instances/usage": "usage", f"{ROOT}/jobs": "jobs"}
 _NO_JOBS = {"jobs": [], "count": 0, "offset": 0, "limit": 200}  # none can be run, but clients look for theirs
 _LONGEST_ID = 500
 _LONGEST_PARAMETER = 100
-_VERSION = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CRN = re.compile(r"crn:v1:[a-z0-9-]+:[a-z]+:quantum-computing:[a-z0-9-]+:a/[0-9a-f]{32}:[0-9a-f-]{36}::")
 _STATES = {"online": (True, "active"), "paused": (True, "internal"), "offline": (False, "maintenance")}
 _REASONS = {"online": "available", "paused": "internal", "offline": "maintenance"}
@@ -165,16 +156,8 @@ class BackendsService:
         return self._queues[name].poll() if length is None else length
 
     def classify(self, path: str) -> tuple[str | None, str | None]:
-        """Return the resource and the backend that a percent-encoded path names, or None for either.
-
-        The backend's id is one segment of the path, and is decoded once: it may contain `%2F`.
-        """
-        if path in _PATHS:
-            return _PATHS[path], None
-        segments = path.removeprefix(f"{_ROOT}/").split("/")
-        if not path.startswith(f"{_ROOT}/") or len(segments) != 2 or segments[1] not in _RESOURCES:
-            return None, None
-        return segments[1], unquote(segments[0])
+        """Return the resource and the backend that a percent-encoded path names, or None for either."""
+        return (_OTHERS[path], None) if path in _OTHERS else classified(path)
 
     async def answer(self, call: Call) -> Answer:
         """Return the answer to a call.
@@ -194,11 +177,11 @@ class BackendsService:
         if resource == "versions":  # it needs no credential
             return json_answer({"versions": VERSIONS})
         self._authenticate(call)
-        version = self._version(call)
+        version = version_of(call, self._errors)
         instance, allocated = self._instance(call)
         if resource in ("usage", "jobs"):
             return json_answer(usage_of(instance, self._clock()) if resource == "usage" else _NO_JOBS)
-        parameters = self._parameters(call)
+        parameters = parameters_of(call, self._errors)
         if name is None:
             return await self._list([one for one in self.names if one in allocated], version, parameters)
         if len(name) > _LONGEST_ID:
@@ -225,13 +208,6 @@ class BackendsService:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    def _version(self, call: Call) -> str:
-        """Return the version of the API that a call asks for; empty if it names none."""
-        version = call.headers.get("IBM-API-Version")
-        if version is not None and not (_VERSION.fullmatch(version) and _is_date(version)):
-            raise self._errors.refuse(400, "The header IBM-API-Version has to be a date, YYYY-MM-DD.")
-        return version or ""
-
     def _instance(self, call: Call) -> tuple[EmulatedInstance, frozenset[str]]:
         """Return the instance that a call names, and the names of the backends that it sees."""
         crn = call.headers.get("Service-CRN", "")
@@ -245,21 +221,6 @@ class BackendsService:
                 code=1219,  # some of the service's codes are numbers
             )
         return self._allocations[crn]
-
-    def _parameters(self, call: Call) -> dict[str, str]:
-        """Return the parameters that the contract knows; others are ignored, as by the service."""
-        try:
-            given = call.parameters()
-        except ValueError:
-            raise self._errors.refuse(400, "The query is not well-formed.") from None
-        checked = {}
-        for name in ("fields", "calibration_id", "updated_before", "include_mocks"):
-            values = given.get(name, [])
-            if len(values) > 1:
-                raise self._errors.refuse(400, f"{name} is given more than once.")
-            if values:
-                checked[name] = values[0]
-        return checked
 
     def _mocks_of(self, listed: Sequence[str], parameters: dict[str, str]) -> list[str]:
         """Return the names of the listed devices' mocks, if they are asked for."""
@@ -390,11 +351,3 @@ def _mock(name: str, device: Device) -> dict[str, Any]:
 def _kind(resource: str) -> DocumentKind:
     """Return a resource as the `DocumentKind` of a fleet's document."""
     return next(kind for kind in get_args(DocumentKind) if kind == resource)
-
-
-def _is_date(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True

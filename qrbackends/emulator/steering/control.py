@@ -10,9 +10,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from ...surface.wire import split_target
 from ..devices.invalid import UnknownName, located
 from ..surface.ports import Port
-from ..surface.wire import split_target
 from .control_description import description
 from .operations import WORDS, AnyOperation
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from ...surface.wire import split_target
 from ..surface.log import LoggedRequest
-from ..surface.wire import split_target
 
 logger = logging.getLogger("qrbackends.emulator")
 

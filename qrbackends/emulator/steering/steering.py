@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from ...messages.suggestions import suggested
 from ...models import ABackend, name_of
+from ...surface.wire import Errors
 from ...tasks.fanout import together
 from ..devices.invalid import UnknownName, known_backend
 from ..devices.recalibrations import RecalibratingFleet
@@ -16,7 +17,6 @@ from ..surface.actions import Action
 from ..surface.faults import CLOUD, Fault, Faults, Resource
 from ..surface.log import LoggedRequest, RequestLog
 from ..surface.ports import Port
-from ..surface.wire import Errors
 from .clock import LAST, Clock, ClockState
 from .journal import journal_line
 from .scenario import Step

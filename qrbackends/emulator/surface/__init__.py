@@ -1,4 +1,4 @@
-"""The HTTP surface: ports, calls and answers as values, validators, faults, and the log of requests.
+"""What the emulator alone has of the HTTP surface: ports, validators, faults, and the log of requests.
 
 It knows nothing of the services behind it. Start with `handler`.
 """

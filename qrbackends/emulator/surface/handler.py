@@ -12,12 +12,22 @@ import msgspec
 from aiohttp import web
 
 from ...accounts.urls import is_loopback
+from ...surface.hosts import loopback_name
+from ...surface.wire import (
+    EMULATED,
+    Answer,
+    Call,
+    Document,
+    Errors,
+    Refused,
+    json_answer,
+    merged,
+    split_target,
+)
 from . import actions as kinds
 from .actions import Action, gzip_bomb
 from .faults import Fault, Faults
-from .hosts import loopback_name
 from .log import LoggedRequest, RequestLog
-from .wire import EMULATED, Answer, Call, Document, Errors, Refused, json_answer, merged, split_target
 
 HEALTH = "/health"
 """The path at which each port tells that it runs, whoever asks and by whatever name.

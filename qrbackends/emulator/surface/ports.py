@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 import anyio
 from aiohttp import web
 
-from .hosts import Hosts, netloc
+from ...surface.hosts import Hosts, netloc
 
 T = TypeVar("T")
 AnyHandler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

@@ -1,17 +1,16 @@
 """The validators of answers (RFC 9110, 8.8), and the conditions of requests that quote them (13.1)."""
 
-import re
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 from math import floor
 from typing import Literal, TypeAlias
 
-from .wire import Answer, Call, Document
+from ...protocol.validators import names_tag
+from ...surface.wire import Answer, Call, Document
 
 Validation: TypeAlias = Literal["etag", "weak", "date"]
 
-_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")')  # a tag may contain commas
 _KEPT = 10_000  # addresses; see `_modified`
 
 
@@ -40,7 +39,7 @@ class Validators:
             headers, unchanged = self._dated(call, answer)
         else:
             tag = self._tag(answer.document, answer.is_packed(call.takes_gzip))
-            headers, unchanged = {"ETag": tag}, _names(call.headers.get("If-None-Match", ""), tag)
+            headers, unchanged = {"ETag": tag}, names_tag(call.headers.get("If-None-Match", ""), tag)
         if unchanged:
             return Answer(304, Document(b""), headers, content_type=None)
         return answer.with_headers(headers)
@@ -79,14 +78,6 @@ class Validators:
         modified = self._start if known is None else max(floor(self._clock()), known[1]) + 1
         self._seen[address] = digest, modified
         return modified
-
-
-def _names(condition: str, tag: str) -> bool:
-    """Return whether an If-None-Match names a tag, by the weak comparison; a malformed one names none."""
-    if condition.strip() == "*":
-        return True
-    is_list = not _TAG.sub("", condition).strip(" \t,")
-    return is_list and tag.removeprefix("W/") in _TAG.findall(condition)
 
 
 def _instant(http_date: str) -> float | None:

@@ -2,49 +2,116 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
 
 import msgspec
 
-from ..surface.wire import Answer, Call, Errors, Refused, json_answer
-from .emulated_instances import PLANS, EmulatedInstance
-from .tokens import Issuer
+from .wire import Answer, Call, Errors, Refused, json_answer
 
 GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 QUERY = "service_name:quantum-computing"
-_TOKEN_PATH = "/identity/token"  # noqa: S105
-_SEARCH_PATH = "/v3/resources/search"
-_CATALOG_PATH = "/api/v1/"
+TOKEN_PATH = "/identity/token"  # noqa: S105
+SEARCH_PATH = "/v3/resources/search"
 _METHODS = {"token": "POST", "search": "POST", "catalog": "GET"}
 _LARGEST_PAGE = 1000
 _PAGE = 10  # entries without a `limit`, as in the real service
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan in Global Catalog. A plan without a name is archived: asking for it is answered with 403."""
+
+    id: str
+    name: str
+    pricing: str
+
+
+class Listed(Protocol):
+    """A service instance that Global Search lists."""
+
+    @property
+    def crn(self) -> str:
+        """Its Cloud Resource Name."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The name that its owner gave it."""
+        ...
+
+    @property
+    def region(self) -> str:
+        """Its region."""
+        ...
+
+    @property
+    def plan(self) -> Plan:
+        """Its plan."""
+        ...
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """The tags that its owner gave it."""
+        ...
+
+    @property
+    def usable(self) -> bool:
+        """Whether it has an allocation of backends."""
+        ...
+
+
+class Identities(Protocol):
+    """The API keys of IAM, and the tokens for them."""
+
+    def exchange(self, key: str) -> dict[str, Any] | None:
+        """Return IAM's answer, with a new token; None if there is no such key."""
+        ...
+
+    def subject(self, token: str) -> str | None:
+        """Return whom a token was issued for; None if it is not valid now."""
+        ...
 
 
 class CloudService:
     """Answers the requests to IAM, Global Search and Global Catalog.
 
     Args:
-        issuer: issues and checks tokens.
-        instances: the instances that Global Search lists.
+        identities: exchanges keys for tokens, and checks tokens.
+        instances: returns, when awaited, the instances that Global Search lists for a token's subject.
+        plans: returns, when awaited, the plans of Global Catalog.
         errors: makes the bodies of error answers.
+        catalog: the path of Global Catalog, with a slash at its end.
+        description: what Global Catalog says of each plan.
     """
 
     region = "cloud"
 
-    def __init__(self, issuer: Issuer, instances: Sequence[EmulatedInstance], errors: Errors) -> None:
-        self._issuer = issuer
+    def __init__(
+        self,
+        identities: Identities,
+        instances: Callable[[str], Awaitable[Sequence[Listed]]],
+        plans: Callable[[], Awaitable[Iterable[Plan]]],
+        errors: Errors,
+        catalog: str = "/api/v1/",
+        description: str = "emulated",
+    ) -> None:
+        self._identities = identities
         self._instances = instances
+        self._plans = plans
         self._errors = errors
+        self._catalog_path = catalog
+        self._description = description
 
     def classify(self, path: str) -> tuple[str | None, str | None]:
         """Return the resource that a raw path names; the second value is always None."""
-        if path == _TOKEN_PATH:
+        if path == TOKEN_PATH:
             return "token", None
-        if path == _SEARCH_PATH:
+        if path == SEARCH_PATH:
             return "search", None
-        if path.startswith(_CATALOG_PATH) and "/" not in path.removeprefix(_CATALOG_PATH):
+        if path.startswith(self._catalog_path) and "/" not in path.removeprefix(self._catalog_path):
             return "catalog", None
         return None, None
 
@@ -63,10 +130,11 @@ class CloudService:
         if resource == "token":
             return self._token(call)
         scheme, credential = call.credentials
-        if scheme != "Bearer" or not self._issuer.accepts(credential):
+        subject = self._identities.subject(credential) if scheme == "Bearer" else None
+        if subject is None:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise self._errors.refuse(401, "The token is missing, invalid or expired.", headers=challenge)
-        return self._search(call) if resource == "search" else self._catalog(call)
+        return await self._search(call, subject) if resource == "search" else await self._catalog(call)
 
     def _token(self, call: Call) -> Answer:
         try:
@@ -78,11 +146,12 @@ class CloudService:
         (key,) = form.get("apikey", [""])[:1]
         if not key:
             raise _iam_refusal("BXNIM0109E", "Property missing or empty: apikey")
-        if not self._issuer.knows(key):
+        granted = self._identities.exchange(key)
+        if granted is None:
             raise _iam_refusal("BXNIM0415E", "Provided API key could not be found.")
-        return json_answer(self._issuer.issue(key), headers={"Cache-Control": "no-store"})
+        return json_answer(granted, headers={"Cache-Control": "no-store"})
 
-    def _search(self, call: Call) -> Answer:
+    async def _search(self, call: Call, subject: str) -> Answer:
         try:
             asked = msgspec.json.decode(call.body, type=dict[str, Any])
             limit = int(parse_qs(call.query).get("limit", [str(_PAGE)])[0])
@@ -91,7 +160,7 @@ class CloudService:
             raise self._errors.refuse(400, "The search request is not well-formed.") from None
         if not 1 <= limit <= _LARGEST_PAGE:
             raise self._errors.refuse(400, f"limit has to lie between 1 and {_LARGEST_PAGE}.")
-        found = self._instances if asked.get("query") == QUERY else ()
+        found = await self._instances(subject) if asked.get("query") == QUERY else ()
         fields = asked.get("fields")
         page: dict[str, Any] = {"items": [_item(i, fields) for i in found[start : start + limit]]}
         page["limit"] = limit
@@ -99,9 +168,9 @@ class CloudService:
             page["search_cursor"] = base64.urlsafe_b64encode(f"from:{start + limit}".encode()).decode()
         return json_answer(page)
 
-    def _catalog(self, call: Call) -> Answer:
-        wanted = unquote(call.path.removeprefix(_CATALOG_PATH))
-        for plan in PLANS:
+    async def _catalog(self, call: Call) -> Answer:
+        wanted = unquote(call.path.removeprefix(self._catalog_path))
+        for plan in await self._plans():
             if plan.id == wanted:
                 break
         else:
@@ -112,13 +181,13 @@ class CloudService:
             "id": plan.id,
             "kind": "plan",
             "name": plan.name.lower(),
-            "overview_ui": {"en": {"display_name": plan.name, "description": "emulated"}},
+            "overview_ui": {"en": {"display_name": plan.name, "description": self._description}},
             "metadata": {"pricing": {"type": plan.pricing}},
         }
         return json_answer(entry)
 
 
-def _item(instance: EmulatedInstance, fields: Any) -> dict[str, Any]:
+def _item(instance: Listed, fields: Any) -> dict[str, Any]:
     """Return an instance's entry in Global Search with the fields asked for; the CRN is always sent."""
     extensions = {"allocation": {"backends": ["*"]}} if instance.usable else {}
     item = {

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from ipaddress import ip_address
 
-from ...accounts.urls import is_loopback
+from ..accounts.urls import is_loopback
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104

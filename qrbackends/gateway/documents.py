@@ -1,0 +1,100 @@
+"""Answers as the gateway keeps them: the service's bytes, checked and named, and not decoded."""
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+from ..accounts.scope import Scope
+from ..errors import DecodeError
+from ..models import BackendsResponse
+from ..protocol.answers import check_backend, is_json, raise_for
+from ..protocol.headers import EMULATED
+from ..protocol.requests import Request
+from ..transport.pool import Response
+
+_ENTRY: Final = 1400  # bytes of an entry in memory without its body, the value included
+_TAG = 24  # hexadecimal digits
+_NAMED = ("configuration", "properties")  # the documents that carry their backend's name
+
+
+class KeptDocument:
+    """What is known of an answer without decoding it.
+
+    Attributes:
+        etag: the gateway's entity tag, a weak one, as the bytes may be compressed in more than one way.
+        length: the bytes of the plain body.
+        emulated: whether an emulator sent it.
+        backend_version: of a configuration, the version that it names; otherwise None.
+        statuses: of a list, each backend's status as the list has it, once that was asked for.
+    """
+
+    __slots__ = ("backend_version", "emulated", "etag", "length", "statuses")
+
+    def __init__(self, body: bytes, emulated: bool, backend_version: str | None = None) -> None:
+        self.etag = f'W/"{hashlib.sha256(body).hexdigest()[:_TAG]}"'
+        self.length = len(body)
+        self.emulated = emulated
+        self.backend_version = backend_version
+        self.statuses: dict[str, dict[str, Any]] | None = None
+
+
+class _Named(msgspec.Struct):
+    backend_name: str | None = None
+    backend_version: str | None = None
+
+
+_named = msgspec.json.Decoder(_Named)
+
+
+def read(request: Request, _: Scope, response: Response) -> KeptDocument:
+    """Return what is kept of an answer.
+
+    Raises:
+        QRBackendsError: the status is not 200, the body is not well-formed JSON, or it names another backend.
+    """
+    body = response.body
+    if response.status != 200:
+        raise_for(request, response.status, response.headers, body)
+    if not is_json(body):
+        damaged = DecodeError("the body is no JSON: it was damaged", malformed=True)
+        raise damaged.about(backend=request.backend)
+    named = _name_in(body) if request.resource in _NAMED else _Named()
+    check_backend(request, named)
+    return KeptDocument(body, EMULATED in response.headers, named.backend_version)
+
+
+def kept_size(_: bytes, __: Any, wire: bytes) -> int:
+    """Return the bytes that an entry takes in memory."""
+    return _ENTRY + len(wire)
+
+
+def _name_in(body: bytes) -> _Named:
+    try:
+        return _named.decode(body)
+    except (msgspec.DecodeError, RecursionError):  # of another shape than the contract's; it is passed on
+        return _Named()
+
+
+_STATES: Final = {"online": (True, "active"), "paused": (True, "internal")}
+
+
+def statuses_in(body: bytes, emulated: bool) -> dict[str, dict[str, Any]]:
+    """Return, by the name of each backend in a list, the status document that follows from the list.
+
+    It has no `backend_version`, which lists do not have. The words are those of the service's own documents.
+
+    Raises:
+        msgspec.DecodeError: it is no list of objects, such as one of bare names.
+    """
+    made: dict[str, dict[str, Any]] = {}
+    for device in msgspec.json.decode(body, type=BackendsResponse).devices:
+        state, word = _STATES.get(device.status.name, (False, "maintenance"))
+        why = "" if device.status.reason in (None, "available") else device.status.reason
+        made[device.name] = {
+            "state": state,
+            "status": word,
+            "message": ": ".join(filter(None, ("emulated" if emulated else "", why))),
+            "length_queue": max(0, device.queue_length),
+        }
+    return made
