@@ -206,9 +206,7 @@ async def test_an_instance_is_named_by_itself_or_its_crn() -> None:
     assert scope.instance == B
     assert finder.route(status, B) == scope
     assert finder.route(status, B.crn) == scope
-    with pytest.raises(
-        AccountError, match="none of the account's instances; there are crn:.*; names are known only"
-    ):
+    with pytest.raises(AccountError, match="none of the account's instances; there are crn:"):
         finder.route(status, instance("stranger"))
 
 
