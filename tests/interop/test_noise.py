@@ -419,6 +419,6 @@ print(device.status().status_msg, "qiskit_ibm_runtime" in map(str, filter(sys.mo
     ],
 )
 def test_it_needs_qiskit_aer_and_not_the_official_client(hidden: str, expected: list[str]) -> None:
-    command = [sys.executable, "-c", ALONE, hidden, str(CONFIGURATIONS["boston"]), str(PROPERTIES["boston"])]
+    command = [sys.executable, "-c", ALONE, hidden, str(CONFIGURATIONS["lima"]), str(PROPERTIES["lima"])]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert outcome.stdout.splitlines() == [*expected, "local simulation False"], outcome.stderr

@@ -29,6 +29,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:The `.*Simulator` backend will b
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pytket.md").read_text(encoding="utf-8")
 NAMES = {short: real(short)[0].backend_name for short in FIVE}
+SOME = [
+    short if short in ("lima", "boston") else pytest.param(short, marks=pytest.mark.long) for short in FIVE
+]
 KINDS = ("node_gate", "edge_gate", "readout")
 Documents = tuple[BackendConfiguration, BackendProperties]
 
@@ -108,7 +111,7 @@ def test_information_and_compiled_circuits_are_those_of_the_official_service(
         assert ours.valid_circuit(mine)
 
 
-@pytest.mark.parametrize("short", FIVE)
+@pytest.mark.parametrize("short", SOME)
 def test_simulated_counts_are_those_of_the_official_fake_backend(
     fetched: dict[str, Documents], short: str
 ) -> None:
