@@ -18,7 +18,7 @@ from ..errors import NotFound, QRBackendsError, Timeout
 from ..fleet.monitored import FleetView, MonitoredBackend
 from ..models import Backend, BackendConfiguration, BackendList, BackendProperties
 from .api import api_routes
-from .devicemap import FIGURES, By
+from ..analysis.devicemap import FIGURES, By
 from .devicepart import device_part
 from .events import Pace
 from .files import static_file

@@ -4,7 +4,7 @@ import logging
 
 from ..errors import QRBackendsError
 from ..models import BackendConfiguration, BackendProperties, BackendSummary, summary
-from .devicemap import FIGURES, By, DeviceMap, device_map
+from ..analysis.devicemap import FIGURES, By, DeviceMap, device_map
 from .pages import rendered
 
 logger = logging.getLogger("qrbackends.web")

@@ -20,13 +20,13 @@ from starlette.routing import Mount
 
 import qrbackends.web
 from qrbackends import BackendProperties, Client, Limits, Memory, RetryPolicy
+from qrbackends.analysis.devicemap import FIGURES, By, DeviceMap, device_map
 from qrbackends.emulator import Emulator, SyntheticFleet
 from qrbackends.emulator.surface import handler
 from qrbackends.models.formatting import probability, scaled
 from qrbackends.models.properties import GateProperties, Nduv
 from qrbackends.web import Pace, ServerLimits, board, board_app, devicepart, lifespan
 from qrbackends.web.connections import Connections
-from qrbackends.web.devicemap import FIGURES, By, DeviceMap, device_map
 from qrbackends.web.devicepart import device_part
 from qrbackends.web.pages import rendered
 from qrbackends.web.renderings import Renderings

@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from qrbackends import BackendConfiguration, BackendProperties, Client
+from qrbackends.analysis.devicemap import device_map
 from qrbackends.emulator import Emulator, Status
 from qrbackends.web import Pace, board_app
-from qrbackends.web.devicemap import device_map
 
 from .serving import events, served
 from .test_board import get
