@@ -12,13 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from ..analysis.devicemap import FIGURES, By
 from ..cache.entry import Fetched
 from ..client import Client
 from ..errors import NotFound, QRBackendsError, Timeout
 from ..fleet.monitored import FleetView, MonitoredBackend
 from ..models import Backend, BackendConfiguration, BackendList, BackendProperties
 from .api import api_routes
-from ..analysis.devicemap import FIGURES, By
 from .devicepart import device_part
 from .events import Pace
 from .files import static_file

@@ -2,9 +2,9 @@
 
 import logging
 
+from ..analysis.devicemap import FIGURES, By, DeviceMap, device_map
 from ..errors import QRBackendsError
 from ..models import BackendConfiguration, BackendProperties, BackendSummary, summary
-from ..analysis.devicemap import FIGURES, By, DeviceMap, device_map
 from .pages import rendered
 
 logger = logging.getLogger("qrbackends.web")

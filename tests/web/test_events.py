@@ -21,7 +21,7 @@ from starlette.routing import Mount
 from qrbackends import Client, Limits, MonitoredBackend, MonitorEvent, RedisStore, RetryPolicy
 from qrbackends.emulator import Emulator
 from qrbackends.models import DeviceStatus
-from qrbackends.web import Pace, api_app
+from qrbackends.web import Pace, api_app, event_data
 from qrbackends.web import events as module
 from qrbackends.web.responses import SLICE
 
@@ -101,7 +101,7 @@ async def test_the_state_is_what_the_contract_says(client: Client) -> None:
     await reader.until(b"\n\n")
     sent = re.search(rb"^data: (.*)$", b"".join(reader.sent), re.MULTILINE)
     assert sent is not None
-    state = msgspec.json.decode(sent[1], type=module.FullState)
+    state = msgspec.json.decode(sent[1], type=event_data.FullState)
     assert {one.backend.name for one in state.backends} == {name for _, name in monitor.fleet}
     assert {(region, name) for region, name, _ in state.queues} == monitor.fleet.keys()
     assert all(samples for _, _, samples in state.queues)
