@@ -89,7 +89,7 @@ class FleetRows:
         backends = sorted(known, key=lambda one: (one.backend.name, one.backend.region or ""))
         old = _old(view)
         cells = [_Cells.of(one, monitor, old, now) for one in backends]
-        html = rendered("rows.html", rows=cells, base=base, end=_END).split(_END.encode())
+        html = rendered("rows.html", rows=cells, base=base, end=_END, now=now).split(_END.encode())
         self.rows = [Row(one.seen, part.strip()) for one, part in zip(cells, html, strict=False)]
         self.counts: dict[str, int] = {}
         for one in backends:
@@ -101,7 +101,10 @@ class FleetRows:
             (one for one in cells if _is_recent(one)), key=lambda one: one.seen.values["age"] or 0.0
         )
         self.down_count, self.recent_count = len(down), len(recent)
-        self.down = [Told(one.name, one.region, f"{one.status}{one.since}") for one in down[:_TOLD]]
+        self.down = [
+            Told(one.name, one.region, f"{one.status}{one.since}{_age(one.since_at, now)}")
+            for one in down[:_TOLD]
+        ]
         self.recent = [Told(one.name, one.region, f"{one.texts[-1]} ago") for one in recent[:_TOLD]]
         self.emulated = any(one.backend.emulated for one in backends)
 
@@ -134,6 +137,7 @@ class _Cells(Struct, frozen=True):
     status: str
     reason: str | None
     since: str
+    since_at: datetime | None
     is_old: bool
     seen: Filtered
     texts: tuple[str, ...]
@@ -154,6 +158,7 @@ class _Cells(Struct, frozen=True):
             backend.status.name,
             reason_of(backend),
             since_text(known, now),
+            known.status_since if known.status_changed and not backend.online else None,
             bool(old & {backend.region or "", key}),
             Filtered(values, (*texts, reason_of(backend) or "")),
             texts,
@@ -177,8 +182,11 @@ def since_text(known: MonitoredBackend, now: datetime) -> str:
         return ""
     if not known.status_changed:
         return f", before {clock(known.status_since, now)}"
-    age = age_text(seconds_since(known.status_since, now))
-    return f" since {clock(known.status_since, now)} ({age})"
+    return f" since {clock(known.status_since, now)}"
+
+
+def _age(instant: datetime | None, now: datetime) -> str:
+    return "" if instant is None else f" ({age_text(seconds_since(instant, now))})"
 
 
 def _is_recent(cells: _Cells) -> bool:

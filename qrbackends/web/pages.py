@@ -16,6 +16,7 @@ from ..messages.counts import counted
 from ..models import median_of
 from ..models.formatting import probability, scaled, visible
 from ..protocol.requests import Request as ServiceRequest
+from .columns import age_text, seconds_since
 from .responses import SlicedResponse
 
 _HEADERS = {
@@ -65,7 +66,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(median=median_of, probability=probability, micro=partial(scaled, scale=1e6))
-    environment.filters.update(nano=partial(scaled, scale=1e9), scale_color=color_at, utc=_utc)
+    environment.filters.update(nano=partial(scaled, scale=1e9), scale_color=color_at, utc=_utc, age=_age)
     environment.filters.update(counted=counted, shown=shown, segment=partial(quote, safe=""))
     environment.tests["odd_name"] = is_odd
     for name in environment.list_templates(["html", "svg"]):
@@ -75,6 +76,10 @@ def templates() -> Environment:
 
 def _utc(instant: datetime) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def _age(instant: datetime, now: datetime) -> str:
+    return age_text(seconds_since(instant, now))
 
 
 def page(

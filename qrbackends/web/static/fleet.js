@@ -22,7 +22,7 @@ function read(row) {
   const texts = [];
   keys.forEach((key, place) => {
     const cell = row.cells[place];
-    const strong = key === "state" ? cell.querySelector("b") : key === "name" ? cell.querySelector("a") : null;
+    const strong = key === "state" ? cell.querySelector("strong") : key === "name" ? cell.querySelector("a") : null;
     const text = textOf(strong ?? cell);
     texts.push(text);
     if (key === "state" && cell.querySelector("small")) texts.push(textOf(cell.querySelector("small")));
@@ -156,17 +156,23 @@ function flash(cell) {
   setTimeout(() => cell.classList.remove("changed"), FLASH);
 }
 
+function withoutAges(cell) {
+  const copy = cell.cloneNode(true);
+  for (const time of copy.querySelectorAll("time")) time.textContent = cell.matches(".c-age") ? time.dateTime : "";
+  return textOf(copy);
+}
+
 /** Take a newer cell in the place of an older one; what only looks different, such as a line, does not flash. */
 function take(row, place, young) {
   const old = row.cells[place];
   if (old.isEqualNode(young)) return;
-  const [before, after] = [old, young].map((cell) => textOf(cell));
+  const [before, after] = [old, young].map((cell) => withoutAges(cell));
   old.replaceWith(young);
-  if (before !== after && keys[place] !== "age") flash(young);
+  if (before !== after) flash(young);
 }
 
 function merge(row, young) {
-  const [before, news] = [row, young].map((one) => textOf(one.querySelector(".c-state b")));
+  const [before, news] = [row, young].map((one) => textOf(one.querySelector(".c-state strong")));
   for (const [place, cell] of [...young.cells].entries()) if (keys[place] !== "name") take(row, place, cell);
   row.className = young.className;
   return news === before ? null : `${row.dataset.name} is ${news}.`;
@@ -193,7 +199,7 @@ follow(() => location.pathname + location.search, (page) => {
 });
 
 setInterval(() => {
-  for (const time of body.querySelectorAll(".c-age time")) {
+  for (const time of body.querySelectorAll("time")) {
     const text = age(secondsSince(time.dateTime));
     if (time.textContent !== text) time.textContent = text;
   }
