@@ -88,13 +88,11 @@ def error_map(
     async def draw(client: Client) -> "Figure":
         from ..analysis.plot import error_map
 
-        return error_map(
-            *await together(
-                client.configuration(backend_id, calibration_id=calibration_id),
-                client.properties(backend_id, calibration_id=calibration_id, updated_before=updated_before),
-            ),
-            by,
+        configuration, properties = await together(
+            client.configuration(backend_id, calibration_id=calibration_id),
+            client.properties(backend_id, calibration_id=calibration_id, updated_before=updated_before),
         )
+        return error_map(configuration, properties, by)
 
     _draw(source, output, dpi, draw, as_json)
 

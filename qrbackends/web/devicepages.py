@@ -158,7 +158,7 @@ class DevicePages:
         known = _known(monitor, found)
         return {
             "backend": known.backend,
-            "since": since_text(known, now).removeprefix(", "),
+            "since": since_text(known, now).strip(),
             "reason": reason_of(known.backend),
             "calibrated_at": known.calibration.calibrated_at if known.calibration else None,
             "emulated": found.emulated,

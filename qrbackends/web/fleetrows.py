@@ -12,6 +12,7 @@ from ..fleet.changes import RegionalName
 from ..fleet.monitor import Monitor
 from ..fleet.monitored import FleetView, MonitoredBackend
 from ..models import Backend
+from ..models.formatting import visible
 from .charts import sparkline
 from .columns import BY_KEY, COLUMNS, OPTIONAL, Value, age_text, clock, seconds_since
 from .filtering import LONGEST, Filter, Filtered, parsed
@@ -19,6 +20,7 @@ from .pages import rendered, shown
 
 _END = token_hex(16)  # stands between the rows in a template's text; nobody can send it
 _TOLD = 8  # backends that are named above the table
+_LONGEST_REASON = 60  # characters of a reason above the table; the table has all
 _HOUR = 3600.0
 
 
@@ -102,7 +104,7 @@ class FleetRows:
         )
         self.down_count, self.recent_count = len(down), len(recent)
         self.down = [
-            Told(one.name, one.region, f"{one.status}{one.since}{_age(one.since_at, now)}")
+            Told(one.name, one.region, f"{one.status}{one.since}{_age(one.since_at, now)}{_why(one)}")
             for one in down[:_TOLD]
         ]
         self.recent = [Told(one.name, one.region, f"{one.texts[-1]} ago") for one in recent[:_TOLD]]
@@ -181,12 +183,16 @@ def since_text(known: MonitoredBackend, now: datetime) -> str:
     if known.status_since is None or known.backend.online:
         return ""
     if not known.status_changed:
-        return f", before {clock(known.status_since, now)}"
+        return f" since before {clock(known.status_since, now)}"
     return f" since {clock(known.status_since, now)}"
 
 
 def _age(instant: datetime | None, now: datetime) -> str:
     return "" if instant is None else f" ({age_text(seconds_since(instant, now))})"
+
+
+def _why(cells: _Cells) -> str:
+    return f", {visible(cells.reason, _LONGEST_REASON)}" if cells.reason else ""
 
 
 def _is_recent(cells: _Cells) -> bool:
