@@ -1,15 +1,19 @@
 """The board's pages, as what reads no scripts gets them."""
 
 import asyncio
+import csv
 import re
 import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
+from datetime import datetime
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+from xml.etree import ElementTree
 
 import aiohttp
 import msgspec
@@ -292,6 +296,11 @@ async def test_a_crowd_costs_one_drawing(
         assert len(drawn) == 2
 
 
+def rows_of(page: Page) -> str:
+    """Return the text of a page's table, without what is told above it of the moment."""
+    return page.text.partition("Calibrated")[2]
+
+
 async def test_a_fleet_that_does_not_change_is_drawn_once(
     client: Client, emulator: Emulator, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,6 +311,7 @@ async def test_a_fleet_that_does_not_change_is_drawn_once(
         return rendered(template, **values)
 
     monkeypatch.setattr(fleetrows, "rendered", counted)
+    monkeypatch.setattr(board, "_MINUTE", 1e12)  # ages are told anew each minute
     async with served(board_app(client, pace=Pace(interval=3600))) as url:
         await get(web, f"{url}/")
         hub = the_hub()
@@ -309,11 +319,11 @@ async def test_a_fleet_that_does_not_change_is_drawn_once(
         await until(lambda: len(monitor.fleet) == len(emulator.backends()))
         await until(lambda: all(one.calibration for one in monitor.fleet.values()))
         next_second(hub)
-        first = (await get(web, f"{url}/")).text
+        first = rows_of(await get(web, f"{url}/"))
         before = len(drawn)
         for _ in range(3):
             next_second(hub)
-            assert (await get(web, f"{url}/")).text == first
+            assert rows_of(await get(web, f"{url}/")) == first
         assert len(drawn) == before
         told_of_a_change(monitor)
         next_second(hub)
@@ -405,3 +415,87 @@ async def test_a_map_that_needs_what_is_not_installed_says_so(
     configuration = replace(await client.configuration(name), coords=None, n_qubits=50, coupling_map=pairs)
     shown = devicepart.device_part(configuration, await client.properties(name), Wanted("t1", "line"))
     assert b"qrbackends[graph]" in shown
+
+
+async def test_what_was_measured_is_there_as_files(
+    url: str, client: Client, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    name = emulator.backends("us-east")[0]
+    properties = await client.properties(name)
+    here = f"{url}/backends/us-east/{name}"
+    async with web.get(f"{here}/qubits.csv") as answer:
+        assert answer.content_type == "text/csv"
+        qubits = list(csv.DictReader(StringIO(await answer.text())))
+    assert len(qubits) == len(properties.qubits)
+    assert float(qubits[3]["t1_s"]) == properties.t1(3)
+    assert datetime.fromisoformat(qubits[3]["measured_at"]).tzinfo is not None
+    async with web.get(f"{here}/couplings.csv") as answer:
+        couplings = list(csv.DictReader(StringIO(await answer.text())))
+    errors = properties.coupling_errors()
+    pairs = {(int(one["qubit"]), int(one["other_qubit"])): one for one in couplings}
+    told = {pair: float(one["two_qubit_error"]) for pair, one in pairs.items() if one["two_qubit_error"]}
+    assert told == {pair: error for pair, error in errors.items() if error is not None}
+    broken = {pair for pair, one in pairs.items() if one["operational"] == "false"}
+    assert broken == set(properties.broken_couplings())
+    async with web.get(f"{here}/map.svg?by=t1") as answer:
+        assert answer.content_type == "image/svg+xml"
+        assert answer.headers["Content-Security-Policy"] == "default-src 'none'"
+        picture = ElementTree.fromstring(await answer.text())  # noqa: S314  # our own
+    assert len(picture.findall(".//{*}circle")) == len(properties.qubits)
+    assert "emulated data" in "".join(picture.itertext())
+    for path in ("nope/map.svg", f"{name}/map.svg?by=x", f"{name}?n=0", f"{name}?n=x", f"{name}?find=x&n=2"):
+        async with web.get(f"{url}/backends/us-east/{path}") as answer:
+            assert answer.status == (404 if "nope" in path else 400)
+
+
+async def test_a_picture_of_texts_full_of_markup_is_a_picture() -> None:
+    configuration, properties = real("lima")
+    odd = replace(properties, backend_name=SCRIPT)
+    picture = ElementTree.fromstring(  # noqa: S314  # our own
+        devicepart.device_picture(configuration, odd, READOUT).decode()
+    )
+    assert SCRIPT in "".join(picture.itertext())
+    assert picture.find(".//{*}img") is None
+
+
+async def test_answers_are_compressed_where_the_visitor_takes_that(
+    url: str, web: aiohttp.ClientSession
+) -> None:
+    async with web.get(f"{url}/", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert "synthetic" in await answer.text()
+    async with web.get(f"{url}/", headers={"Accept-Encoding": "identity"}) as answer:
+        assert "Content-Encoding" not in answer.headers
+    async with web.get(f"{url}/events", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert "Content-Encoding" not in answer.headers, "each event is sent at once"
+        assert (await answer.content.readline()) == b"event: change\n"
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+async def test_two_to_six_backends_are_compared(
+    count: int, url: str, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    names = [f"us-east/device_{number}" for number in range(count)]
+    query = "&".join(f"b={quote(name)}" for name in names)
+    page = await get(web, f"{url}/compare?{query}")
+    assert "Choose 2 to 6 backends" in page.text
+    assert page.text.count("There is no backend us-east/device_") == min(count, 6)
+
+
+async def test_a_board_tells_which_instance_failed_since_when_and_why(
+    emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    once, calm = RetryPolicy(attempts=1), Limits(failures=10**9)
+    async with (
+        Client(emulator.account(), retry=once, limits=calm) as client,
+        served(board_app(client, pace=Pace(interval=0.05))) as url,
+    ):
+        while "Current: asked" not in (await get(web, f"{url}/")).text:
+            pass
+        await emulator.stop_region("eu-de")
+        while "Partly old data" not in (text := (await get(web, f"{url}/")).text):
+            pass
+        assert re.search(
+            r"Old data: eu-de could not be read since \d\d:\d\d UTC \(\d+ s\)\. The service", text
+        )
+        await emulator.start_region("eu-de")
