@@ -607,3 +607,22 @@ async def test_who_cannot_be_cut_off_keeps_their_place(emulator: Emulator, clien
         for one in crowd.stalled:
             one.close()
         await until(lambda: hub.readers == 0)
+
+
+async def test_who_wants_to_know_only_that_there_is_something_new_is_told_in_few_bytes(
+    client: Client,
+) -> None:
+    hub = module.Hub(client, Pace(interval=3600, beat=3600))
+    one, other = hub.changes(), hub.changes()
+    first = await anext(one)
+    assert await anext(other) is first, "all are sent the same bytes"
+    monitor = hub.wake()
+    await until(lambda: bool(monitor.fleet) and monitor.asked_at is not None)
+    told_of_a_change(monitor)
+    later = await anext(one)
+    versions = [msgspec.json.decode(text.partition(b"data: ")[2])["version"] for text in (first, later)]
+    assert versions[0] != versions[1] == hub.seen().version
+    assert len(later) < 200
+    await client.aclose()
+    assert [piece async for piece in one] == [], "it ends with the client"
+    await other.aclose()
