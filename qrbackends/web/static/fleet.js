@@ -55,14 +55,15 @@ function arrange() {
   const focused = document.activeElement;
   known.sort(compare(key, down));
   let shown = 0;
-  const counts = new Map();
-  known.forEach((one, place) => {
+  for (const one of known) {
     const passes = matches(one);
     if (one.row.hidden === passes) one.row.hidden = !passes;
     if (passes) shown += 1;
-    if (body.rows[place] !== one.row) body.insertBefore(one.row, body.rows[place] ?? null);
-    counts.set(one.values.state, (counts.get(one.values.state) ?? 0) + 1);
-  });
+  }
+  const rows = [...body.rows];
+  if (rows.length !== known.length || known.some((one, place) => one.row !== rows[place])) {
+    body.append(...known.map((one) => one.row));
+  }
   if (focused && focused !== document.activeElement && body.contains(focused)) focused.focus(); // moving takes it
   document.getElementById("empty").hidden = shown > 0;
   const summary = document.getElementById("summary");
