@@ -172,7 +172,7 @@ def last_id(hub: Hub) -> str:
 
 def next_second(hub: Hub) -> None:
     """Let a hub take the view that its pages show anew, as in another second."""
-    hub._seen = -1, hub._seen[1]
+    hub._seen = hub._seen._replace(second=-1)
 
 
 def log_bytes(hub: Hub) -> int:

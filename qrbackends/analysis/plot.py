@@ -2,8 +2,8 @@
 
 Each function returns a matplotlib figure, which belongs to the caller; a notebook shows the one that is the
 last value of a cell. No global state of matplotlib is changed. Pictures of an emulator's data say so. The
-colours can be told apart with impaired colour vision: cividis (J. Nuñez, C. Anderton and R. Renslow, PLoS ONE
-13(7), 2018) and the palette of M. Okabe and K. Ito (2008).
+colours can be told apart with impaired colour vision: those of `colorscale`, and the palette of M. Okabe and
+K. Ito (2008).
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,14 +20,14 @@ from ..messages.extras import missing_extra
 from ..messages.suggestions import suggested
 from ..models import Backend, BackendConfiguration, BackendProperties, usable
 from ..models.arguments import check_document
-from .layout import Coordinate, coordinates, couplings
+from .colorscale import FAULTY, color_at
+from .devicemap import RADIUS, TITLES, By, Coupling, DeviceMap, Legend, Qubit, device_map
 from .plot_labels import POINTS_PER_INCH, LabelledPoint, label
 
 try:
-    from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import LineCollection, PatchCollection
-    from matplotlib.colors import LogNorm, to_rgba
+    from matplotlib.colors import ListedColormap, Normalize
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -38,17 +38,17 @@ except ImportError as error:
 
 Quantity: TypeAlias = Literal["t1", "t2", "readout_error", "two_qubit_error"]
 
-_COLOR_MAP: Final = "cividis_r"  # greater errors are darker
-_RADIUS = 0.36  # of a qubit's circle; neighbours are 1 apart
-_FAULTY = "#d55e00"  # Okabe and Ito's vermilion
-_UNKNOWN = "#bbbbbb"
+_COLOR_MAP: Final = ListedColormap([color_at(step / 255) for step in range(256)])
+_INK = "#444444"
+_EMULATED = "#b34700"
+_ARM = 0.55 * RADIUS, 1.05 * RADIUS  # where the arms of a qubit's cross begin and end, across and up
+_CROSS = 0.1  # half of a coupling's cross
+_DASHED, _DOTTED = (0, (1.6, 1.2)), (0, (0.6, 0.8))
 _DIGIT_WIDTH = 0.62  # of the font's size
-_SMALLEST = 1e-100  # of the errors on a logarithmic scale, on which 0 has no place
 _LARGEST = 2_000  # square points by which the number of qubits enlarges a device's circle
 _LEGIBLE = 2.0  # points of the numbers; smaller ones are left out
 _MARKED = 60  # calibrations; if there are fewer, each is marked
 _LONGEST = 40  # characters of a backend's name that are shown
-_BELOW: Final[dict[str, Any]] = {"fontsize": 9, "loc": "outside lower center", "frameon": False}
 _PALETTE: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _AXES: Final[dict[str, tuple[str, float]]] = {  # the axis's label, and its units in one SI unit
     "t1": ("T1 (µs)", 1e6),
@@ -61,10 +61,8 @@ _AXES: Final[dict[str, tuple[str, float]]] = {  # the axis's label, and its unit
 class _Picture(Figure):
     """A figure that a notebook shows by itself: IPython knows only those of `matplotlib.pyplot`."""
 
-    def __init__(self, width: float, height: float, *, emulated: bool) -> None:
+    def __init__(self, width: float, height: float) -> None:
         super().__init__(figsize=(width, height), layout="constrained")
-        if emulated:
-            self.text(0.005, 0.005, "Emulated data, not from IBM's service", fontsize=7, color=_FAULTY)
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
@@ -72,64 +70,56 @@ class _Picture(Figure):
         return buffer.getvalue()
 
 
-def error_map(configuration: BackendConfiguration, properties: BackendProperties) -> Figure:
+def _say_emulated(axes: Any) -> None:
+    """Write above the axes, where the layout has its place for it, that the data is not the service's."""
+    axes.set_title("Emulated data, not from IBM's service", fontsize=7, color=_EMULATED, loc="left")
+
+
+def error_map(
+    configuration: BackendConfiguration, properties: BackendProperties, by: By = "readout"
+) -> Figure:
     """Return a map of a device, with qubits and couplings coloured by their errors.
 
-    A qubit's colour is its readout error, a coupling's the error of the native two-qubit gate; both are
-    probabilities on logarithmic scales. What does not work is vermilion, and a faulty qubit is crossed out
-    as well; a coupling that cannot be used is dashed; what is not known is grey. The date is in UTC.
+    A coupling's colour is the error of the native two-qubit gate. The scales are logarithmic, and the same as
+    the board's: `qrbackends.analysis.colorscale`. What does not work is hollow and crossed, what is not known
+    is dotted.
 
     Args:
         configuration: tells where the qubits are, and which are coupled.
         properties: tells the errors.
+        by: what the qubits are coloured by: `readout`, `t1` or `t2`; with `two_qubit` only couplings have
+            colours, and with `operational` only what does not work.
 
     Raises:
         ImportError: the positions have to be computed, and rustworkx is not installed.
         DecodeError: a unit in the properties is not known, or the number of qubits is no device's.
-        InvalidRequest: the device has too many qubits to be drawn.
+        InvalidRequest: the device has too many qubits to be drawn, or `by` is none of these.
     """
     check_document("configuration", configuration, BackendConfiguration)
     check_document("properties", properties, BackendProperties)
-    positions = coordinates(configuration)
-    width = max((x for x, _ in positions), default=0.0) + 1
-    height = max((y for _, y in positions), default=0.0) + 1
-    spacing = min(0.55, 13.0 / width, 11.0 / height)  # inches between neighbours
-    emulated = configuration.emulated or properties.emulated
-    figure = _Picture(max(5.0, width * spacing + 0.4), height * spacing + 2.2, emulated=emulated)
+    if by not in TITLES:
+        raise InvalidRequest(
+            suggested(f"{by!r:.40} colours no map; choose from {', '.join(TITLES)}", by, TITLES)
+        )
+    shown = device_map(configuration, properties, by)
+    spacing = min(0.55, 13.0 / shown.width, 11.0 / shown.height)  # inches between neighbours
+    figure = _Picture(max(5.0, shown.width * spacing + 0.4), shown.height * spacing + 2.6)
     axes = figure.add_subplot()
-    coupling_scale = _draw_couplings(axes, positions, configuration, properties)
-    qubit_scale = _draw_qubits(axes, positions, properties, spacing)
-    titles = f"{properties.native_entangler} error", "readout error"
-    for scale, title in zip((coupling_scale, qubit_scale), titles, strict=True):
-        if scale is not None:
-            bar = figure.colorbar(scale, ax=axes, location="bottom", label=title, shrink=0.6, aspect=40)
-            ends = scale.norm.vmin, scale.norm.vmax
-            ticks = [ends[0], sqrt(ends[0] * ends[1]), ends[1]]  # three: more would overlap
-            bar.set_ticks(ticks, labels=[f"{tick:.1e}".replace("e-0", "e-") for tick in ticks])
-            bar.ax.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(-0.6, width - 0.4)
-    axes.set_ylim(height - 0.4, -0.6)  # rows are counted downward
+    _draw_couplings(axes, shown.couplings)
+    _draw_qubits(axes, shown.qubits, spacing)
+    for legend in (shown.coupling_scale, shown.qubit_scale):
+        if legend is not None:
+            _draw_scale(figure, axes, legend)
+    _say_shapes(figure, shown)
+    axes.set_xlim(-0.6, shown.width - 0.4)
+    axes.set_ylim(shown.height - 0.4, -0.6)  # rows are counted downward
     axes.set_aspect("equal")
     axes.set_axis_off()
     when = f"{properties.last_update_date.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     figure.suptitle(f"{properties.backend_name}, {when}", fontsize=11, parse_math=False)
-    _note(figure, _marks(properties))
+    if configuration.emulated or properties.emulated:
+        _say_emulated(axes)
     return figure
-
-
-def _note(figure: Figure, text: str) -> None:
-    """Write a small line below a picture, at its right."""
-    figure.text(0.995, 0.005, text, fontsize=7, color="#444444", ha="right")
-
-
-def _marks(properties: BackendProperties) -> str:
-    """Return what the marks of a map mean, those that it has."""
-    marks = []
-    if properties.broken_couplings():
-        marks.append("dashed: cannot be used")
-    if properties.faulty_qubits():
-        marks.append("crossed out: faulty")
-    return ", ".join(marks)
 
 
 def history_plot(
@@ -163,7 +153,7 @@ def history_plot(
     backend = next((one.backend for one in moments if one.backend), None)
     if backend is None:
         raise InvalidRequest("there is no calibration to plot")
-    figure = _Picture(9, 4.5, emulated=found.emulated)
+    figure = _Picture(9, 4.5)
     axes = figure.add_subplot()
     when = [date2num(one.at) for one in moments]
     lower, middle, upper = zip(*(one.quartiles for one in moments), strict=True)
@@ -182,9 +172,12 @@ def history_plot(
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set_ylabel(title)
-    axes.set_title(backend, fontsize=11, parse_math=False)
+    axes.set_xlabel("time (UTC)")
+    axes.set_title(backend[:_LONGEST], fontsize=11, parse_math=False)
+    if found.emulated:
+        _say_emulated(axes)
     axes.grid(alpha=0.3)
-    figure.legend(ncols=min(8, 2 + len(qubits)), **_BELOW)
+    figure.legend(fontsize=9, ncols=min(8, 2 + len(qubits)), loc="outside lower center", frameon=False)
     return figure
 
 
@@ -192,8 +185,8 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
     """Return a plot of all backends: the median two-qubit error against the number of waiting jobs.
 
     Both numbers are those of the list of backends. The area of a circle grows with the number of qubits;
-    backends that are online are filled; a legend says so. Backends without an error in the list are left out,
-    and so are names for which there is no room, which are counted.
+    backends that are online are filled. Backends without an error in the list are left out, and dots without
+    room for a name have none; the picture says how many.
 
     Args:
         backends: entries of the list, as `client.backends` gives them.
@@ -201,12 +194,12 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
     Raises:
         InvalidRequest: no backend has an error in the list.
     """
-    backends = tuple(backends)
-    for one in backends:
+    listed = list(backends)
+    for one in listed:
         check_document("each of backends", one, Backend)
     known = [
         (backend, backend.performance_metrics.two_q_error_median.value)
-        for backend in backends
+        for backend in listed
         if backend.performance_metrics
         and backend.performance_metrics.two_q_error_median
         and usable("gate_error", backend.performance_metrics.two_q_error_median.value)  # 0 has no logarithm
@@ -214,22 +207,24 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
     if not known:
         raise InvalidRequest("there is nothing to plot: the list contains no two-qubit errors")
     known.sort(key=lambda one: (one[0].queue_length, one[1]))
-    figure = _Picture(10, 6.5, emulated=any(backend.emulated for backend, _ in known))
+    figure = _Picture(11, 6.5)
     axes = figure.add_subplot()
     jobs = [backend.queue_length for backend, _ in known]
     errors = [error for _, error in known]
-    sizes = [_area(backend) for backend, _ in known]
+    sizes = [_area(backend.qubits) for backend, _ in known]
     faces = [_PALETTE[0] if backend.online else "none" for backend, _ in known]
     axes.scatter(jobs, errors, s=sizes, c=faces, edgecolors=_PALETTE[0], alpha=0.7, zorder=3)
     axes.set_xscale("symlog", linthresh=10)
     axes.set_yscale("log")
     axes.set_xlim(-0.5, 2.0 * max(*jobs, 5))
     axes.set_ylim(0.8 * min(errors), 1.25 * max(errors))
-    axes.set_xlabel("jobs waiting")
+    axes.set_xlabel("jobs waiting\n ")  # two lines: names are placed by the layout that these have
     axes.set_ylabel("median two-qubit error")
     axes.grid(alpha=0.3)
-    figure.legend(handles=_keys([backend for backend, _ in known]), ncols=4, **_BELOW)
-    unnamed = label(
+    _say_sizes(figure, [backend for backend, _ in known])
+    if any(backend.emulated for backend, _ in known):
+        _say_emulated(axes)
+    nameless = label(
         figure,
         axes,
         [
@@ -237,102 +232,109 @@ def fleet_plot(backends: Iterable[Backend]) -> Figure:
             for (backend, error), size in zip(known, sizes, strict=True)
         ],
     )
-    if unnamed:
-        _note(figure, f"{counted(unnamed, 'name')} left out for lack of room")
+    missing = len(listed) - len(known)
+    said = [f"{counted(nameless, 'dot')} without room for a name"] * bool(nameless)
+    said += [f"not drawn, as the list has no two-qubit error: {counted(missing, 'backend')}"] * bool(missing)
+    axes.set_xlabel("jobs waiting\n" + ("; ".join(said) or " "))
     return figure
 
 
-def _area(backend: Backend) -> float:
-    """Return the area of a backend's circle, in square points."""
-    return 20 + min(max(backend.qubits or 0, 0), _LARGEST)
+def _area(qubits: int | None) -> float:
+    """Return the area of a device's circle, in square points."""
+    return 20.0 + min(max(qubits or 0, 0), _LARGEST)
 
 
-def _keys(backends: Sequence[Backend]) -> list[Line2D]:
-    """Return the keys of a legend: what the areas of circles mean, and what filled ones do."""
-    style: dict[str, Any] = {"marker": "o", "linestyle": "", "color": _PALETTE[0], "alpha": 0.7}
-    by_qubits = {one.qubits: _area(one) for one in backends if one.qubits and one.qubits > 0}
-    ends = sorted({min(by_qubits), max(by_qubits)}) if by_qubits else []
-    keys = [
-        Line2D([], [], markersize=sqrt(by_qubits[qubits]), label=counted(qubits, "qubit"), **style)
-        for qubits in ends
+def _say_sizes(figure: Figure, drawn: Sequence[Backend]) -> None:
+    """Add a legend of the circles' areas, and of those that are hollow."""
+    counts = sorted({one.qubits for one in drawn if one.qubits and 0 < one.qubits <= _LARGEST})
+    chosen = {counts[place * (len(counts) - 1) // 3] for place in range(4)} if counts else set()
+    style: dict[str, Any] = {"linestyle": "", "marker": "o", "markeredgecolor": _PALETTE[0], "alpha": 0.7}
+    dots = [
+        Line2D(
+            [],
+            [],
+            markersize=2 * sqrt(_area(count) / pi),
+            color=_PALETTE[0],
+            label=counted(count, "qubit"),
+            **style,
+        )
+        for count in sorted(chosen)
     ]
-    states = {one.online for one in backends}
-    if True in states:
-        keys.append(Line2D([], [], markersize=6, label="online", **style))
-    if False in states:
-        keys.append(Line2D([], [], markersize=6, label="not online", markerfacecolor="none", **style))
-    return keys
+    if any(not one.online for one in drawn):
+        dots.append(Line2D([], [], markersize=8, markerfacecolor="none", label="not online", **style))
+    if dots:
+        figure.legend(handles=dots, fontsize=8, loc="outside right upper", frameon=False, labelspacing=1.0)
 
 
 # --- parts of a map
 
 
-def _draw_qubits(
-    axes: Any, positions: Sequence[Coordinate], properties: BackendProperties, spacing: float
-) -> Any:
-    """Draw the qubits; return the scale of their colours, or None if no error is known."""
-    faulty = set(properties.faulty_qubits())
-    errors = {
-        qubit: value
-        for value, (qubit,) in properties.qubit_measurements("readout_error").values
-        if value > _SMALLEST and qubit < len(positions)
-    }
-    scale = _log_scale(errors.values())
-    colors: list[Any] = [to_rgba(_UNKNOWN)] * len(positions)
-    for qubit, color in zip(errors, scale.to_rgba(list(errors.values())), strict=True):
-        colors[qubit] = tuple(color)
-    edges = [_FAULTY if qubit in faulty else "#444444" for qubit in range(len(positions))]
-    widths = [2.0 if qubit in faulty else 0.5 for qubit in range(len(positions))]
-    circles = [Circle(position, _RADIUS) for position in positions]
-    drawn = PatchCollection(circles, facecolors=colors, edgecolors=edges, linewidths=widths, zorder=2)
-    axes.add_collection(drawn)
-    digits = max(2, len(str(len(positions) - 1)))
-    size = min(11.0, POINTS_PER_INCH * spacing * 1.6 * _RADIUS / (_DIGIT_WIDTH * digits))
-    numbered = positions if size >= _LEGIBLE else ()  # thousands of dots would take seconds to write
-    for qubit, (x, y) in enumerate(numbered):
-        ink = "black" if _luma(colors[qubit]) > 0.5 else "white"
+def _draw_qubits(axes: Any, qubits: Sequence[Qubit], spacing: float) -> None:
+    circles = [Circle((one.x, one.y), RADIUS) for one in qubits]
+    hollow = [one.faulty or not one.known or one.color is None for one in qubits]
+    axes.add_collection(
+        PatchCollection(
+            circles,
+            facecolors=["white" if bare else one.color for one, bare in zip(qubits, hollow, strict=True)],
+            edgecolors=[
+                (one.color or _INK) if bare else _INK for one, bare in zip(qubits, hollow, strict=True)
+            ],
+            linewidths=[1.4 if bare else 0.5 for bare in hollow],
+            linestyles=["-" if one.known else _DOTTED for one in qubits],
+            zorder=2,
+        )
+    )
+    digits = max(2, len(str(len(qubits) - 1)))
+    size = min(11.0, POINTS_PER_INCH * spacing * 1.6 * RADIUS / (_DIGIT_WIDTH * digits))
+    for one in qubits if size >= _LEGIBLE else ():  # thousands of dots would take seconds to write
         style = {"ha": "center", "va": "center_baseline", "fontsize": max(3.0, size)}
-        axes.text(x, y, str(qubit), color=ink, zorder=4, **style)
-    crosses = [
-        [(x - sign * _RADIUS, y - _RADIUS), (x + sign * _RADIUS, y + _RADIUS)]
-        for x, y in (positions[qubit] for qubit in faulty if qubit < len(positions))
-        for sign in (1, -1)
+        axes.text(one.x, one.y, str(one.number), color=one.ink or "black", zorder=4, **style)
+    arms = [
+        [(one.x + across * near, one.y + up * near) for near in _ARM]
+        for one in qubits
+        if one.faulty
+        for across in (-1, 1)
+        for up in (-1, 1)
     ]
-    axes.add_collection(LineCollection(crosses, colors=_FAULTY, linewidths=1.5, zorder=3))
-    return scale if errors else None
+    axes.add_collection(LineCollection(arms, colors=FAULTY, linewidths=1.8, zorder=3))
 
 
-def _draw_couplings(
-    axes: Any,
-    positions: Sequence[Coordinate],
-    configuration: BackendConfiguration,
-    properties: BackendProperties,
-) -> Any:
-    """Draw the couplings; return the scale of their colours, or None if no error is known."""
-    found, broken = properties.coupling_errors(), frozenset(properties.broken_couplings())
-    measured = {pair for pair in found.keys() | broken if pair[1] < len(positions)}
-    pairs = sorted(couplings(configuration) | measured)
-    errors = {pair: error for pair, error in found.items() if error is not None and error > _SMALLEST}
-    scale = _log_scale(errors.values())
-    known = dict(zip(errors, map(tuple, scale.to_rgba(list(errors.values()))), strict=True))
-    colors = [known.get(pair, to_rgba(_FAULTY if pair in broken else _UNKNOWN)) for pair in pairs]
-    lines = [(positions[one], positions[other]) for one, other in pairs]
-    styles = [(0, (0.7, 0.5)) if pair in broken else "-" for pair in pairs]
-    axes.add_collection(LineCollection(lines, colors=colors, linestyles=styles, linewidths=3.5, zorder=1))
-    return scale if errors else None
+def _draw_couplings(axes: Any, drawn: Sequence[Coupling]) -> None:
+    lines = [((one.x1, one.y1), (one.x2, one.y2)) for one in drawn]
+    colors = [one.color or _INK for one in drawn]
+    widths = [2.0 if one.faulty else 3.5 for one in drawn]
+    styles = [_DASHED if one.faulty else "-" if one.known else _DOTTED for one in drawn]
+    axes.add_collection(LineCollection(lines, colors=colors, linestyles=styles, linewidths=widths, zorder=1))
+    middles = [((one.x1 + one.x2) / 2, (one.y1 + one.y2) / 2) for one in drawn if one.faulty]
+    crosses = [
+        [(x - _CROSS, y - turn * _CROSS), (x + _CROSS, y + turn * _CROSS)]
+        for x, y in middles
+        for turn in (1, -1)
+    ]
+    axes.add_collection(LineCollection(crosses, colors=FAULTY, linewidths=1.8, zorder=3))
 
 
-def _log_scale(values: Iterable[float]) -> Any:
-    known = list(values) or [0.1, 1.0]
-    low, high = min(known), max(known)
-    norm = LogNorm(low, high) if low < high else LogNorm(low / 2, high * 2)
-    return ScalarMappable(norm=norm, cmap=colormaps[_COLOR_MAP])
+def _draw_scale(figure: Figure, axes: Any, legend: Legend) -> None:
+    label = f"{legend.title}; {legend.beyond}" if legend.beyond else legend.title
+    colors = ScalarMappable(norm=Normalize(0, 1), cmap=_COLOR_MAP)
+    bar = figure.colorbar(colors, ax=axes, location="bottom", shrink=0.6, aspect=40)
+    bar.set_label(label, parse_math=False)
+    places, texts = zip(*legend.ticks, strict=True)
+    bar.set_ticks(places, labels=texts)
+    bar.ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _luma(color: Any) -> float:
-    """Return the brightness of a colour, from 0 to 1 (ITU-R BT.601)."""
-    red, green, blue = color[:3]
-    return float(0.299 * red + 0.587 * green + 0.114 * blue)
+def _say_shapes(figure: Figure, shown: DeviceMap) -> None:
+    """Write what the shapes of marks mean, and what is not drawn, below the map."""
+    qubits, lines = (sum(one.faulty for one in part) for part in (shown.qubits, shown.couplings))
+    unknown = sum(not one.known for part in (shown.qubits, shown.couplings) for one in part)
+    said = [f"crossed: out of order ({counted(qubits, 'qubit')}, {counted(lines, 'coupling')})"] * bool(
+        qubits or lines
+    )
+    said += [f"dotted: not known ({unknown})"] * bool(unknown)
+    text = "\n".join(filter(None, ["; ".join(said), *shown.notes]))
+    if text:
+        figure.supxlabel(text, fontsize=8, parse_math=False)
 
 
 # --- parts of a history

@@ -13,9 +13,10 @@ _CELL = 20.0  # points
 _DISTANCE = 3  # points between a circle and its name
 _OFFSETS: Final = [  # where a name may be, in its own sizes, the best place first
     (far * across, far * up)
-    for far in (1.0, 1.8)
+    for far in (1.0, 1.8, 2.8, 4.0)
     for across, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 1), (0.8, -1), (-0.8, 1), (-0.8, -1))
 ]
+_LINE: Final = {"arrowstyle": "-", "color": "#777777", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
 
 _Box: TypeAlias = tuple[float, float, float, float]  # pixels: left, bottom, right, top
 
@@ -36,7 +37,9 @@ class LabelledPoint(NamedTuple):
 
 
 def label(figure: Any, axes: Any, points: Sequence[LabelledPoint]) -> int:
-    """Write the name of each point beside it, and return how many there was no room for.
+    """Write the name of each point beside it, and return the number of names for which there is no room.
+
+    A line leads from a name that is not next to its point.
 
     Args:
         figure: the matplotlib figure; its layout is computed.
@@ -50,7 +53,7 @@ def label(figure: Any, axes: Any, points: Sequence[LabelledPoint]) -> int:
     for (x, y), point in zip(centres, points, strict=True):
         taken.add(_box(x, y, point.radius * pixel, point.radius * pixel))
     frame = axes.get_window_extent()
-    unnamed = 0
+    nameless = 0
     for (x, y), point in zip(centres, points, strict=True):
         half_width, half_height = _HALF_DIGIT * len(point.name) * pixel, _HALF_LINE * pixel
         away = (point.radius + _DISTANCE) * pixel
@@ -70,11 +73,12 @@ def label(figure: Any, axes: Any, points: Sequence[LabelledPoint]) -> int:
                     fontsize=_SIZE,
                     parse_math=False,
                     zorder=4,
+                    arrowprops=_LINE if max(abs(across), abs(up)) > 1.0 else None,
                 )
                 break
         else:
-            unnamed += 1
-    return unnamed
+            nameless += 1
+    return nameless
 
 
 class _Boxes:

@@ -63,12 +63,20 @@ def plot() -> None:
 @source_options
 @calibration_option
 @updated_before_option
+@click.option(
+    "--by",
+    type=Choice(["readout", "t1", "t2", "two_qubit", "operational"]),
+    default="readout",
+    show_default=True,
+    help="What colours the qubits; two_qubit colours the couplings only.",
+)
 @_output
 @_dpi
 def error_map(
     source: Source,
     as_json: bool,
     backend_id: str,
+    by: Any,
     calibration_id: str | None,
     updated_before: datetime | None,
     output: Path,
@@ -79,12 +87,11 @@ def error_map(
     async def draw(client: Client) -> "Figure":
         from ..analysis.plot import error_map
 
-        return error_map(
-            *await together(
-                client.configuration(backend_id, calibration_id=calibration_id),
-                client.properties(backend_id, calibration_id=calibration_id, updated_before=updated_before),
-            )
+        configuration, properties = await together(
+            client.configuration(backend_id, calibration_id=calibration_id),
+            client.properties(backend_id, calibration_id=calibration_id, updated_before=updated_before),
         )
+        return error_map(configuration, properties, by)
 
     _draw(source, output, dpi, draw, as_json)
 

@@ -33,6 +33,7 @@ from .monitored import (
     MonitoredBackend,
     MonitorEvent,
 )
+from .recent import CalibrationFigures, QueueHistory, RecentHistory
 from .watch import Watch
 
 logger = logging.getLogger("qrbackends.monitor")
@@ -41,7 +42,6 @@ Listener: TypeAlias = Callable[[MonitorEvent], None]
 
 _IN_A_ROW = 256  # changes that are taken in without a pause
 _PAUSE = 60.0  # seconds until the next attempt after the account was refused
-_SAMPLES = 60  # lengths of its queue that are kept for each backend
 
 
 class WatchedClient(Protocol):
@@ -90,7 +90,7 @@ class Monitor(LoopBound, AsyncContext):
         self._sleep = sleep
         self._now = now
         self._entries: dict[RegionalName, dict[str | None, Backend]] = {}  # then by the instance's CRN
-        self._queues: dict[RegionalName, tuple[tuple[float, int], ...]] = {}
+        self._recent = RecentHistory()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = 0  # the event loop's, once the monitor is started
         self._view = FleetView()
@@ -143,12 +143,22 @@ class Monitor(LoopBound, AsyncContext):
                 tuple(self.calibration_failures.values()),
             )
 
-    def queue_history(self, key: RegionalName) -> tuple[tuple[float, int], ...]:
+    @property
+    def asked_at(self) -> datetime | None:
+        """When the last poll of the lists ended, whether or not they could be read; None before the first."""
+        return self._watch.polled_at
+
+    def queue_history(self, key: RegionalName) -> QueueHistory:
         """Return the length of a backend's queue over time: Unix seconds and jobs at each change.
 
-        Any thread may call it.
+        Half of the samples are the newest ones, and the others become fewer with their age. Any thread may
+        call it.
         """
-        return self._queues.get(key, ())
+        return self._recent.queue(key)
+
+    def calibration_history(self, key: RegionalName) -> tuple[CalibrationFigures, ...]:
+        """Return the medians of a backend's last calibrations, in order of time; any thread may call it."""
+        return self._recent.calibrations(key)
 
     def start(self) -> None:
         """Start the background tasks, in a context of their own; `async with` does it."""
@@ -271,7 +281,9 @@ class Monitor(LoopBound, AsyncContext):
 
     def _failed(self, change: Change) -> None:
         error = change.error or QRBackendsError("it failed")
-        self.failures[change.instance] = InstanceFailure(change.region, change.at, error)
+        crns = list(self._watch.crns)
+        number = crns.index(change.instance) + 1 if change.instance in crns else None
+        self.failures[change.instance] = InstanceFailure(change.region, change.at, error, number)
         subject = "the fleet" if change.instance is None else f"the list of {change.region}"
         # An outage is that of the region, whichever instances there are; a refusal is one of the instance.
         group = (change.region, None if error.outage else change.instance)
@@ -351,13 +363,11 @@ class Monitor(LoopBound, AsyncContext):
                 self._calibrations.removed(key)
                 if self.calibration_failures.pop(key, None) is not None:
                     self._log.end(("calibration", key), at)
-                self._queues.pop(key, None)
+                self._recent.forget(key)
                 self._notify(MonitorEvent("disappeared", at, *key, before))
             return
-        known = self.fleet[key] = replace(before, backend=after) if before else MonitoredBackend(after)
-        samples = self._queues.get(key, ())
-        if not samples or samples[-1][1] != after.queue_length:
-            self._queues[key] = (*samples, (at.timestamp(), after.queue_length))[-_SAMPLES:]
+        known = self.fleet[key] = _renewed(before, after, at)
+        self._recent.add_queue(key, at, after.queue_length)
         if before is None:
             self._calibrations.added()
         kind = kind_of(before.backend if before else None, after, first=first)
@@ -376,6 +386,7 @@ class Monitor(LoopBound, AsyncContext):
         before = self.fleet[key]
         if before.calibration != calibration:
             after = self.fleet[key] = replace(before, calibration=calibration)
+            self._recent.add_calibration(key, calibration)
             self._notify(MonitorEvent("calibrated", self._now(), *key, before, after))
 
     def _judged(self, key: RegionalName, error: QRBackendsError | None) -> None:
@@ -390,3 +401,12 @@ class Monitor(LoopBound, AsyncContext):
             group = ("calibrations", key[0], type(error))
             self._log.begin(group, member, f"calibrations of {key[0]}", "read", at, error)
             self._notify(MonitorEvent("calibration_failed", at, *key, known, known, error=error))
+
+
+def _renewed(before: MonitoredBackend | None, backend: Backend, at: datetime) -> MonitoredBackend:
+    """Return what is known of a backend with a newer entry of the list."""
+    if before is None:
+        return MonitoredBackend(backend, status_since=at)
+    if before.backend.status.name == backend.status.name:
+        return replace(before, backend=backend)
+    return replace(before, backend=backend, status_since=at, status_changed=True)

@@ -16,10 +16,14 @@ class MonitoredBackend(Shown, frozen=True, gc=False):
         backend: its entry in the list.
         calibration: the summary of its newest calibration, without its age, which grows; None where there is
             no calibration, or none was fetched yet.
+        status_since: when the monitor saw it first in its present state: `online`, `paused` or `offline`.
+        status_changed: whether the monitor saw the state change then; if not, it may be much older.
     """
 
     backend: Backend
     calibration: BackendSummary | None = None
+    status_since: datetime | None = None
+    status_changed: bool = False
 
 
 class InstanceFailure(NamedTuple):
@@ -29,11 +33,13 @@ class InstanceFailure(NamedTuple):
         region: its region.
         since: when it failed; where its list is an old one from the cache, when that was fetched.
         error: the error.
+        number: its place among the account's instances, from 1; None where they could not be looked up.
     """
 
     region: str | None
     since: datetime
     error: QRBackendsError
+    number: int | None = None
 
 
 class EntryFailure(NamedTuple):

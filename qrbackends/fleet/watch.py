@@ -68,6 +68,8 @@ class Watcher:
     ) -> None:
         self._state = FleetState()
         self._polled_at = -math.inf  # when the last finished poll began
+        self.polled_at: datetime | None = None
+        """When the last poll ended; None before the first."""
         self._asked: set[str | None] = set()  # the instances of the last poll; None stands for all
         self._calibrations = 0  # finished rounds of calibrations
         self._fetch = fetch
@@ -302,6 +304,7 @@ class Watcher:
                 if wanted:
                     self._calibrating = asyncio.ensure_future(self._calibrate(wanted))
         self._polled_at = began
+        self.polled_at = self._now()
         self._notify()
 
     def _asked_for(self, subscription: Subscription) -> bool:
@@ -368,6 +371,11 @@ class Watch(AsyncIteration, AsyncContext):
     def crns(self) -> Sequence[str]:
         """The CRNs of the account's instances at the last poll, in order of preference."""
         return self._watcher.crns
+
+    @property
+    def polled_at(self) -> datetime | None:
+        """When the last poll ended; None before the first."""
+        return self._watcher.polled_at
 
     def __aiter__(self) -> AsyncGenerator[Change, None]:
         return self._iterate()

@@ -19,21 +19,20 @@ from weakref import ref
 import anyio
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ..client import Client
 from ..errors import ClientClosed
 from ..fleet.changes import RegionalName
 from ..fleet.monitor import Monitor
-from ..fleet.monitored import EntryFailure, FleetView, InstanceFailure, MonitoredBackend, MonitorEvent
-from ..models import BackendSummary
-from .encoding import Listed, listed
+from ..fleet.monitored import FleetView, MonitoredBackend, MonitorEvent
+from .event_data import Event, shown, trouble
 from .problems import problem_of
 from .responses import SLICE
 
 _PIECES: Final = 8  # pieces that are kept for the readers that come to them later
 _AT_ONCE: Final = 128  # events in one piece, and backends that are encoded without a pause
 _LOG_BYTES: Final = 32 * 2**20  # the most bytes of encoded events in the log
+_SAMPLES: Final = 60  # lengths of each queue in the full state
 _ENDING: Final = 0.5  # seconds between two checks of whether the server is shutting down
 
 
@@ -58,60 +57,6 @@ class Pace:
     readers: int = 1000
 
 
-class Shown(Struct, frozen=True, omit_defaults=True):
-    """A backend: its entry in the list, and the summary of its calibration.
-
-    Of the gates the summary has the native two-qubit gate only, as each event holds it.
-    """
-
-    backend: Listed
-    calibration: BackendSummary | None = None
-
-
-class Trouble(Struct, frozen=True):
-    """A region that cannot be listed, or an entry that cannot be read: since when, and the error.
-
-    Attributes:
-        name: the backend whose entry it is, empty where it has no name; None for a whole region.
-    """
-
-    region: str | None
-    since: datetime
-    detail: str
-    name: str | None = None
-
-
-class Event(Struct, frozen=True, omit_defaults=True):
-    """A change; the fields are those of `qrbackends.MonitorEvent`."""
-
-    kind: str
-    at: datetime
-    region: str | None = None
-    name: str | None = None
-    before: Shown | None = None
-    after: Shown | None = None
-    detail: str | None = None
-
-
-class FullState(Struct, frozen=True):
-    """The whole fleet: the first event that a reader gets.
-
-    Attributes:
-        at: when the event was made.
-        interval: seconds between two polls.
-        backends: all backends.
-        troubles: the regions and backends whose data is old, with the errors.
-        queues: for each backend its region, its name and the length of its queue over time: Unix seconds and
-            jobs at each change.
-    """
-
-    at: datetime
-    interval: float
-    backends: tuple[Shown, ...]
-    troubles: tuple[Trouble, ...]
-    queues: tuple[tuple[str | None, str, tuple[tuple[float, int], ...]], ...]
-
-
 class _Logged(Struct, gc=False):
     """An event in the log; `data` is how it is sent, once the first reader wants it."""
 
@@ -134,6 +79,14 @@ class _Encoded(Struct, gc=False):
     known: MonitoredBackend
     shown: msgspec.Raw
     queue: msgspec.Raw
+
+
+class Seen(NamedTuple):
+    """What a monitor knew within a second of its event loop, and the id of the last event before that."""
+
+    second: int
+    view: FleetView
+    version: str
 
 
 class Hub:
@@ -161,7 +114,8 @@ class Hub:
         self._pieces: dict[int, _Piece] = {}  # the last ones, by the number of events before them
         self._state: tuple[tuple[int, int], bytes] | None = None
         self._encoded: dict[RegionalName, _Encoded] = {}
-        self._seen = -1, FleetView()  # in which second, and what was known
+        self._brief = b"", -1, b""  # the last heart-beat, the number of events, and what `changes` tells
+        self._seen = Seen(-1, FleetView(), "")
         self._keeper: asyncio.Task[None] | None = None
         self._used_at = 0.0
 
@@ -186,10 +140,15 @@ class Hub:
 
     def view(self) -> FleetView:
         """Return the fleet as the monitor knew it when it was first asked for within this second."""
+        return self.seen().view
+
+    def seen(self) -> "Seen":
+        """Return what the monitor knew when it was first asked for within this second."""
         second = int(asyncio.get_running_loop().time())
-        if self._seen[0] != second:
-            self._seen = second, self.wake().view
-        return self._seen[1]
+        if self._seen.second != second:
+            monitor = self.wake()
+            self._seen = Seen(second, monitor.view, self._id_of(self._count))
+        return self._seen
 
     async def read(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Yield the events after `last_id`, or the full state first where the log does not hold them.
@@ -212,6 +171,26 @@ class Hub:
                 yield beat
             else:
                 await self._news()
+
+    async def changes(self) -> AsyncGenerator[bytes, None]:
+        """Yield an event of a few bytes at the begin, whenever the fleet has changed, and as a heart-beat.
+
+        Its data are `at`, `asked` (the time of the last poll) and `version`, which names what is known.
+        """
+        monitor = self.wake()
+        at, beat = -1, self._beat
+        while not monitor.ended.is_set():
+            if at != self._count or beat is not self._beat:
+                at, beat = self._count, self._beat
+                yield self._change(monitor)
+            else:
+                await self._news()
+
+    def _change(self, monitor: Monitor) -> bytes:
+        if self._brief[0] is not self._beat or self._brief[1] != self._count:
+            now = {"at": datetime.now(UTC), "asked": monitor.asked_at, "version": self._id_of(self._count)}
+            self._brief = self._beat, self._count, _event("change", now)
+        return self._brief[2]
 
     async def until_end(self) -> None:
         """Wait until the streams end."""
@@ -286,8 +265,8 @@ class Hub:
                 at=event.at,
                 region=event.region,
                 name=event.name,
-                before=_shown(event.before) if event.before else None,
-                after=_shown(event.after) if event.after else None,
+                before=shown(event.before) if event.before else None,
+                after=shown(event.after) if event.after else None,
                 detail=problem_of(event.error).detail if event.error else None,
             )
             logged.data = _event("change", document, logged.id)
@@ -309,8 +288,8 @@ class Hub:
         return encoded is not None and encoded.known is known
 
     def _encode(self, monitor: Monitor, key: RegionalName, known: MonitoredBackend) -> None:
-        queue = (*key, monitor.queue_history(key))
-        self._encoded[key] = _Encoded(known, _raw(_shown(known)), _raw(queue))
+        queue = (*key, monitor.queue_history(key)[-_SAMPLES:])
+        self._encoded[key] = _Encoded(known, _raw(shown(known)), _raw(queue))
 
     def _full_state(self, monitor: Monitor) -> bytes:
         key = self._count, int(asyncio.get_running_loop().time())
@@ -324,8 +303,8 @@ class Hub:
                 "interval": self.pace.interval,
                 "backends": [one.shown for one in encoded.values()],
                 "troubles": [
-                    *(_trouble(one, None) for one in monitor.failures.values()),
-                    *(_trouble(one, one.name) for one in monitor.entry_failures.values()),
+                    *(trouble(one, None) for one in monitor.failures.values()),
+                    *(trouble(one, one.name) for one in monitor.entry_failures.values()),
                 ],
                 "queues": [one.queue for one in encoded.values()],
             }
@@ -357,20 +336,6 @@ class Hub:
     def _send_beat(self) -> None:
         self._beat = _event("beat", {"at": datetime.now(UTC)})
         self._wake_readers()
-
-
-def _trouble(failure: InstanceFailure | EntryFailure, name: str | None) -> Trouble:
-    return Trouble(failure.region, failure.since, problem_of(failure.error).detail, name)
-
-
-def _shown(known: MonitoredBackend) -> Shown:
-    calibration = known.calibration
-    if calibration is not None:
-        native = tuple(gate for gate in calibration.gates if gate.gate == calibration.two_qubit_gate)
-        # The list's entry beside it has the rest.
-        missing = tuple(one for one in calibration.missing if one.gate in (None, calibration.two_qubit_gate))
-        calibration = replace(calibration, gates=native, missing=missing, qubits=None, basis_gates=())
-    return Shown(listed(known.backend), calibration)
 
 
 def _raw(value: Any) -> msgspec.Raw:

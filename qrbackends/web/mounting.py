@@ -70,12 +70,19 @@ class Hubs:
 
     async def events(self, request: Request) -> Response:
         """Answer with the stream of events."""
+        return self._stream(request, brief=False)
+
+    async def changes(self, request: Request) -> Response:
+        """Answer with a stream of the moments at which the fleet has changed."""
+        return self._stream(request, brief=True)
+
+    def _stream(self, request: Request, *, brief: bool) -> Response:
         hub = self.of(own_client(request))
         if hub.readers >= hub.pace.readers:
             return ProblemResponse(
                 problem(HTTPStatus.SERVICE_UNAVAILABLE, "There are too many readers.", retry_after=30)
             )
-        return EventStream(hub, request.headers.get("Last-Event-ID"))
+        return EventStream(hub, request.headers.get("Last-Event-ID"), brief=brief)
 
 
 async def _http_problem(_: Request, error: Any) -> Response:

@@ -8,7 +8,7 @@ import msgspec
 from .._version import __version__
 from ..models import BackendProperties, BackendStatus
 from .encoding import Listed
-from .events import Event, FullState
+from .event_data import Event, FullState
 from .problems import MEDIA_TYPE, Problem
 
 # Parts of a configuration have no schema here; the contract of the service describes them.

@@ -1,6 +1,7 @@
 """HTML pages: all values are escaped, and nothing is loaded from another host."""
 
 import unicodedata
+from datetime import UTC, datetime
 from functools import cache, partial
 from secrets import token_hex
 from typing import Any
@@ -9,11 +10,13 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 
+from ..analysis.colorscale import color_at
 from ..errors import InvalidRequest
 from ..messages.counts import counted
 from ..models import median_of
 from ..models.formatting import probability, scaled, visible
 from ..protocol.requests import Request as ServiceRequest
+from .columns import age_text, seconds_since
 from .responses import SlicedResponse
 
 _HEADERS = {
@@ -63,11 +66,20 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(median=median_of, probability=probability, micro=partial(scaled, scale=1e6))
+    environment.filters.update(nano=partial(scaled, scale=1e9), scale_color=color_at, utc=_utc, age=_age)
     environment.filters.update(counted=counted, shown=shown, segment=partial(quote, safe=""))
     environment.tests["odd_name"] = is_odd
-    for name in environment.list_templates(["html"]):
+    for name in environment.list_templates(["html", "svg"]):
         environment.get_template(name)  # compiled now, and not while visitors wait
     return environment
+
+
+def _utc(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def _age(instant: datetime, now: datetime) -> str:
+    return age_text(seconds_since(instant, now))
 
 
 def page(

@@ -3,10 +3,10 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sized
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 from weakref import ref
 
 from cachetools import LRUCache
@@ -26,16 +26,21 @@ def _worker(process: int, slow: bool) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, f"qrbackends-{'slow' if slow else 'quick'}-page")
 
 
-class _Kept(NamedTuple):
+P = TypeVar("P", bound=Sized)
+
+
+class _Kept(NamedTuple, Generic[P]):
     sources: tuple[ref[object], ...]
-    part: bytes
+    part: P
 
     def shows(self, sources: tuple[object, ...]) -> bool:
         return all(known() is one for known, one in zip(self.sources, sources, strict=True))
 
 
-class Renderings:
+class Renderings(Generic[P]):
     """Renders parts of pages, and keeps each as long as what it shows is the same objects.
+
+    A part is HTML, or something that has a length in bytes.
 
     Args:
         patience: seconds that a visitor waits for a part.
@@ -43,18 +48,18 @@ class Renderings:
 
     def __init__(self, patience: float = 10.0) -> None:
         self._patience = patience
-        self._flights: Flights[bytes] = Flights()
-        self._kept: LRUCache[Hashable, _Kept] = LRUCache(_KEPT, getsizeof=lambda kept: len(kept.part))
+        self._flights: Flights[P] = Flights()
+        self._kept: LRUCache[Hashable, _Kept[P]] = LRUCache(_KEPT, getsizeof=lambda kept: len(kept.part))
         self._lock = threading.Lock()  # of `_kept`
 
     async def part(
         self,
         key: Hashable,
         sources: tuple[object, ...],
-        render: Callable[[], bytes],
+        render: Callable[[], P],
         *,
         slow: bool = False,
-    ) -> bytes:
+    ) -> P:
         """Return a part of a page; all who wait for it share one rendering.
 
         Args:
@@ -74,14 +79,14 @@ class Renderings:
             return kept.part
         loop = asyncio.get_running_loop()
 
-        async def work(_: Flight[bytes]) -> bytes:
+        async def work(_: Flight[P]) -> P:
             keeping = partial(self._rendered, key, sources, render)
             return await loop.run_in_executor(_worker(os.getpid(), slow), keeping)
 
         shared = (key, *map(id, sources))
         return await self._flights.join(shared, work, loop.time() + self._patience)
 
-    def _rendered(self, key: Hashable, sources: tuple[object, ...], render: Callable[[], bytes]) -> bytes:
+    def _rendered(self, key: Hashable, sources: tuple[object, ...], render: Callable[[], P]) -> P:
         part = render()
         kept = _Kept(tuple(map(ref, sources)), part)
         with self._lock:

@@ -19,15 +19,22 @@ TRANSPORT: Final = "qrbackends.transport"
 
 
 class EventStream(Response):
-    """A response that streams a hub's events to one reader."""
+    """A response that streams a hub's events to one reader.
+
+    Args:
+        hub: the hub.
+        last_id: the last event that the reader has, or None.
+        brief: whether only the fact that there are changes is told, not what they are.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, hub: Hub, last_id: str | None) -> None:
+    def __init__(self, hub: Hub, last_id: str | None = None, *, brief: bool = False) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._hub = hub
         self._last_id = last_id
+        self._brief = brief
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the reader leaves, the server shuts down, or the reader takes too long."""
@@ -53,7 +60,8 @@ class EventStream(Response):
         patience.begin()
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         if not head:
-            async with aclosing(self._hub.read(self._last_id)) as pieces:
+            read = self._hub.changes() if self._brief else self._hub.read(self._last_id)
+            async with aclosing(read) as pieces:
                 patience.end()
                 async for piece in pieces:
                     patience.begin()

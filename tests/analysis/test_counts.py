@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from qrbackends import Backend, BackendConfiguration, BackendProperties, DecodeError, InvalidRequest
+from qrbackends.analysis.devicemap import device_map
 from qrbackends.analysis.layout import coordinates
 from qrbackends.analysis.plot import error_map, fleet_plot
 from qrbackends.analysis.qubits import best_chain, best_qubits
@@ -17,7 +18,6 @@ from qrbackends.models.backend import DeviceStatus, Metric, PerformanceMetrics
 from qrbackends.models.configuration import GateConfig, InstructionSignature, TimingConstraints
 from qrbackends.models.formatting import probability
 from qrbackends.models.properties import Nduv
-from qrbackends.web.devicemap import device_map
 
 from ..snapshots import real
 

@@ -51,7 +51,7 @@ async def test_visitors_of_large_devices_stop_nobody(tmp_path: Path) -> None:
             await client.configuration(name)
             await client.properties(name)
         text = ""
-        while text.count("<time") < len(SIZES):  # nor is what the monitor summarizes
+        while text.count('c-age"><time') < len(SIZES):  # nor is what the monitor summarizes
             async with web.get(f"{url}/") as answer:
                 text = await answer.text()
 

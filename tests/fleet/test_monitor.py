@@ -90,8 +90,21 @@ async def test_it_knows_every_backend_and_the_figures_of_its_calibration(
         name = emulator.backends()[0]
         emulator.set_backend(name, status="paused", reason="lunch", queue_length=7)
         place = next(place for place in monitor.fleet if place[1] == name)
+        assert not monitor.fleet[place].status_changed, "it was online before the monitor looked"
+        began = monitor.fleet[place].status_since
         await until(lambda: monitor.fleet[place].backend.status.reason == "lunch")
         assert monitor.queue_history(place)[-1][1] == 7
+        paused = monitor.fleet[place]
+        assert paused.status_changed
+        assert began is not None
+        assert paused.status_since is not None
+        assert monitor.asked_at is not None
+        assert began < paused.status_since <= monitor.asked_at
+        emulator.set_backend(name, status="paused", reason="supper", queue_length=8)
+        await until(lambda: monitor.fleet[place].backend.status.reason == "supper")
+        assert monitor.fleet[place].status_since == paused.status_since, "it is paused as before"
+        (calibration,) = monitor.calibration_history(place)
+        assert calibration.t1 == (await client.properties(name)).median_t1()
         emulator.set_backend(name, hidden=True)
         await until(lambda: place not in monitor.fleet)
     assert monitor.ended.is_set()

@@ -4,9 +4,10 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 
 @asynccontextmanager
@@ -25,3 +26,24 @@ async def chromium() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+class Screen:
+    """A page, and whatever went wrong on it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.wrong: list[str] = []
+        self.asked: list[str] = []
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on(
+            "console", lambda message: self.wrong.append(message.text) if message.type == "error" else None
+        )
+        page.on("request", lambda request: self.asked.append(request.url))
+
+    def row(self, name: str) -> Any:
+        return self.page.locator(f'tr[data-name="{name}"]')
+
+    async def names(self) -> list[str]:
+        links = self.page.locator("tbody tr:not([hidden]) th a")
+        return await links.all_text_contents()

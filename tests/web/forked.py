@@ -14,7 +14,7 @@ class Source:
 
 
 SOURCE = Source()
-RENDERINGS = Renderings()
+RENDERINGS: Renderings[bytes] = Renderings()
 
 
 def drawn(what: str) -> str:

@@ -27,15 +27,19 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, *, send_buffer: int | None = None) -> AsyncIterator[str]:
-    """Serve an app at a free port, with its lifespan, and yield its address.
+async def served(
+    app: ASGIApp, *, send_buffer: int | None = None, port: int | None = None
+) -> AsyncIterator[str]:
+    """Serve an app at a port, by default a free one, with its lifespan, and yield its address.
 
     `Connections` are served as the stand-alone servers serve them: with limits, and without a lifespan.
     """
     with socket.socket() as listener:
         if send_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        listener.bind(("127.0.0.1", 0))
+        if not hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port or 0))
         if isinstance(app, Connections):
             config = configured(app)
         else:

@@ -1,15 +1,19 @@
 """The board's pages, as what reads no scripts gets them."""
 
 import asyncio
+import csv
 import re
 import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
+from datetime import datetime
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+from xml.etree import ElementTree
 
 import aiohttp
 import msgspec
@@ -20,14 +24,15 @@ from starlette.routing import Mount
 
 import qrbackends.web
 from qrbackends import BackendProperties, Client, Limits, Memory, RetryPolicy
+from qrbackends.analysis.colorscale import color_at
+from qrbackends.analysis.devicemap import FIGURES, TITLES, By, DeviceMap, device_map
 from qrbackends.emulator import Emulator, SyntheticFleet
 from qrbackends.emulator.surface import handler
 from qrbackends.models.formatting import probability, scaled
 from qrbackends.models.properties import GateProperties, Nduv
-from qrbackends.web import Pace, ServerLimits, board, board_app, devicepart, lifespan
+from qrbackends.web import Pace, ServerLimits, board, board_app, devicepages, devicepart, fleetrows, lifespan
 from qrbackends.web.connections import Connections
-from qrbackends.web.devicemap import FIGURES, By, DeviceMap, device_map
-from qrbackends.web.devicepart import device_part
+from qrbackends.web.devicepart import Wanted, device_part
 from qrbackends.web.pages import rendered
 from qrbackends.web.renderings import Renderings
 
@@ -40,6 +45,7 @@ from .test_events import the_hub
 pytestmark = pytest.mark.anyio
 
 STATIC = Path(qrbackends.web.__file__).with_name("static")
+READOUT = Wanted("readout", "line")
 SCRIPT = '</script><img src=x onerror="alert(1)">\'&'
 
 
@@ -63,7 +69,7 @@ class Page(HTMLParser):
             value
             for _, attributes in self.tags
             for name, value in attributes.items()
-            if name in ("href", "src", "action", "data-events") and value
+            if name in ("href", "src", "action", "data-events", "data-status") and value
         ]
 
 
@@ -95,9 +101,9 @@ async def test_the_page_shows_every_backend_of_every_region(
     assert "hidden" not in note
     assert "Emulated data, not from IBM’s service." in page.text
     for link in page.links():
-        assert link.startswith("/"), "nothing comes from another host"
+        assert link.startswith(("/", "?")), "nothing comes from another host"
         if link != "/events":
-            async with web.get(url + link) as answer:
+            async with web.get(f"{url}/{link.removeprefix('/')}") as answer:
                 assert answer.status == 200
 
 
@@ -111,7 +117,7 @@ async def test_data_of_the_service_is_not_called_emulated(
         assert "hidden" in note
 
 
-@pytest.mark.parametrize("by", list(FIGURES))
+@pytest.mark.parametrize("by", list(TITLES))
 async def test_a_backends_page_has_its_device_map(
     by: By, url: str, client: Client, emulator: Emulator, web: aiohttp.ClientSession
 ) -> None:
@@ -122,15 +128,16 @@ async def test_a_backends_page_has_its_device_map(
         circles = [attributes for tag, attributes in page.tags if tag == "circle"]
         assert len(circles) == configuration.n_qubits
         pairs = {tuple(sorted(pair)) for pair in configuration.coupling_map or ()}
-        assert sum(tag == "line" for tag, _ in page.tags) == len(pairs)
-        assert len({attributes["fill"] for attributes in circles}) > 1
-        assert FIGURES[by].title in page.text
+        titles = re.findall(r"Coupling \d+–\d+: ", page.text)
+        assert len(titles) == len(set(titles)) == len(pairs)
+        assert (len({attributes["fill"] for attributes in circles}) > 1) is (by in FIGURES)
+        assert TITLES[by] in page.text
         properties = await client.properties(name)
         assert f"T1{scaled(properties.median_t1(), 1e6)} µs" in page.text
         assert f"Two-qubit error{probability(properties.median_two_qubit_error())}" in page.text
-        assert f"Bad couplings{len(properties.broken_couplings())}" in page.text
+        assert f"Broken couplings{len(properties.broken_couplings())}" in page.text
         rows = await get(web, f"{url}/")
-        assert "Bad couplings" in rows.text
+        assert "Broken couplings" in rows.text
 
 
 async def test_what_is_not_there_is_404_and_costs_nothing(
@@ -164,7 +171,7 @@ async def test_it_can_be_mounted_anywhere(emulator: Emulator, web: aiohttp.Clien
     async with served(app) as url:
         page = await get(web, f"{url}/ops/board/")
         links = page.links()
-        assert all(link.startswith("/ops/board/") for link in links)
+        assert all(link.startswith(("/ops/board/", "?")) for link in links)
         device = next(link for link in links if "/backends/" in link)
         page = await get(web, url + device)
         for link in page.links():
@@ -212,20 +219,21 @@ async def test_a_map_marks_what_is_out_of_order(client: Client, emulator: Emulat
         (qubit for qubit in range(len(broken)) if (properties.readout_error(qubit) or 1) < 1),
         key=lambda qubit: properties.readout_error(qubit) or 0.0,
     )
-    assert shown.qubits[best].color == shown.qubit_scale.colors[-1]
-    assert shown.qubits[worst].color == shown.qubit_scale.colors[0]
-    assert shown.qubits[best].ink == "#000000"
-    assert shown.qubits[worst].ink == "#ffffff"
+    assert shown.qubits[best].color == color_at(0)
+    assert shown.qubits[worst].color == color_at(1)
+    assert all((qubit.ink is None) == qubit.faulty for qubit in shown.qubits), (
+        "what is out of order is hollow"
+    )
 
 
 def test_a_device_of_which_no_coupling_works_says_why_it_has_no_error() -> None:
     configuration, properties = real("kyoto")
-    text = device_part(configuration, properties, "readout").decode()
+    text = device_part(configuration, properties, READOUT).decode()
     assert "<dd>144 <small>No two-qubit error: all 144 values are out of order" in text
-    assert text.count('class="faulty"') == 144
+    assert text.count('<g class="c faulty">') == 144
     assert "<dd>144, not all in both directions; lattice: heavy-hex</dd>" in text
     assert "<dt>Left out of the medians</dt><dd>144 values</dd>" in text
-    assert b"Left out" not in device_part(*real("lima"), "readout")
+    assert b"Left out" not in device_part(*real("lima"), READOUT)
 
 
 @pytest.mark.parametrize("qubit", ["q", 2**31, 10**12, -1, 9_000])
@@ -288,6 +296,11 @@ async def test_a_crowd_costs_one_drawing(
         assert len(drawn) == 2
 
 
+def rows_of(page: Page) -> str:
+    """Return the text of a page's table, without what is told above it of the moment."""
+    return page.text.partition("Calibrated")[2]
+
+
 async def test_a_fleet_that_does_not_change_is_drawn_once(
     client: Client, emulator: Emulator, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +310,8 @@ async def test_a_fleet_that_does_not_change_is_drawn_once(
         drawn.append(threading.current_thread())
         return rendered(template, **values)
 
-    monkeypatch.setattr(board, "rendered", counted)
+    monkeypatch.setattr(fleetrows, "rendered", counted)
+    monkeypatch.setattr(board, "_MINUTE", 1e12)  # ages are told anew each minute
     async with served(board_app(client, pace=Pace(interval=3600))) as url:
         await get(web, f"{url}/")
         hub = the_hub()
@@ -305,11 +319,11 @@ async def test_a_fleet_that_does_not_change_is_drawn_once(
         await until(lambda: len(monitor.fleet) == len(emulator.backends()))
         await until(lambda: all(one.calibration for one in monitor.fleet.values()))
         next_second(hub)
-        first = (await get(web, f"{url}/")).text
+        first = rows_of(await get(web, f"{url}/"))
         before = len(drawn)
         for _ in range(3):
             next_second(hub)
-            assert (await get(web, f"{url}/")).text == first
+            assert rows_of(await get(web, f"{url}/")) == first
         assert len(drawn) == before
         told_of_a_change(monitor)
         next_second(hub)
@@ -359,16 +373,15 @@ async def test_broken_couplings_that_only_the_gates_name_are_drawn(
         GateProperties(native, only, (flag,)),
     ]
     shown = device_map(odd, replace(properties, gates=tuple(gates)), "readout")
-    pairs = {coupling.text.partition(":")[0]: coupling for coupling in shown.couplings}
-    expected = {"0–1", "0–2", f"{min(only)}–{max(only)}"}
-    assert pairs.keys() == expected
-    assert all(coupling.faulty and coupling.text.endswith(": out of order") for coupling in shown.couplings)
+    assert {coupling.pair for coupling in shown.couplings} == {(0, 1), (0, 2), (min(only), max(only))}
+    assert all(coupling.faulty and coupling.text == "out of order" for coupling in shown.couplings)
 
 
 async def test_who_cannot_wait_is_told_to_come_back(
     client: Client, emulator: Emulator, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(board, "Renderings", lambda: Renderings(patience=0.0))
+    for module in (board, devicepages):
+        monkeypatch.setattr(module, "Renderings", lambda: Renderings(patience=0.0))
     async with served(board_app(client)) as url:
         assert "load the page again" in (await get(web, f"{url}/")).text
         page = await get(web, f"{url}/backends/us-east/{emulator.backends('us-east')[0]}")
@@ -383,7 +396,9 @@ async def test_documents_that_nobody_foresaw_are_told_and_not_drawn(
 
     monkeypatch.setattr(devicepart, "device_map", fail)
     name = emulator.backends()[0]
-    shown = devicepart.device_part(await client.configuration(name), await client.properties(name), "t1")
+    shown = devicepart.device_part(
+        await client.configuration(name), await client.properties(name), Wanted("t1", "line")
+    )
     assert b"its documents are odd" in shown
     assert b"T1" in shown, "what is known is shown"
     (record,) = caplog.records
@@ -398,5 +413,89 @@ async def test_a_map_that_needs_what_is_not_installed_says_so(
     name = emulator.backends()[0]
     pairs = tuple((number, number + 1) for number in range(3, 40))  # which no other test lays out
     configuration = replace(await client.configuration(name), coords=None, n_qubits=50, coupling_map=pairs)
-    shown = devicepart.device_part(configuration, await client.properties(name), "t1")
+    shown = devicepart.device_part(configuration, await client.properties(name), Wanted("t1", "line"))
     assert b"qrbackends[graph]" in shown
+
+
+async def test_what_was_measured_is_there_as_files(
+    url: str, client: Client, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    name = emulator.backends("us-east")[0]
+    properties = await client.properties(name)
+    here = f"{url}/backends/us-east/{name}"
+    async with web.get(f"{here}/qubits.csv") as answer:
+        assert answer.content_type == "text/csv"
+        qubits = list(csv.DictReader(StringIO(await answer.text())))
+    assert len(qubits) == len(properties.qubits)
+    assert float(qubits[3]["t1_s"]) == properties.t1(3)
+    assert datetime.fromisoformat(qubits[3]["measured_at"]).tzinfo is not None
+    async with web.get(f"{here}/couplings.csv") as answer:
+        couplings = list(csv.DictReader(StringIO(await answer.text())))
+    errors = properties.coupling_errors()
+    pairs = {(int(one["qubit"]), int(one["other_qubit"])): one for one in couplings}
+    told = {pair: float(one["two_qubit_error"]) for pair, one in pairs.items() if one["two_qubit_error"]}
+    assert told == {pair: error for pair, error in errors.items() if error is not None}
+    broken = {pair for pair, one in pairs.items() if one["operational"] == "false"}
+    assert broken == set(properties.broken_couplings())
+    async with web.get(f"{here}/map.svg?by=t1") as answer:
+        assert answer.content_type == "image/svg+xml"
+        assert answer.headers["Content-Security-Policy"] == "default-src 'none'"
+        picture = ElementTree.fromstring(await answer.text())  # noqa: S314  # our own
+    assert len(picture.findall(".//{*}circle")) == len(properties.qubits)
+    assert "emulated data" in "".join(picture.itertext())
+    for path in ("nope/map.svg", f"{name}/map.svg?by=x", f"{name}?n=0", f"{name}?n=x", f"{name}?find=x&n=2"):
+        async with web.get(f"{url}/backends/us-east/{path}") as answer:
+            assert answer.status == (404 if "nope" in path else 400)
+
+
+async def test_a_picture_of_texts_full_of_markup_is_a_picture() -> None:
+    configuration, properties = real("lima")
+    odd = replace(properties, backend_name=SCRIPT)
+    picture = ElementTree.fromstring(  # noqa: S314  # our own
+        devicepart.device_picture(configuration, odd, READOUT).decode()
+    )
+    assert SCRIPT in "".join(picture.itertext())
+    assert picture.find(".//{*}img") is None
+
+
+async def test_answers_are_compressed_where_the_visitor_takes_that(
+    url: str, web: aiohttp.ClientSession
+) -> None:
+    async with web.get(f"{url}/", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert "synthetic" in await answer.text()
+    async with web.get(f"{url}/", headers={"Accept-Encoding": "identity"}) as answer:
+        assert "Content-Encoding" not in answer.headers
+    async with web.get(f"{url}/events", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert "Content-Encoding" not in answer.headers, "each event is sent at once"
+        assert (await answer.content.readline()) == b"event: change\n"
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+async def test_two_to_six_backends_are_compared(
+    count: int, url: str, emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    names = [f"us-east/device_{number}" for number in range(count)]
+    query = "&".join(f"b={quote(name)}" for name in names)
+    page = await get(web, f"{url}/compare?{query}")
+    assert "Choose 2 to 6 backends" in page.text
+    assert page.text.count("There is no backend us-east/device_") == min(count, 6)
+
+
+async def test_a_board_tells_which_instance_failed_since_when_and_why(
+    emulator: Emulator, web: aiohttp.ClientSession
+) -> None:
+    once, calm = RetryPolicy(attempts=1), Limits(failures=10**9)
+    async with (
+        Client(emulator.account(), retry=once, limits=calm) as client,
+        served(board_app(client, pace=Pace(interval=0.05))) as url,
+    ):
+        while "Current: asked" not in (await get(web, f"{url}/")).text:
+            pass
+        await emulator.stop_region("eu-de")
+        while "Partly old data" not in (text := (await get(web, f"{url}/")).text):
+            pass
+        assert re.search(
+            r"Old data: eu-de could not be read since \d\d:\d\d UTC \(\d+ s\)\. The service", text
+        )
+        await emulator.start_region("eu-de")

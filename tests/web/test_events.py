@@ -21,7 +21,7 @@ from starlette.routing import Mount
 from qrbackends import Client, Limits, MonitoredBackend, MonitorEvent, RedisStore, RetryPolicy
 from qrbackends.emulator import Emulator
 from qrbackends.models import DeviceStatus
-from qrbackends.web import Pace, api_app
+from qrbackends.web import Pace, api_app, event_data
 from qrbackends.web import events as module
 from qrbackends.web.responses import SLICE
 
@@ -101,7 +101,7 @@ async def test_the_state_is_what_the_contract_says(client: Client) -> None:
     await reader.until(b"\n\n")
     sent = re.search(rb"^data: (.*)$", b"".join(reader.sent), re.MULTILINE)
     assert sent is not None
-    state = msgspec.json.decode(sent[1], type=module.FullState)
+    state = msgspec.json.decode(sent[1], type=event_data.FullState)
     assert {one.backend.name for one in state.backends} == {name for _, name in monitor.fleet}
     assert {(region, name) for region, name, _ in state.queues} == monitor.fleet.keys()
     assert all(samples for _, _, samples in state.queues)
@@ -607,3 +607,22 @@ async def test_who_cannot_be_cut_off_keeps_their_place(emulator: Emulator, clien
         for one in crowd.stalled:
             one.close()
         await until(lambda: hub.readers == 0)
+
+
+async def test_who_wants_to_know_only_that_there_is_something_new_is_told_in_few_bytes(
+    client: Client,
+) -> None:
+    hub = module.Hub(client, Pace(interval=3600, beat=3600))
+    one, other = hub.changes(), hub.changes()
+    first = await anext(one)
+    assert await anext(other) is first, "all are sent the same bytes"
+    monitor = hub.wake()
+    await until(lambda: bool(monitor.fleet) and monitor.asked_at is not None)
+    told_of_a_change(monitor)
+    later = await anext(one)
+    versions = [msgspec.json.decode(text.partition(b"data: ")[2])["version"] for text in (first, later)]
+    assert versions[0] != versions[1] == hub.seen().version
+    assert len(later) < 200
+    await client.aclose()
+    assert [piece async for piece in one] == [], "it ends with the client"
+    await other.aclose()

@@ -42,7 +42,8 @@ async def render() -> AsyncIterator[Renderer]:
 
 
 async def test_a_crowd_shares_one_rendering_beside_the_loop(render: Renderer) -> None:
-    rendered, source = Renderings(), Source()
+    rendered: Renderings[bytes] = Renderings()
+    source = Source()
     crowd = [asyncio.create_task(rendered.part("x", (source,), render)) for _ in range(30)]
     await until(lambda: bool(render.threads))
     render.allowed.set()
@@ -54,7 +55,8 @@ async def test_a_crowd_shares_one_rendering_beside_the_loop(render: Renderer) ->
 
 async def test_other_documents_are_rendered_anew(render: Renderer) -> None:
     render.allowed.set()
-    rendered, one, other = Renderings(), Source(), Source()
+    rendered: Renderings[bytes] = Renderings()
+    one, other = Source(), Source()
     assert await rendered.part("x", (one,), render) == b"<p>1</p>"
     assert await rendered.part("y", (one,), render) == b"<p>2</p>"
     assert await rendered.part("x", (other,), render) == b"<p>3</p>"
@@ -63,7 +65,8 @@ async def test_other_documents_are_rendered_anew(render: Renderer) -> None:
 
 async def test_documents_are_not_kept_alive(render: Renderer) -> None:
     render.allowed.set()
-    rendered, source = Renderings(), Source()
+    rendered: Renderings[bytes] = Renderings()
+    source = Source()
     await rendered.part("x", (source,), render)
     kept = weakref.ref(source)
     del source
@@ -72,7 +75,8 @@ async def test_documents_are_not_kept_alive(render: Renderer) -> None:
 
 
 async def test_who_leaves_stops_it_for_nobody(render: Renderer) -> None:
-    rendered, source = Renderings(), Source()
+    rendered: Renderings[bytes] = Renderings()
+    source = Source()
     leaving, staying = (asyncio.create_task(rendered.part("x", (source,), render)) for _ in range(2))
     await until(lambda: bool(render.threads))
     leaving.cancel()
@@ -85,20 +89,22 @@ async def test_who_leaves_stops_it_for_nobody(render: Renderer) -> None:
 async def test_who_waits_too_long_is_told_and_the_next_one_gets_what_was_begun(
     slow: bool, render: Renderer
 ) -> None:
-    rendered, source = Renderings(patience=0.01), Source()
+    rendered: Renderings[bytes] = Renderings(patience=0.01)
+    source = Source()
     with pytest.raises(Timeout):
         await rendered.part("x", (source,), render, slow=slow)
     render.allowed.set()
     free = Renderer()
     free.allowed.set()
-    patient = Renderings()
+    patient: Renderings[bytes] = Renderings()
     await patient.part("y", (source,), free, slow=slow)  # the thread is done with the first one
     assert await rendered.part("x", (source,), render, slow=slow) == b"<p>1</p>"
 
 
 async def test_a_hundred_slow_parts_take_one_thread_and_no_quick_part_waits(render: Renderer) -> None:
     before = threading.active_count()
-    rendered, sources = Renderings(), [Source() for _ in range(100)]
+    rendered: Renderings[bytes] = Renderings()
+    sources = [Source() for _ in range(100)]
     crowd = [
         asyncio.create_task(rendered.part(number, (source,), render, slow=True))
         for number, source in enumerate(sources)

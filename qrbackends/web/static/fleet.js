@@ -1,0 +1,243 @@
+// The page of all backends: filter, sort and columns at once and in the address, and what changes by itself.
+import { isNumber, parsed } from "./filter.js";
+import { age, announce, follow, renew, secondsSince } from "./live.js";
+
+const table = document.getElementById("fleet");
+const body = table.tBodies[0];
+const form = document.getElementById("controls");
+const filter = document.getElementById("filter");
+const boxes = [...form.querySelectorAll('input[name="cols"]')];
+const heads = [...table.tHead.rows[0].cells];
+const keys = heads.map((head) => head.dataset.key);
+const FLASH = 1500; // ms
+
+document.getElementById("apply").hidden = true; // typing is enough
+
+// --- rows
+
+const textOf = (cell) => cell.textContent.trim();
+
+function read(row) {
+  const values = {};
+  const texts = [];
+  keys.forEach((key, place) => {
+    const cell = row.cells[place];
+    const strong = key === "state" ? cell.querySelector("strong") : key === "name" ? cell.querySelector("a") : null;
+    const text = textOf(strong ?? cell);
+    texts.push(text);
+    if (key === "state" && cell.querySelector("small")) texts.push(textOf(cell.querySelector("small")));
+    if (key === "name") values[key] = row.dataset.name;
+    else if (key === "region") values[key] = row.dataset.region || null;
+    else if (!isNumber(key)) values[key] = text === "–" ? null : text;
+    else if (key === "age") values[key] = cell.firstElementChild ? secondsSince(cell.firstElementChild.dateTime) : null;
+    else if (cell.dataset.v) values[key] = Number(cell.dataset.v);
+    else values[key] = text === "–" ? null : Number(text);
+  });
+  return { row, values, texts };
+}
+
+let known = [...body.rows].map(read);
+
+function compare(key, down) {
+  const sign = down ? -1 : 1;
+  const fold = (value) => (typeof value === "string" ? value.toLowerCase() : value);
+  return (one, other) => {
+    const [a, b] = [fold(one.values[key]), fold(other.values[key])];
+    if (a == null || b == null) return (a == null) - (b == null); // what is not known is last in either direction
+    if (a !== b) return a < b ? -sign : sign;
+    return one.values.name < other.values.name ? -1 : 1;
+  };
+}
+
+function arrange() {
+  const { key, down, text } = wanted();
+  const { matches, problems } = parsed(text);
+  const focused = document.activeElement;
+  known.sort(compare(key, down));
+  let shown = 0;
+  for (const one of known) {
+    const passes = matches(one);
+    if (one.row.hidden === passes) one.row.hidden = !passes;
+    if (passes) shown += 1;
+  }
+  const rows = [...body.rows];
+  if (rows.length !== known.length || known.some((one, place) => one.row !== rows[place])) {
+    body.append(...known.map((one) => one.row));
+  }
+  if (focused && focused !== document.activeElement && body.contains(focused)) focused.focus(); // moving takes it
+  document.getElementById("empty").hidden = shown > 0;
+  const summary = document.getElementById("summary");
+  const rest = summary.textContent.replace(/^[^:]*/, "");
+  const noun = known.length === 1 ? "backend" : "backends";
+  summary.textContent = `${shown} of ${known.length.toLocaleString("en")} ${noun}${rest}`;
+  document.getElementById("problems").textContent = problems.join(" ");
+}
+
+// --- what is wanted, and the address that has it
+
+function wanted() {
+  const sort = document.getElementById("sort").value || "name";
+  const key = sort.replace(/^-/, "");
+  return { key: keys.includes(key) ? key : "name", down: sort.startsWith("-"), text: filter.value };
+}
+
+function address() {
+  const parameters = new URLSearchParams();
+  if (filter.value.trim()) parameters.set("q", filter.value.trim());
+  const sort = document.getElementById("sort");
+  if (sort.value && sort.value !== "name") parameters.set("sort", sort.value);
+  const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
+  if (chosen.length < boxes.length && chosen.length) parameters.set("cols", chosen.join(","));
+  const query = parameters.toString().replaceAll("%2C", ",");
+  return location.pathname + (query ? "?" + query : "");
+}
+
+function show() {
+  const { key, down } = wanted();
+  for (const head of heads) {
+    const sorted = head.dataset.key === key;
+    if (sorted) head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    else head.removeAttribute("aria-sort");
+    head.querySelector("button").value = (sorted && !down ? "-" : "") + head.dataset.key;
+  }
+  const chosen = boxes.filter((box) => box.checked);
+  for (const box of boxes) table.classList.toggle("no-" + box.value, chosen.length > 0 && !box.checked);
+  table.classList.toggle("chosen", chosen.length > 0 && chosen.length < boxes.length);
+  arrange();
+}
+
+let typing = 0; // whether the last entry of the history is one that is being typed
+function go({ replace = false } = {}) {
+  show();
+  const next = address();
+  if (next === location.pathname + location.search) return;
+  if (replace && typing) history.replaceState(null, "", next);
+  else history.pushState(null, "", next);
+  typing = replace ? 1 : 0;
+}
+
+addEventListener("popstate", () => {
+  const parameters = new URLSearchParams(location.search);
+  filter.value = parameters.get("q") ?? "";
+  setSort(parameters.get("sort") ?? "name");
+  const columns = parameters.getAll("cols").flatMap((part) => part.split(","));
+  for (const box of boxes) box.checked = columns.length === 0 || columns.includes(box.value);
+  typing = 0;
+  show();
+});
+
+function setSort(value) {
+  const sort = document.getElementById("sort");
+  sort.value = value;
+  if (!sort.value) sort.value = "name";
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (event.submitter?.name === "sort") setSort(event.submitter.value);
+  go();
+  typing = 0;
+});
+filter.addEventListener("input", () => go({ replace: true }));
+filter.addEventListener("change", () => { typing = 0; });
+form.addEventListener("change", (event) => { if (["cols", "sort"].includes(event.target.name)) go(); });
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-q]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  filter.value = link.dataset.q;
+  if (link.dataset.sort) setSort(link.dataset.sort);
+  go();
+});
+
+// --- what changes
+
+function flash(cell) {
+  cell.classList.add("changed");
+  setTimeout(() => cell.classList.remove("changed"), FLASH);
+}
+
+function withoutAges(cell) {
+  const copy = cell.cloneNode(true);
+  for (const time of copy.querySelectorAll("time")) time.textContent = cell.matches(".c-age") ? time.dateTime : "";
+  return textOf(copy);
+}
+
+/** Take a newer cell in the place of an older one; what only looks different, such as a line, does not flash. */
+function take(row, place, young) {
+  const old = row.cells[place];
+  if (old.isEqualNode(young)) return;
+  const [before, after] = [old, young].map((cell) => withoutAges(cell));
+  old.replaceWith(young);
+  if (before !== after) flash(young);
+}
+
+function merge(row, young) {
+  const [before, news] = [row, young].map((one) => textOf(one.querySelector(".c-state strong")));
+  for (const [place, cell] of [...young.cells].entries()) if (keys[place] !== "name") take(row, place, cell);
+  row.className = young.className;
+  return news === before ? null : `${row.dataset.name} is ${news}.`;
+}
+
+follow(() => location.pathname + location.search, (page) => {
+  const fresh = page.querySelector("#fleet tbody");
+  if (!fresh) return;
+  const old = new Map(known.map((one) => [one.row.dataset.key, one.row]));
+  const said = [];
+  const rows = [...fresh.rows].map((young) => {
+    const row = old.get(young.dataset.key);
+    old.delete(young.dataset.key);
+    if (!row) return document.adoptNode(young);
+    const news = merge(row, young);
+    if (news) said.push(news);
+    return row;
+  });
+  for (const row of old.values()) row.remove();
+  known = rows.map(read);
+  for (const id of ["told", "emulated", "summary"]) renew(id, page);
+  arrange();
+  if (said.length) announce(said.length > 5 ? `${said.length} backends have changed their state.` : said.join(" "));
+});
+
+setInterval(() => {
+  for (const time of body.querySelectorAll("time")) {
+    const text = age(secondsSince(time.dateTime));
+    if (time.textContent !== text) time.textContent = text;
+  }
+}, 30000);
+
+// --- keys, and what is compared
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("summary, select")) return;
+  const inFilter = event.target === filter;
+  if (event.key === "Escape" && inFilter) {
+    filter.value = "";
+    go();
+    filter.blur();
+  } else if (event.key === "/" && !inFilter) {
+    event.preventDefault();
+    filter.focus();
+  } else if (event.key === "ArrowDown" || event.key === "ArrowUp" || (!inFilter && "jk".includes(event.key))) {
+    const links = [...body.querySelectorAll("tr:not([hidden]) a")];
+    const step = event.key === "ArrowDown" || event.key === "j" ? 1 : -1;
+    const place = links.indexOf(document.activeElement);
+    const next = links[place < 0 ? 0 : Math.min(Math.max(place + step, 0), links.length - 1)];
+    if (next) {
+      event.preventDefault();
+      next.focus();
+    }
+  }
+});
+
+function showComparing() {
+  const count = body.querySelectorAll('input[name="b"]:checked').length;
+  const button = document.getElementById("comparing");
+  button.disabled = count < 2 || count > 6;
+  button.textContent = count ? `Compare ${count} chosen` : "Compare chosen";
+  button.title = count > 6 ? "At most six can be compared." : "Choose two to six backends by their boxes.";
+}
+body.addEventListener("change", showComparing);
+addEventListener("pageshow", showComparing);
+showComparing();
+show();

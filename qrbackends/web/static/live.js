@@ -1,0 +1,118 @@
+// What all live pages share: the stream of changes, how fresh the page is, and ages that go on.
+
+const GAP = 1000; // ms between two looks at the server, which tells the same within a second
+const SILENT = 60000; // ms without a heart-beat, after which the connection counts as lost
+let skew = 0; // ms by which the server's clock is ahead of ours
+let heard = Date.now();
+let lost = false;
+
+const now = () => Date.now() + skew;
+
+export function age(seconds) {
+  const year = 365.25 * 86400;
+  if (seconds >= year) return (seconds / year).toFixed(1) + " y";
+  if (seconds >= 2 * 86400) return Math.floor(seconds / 86400) + " d";
+  if (seconds >= 3600) return Math.floor(seconds / 3600) + " h";
+  if (seconds >= 60) return Math.floor(seconds / 60) + " min";
+  return Math.max(0, Math.floor(seconds)) + " s";
+}
+
+export const secondsSince = (instant) => Math.max(0, (now() - Date.parse(instant)) / 1000);
+
+function setText(element, text) {
+  if (element && element.textContent !== text) element.textContent = text;
+}
+
+/** Replace an element by the one of the same id in another document, if it differs; return whether it does. */
+export function renew(id, other) {
+  const [old, young] = [document.getElementById(id), other.getElementById(id)];
+  if (!old || !young || old.isEqualNode(young)) return false;
+  old.replaceWith(document.adoptNode(young));
+  return true;
+}
+
+/** Tell screen readers, when they have a moment. */
+export function announce(text) {
+  setText(document.getElementById("news"), text);
+}
+
+function showFreshness() {
+  const asked = document.getElementById("asked");
+  if (asked) setText(asked, age(secondsSince(asked.dateTime)));
+  const [told, box, current] = ["lost", "stale", "current"].map((id) => document.getElementById(id));
+  if (!told) return;
+  told.hidden = !lost;
+  if (lost) {
+    setText(told, `Old data: no connection to this board’s server for ${age((Date.now() - heard) / 1000)}.`);
+    box.hidden = false;
+    current.parentElement.classList.add("not");
+    setText(current, "Old data");
+  } else {
+    box.hidden = ![...box.children].some((one) => one !== told && !one.hidden);
+  }
+  document.body.classList.toggle("lost", lost);
+}
+
+/** Follow the fleet: `apply` gets each newer version of the page, or of the part of it at `address`. */
+export function follow(address, apply) {
+  let shown = document.body.dataset.version;
+  let wanted = shown;
+  let busy = false;
+
+  async function look() {
+    if (busy) return;
+    busy = true;
+    const began = Date.now();
+    try {
+      const answer = await fetch(address(), { headers: { Accept: "text/html" } });
+      if (answer.ok) {
+        // The server has escaped all text of the service, as it does for the page itself.
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        shown = page.querySelector("[data-version]")?.dataset.version ?? wanted;
+        apply(page);
+        renew("freshness", page);
+        showFreshness();
+      } else if (answer.status === 401) {
+        location.reload();
+      }
+    } catch {
+      // the stream tells whether the server is there
+    }
+    setTimeout(() => {
+      busy = false;
+      if (wanted !== shown) look();
+    }, Math.max(0, GAP - (Date.now() - began)));
+  }
+
+  function hear(event) {
+    const told = JSON.parse(event.data);
+    heard = Date.now();
+    skew = Date.parse(told.at) - heard;
+    if (lost) {
+      lost = false;
+      shown = "";
+    }
+    wanted = told.version;
+    const asked = document.getElementById("asked");
+    if (asked && told.asked) asked.dateTime = told.asked;
+    if (wanted !== shown) look();
+    showFreshness();
+  }
+
+  function connect() {
+    const source = new EventSource(document.body.dataset.events);
+    source.addEventListener("change", hear);
+    source.addEventListener("error", () => {
+      lost = true;
+      showFreshness();
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 5000); // after a refusal browsers give up
+    });
+  }
+
+  connect();
+  setInterval(() => {
+    if (Date.now() - heard > SILENT) lost = true;
+    showFreshness();
+  }, 5000);
+  showFreshness();
+}
