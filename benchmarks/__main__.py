@@ -13,8 +13,8 @@ from typing import Any
 from .measure import Table
 
 NAMES = (
-    "archive", "chain", "decode", "fleet", "frames", "gateway", "herd", "hit", "lag", "poll", "region",
-    "renew", "serve", "shared", "start", "status", "storm", "target",
+    "archive", "chain", "decode", "fleet", "formats", "frames", "gateway", "herd", "hit", "lag", "poll",
+    "region", "renew", "serve", "shared", "start", "status", "storm", "target", "year",
 )  # fmt: skip
 
 

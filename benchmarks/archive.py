@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import duckdb
 import polars
@@ -21,7 +20,7 @@ DEVICES, DAYS = 12, 30  # 8,640 calibrations
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 QUERY = """
     select backend, epoch(calibrated_at) // 86400 as day, median(value) as t1
-    from read_parquet('{}/backend=*/month=*/*.parquet', hive_partitioning = true)
+    from read_parquet({})
     where name = 'T1' group by all order by all
 """
 
@@ -53,7 +52,7 @@ async def measured(devices: int, days: int) -> list[Table]:
                 seconds = (time.perf_counter() - began) / added
                 calibrations = sum(one.calibrations for one in archive.info())
                 writing[f"{calibrations:,} calibrations"] = Timing(seconds, seconds, seconds)
-                asking[f"DuckDB, {calibrations:,}"] = timed(lambda: by_duckdb(folder))
+                asking[f"DuckDB, {calibrations:,}"] = timed(lambda: by_duckdb(archive))
                 asking[f"polars, {calibrations:,}"] = timed(lambda: by_polars(folder))
                 done = count
             rows = archive.scan().count_rows()
@@ -79,17 +78,16 @@ def timed(ask: Callable[[], object]) -> Timing:
     return summarized(seconds)
 
 
-def by_duckdb(folder: str) -> list[object]:
+def by_duckdb(archive: Archive) -> list[object]:
     """Ask with DuckDB."""
-    found: list[object] = duckdb.sql(QUERY.format(folder)).fetchall()
+    found: list[object] = duckdb.sql(QUERY.format(archive.files())).fetchall()
     return found
 
 
 def by_polars(folder: str) -> polars.DataFrame:
     """Ask with polars."""
-    files = str(Path(folder) / "backend=*/month=*/*.parquet")
     return (
-        polars.scan_parquet(files, hive_partitioning=True)
+        polars.scan_delta(folder)
         .filter(polars.col("name") == "T1")
         .group_by("backend", polars.col("calibrated_at").dt.truncate("1d"))
         .agg(polars.col("value").median())

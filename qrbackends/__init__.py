@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .client import Client
     from .errors import (
         AccountError,
+        ArchiveError,
         Attempt,
         AuthenticationFailed,
         BadRequest,
@@ -185,6 +186,7 @@ __all__ = [
     "AccountError",
     "AnySnapshotItem",
     "ApiVersion",
+    "ArchiveError",
     "Attempt",
     "AuthenticationFailed",
     "Backend",

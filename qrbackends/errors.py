@@ -11,6 +11,7 @@ QRBackendsError
 │   └── AuthenticationFailed                          -         -        x    IAM refused the API key
 ├── ClientClosed              (also RuntimeError)     -         -        x
 ├── WrongEventLoop            (also RuntimeError)     -         -        x
+├── ArchiveError              (also OSError)          -         -        -    an archive's store failed
 ├── InstanceUnavailable                               -         -        -    an instance was not read
 ├── TransportError                                    x         x        -    no complete answer arrived
 │   ├── ConnectError                                  x         x        -
@@ -131,11 +132,9 @@ class InvalidRequest(QRBackendsError, ValueError):
 
 
 class AccountError(QRBackendsError, ValueError):
-    """No account was found, or the account cannot be used.
+    """No account was found, or it cannot be used.
 
-    It is not final where the next call may go well: after a failure of the token provider, and for an
-    instance that is none of the account's.
-    """
+    Not final after a token provider failed, and for an instance that is none of the account's."""
 
     final = True
 
@@ -160,6 +159,10 @@ class WrongEventLoop(QRBackendsError, RuntimeError):
     """A client was used in another event loop or process than those of its first use, or without asyncio."""
 
     final = True
+
+
+class ArchiveError(QRBackendsError, OSError):
+    """An archive cannot be read or written; the message says which, what was refused, and what to check."""
 
 
 class InstanceUnavailable(QRBackendsError):
@@ -194,10 +197,7 @@ class ConnectionLost(ConnectError):
 
 
 class TLSError(ConnectError):
-    """TLS failed: the certificate or protocol was not accepted, or the server ended the handshake.
-
-    The request is not sent again.
-    """
+    """TLS failed: a certificate or protocol was refused, or the handshake cut off; it is not tried again."""
 
     outage = retryable = False
 
@@ -382,6 +382,7 @@ class UnknownGate(CalibrationLookupError):
 
 __all__ = [
     "AccountError",
+    "ArchiveError",
     "AuthenticationFailed",
     "BadRequest",
     "BodyDamaged",

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "docs" / "qiskit.md")
+PAGES = (README, ROOT / "docs" / "archive.md", ROOT / "docs" / "qiskit.md")
 
 
 def blocks(page: Path) -> list[str]:

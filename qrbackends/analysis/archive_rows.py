@@ -1,13 +1,14 @@
 """The rows of an archive: one for each measured value of a calibration, in SI units."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from ..errors import DecodeError
 from ..models import BackendProperties
 from ..models.properties import Nduv, readable
-from .arrow import pa
+from .arrow import pa, pc
 
 SCHEMA: Final[Any] = pa.schema(
     [
@@ -22,11 +23,12 @@ SCHEMA: Final[Any] = pa.schema(
         pa.field("value", pa.float64(), nullable=False),
         pa.field("unit", pa.string(), nullable=False),
         pa.field("emulated", pa.bool_()),
+        pa.field("backend", pa.string(), nullable=False),
+        pa.field("month", pa.string(), nullable=False),
     ]
 )
-"""The columns of each file; `backend` and `month` are in its path. `kind` is `qubit`, `gate` or `general`.
-
-`emulated` says whether an emulator sent the value; it is null in files from before there was this column.
+"""The columns of an archive. `kind` is `qubit`, `gate` or `general`, `month` that of `calibrated_at` in UTC,
+such as `2026-05`; `emulated` says whether an emulator sent the value.
 """
 
 _Row: TypeAlias = tuple[str, str | None, tuple[int, ...], Nduv]
@@ -44,12 +46,13 @@ def table_of(properties: BackendProperties, origin: str, calibration_id: str) ->
         DecodeError: a unit is not known.
     """
     rows = list(_rows(properties))
+    at = properties.last_update_date.astimezone(UTC)
     count = len(rows)
     kinds, gates, qubits, values = zip(*rows, strict=True) if rows else ((), (), (), ())
     columns = [
         [origin] * count,
         [calibration_id] * count,
-        [properties.last_update_date] * count,
+        [at] * count,
         [_measured_at(value) for value in values],
         kinds,
         gates,
@@ -58,22 +61,26 @@ def table_of(properties: BackendProperties, origin: str, calibration_id: str) ->
         [value.si for value in values],
         [value.si_unit for value in values],
         [properties.emulated] * count,
+        [properties.backend_name] * count,
+        [f"{at:%Y-%m}"] * count,
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def csv_schema(schema: Any) -> Any:
-    """Return a schema of rows with text in place of the list of qubits: CSV has no lists."""
-    return schema.set(schema.get_field_index("qubits"), pa.field("qubits", pa.string()))
+def portless(origin: str, emulated: bool) -> str:
+    """Return the address of an API as `origin` has it: an emulator's port is another one each time."""
+    if not emulated or not origin:
+        return origin
+    parts = urlsplit(origin)
+    return parts._replace(netloc=parts.hostname or "").geturl()
 
 
 def csv_batch(batch: Any) -> Any:
-    """Return a record batch as `csv_schema` describes it: a gate's qubits are numbers with blanks between."""
-    index = batch.schema.get_field_index("qubits")
-    texts = [" ".join(map(str, qubits)) for qubits in batch.column(index).to_pylist()]
-    columns = [pa.array(texts) if number == index else column for number, column in enumerate(batch.columns)]
-    return pa.RecordBatch.from_arrays(columns, schema=csv_schema(batch.schema))
+    """Return a record batch with numbers and blanks in place of the list of qubits: CSV has no lists."""
+    place = batch.schema.get_field_index("qubits")
+    numbers = batch.column(place).cast(pa.list_(pa.string()))
+    return batch.set_column(place, pa.field("qubits", pa.string()), pc.binary_join(numbers, " "))
 
 
 def _rows(properties: BackendProperties) -> Iterator[_Row]:

@@ -1,9 +1,10 @@
 """Calibrations of a device compared: two of them, or all of the last days in an archive."""
 
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
 from ..messages.counts import counted
@@ -260,11 +261,11 @@ def stability(
         raise InvalidRequest("window has to be a timedelta greater than zero")
     name = name_of(backend)
     if until is None:
-        held = {one.backend: one for one in archive.info()}
-        if name not in held:
+        newest = archive.backends()
+        if name not in newest:
             problem = f"the archive has no calibration of {name!r:.100}"
-            raise InvalidRequest(suggested(problem, name, held))
-        until = held[name].last + timedelta(microseconds=1)
+            raise InvalidRequest(suggested(problem, name, newest))
+        until = newest[name] + timedelta(microseconds=1)
     return stability_of(_archived(archive, name, until - window, until), name)
 
 
@@ -275,10 +276,10 @@ def stability_of(values: Iterable[QubitValue], backend: ABackend = "") -> Stabil
         values: those of several calibrations, such as `qubit_values` yields for each.
         backend: the device's name, or its entry in the list, for what a notebook shows.
     """
-    measured: dict[tuple[int, QubitQuantity], list[float]] = {}
+    measured: dict[tuple[int, QubitQuantity], array[float]] = {}  # a year of them is millions
     emulated = False
     for one in values:
-        measured.setdefault((one.qubit, one.name), []).append(one.value)
+        measured.setdefault((one.qubit, one.name), array("d")).append(one.value)
         emulated = emulated or one.emulated
     found = [_stability(qubit, name, values) for (qubit, name), values in measured.items()]
     stable = Stabilities(sorted(found, key=lambda one: (-one.relative_iqr, one.qubit, one.name)))
@@ -302,8 +303,8 @@ def qubit_values(properties: BackendProperties) -> Iterator[QubitValue]:
 
 def _archived(archive: "Archive", name: str, since: datetime, until: datetime) -> Iterator[QubitValue]:
     columns = ("qubits", "name", "value", "calibration_id", "emulated")
-    rows = archive.scan([name], since=since, until=until, kinds=["qubit"], names=_QUBIT_QUANTITIES)
-    for batch in rows.to_batches(columns=[*columns]):
+    how: dict[str, Any] = {"since": since, "until": until, "kinds": ["qubit"], "names": _QUBIT_QUANTITIES}
+    for batch in archive.batches(columns, backends=[name], **how):
         cells = (batch.column(column).to_pylist() for column in columns)
         for qubits, quantity, value, variant, emulated in zip(*cells, strict=True):
             if not variant and usable(quantity, value) is not None:
@@ -311,7 +312,7 @@ def _archived(archive: "Archive", name: str, since: datetime, until: datetime) -
                 yield QubitValue(qubits[0], quantity, value, bool(emulated))
 
 
-def _stability(qubit: int, name: QubitQuantity, values: list[float]) -> Stability:
+def _stability(qubit: int, name: QubitQuantity, values: Sequence[float]) -> Stability:
     middle = median(values)
     lower, _, upper = quantiles(values, n=4) if len(values) > 1 else (middle, middle, middle)
     relative_iqr = (upper - lower) / middle if middle else 0.0

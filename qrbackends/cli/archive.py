@@ -1,18 +1,18 @@
-"""`qrbackends archive`: calibrations as Parquet files."""
+"""`qrbackends archive`: calibrations in tables of Delta Lake."""
 
 import asyncio
-import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..errors import QRBackendsError
+from ..errors import ArchiveError, QRBackendsError
 from ..messages.counts import counted, noun
-from ..messages.suggestions import suggested
-from .arguments import backends_argument, calibration_option, range_options
+from ..messages.suggestions import instead, suggested
+from ..models.formatting import DASH
+from .arguments import backends_argument, calibration_option, range_options, step_of
 from .choices import Group
 from .columns import Column, minute, number
 from .options import Source, SourceCommand, source_options
@@ -22,7 +22,7 @@ from .tables import Table, table_options
 from .text import echo, echo_json, warn
 
 if TYPE_CHECKING:
-    from ..analysis.archive import Synced
+    from ..analysis.archive import Archive, Holding, Storage, Synced
 
 _DAYS = 30
 
@@ -31,20 +31,37 @@ def _megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f}"
 
 
+def _unread_hours(one: "Holding") -> float:
+    return sum((until - since).total_seconds() for since, until in one.unread) / 3600
+
+
+def _unread(one: "Holding") -> str:
+    """Return the first stretch of time that was not read, and how many more there are."""
+    if not one.unread:
+        return DASH
+    since, until = one.unread[0]
+    more = f", {len(one.unread) - 1} more" if len(one.unread) > 1 else ""
+    return f"{minute(since)} to {minute(until)}{more}"
+
+
 _COLUMNS: Final[tuple[Column[Any], ...]] = (  # of `Holding`, whose module needs pyarrow
     Column("backend", "backend", attrgetter("backend")),
     number("calibrations", "calibrations", attrgetter("calibrations"), rank=1),
+    number("rows", "rows", attrgetter("rows"), rank=11),
+    number("files", "files", attrgetter("files"), rank=12),
     number("bytes", "MB", attrgetter("bytes"), _megabytes, 10),
     Column("first", "first UTC", attrgetter("first"), minute, 3),
     Column("last", "last UTC", attrgetter("last"), minute, 2),
+    Column("unread_hours", "not read UTC", _unread_hours, rank=4, cell=_unread),
 )
 
 
 @click.group(cls=Group)
 def archive() -> None:
-    """Keep calibrations as Parquet files.
+    """Keep calibrations in a table of Delta Lake.
 
-    URL is a directory, or any URL that fsspec supports, such as s3://bucket/prefix. The command needs the
+    URL is a directory, or a place in an object store, such as s3://bucket/prefix; keys and settings of a
+    store come from the environment, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL. The command needs the
     extra `arrow`.
     """
 
@@ -128,15 +145,72 @@ def _raise_last(errors: Sequence[QRBackendsError]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
 @table_options(_COLUMNS)
 def info(url: str, table: Table[Any]) -> None:
-    """Show the number, size and dates of each backend's calibrations."""
+    """Show what there is of each backend, and what a compaction would save.
+
+    A stretch of time was not read if no sync has come to its end: there may be calibrations that are missing.
+    """
     from ..analysis.archive import Archive
 
-    held = Archive(url).info()
+    kept = Archive(url)
+    held = kept.info()
     if not held:  # most likely it is mistyped
-        raise FileNotFoundError(errno.ENOENT, "there is no archive of calibrations", url)
-    count, size = sum(one.calibrations for one in held), sum(one.bytes for one in held)
-    note = f"{counted(count, 'calibration')}, {_megabytes(size)} MB."
+        raise ArchiveError(f"{url}: there is no archive of calibrations")
+    note = " ".join(_summary(held, kept.storage()))
     table.show(None, "Archived calibrations", held, note, value=lambda rows: rows)
+
+
+def _summary(held: "Sequence[Holding]", kept: "Storage") -> Iterator[str]:
+    """Yield what there is in all, and what a compaction would save if it would save anything."""
+    calibrations, rows = sum(one.calibrations for one in held), sum(one.rows for one in held)
+    size = f"{counted(kept.files, 'file')}, {_megabytes(kept.bytes)} MB"
+    yield f"{counted(calibrations, 'calibration')}, {counted(rows, 'row')} in {size}."
+    if kept.files > kept.fewest or kept.dead_files:
+        dead = f"{counted(kept.dead_files, 'file')} of {_megabytes(kept.dead_bytes)} MB"
+        yield f"`archive compact` would leave {counted(kept.fewest, 'file')}, and delete {dead} in a day."
+
+
+@archive.command()
+@click.argument("url")
+@click.option(
+    "--keep",
+    type=step_of,
+    default="1d",
+    show_default=True,
+    metavar="SPAN",
+    help="How long files are kept that were replaced, as 6h or 1d: readers and writers may still use them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
+def compact(url: str, keep: timedelta, as_json: bool) -> None:
+    """Make one sorted file of each backend's month, and delete files that nobody needs.
+
+    Others may read and write meanwhile. A sync compacts the months that it adds to by itself.
+    """
+    from ..analysis.archive import Archive
+
+    done = Archive(url).compact(keep=keep)
+    if as_json:
+        echo_json(done._asdict())
+    else:
+        are = noun(done.replaced, "was", "were")
+        echo(f"{counted(done.replaced, 'file')} {are} replaced by fewer ones, and {done.deleted:,} deleted.")
+
+
+@archive.command("import")
+@click.argument("old")
+@click.argument("url")
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
+def import_files(old: str, url: str, as_json: bool) -> None:
+    """Copy an archive of an earlier version, which had a file per calibration.
+
+    OLD is left as it is. The command can be stopped at any moment; the next run continues there.
+    """
+    from ..analysis.archive import Archive
+
+    added = Archive(url).import_files(old)
+    if as_json:
+        echo_json({"added": added})
+    else:
+        echo(f"{counted(sum(added.values()), 'calibration')} of {counted(len(added), 'backend')} are new.")
 
 
 @archive.command()
@@ -164,19 +238,35 @@ def export(
     Where there are none, the exit code is 1, and no file is written.
     """
     from ..analysis.archive import Archive
-    from ..analysis.tables import MEASURED
 
+    kept = Archive(url)
+    problem = "no value in the archive is what is wanted, and nothing was written"
     try:
-        rows = Archive(url).export(
-            file, backends=backends or None, names=names or None, since=since, until=until
+        rows = kept.export(
+            file, backends=backends or None, names=_spelled(names, kept) or None, since=since, until=until
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if not rows:
-        held = {one.backend for one in Archive(url).info()}
-        problem = "no value in the archive is what is wanted, and nothing was written"
-        for given, known in ((backends, held), (names, MEASURED)):
-            for one in given:
-                problem = problem if one in known else suggested(problem, one, known)
+        for one in backends:
+            problem = suggested(problem, one, kept.backends())
         raise click.ClickException(problem)
     echo(f"{counted(rows, 'row')}.")
+
+
+def _spelled(names: Sequence[str], kept: "Archive") -> list[str]:
+    """Return names of values as the archive has them, such as `T1` for `t1`.
+
+    Only for a name that no service is known to have, all values of the archive are looked at.
+    """
+    from ..analysis.tables import MEASURED
+
+    known = {one.casefold(): one for one in MEASURED}
+    if any(one.casefold() not in known for one in names):
+        known = {one.casefold(): one for one in kept.names()}
+    for one in names:
+        if one.casefold() not in known:
+            raise click.UsageError(
+                f"no value in the archive is called {one!r}; {instead(one, known.values())}"
+            )
+    return [known[one.casefold()] for one in names]

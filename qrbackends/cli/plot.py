@@ -101,7 +101,7 @@ def error_map(
 @source_options
 @click.option(
     "--name",
-    type=Choice(["t1", "t2", "readout_error", "two_qubit_error"]),
+    type=Choice(["t1", "t2", "readout_error", "two_qubit_error"], case_sensitive=False),
     default="t1",
     show_default=True,
     help="The figure of which the median and the quartiles are drawn.",

@@ -7,7 +7,7 @@ from typing import Final
 
 MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "aer": ("qiskit_aer",),
-    "arrow": ("pyarrow", "fsspec"),
+    "arrow": ("pyarrow", "deltalake"),
     "cli": ("click", "platformdirs", "rich"),
     "graph": ("rustworkx",),
     "mcp": ("mcp", "rustworkx"),

@@ -1,0 +1,141 @@
+"""Where an archive is, a directory or a URL of an object store; how to reach it; what its failures mean."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ..accounts.urls import is_loopback
+from ..errors import ArchiveError, InvalidRequest
+from ..messages.suggestions import instead
+from .arrow import DeltaError, pa, pa_fs
+
+_SCHEMES: Final = ("s3", "gs", "abfss", "file")
+_LONGEST: Final = 300  # characters of a library's message that an error shows
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
+_BODY = re.compile(r"<\?xml.*", re.DOTALL)
+_ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+# What a message contains, and what it means; the first that fits is told.
+_MEANINGS: Final = (
+    ("nosuchbucket|no such bucket|bucket.*does not exist|filesystem does not exist",
+     "there is no such bucket: check its name; an archive creates none"),
+    ("scheme is not allowed|allow_http|builder error",
+     "the endpoint is plain http, which is refused unless AWS_ALLOW_HTTP=true"),
+    ("instance metadata|169\\.254\\.169\\.254|no credentials|credentials.*(not|n't)",
+     "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"),
+    ("invalidaccesskeyid|signaturedoesnotmatch|access ?denied|forbidden|unauthori[sz]ed|expiredtoken",
+     "the store refused access: check the key, its secret, and what it may read and write"),
+    ("error sending request|dns error|connection|timed out|resolve",
+     "the store does not answer: check its endpoint (AWS_ENDPOINT_URL) and the network"),
+    ("permission denied", "permission denied"),
+    ("no space left", "no space is left"),
+    ("not a directory|file exists|invalid table location: path", "it is no directory"),
+)  # fmt: skip
+
+
+class Location:
+    """Where an archive is.
+
+    Settings and credentials of a store come from the environment, as its own tools take them: `AWS_…`,
+    `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_…`.
+
+    Args:
+        url: a directory, or a URL of one of the schemes s3, gs, abfss and file.
+
+    Raises:
+        InvalidRequest: there is no such scheme, a bucket is missing, or there is a password in the URL.
+
+    Attributes:
+        url: as it was given; errors show it.
+        uri: as delta-rs takes it.
+    """
+
+    def __init__(self, url: str) -> None:
+        scheme, separator, _ = url.partition("://")
+        parts = urlsplit(url) if separator else SplitResult("", "", url, "", "")
+        self.url = url
+        self._scheme = scheme.lower() if separator else "file"
+        if self._scheme not in _SCHEMES:
+            problem = f"an archive is a directory, or below a URL of another kind than {scheme[:20]!r}"
+            raise InvalidRequest(f"{problem}; {instead(scheme, _SCHEMES)}")
+        if self._scheme == "file":
+            self.uri = str(Path(unquote(parts.path) if separator else url).absolute())
+            return
+        if parts.password is not None or (parts.username and self._scheme != "abfss"):
+            raise InvalidRequest("a URL of an archive has no key in it; keys are in the environment")
+        if not parts.netloc:
+            raise InvalidRequest(f"{url!r:.100} names no bucket, as {self._scheme}://bucket/archive does")
+        self.uri = url.rstrip("/")
+
+    def below(self, folder: str) -> "Location":
+        """Return the place of a folder of the archive; with an empty name, the archive's own."""
+        place = copy(self)
+        place.uri = f"{self.uri}/{folder}" if folder else self.uri
+        return place
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a directory of this machine."""
+        return self._scheme == "file"
+
+    def options(self) -> dict[str, str]:
+        """Return the options for delta-rs; they are read from the environment each time."""
+        if self.is_local:
+            return {}
+        options = {"max_retries": "4", "retry_timeout": "30s", "timeout": "60s", "connect_timeout": "10s"}
+        endpoint = _first(_ENDPOINTS)
+        if self._scheme == "s3" and endpoint:
+            options["aws_endpoint"] = endpoint
+            if is_loopback(urlsplit(endpoint).hostname or ""):
+                options["aws_allow_http"] = "true"
+        return options
+
+    def file_system(self) -> Any:
+        """Return a native file system of pyarrow whose root is the archive.
+
+        One in Python, as those of fsspec and delta-rs are, may abort the process when it exits.
+        """
+        if self.is_local:
+            return pa_fs.SubTreeFileSystem(self.uri, pa_fs.LocalFileSystem())
+        if self._scheme != "s3":
+            system, path = pa_fs.FileSystem.from_uri(self.uri)
+            return pa_fs.SubTreeFileSystem(path, system)
+        parts, endpoint = urlsplit(self.uri), urlsplit(_first(_ENDPOINTS))
+        known = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme} if endpoint.netloc else {}
+        system = pa_fs.S3FileSystem(
+            region=_first(_REGIONS) or None,
+            request_timeout=60,
+            connect_timeout=10,
+            allow_delayed_open=True,
+            **known,
+        )
+        return pa_fs.SubTreeFileSystem(f"{parts.netloc}{parts.path}", system)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn the failures of delta-rs and pyarrow into an `ArchiveError` that says what to check."""
+        try:
+            yield
+        except (ArchiveError, InvalidRequest):
+            raise
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise ArchiveError(f"{self.url}: {_meaning(str(error))}") from error
+
+
+def _meaning(text: str) -> str:
+    text = _COLOURS.sub("", text).replace("↳", "")
+    folded = text.casefold()
+    for pattern, meaning in _MEANINGS:
+        if re.search(pattern, folded):
+            return meaning
+    return f"it failed: {' '.join(_BODY.sub('', text).split())[:_LONGEST]}"
+
+
+def _first(names: tuple[str, ...]) -> str:
+    return next((value for name in names if (value := os.environ.get(name))), "")

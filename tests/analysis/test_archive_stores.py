@@ -1,0 +1,244 @@
+"""Archives in an object store: an S3 server over real sockets, writers of which some are killed, readers."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import dask.dataframe
+import duckdb
+import msgspec
+import polars
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from benchmarks.s3 import S3Server
+from benchmarks.service import service_of
+from qrbackends import ArchiveError, InvalidRequest
+from qrbackends.analysis.archive import Archive
+from qrbackends.cli import run as run_command
+from qrbackends.emulator import Emulator
+
+from .test_archive import DAY, HOUR, KILLED, NOW, client_of, content, emulator_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with S3Server() as started:
+        yield started
+
+
+@pytest.fixture
+def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
+async def test_a_sync_takes_few_requests_and_a_living_reader_sees_what_others_wrote(s3: S3Server) -> None:
+    url = "s3://calibrations/few"
+    reader = Archive(url)
+    assert reader.scan().count_rows() == 0
+    async with emulator_of("a") as emulator, client_of(emulator) as client:
+        await Archive(url).sync(client, since=NOW - DAY, until=NOW)
+        assert reader.info()[0].calibrations == 24
+        s3.requests()
+        synced = await Archive(url).sync(client, since=NOW - 6 * DAY, until=NOW)
+        assert synced.added == {"a": 120}
+        assert s3.requests() <= 3 * 120
+        assert (reader.info()[0].calibrations, reader.info()[0].unread) == (144, ())
+        assert (await Archive(url).sync(client, since=NOW - 6 * DAY, until=NOW)).added == {"a": 0}
+        assert reader.scan(["a"], names=["T1"]).count_rows() == 5 * 144
+        Archive(url).compact(keep=timedelta(0))
+        assert reader.scan(["a"], names=["T1"]).count_rows() == 5 * 144
+        assert reader.storage().dead_files == 0
+
+
+async def syncing(emulator: Emulator, url: str, since: datetime) -> asyncio.subprocess.Process:
+    service = msgspec.json.encode(service_of(emulator)).decode()
+    command = [sys.executable, "-c", KILLED, service, url, since.isoformat(), NOW.isoformat()]
+    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+
+
+async def written_by_many(url: str, whole: Archive, *, writers: int, kills: int, days: int) -> None:
+    """Let processes write the same, kill some of them, and compare the archive with that of one writer."""
+    since, random = NOW - days * DAY, Random(5)
+    async with emulator_of("a", "b") as emulator:
+        processes = [await syncing(emulator, url, since) for _ in range(writers)]
+        for _ in range(kills):
+            place = random.randrange(writers)
+            process = processes[place]
+            assert process.stdout is not None
+            for _ in range(random.randrange(1, 4)):
+                await process.stdout.readline()
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+            processes[place] = await syncing(emulator, url, since)
+        for process in processes:
+            await process.communicate()
+            assert process.returncode == 0
+        asked = emulator.count("properties")
+        emulator.reset_log()
+        async with client_of(emulator) as client:
+            await whole.sync(client, since=since, until=NOW)
+        assert asked <= (writers + kills) * emulator.count("properties"), "each has read all"
+    archive = Archive(url)
+    assert content(archive) == content(whole)
+    assert [one.unread for one in archive.info()] == [(), ()]
+    archive.compact(keep=timedelta(0))
+    assert content(archive) == content(whole)
+    assert archive.storage().dead_files == 0
+
+
+async def test_two_writers_of_which_one_is_killed_write_the_same_as_one(s3: S3Server, tmp_path: Path) -> None:
+    await written_by_many("s3://calibrations/two", Archive(tmp_path), writers=2, kills=1, days=2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("place", ["s3://calibrations/many", "directory"])
+async def test_four_writers_that_are_killed_again_and_again_write_the_same_as_one(
+    place: str, s3: S3Server, tmp_path: Path
+) -> None:
+    url = str(tmp_path / "many") if place == "directory" else place
+    await written_by_many(url, Archive(tmp_path / "whole"), writers=4, kills=12, days=20)
+
+
+T1 = "select backend, count(*), median(value) from {} where name = 'T1' group by 1 order by 1"
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # dask's own
+@pytest.mark.parametrize("place", ["s3", "directory"])
+async def test_everybody_reads_it_as_it_is(place: str, s3: S3Server, tmp_path: Path) -> None:
+    url = "s3://calibrations/read" if place == "s3" else str(tmp_path / "read")
+    archive = Archive(url)
+    async with emulator_of("a", "b") as emulator, client_of(emulator) as client:
+        for since in (30, 7):
+            await archive.sync(client, since=NOW - since * HOUR, until=NOW - (since - 6) * HOUR)
+    rows = archive.scan()
+    expected = duckdb.sql(T1.format("rows")).fetchall()
+    assert [(backend, count) for backend, count, _ in expected] == [("a", 60), ("b", 60)]
+    chosen = polars.col("name") == "T1"
+    for frame in (polars.scan_delta(url), polars.scan_pyarrow_dataset(rows)):
+        found = frame.filter(chosen).group_by("backend").agg(polars.len(), polars.col("value").median())
+        assert [(name, n) for name, n, _ in found.sort("backend").collect().rows()] == [("a", 60), ("b", 60)]
+        assert found.sort("backend").collect()["value"].to_list() == pytest.approx(
+            [t1 for *_, t1 in expected]
+        )
+    values = archive.scan(names=["T1"]).to_table(columns=["backend", "value"]).to_pandas()
+    assert values.groupby("backend")["value"].median().to_list() == pytest.approx([t1 for *_, t1 in expected])
+    assert DeltaTable(url).count() == rows.count_rows()
+    if place == "directory":
+        files = archive.files()
+        assert duckdb.sql(T1.format(f"read_parquet({files})")).fetchall() == expected
+        read = dask.dataframe.read_parquet(files, filters=[("name", "==", "T1")])
+        assert read.groupby("backend")["value"].count().compute().to_dict() == {"a": 60, "b": 60}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_spark_reads_its_files(tmp_path: Path) -> None:
+    sql = pytest.importorskip("pyspark.sql")
+    archive = Archive(tmp_path / "read")
+    async with emulator_of("a", "b") as emulator, client_of(emulator) as client:
+        await archive.sync(client, since=NOW - DAY, until=NOW)
+    spark = sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    try:
+        spark.read.parquet(*archive.files()).createOrReplaceTempView("archive")
+        found = spark.sql(
+            "select backend, count(*) as n from archive where name = 'T1' group by 1 order by 1"
+        )
+        assert [(row.backend, row.n) for row in found.collect()] == [("a", 120), ("b", 120)]
+    finally:
+        spark.stop()
+
+
+def refused(url: str) -> str:
+    with pytest.raises(ArchiveError) as caught:
+        Archive(url).info()
+    assert str(caught.value).startswith(f"{url}: ")
+    return str(caught.value)
+
+
+async def test_failures_of_a_store_say_what_to_check(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "no such bucket" in refused("s3://mistyped/archive")
+    async with emulator_of("a") as emulator, client_of(emulator) as client:
+        with pytest.raises(ArchiveError, match="no such bucket"):
+            await Archive("s3://mistyped/archive").sync(client, since=NOW - 3 * HOUR, until=NOW)
+    assert "no such bucket" in refused("s3://mistyped/archive"), "it was not created"
+    s3.refuse()
+    try:
+        assert "refused access: check the key" in refused("s3://calibrations/any")
+    finally:
+        s3.refuse(False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert "does not answer: check its endpoint (AWS_ENDPOINT_URL)" in refused("s3://calibrations/any")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example")
+    monkeypatch.delenv("AWS_ALLOW_HTTP")
+    assert "plain http" in refused("s3://calibrations/any")
+    file = tmp_path / "file"
+    file.write_text("no directory")
+    assert "no directory" in refused(str(file))
+    DeltaTable.create(str(tmp_path / "other"), pa.schema([("x", pa.int64())]))
+    assert "something else" in refused(str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("ftp://host/archive", "there are s3, gs, abfss, file"),
+        ("s33://bucket/archive", "did you mean s3"),
+        ("s3:///archive", "names no bucket"),
+        ("s3://key:secret@bucket/archive", "keys are in the environment"),
+    ],
+)
+def test_a_url_that_no_archive_can_have_is_refused(url: str, problem: str) -> None:
+    with pytest.raises(InvalidRequest, match=problem) as caught:
+        Archive(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_command_line_tells_a_failure_in_one_line(
+    s3: S3Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["archive", "info", "s3://mistyped/archive"]) == 1
+    assert "s3://mistyped/archive: there is no such bucket" in capsys.readouterr().err
+    assert run_command(["archive", "info", "foo://mistyped/archive"]) == 2
+    assert "there are s3" in capsys.readouterr().err
+
+
+SCANNING = """
+import sys
+from qrbackends.analysis.archive import Archive
+archive = Archive(sys.argv[1])
+assert archive.scan(names=["T1"]).head(5).num_rows == 5
+assert archive.scan(names=["T1"]).to_table().num_rows
+"""
+
+
+async def scanned(url: str, times: int) -> None:
+    async with emulator_of("a", qubits=27) as emulator, client_of(emulator) as client:
+        await Archive(url).sync(client, since=NOW - DAY, until=NOW)
+    command = [sys.executable, "-c", SCANNING, url]
+    outcomes = [
+        await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
+        for _ in range(times)
+    ]
+    assert [(one.returncode, one.stderr) for one in outcomes] == [(0, b"")] * times
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("kind", ["path", "file", "s3"])
+async def test_scripts_that_scan_end_well(kind: str, s3: S3Server, tmp_path: Path) -> None:
+    path = tmp_path / "scanned"
+    await scanned({"path": str(path), "file": path.as_uri(), "s3": "s3://calibrations/scanned"}[kind], 50)
