@@ -144,7 +144,8 @@ class Gateway:
                 logger.error("a request could not be answered: %s", type(error).__name__, exc_info=error)
                 found = of_answer(self.errors.answer(500, "The gateway failed."), False)
         if isinstance(found, Reply):
-            connection = self.repeats.connections.get(request.protocol)
+            # A body may come after the answer, and is no request even if it looks like one that is known.
+            connection = None if request.body_exists else self.repeats.connections.get(request.protocol)
             response: web.StreamResponse = _Response(found, connection, told)
             size, age, cache = len(found.body), found.age, found.told
         else:
@@ -335,6 +336,8 @@ class _Response(web.Response):
         super().__init__(status=reply.status, body=reply.body, headers={**_SERVER, **reply.headers})
         self._connection = connection
         self._again = told.again
+        if reply.headers.get("Connection") == "close":  # the header alone closes nothing
+            self.force_close()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Write the end."""

@@ -406,6 +406,36 @@ async def test_repeated_heads_are_whole_requests_only(emulator: Emulator) -> Non
             assert (await one_answer(stream, with_body))[0] == 400
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/api/v1/elsewhere"])
+async def test_a_late_body_is_no_repeated_request(emulator: Emulator, path: str) -> None:
+    """A body that comes after its head's answer is a body, also where it repeats a request that is known.
+
+    Behind a proxy that shares connections, a second answer would be the next caller's.
+    """
+    async with running(emulator) as at:
+        whole = head(at, PATH, b"Accept-Encoding: gzip")
+        port = int(at.url.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            for _ in range(3):
+                await one_answer(stream, whole)
+            await one_answer(stream, head(at, path, b"Content-Length: %d" % len(whole)))
+            await stream.send(whole)  # the body, which has been read once another connection is answered
+            assert (await at.asker.ask("/healthz")).status == 200
+            _, body = await one_answer(stream, head(at, "/api/v1/versions"))
+            assert b"versions" in body
+        assert at.gateway.counts.requests["properties", 200, "hit"] == 2
+
+
+async def test_a_document_that_is_asked_for_with_a_body_ends_the_connection(emulator: Emulator) -> None:
+    async with running(emulator) as at:
+        port = int(at.url.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            assert (await one_answer(stream, head(at, PATH, b"Content-Length: 4")))[0] == 400
+            await stream.send(b"body")
+            with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await stream.receive()
+
+
 async def one_answer(stream: anyio.abc.SocketStream, sent: bytes, number: int = 1) -> tuple[int, bytes]:
     """Send bytes, and return the status and the body of the last of so many answers."""
     await stream.send(sent)
