@@ -107,6 +107,10 @@ class ForwardedCaller:
         """Return whether the caller still has a part of the memory, and its token has not expired."""
         return self._is_known(self)
 
+    def may_send(self) -> bool:
+        """Return True: how much a caller may ask is the service's affair."""
+        return True
+
     def failed(self, error: QRBackendsError) -> None:
         """Empty the caller's part of the memory if the service refused the credential."""
         if isinstance(error, Unauthorized) or (isinstance(error, Forbidden) and not error.outage):

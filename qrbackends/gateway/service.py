@@ -61,9 +61,11 @@ class Repeatable(Struct, frozen=True):
         if not self.caller.asks_again(self.instance):
             return None
         try:
-            return self.cached.cache.look(self.request, self.scope)
+            entry = self.cached.cache.look(self.request, self.scope)
         except QRBackendsError:  # a 404 a moment ago
             return None
+        # Last, as a call that has to be read is counted where it is read.
+        return entry if entry is not None and self.caller.may_send() else None
 
     def at_once(self, entry: Entry) -> Reply | None:
         """Return the reply with an entry's bytes as they are kept, or None."""

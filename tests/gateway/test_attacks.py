@@ -155,6 +155,21 @@ async def test_a_key_that_asks_too_often_is_held_back(emulator: Emulator, tmp_pa
         assert limited.headers["Retry-After"] == "1"
 
 
+async def test_a_repeated_request_counts_once_where_its_answer_is_old(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    key = file.add("steady", rate=4)
+    async with running(emulator, keyring=Keyring(file)) as at:
+        whole = head(at, PATH, b"Accept-Encoding: gzip", authorization=f"apikey {key}".encode())
+        port = int(at.url.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            statuses = [(await one_answer(stream, whole))[0] for _ in range(3)]
+            at.gateway.source.upstreams()[0].forget()  # the next one is not answered at once
+            statuses.append((await one_answer(stream, whole))[0])
+            assert statuses == [200] * 4
+
+
 def form(key: str) -> str:
     return f"grant_type=urn:ibm:params:oauth:grant-type:apikey&apikey={key}"
 
