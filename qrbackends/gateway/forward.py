@@ -33,7 +33,7 @@ from .upstream import Upstream
 CALLERS: Final = 1024
 """How many callers have a part of the memory; the one that asked least recently gives way."""
 
-_INSTANCES: Final = 64  # CRNs of one caller that are kept; further ones are made anew
+_INSTANCES: Final = 64  # CRNs of one caller; one more, and its part of the memory begins anew
 
 
 class Forwarded:
@@ -98,8 +98,9 @@ class ForwardedCaller:
             ) from None
         if region not in self._endpoints:  # a region's name becomes a part of the address that is asked
             raise no_instance(self._errors)
-        if len(self._instances) >= _INSTANCES:
+        if len(self._instances) >= _INSTANCES:  # whoever tries CRNs takes no memory by it
             self._instances.clear()
+            self.upstream.forget()
         made = self._instances[crn] = Instance(crn, url=self._endpoints[region])
         return made
 

@@ -233,6 +233,20 @@ async def test_only_so_many_callers_have_a_part_of_the_memory(emulator: Emulator
         assert (await askers[3].backends()).cache.startswith("qrbackends; hit")
 
 
+async def test_whoever_tries_instances_takes_no_memory(emulator: Emulator) -> None:
+    async with running(emulator, forward=True) as at:
+        assert (await at.asker.backends()).status == 200
+        (upstream,) = at.gateway.source.upstreams()
+        for number in range(150):
+            crn = at.asker.crn.replace("a/", f"a/{number}")
+            assert (await at.asker.instead(crn=crn).document(NAME)).status != 200
+        assert sum(len(upstream.of(version).scopes) for version in upstream.versions) <= 64
+        await emulator.stop_region("us-east")
+        for number in range(150):  # also where nobody refuses it
+            await at.asker.instead(crn=at.asker.crn.replace("a/", f"a/{number}")).document(NAME)
+        assert sum(len(upstream.of(version).scopes) for version in upstream.versions) <= 64
+
+
 async def test_regions_that_are_none_are_not_asked(emulator: Emulator) -> None:
     async with running(emulator, forward=True) as at:
         for region, status in (("elsewhere", 403), ("evil.example", 400), ("us-east@evil", 400), ("", 400)):
