@@ -186,7 +186,7 @@ class Forwarding:
         known = self._callers.get(digest)
         if known is not None:
             if known.expires is not None and known.expires <= self._clock():
-                self._drop(digest)  # the service is asked, and refuses it or not
+                self._drop(digest)  # the service is asked each time, and refuses it or not
             else:
                 self._callers.move_to_end(digest)
                 return known
@@ -209,14 +209,12 @@ class Forwarding:
             self._memory,
             limit=self._pool.limits.body,
         )
-        expires = _expiry(credential)
-        if expires is not None and expires <= self._clock():
-            expires = None  # by the token's own word nothing may be kept; the service says it as well
+        is_known = partial(self._is_known, digest)
         made = ForwardedCaller(
-            upstream, credentials, expires, self._endpoints, self._errors, partial(self._is_known, digest)
+            upstream, credentials, _expiry(credential), self._endpoints, self._errors, is_known
         )
         while len(self._callers) >= self._most:
-            self._drop(next(iter(self._callers)))
+            self._drop(self._least_useful())
         self._callers[digest] = made
         return made
 
@@ -225,6 +223,14 @@ class Forwarding:
             return False
         self._callers.move_to_end(digest)
         return caller.expires is None or self._clock() < caller.expires
+
+    def _least_useful(self) -> bytes:
+        """Return the caller to give way: one without answers if they are many, else the one not heard longest.
+
+        So made-up credentials, for which the service gives no answer, drive most callers' answers not out.
+        """
+        idle = [digest for digest, one in self._callers.items() if one.upstream.is_empty]
+        return idle[0] if len(idle) > self._most // 4 else next(iter(self._callers))
 
     def _drop(self, digest: bytes) -> None:
         gone = self._callers.pop(digest)

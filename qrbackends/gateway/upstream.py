@@ -117,6 +117,11 @@ class Upstream:
         )
         return VersionCache(Cache(self.calls, self.policy, self.memory, loader, shared), scopes)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no answer is in memory."""
+        return not any(self.memory.holds(scope.id) for one in self._versions.values() for scope in one.scopes)
+
     def forget(self) -> None:
         """Remove all answers from memory; those that are being fetched are not kept either."""
         for one in self._versions.values():

@@ -217,6 +217,25 @@ async def test_a_token_that_says_it_has_expired_gets_nothing_of_the_cache(emulat
         assert (await at.asker.document(NAME)).status == 502
 
 
+async def test_nothing_is_kept_for_a_token_that_has_expired(emulator: Emulator) -> None:
+    """The service's clock may be behind; what it still answers is not given again."""
+    async with running(emulator, forward=True, clock=lambda: time.time() + 4000) as at:
+        for number in range(1, 4):
+            assert (await at.asker.document(NAME)).status == 200
+            assert emulator.count("properties") == number
+
+
+async def test_made_up_credentials_drive_few_callers_out(emulator: Emulator) -> None:
+    async with running(emulator, forward=True, most=8) as at:
+        askers = [at.asker.instead(authorization=f"Bearer {emulator.make_token()}") for _ in range(8)]
+        for asker in askers:
+            assert (await asker.backends()).status == 200
+        for number in range(30):
+            assert (await at.asker.instead(authorization=f"Bearer made-up-{number}").backends()).status == 401
+        hits = [(await asker.backends()).cache.startswith("qrbackends; hit") for asker in askers[3:]]
+        assert hits == [True] * 5
+
+
 async def test_only_so_many_callers_have_a_part_of_the_memory(emulator: Emulator) -> None:
     async with running(emulator, forward=True, most=3) as at:
         askers = [at.asker.instead(authorization=f"Bearer {emulator.make_token()}") for _ in range(5)]
