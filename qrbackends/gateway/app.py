@@ -266,7 +266,9 @@ class Gateway:
         except QRBackendsError as error:
             return of_error(error, self.errors, own=self.source.own)
         url = _with_query(f"{instance.base_url}{call.path.removeprefix(ROOT)}", call.query)
-        return await self._relayed(request, url, instance.region, authorization, caller.rejected)
+        return await self._relayed(
+            request, url, instance.region, authorization, instance.crn, caller.rejected
+        )
 
     async def _relayed(
         self,
@@ -274,10 +276,11 @@ class Gateway:
         url: str,
         region: str,
         authorization: Secret | None,
+        crn: str | None = None,
         rejected: Callable[[Secret], bool] | None = None,
     ) -> Reply | web.StreamResponse:
         try:
-            return await self._relay.pass_on(request, url, authorization, _SERVER, rejected)
+            return await self._relay.pass_on(request, url, authorization, crn, _SERVER, rejected)
         except QRBackendsError as error:
             self._failures.note(region, error)
             return of_error(error, self.errors, own=self.source.own)

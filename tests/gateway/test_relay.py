@@ -114,6 +114,15 @@ async def test_requests_are_passed_on_with_the_gateways_own_credential(
         assert seen.headers["Host"] == origin.url.split("/")[2]
 
 
+async def test_no_header_takes_the_instance_away(emulator: Emulator, origin: Origin) -> None:
+    async with running(emulator, account=account(emulator, origin), options=PASSING) as at:
+        sent = {"Connection": "Service-CRN, Authorization, Host"}
+        assert (await at.asker.ask("/api/v1/jobs", headers=sent)).status == 200
+        (seen,) = origin.seen
+        assert seen.headers.getall("Service-CRN") == [at.asker.crn]
+        assert seen.headers.getall("Authorization") == [f"Bearer {TOKEN}"]
+
+
 async def test_who_may_not_ask_passes_nothing_on(emulator: Emulator, origin: Origin) -> None:
     async with running(emulator, account=account(emulator, origin), options=PASSING) as at:
         stranger = at.asker.instead(authorization="Bearer stolen")
