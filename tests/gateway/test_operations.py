@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from qrbackends import Client, RedisStore
 from qrbackends.emulator import Emulator, Hold
 from qrbackends.gateway.keys import KeyFile, Keyring
-from qrbackends.gateway.log import AccessLog
+from qrbackends.gateway.log import Access, AccessLog
 from qrbackends.gateway.options import GatewayOptions
 from qrbackends.web.gateway import gateway_app, tls_context
 
@@ -90,6 +90,23 @@ async def test_the_access_log_has_a_line_for_each_request(emulator: Emulator, tm
     assert {one["peer"] for one in lines} == {"127.0.0.1"}
     assert all(one["at"].endswith("Z") and one["seconds"] >= 0 for one in lines)
     assert (tmp_path / "access.log").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+async def test_a_full_disk_takes_the_log_and_nothing_else(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = AccessLog(Path("/dev/full"))
+    line = Access(log.time(), "GET", "/x" * 200, 200, 0.1)
+    async with running(emulator, log=log) as at:
+        for _ in range(100):  # more than any buffer of a file has
+            log.write(line)
+        assert [(await at.asker.document(NAME)).status for _ in range(3)] == [200] * 3
+    log.close()
+    log.close()
+    assert [one.getMessage() for one in caplog.records if "access log" in one.getMessage()] == [
+        "the access log cannot be written, and lines are lost: No space left on device"
+    ]
 
 
 async def test_tls(emulator: Emulator, authority: Authority) -> None:
