@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.hdrs import METH_GET, METH_HEAD
+from aiohttp.hdrs import METH_GET, METH_HEAD, METH_POST
 
 from ..accounts.account import Account
 from ..accounts.secret import Secret
@@ -236,12 +236,17 @@ class Gateway:
         places = self._cloud_addresses
         if places is None or not is_plain(call.path):
             raise self.errors.refuse(404, "There is nothing at this address.")
-        if call.path == TOKEN_PATH:
-            url = f"{places.iam}{TOKEN_PATH}"
-        elif call.path == SEARCH_PATH:
-            url = f"{places.search}{SEARCH_PATH}"
+        if call.path in (TOKEN_PATH, SEARCH_PATH):
+            method, base = METH_POST, places.iam if call.path == TOKEN_PATH else places.search
+            url = f"{base}{call.path}"
         else:
-            url = f"{places.catalog}/{call.path.removeprefix(CATALOG)}"
+            method, url = METH_GET, f"{places.catalog}/{call.path.removeprefix(CATALOG)}"
+        if call.method != method:  # what is read is passed on, and no changes
+            raise self.errors.refuse(405, f"{call.method} is not allowed here.", headers={"Allow": method})
+        length = request.content_length if request.body_exists else 0
+        if length is None or length > _BODY:
+            why = "The body is too large, or does not tell its length."
+            raise self.errors.refuse(413, why, headers={"Connection": "close"})
         sent = request.headers.get("Authorization")
         try:
             authorization = None if sent is None else Secret(sent)

@@ -228,6 +228,25 @@ async def test_a_callers_own_credential_is_passed_on(emulator: Emulator) -> None
         assert (await at.asker.ask("/catalog/api/v1/..%2fx")).status == 404
 
 
+async def test_the_cloud_is_only_read_with_a_callers_own_credential(emulator: Emulator) -> None:
+    async with running(emulator, forward=True) as at:
+        before = emulator.count()
+        for method, path in (
+            ("DELETE", f"/catalog/api/v1/{emulator.instances[0].plan.id}"),
+            ("POST", "/catalog/api/v1/x"),
+            ("DELETE", "/identity/token"),
+            ("PUT", "/v3/resources/search"),
+        ):
+            assert (await at.asker.ask(path, method)).status == 405
+        for body in (b"x" * 2**17, chunks()):
+            assert (await at.asker.ask("/identity/token", "POST", data=body)).status == 413
+        assert emulator.count() == before
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    yield b"grant_type="
+
+
 @pytest.mark.parametrize(
     ("path", "plain"),
     [
