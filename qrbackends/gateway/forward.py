@@ -196,10 +196,11 @@ class Forwarding:
 
     def _new(self, digest: bytes, scheme: str, credential: str) -> ForwardedCaller:
         try:
-            account = Account(token=Secret(credential))
+            header = Secret(f"{scheme} {credential}")
+            account = Account(token=header)  # with the scheme, as the same text may be good in one only
         except AccountError:
             raise no_credential(self._errors) from None
-        credentials = Forwarded(Secret(f"{scheme} {credential}"))
+        credentials = Forwarded(header)
         upstream = Upstream(
             account,
             WatchedSender(Sender(account, self._pool, self._retry), self._failures),

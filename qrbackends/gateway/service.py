@@ -20,6 +20,7 @@ from ..transport.body import Wire
 from ..transport.retry import RetryPolicy
 from .callers import Caller, Source
 from .documents import KeptDocument, statuses_in
+from .relay import is_plain
 from .replies import Reply, at_once, cache_status, from_entry, of_error, told_of
 from .upstream import Upstream, VersionCache
 from .versions import VersionsPage
@@ -231,8 +232,10 @@ def _request_of(path: str, query: str) -> Request | None:
     """Return the request of a path without a query; None where the query has to be looked at.
 
     Raises:
-        InvalidRequest: the backend's id cannot be one.
+        InvalidRequest: the backend's id cannot be one, or hides a slash, which a server on the way may decode.
     """
+    if not is_plain(path):
+        raise InvalidRequest("The path is not well-formed.")
     resource, name = classified(path)
     return None if query else _made(resource, name, {})
 

@@ -181,7 +181,8 @@ async def test_nobody_reads_another_callers_answers(emulator: Emulator) -> None:
     async with running(emulator, forward=True) as at:
         mine = await at.asker.document(NAME)
         assert (mine.status, (await at.asker.document(NAME)).cache) == (200, "qrbackends; hit; ttl=299")
-        for authorization in ("Bearer stolen", f"apikey {'x' * 40}", f"{at.asker.authorization}x"):
+        mixed_up = at.asker.authorization.replace("Bearer", "apikey")
+        for authorization in ("Bearer stolen", f"apikey {'x' * 40}", f"{at.asker.authorization}x", mixed_up):
             got = await at.asker.instead(authorization=authorization).document(NAME)
             assert (got.status, b"qubits" in got.plain) == (401, False)
         before = emulator.count("properties")
@@ -311,6 +312,7 @@ async def test_odd_paths_lead_nowhere(emulator: Emulator) -> None:
         assert {
             one.path_qs for one in emulator.requests[before:] if not one.path_qs.startswith("/api/v1/b")
         } == set()
+        assert not [one.path_qs for one in emulator.requests[before:] if "%2f" in one.path_qs.lower()]
 
 
 async def test_odd_methods_are_refused(emulator: Emulator) -> None:
