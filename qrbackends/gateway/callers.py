@@ -55,7 +55,7 @@ class Caller(Protocol):
         ...
 
     def may_send(self) -> bool:
-        """Count one more request, and return whether its rate allows it; one that is refused is not counted."""
+        """Count one more request, and return whether its rate allows it; a refused one is not counted."""
         ...
 
     def failed(self, error: QRBackendsError) -> None:

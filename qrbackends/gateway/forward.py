@@ -226,7 +226,7 @@ class Forwarding:
         return caller.expires is None or self._clock() < caller.expires
 
     def _least_useful(self) -> bytes:
-        """Return the caller to give way: one without answers if they are many, else the one not heard longest.
+        """Return who gives way: one without answers if these are many, else the one not heard longest.
 
         So made-up credentials, for which the service gives no answer, drive most callers' answers not out.
         """

@@ -227,9 +227,7 @@ class OwnCaller:
         """Return whether token, key and instance are still good."""
         key, source = self._key, self._source
         return (
-            source.keyring.holds(key, self._expires)
-            and key.may_use(instance.crn)
-            and source.knows(instance)
+            source.keyring.holds(key, self._expires) and key.may_use(instance.crn) and source.knows(instance)
         )
 
     def may_send(self) -> bool:

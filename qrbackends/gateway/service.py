@@ -232,7 +232,7 @@ def _request_of(path: str, query: str) -> Request | None:
     """Return the request of a path without a query; None where the query has to be looked at.
 
     Raises:
-        InvalidRequest: the backend's id cannot be one, or hides a slash, which a server on the way may decode.
+        InvalidRequest: the id cannot be one, or hides a slash, which a server on the way may decode.
     """
     if not is_plain(path):
         raise InvalidRequest("The path is not well-formed.")

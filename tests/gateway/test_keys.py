@@ -110,7 +110,13 @@ def test_a_file_that_others_can_read_or_plant_is_not_used(file: KeyFile, tmp_pat
 
 @pytest.mark.parametrize(
     ("mode", "user", "group", "is_used"),
-    [(0o440, 0, 0, True), (0o460, 0, 0, False), (0o444, 0, 0, False), (0o440, 0, 5, False), (0o440, 7, 0, False)],
+    [
+        (0o440, 0, 0, True),
+        (0o460, 0, 0, False),
+        (0o444, 0, 0, False),
+        (0o440, 0, 5, False),
+        (0o440, 7, 0, False),
+    ],
 )
 def test_a_credential_of_systemd_is_used(
     file: KeyFile, monkeypatch: pytest.MonkeyPatch, mode: int, user: int, group: int, is_used: bool
