@@ -110,6 +110,11 @@ class Gateway:
         self.draining = False
         """Whether the gateway is about to end: it is not ready for new callers."""
 
+    def drain(self) -> None:
+        """Be ready no more: each connection ends with the answer to its next request."""
+        self.draining = True
+        self.repeats.clear()
+
     async def __aenter__(self) -> "Gateway":
         if self._warmer is not None:
             self._task = asyncio.create_task(self._warmer.run())
@@ -147,6 +152,8 @@ class Gateway:
             # A body may come after the answer, and is no request even if it looks like one that is known.
             connection = None if request.body_exists else self.repeats.connections.get(request.protocol)
             response: web.StreamResponse = _Response(found, connection, told)
+            if self.draining:
+                response.force_close()
             size, age, cache = len(found.body), found.age, found.told
         else:
             response, size, age, cache = found, max(0, found.body_length), None, "bypass"
