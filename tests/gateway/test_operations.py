@@ -136,17 +136,16 @@ async def test_requests_end_before_the_server_does(emulator: Emulator) -> None:
 
 async def test_kept_connections_end_with_an_answer(emulator: Emulator) -> None:
     """A client that sends a request while the server begins to end gets an answer, and no reset."""
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
-        async with AsyncExitStack() as stack:
-            at = await stack.enter_async_context(running(emulator))
-            asker = Asker(session, at.url, at.asker.authorization, at.asker.crn)
-            for _ in range(4):  # from the third one on, the request is not parsed any more
-                assert "Connection" not in (await asker.document(NAME)).headers
-            ending = asyncio.create_task(stack.aclose())
-            await until(lambda: at.gateway.draining)
-            last = await asker.document(NAME)
-            assert (last.status, last.headers["Connection"]) == (200, "close")
-            await ending
+    async with aiohttp.ClientSession(auto_decompress=False) as session, AsyncExitStack() as stack:
+        at = await stack.enter_async_context(running(emulator))
+        asker = Asker(session, at.url, at.asker.authorization, at.asker.crn)
+        for _ in range(4):  # from the third one on, the request is not parsed any more
+            assert "Connection" not in (await asker.document(NAME)).headers
+        ending = asyncio.create_task(stack.aclose())
+        await until(lambda: at.gateway.draining)
+        last = await asker.document(NAME)
+        assert (last.status, last.headers["Connection"]) == (200, "close")
+        await ending
 
 
 async def test_it_is_mounted_in_an_app(emulator: Emulator, tmp_path: Path) -> None:
