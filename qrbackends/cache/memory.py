@@ -103,6 +103,10 @@ class Memory:
         recent.move_to_end(key)
         return entry
 
+    def holds(self, scope: str) -> bool:
+        """Return whether there is an entry of a scope, which may have expired."""
+        return scope in self._entries.by_scope
+
     def put(self, epoch: Epoch, entry: Entry) -> None:
         """Keep an entry, unless its epoch is over or it is larger than a scope's share."""
         if epoch.over:
@@ -154,13 +158,14 @@ class _Entries(TLRUCache[Key, Entry]):
     Attributes:
         recent: the entries, the least recently used one first.
         evictions: how many entries were evicted.
+        by_scope: the bytes of each scope's entries.
     """
 
     def __init__(self, max_bytes: int, clock: Callable[[], float]) -> None:
         super().__init__(max_bytes, lambda _key, entry, _now: entry.expires, clock, attrgetter("size"))
         self.recent: OrderedDict[Key, Entry] = OrderedDict()
         self.evictions = 0
-        self._bytes: dict[str, int] = {}  # by scope
+        self.by_scope: dict[str, int] = {}
 
     def usable(self, now: float) -> list[Entry]:
         """Return the entries that have not expired, the others of which stay; any thread may call it."""
@@ -170,16 +175,16 @@ class _Entries(TLRUCache[Key, Entry]):
 
     def make_room(self, scope: str, limit: int) -> None:
         """Evict a scope's least recently used entries until the rest take at most `limit` bytes."""
-        if self._bytes.get(scope, 0) > limit:
+        if self.by_scope.get(scope, 0) > limit:
             self.expire()
-        while self._bytes.get(scope, 0) > limit:
+        while self.by_scope.get(scope, 0) > limit:
             del self[next(key for key in self.recent if key[0] == scope)]
             self.evictions += 1
 
     def __setitem__(self, key: Key, entry: Entry) -> None:
         super().__setitem__(key, entry)
         self.recent[key] = entry
-        self._bytes[key[0]] = self._bytes.get(key[0], 0) + entry.size
+        self.by_scope[key[0]] = self.by_scope.get(key[0], 0) + entry.size
 
     def __delitem__(self, key: Key) -> None:
         self._forget(key)
@@ -199,6 +204,6 @@ class _Entries(TLRUCache[Key, Entry]):
 
     def _forget(self, key: Key) -> None:
         entry = self.recent.pop(key)
-        left = self._bytes.pop(key[0], 0) - entry.size
+        left = self.by_scope.pop(key[0], 0) - entry.size
         if left:
-            self._bytes[key[0]] = left
+            self.by_scope[key[0]] = left

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.hdrs import METH_GET, METH_HEAD
+from aiohttp.hdrs import METH_GET, METH_HEAD, METH_POST
 
 from ..accounts.account import Account
 from ..accounts.secret import Secret
@@ -110,6 +110,11 @@ class Gateway:
         self.draining = False
         """Whether the gateway is about to end: it is not ready for new callers."""
 
+    def drain(self) -> None:
+        """Be ready no more: each connection ends with the answer to its next request."""
+        self.draining = True
+        self.repeats.clear()
+
     async def __aenter__(self) -> "Gateway":
         if self._warmer is not None:
             self._task = asyncio.create_task(self._warmer.run())
@@ -144,8 +149,11 @@ class Gateway:
                 logger.error("a request could not be answered: %s", type(error).__name__, exc_info=error)
                 found = of_answer(self.errors.answer(500, "The gateway failed."), False)
         if isinstance(found, Reply):
-            connection = self.repeats.connections.get(request.protocol)
+            # A body may come after the answer, and is no request even if it looks like one that is known.
+            connection = None if request.body_exists else self.repeats.connections.get(request.protocol)
             response: web.StreamResponse = _Response(found, connection, told)
+            if self.draining:
+                response.force_close()
             size, age, cache = len(found.body), found.age, found.told
         else:
             response, size, age, cache = found, max(0, found.body_length), None, "bypass"
@@ -235,12 +243,17 @@ class Gateway:
         places = self._cloud_addresses
         if places is None or not is_plain(call.path):
             raise self.errors.refuse(404, "There is nothing at this address.")
-        if call.path == TOKEN_PATH:
-            url = f"{places.iam}{TOKEN_PATH}"
-        elif call.path == SEARCH_PATH:
-            url = f"{places.search}{SEARCH_PATH}"
+        if call.path in (TOKEN_PATH, SEARCH_PATH):
+            method, base = METH_POST, places.iam if call.path == TOKEN_PATH else places.search
+            url = f"{base}{call.path}"
         else:
-            url = f"{places.catalog}/{call.path.removeprefix(CATALOG)}"
+            method, url = METH_GET, f"{places.catalog}/{call.path.removeprefix(CATALOG)}"
+        if call.method != method:  # what is read is passed on, and no changes
+            raise self.errors.refuse(405, f"{call.method} is not allowed here.", headers={"Allow": method})
+        length = request.content_length if request.body_exists else 0
+        if length is None or length > _BODY:
+            why = "The body is too large, or does not tell its length."
+            raise self.errors.refuse(413, why, headers={"Connection": "close"})
         sent = request.headers.get("Authorization")
         try:
             authorization = None if sent is None else Secret(sent)
@@ -265,7 +278,9 @@ class Gateway:
         except QRBackendsError as error:
             return of_error(error, self.errors, own=self.source.own)
         url = _with_query(f"{instance.base_url}{call.path.removeprefix(ROOT)}", call.query)
-        return await self._relayed(request, url, instance.region, authorization, caller.rejected)
+        return await self._relayed(
+            request, url, instance.region, authorization, instance.crn, caller.rejected
+        )
 
     async def _relayed(
         self,
@@ -273,10 +288,11 @@ class Gateway:
         url: str,
         region: str,
         authorization: Secret | None,
+        crn: str | None = None,
         rejected: Callable[[Secret], bool] | None = None,
     ) -> Reply | web.StreamResponse:
         try:
-            return await self._relay.pass_on(request, url, authorization, _SERVER, rejected)
+            return await self._relay.pass_on(request, url, authorization, crn, _SERVER, rejected)
         except QRBackendsError as error:
             self._failures.note(region, error)
             return of_error(error, self.errors, own=self.source.own)
@@ -335,6 +351,8 @@ class _Response(web.Response):
         super().__init__(status=reply.status, body=reply.body, headers={**_SERVER, **reply.headers})
         self._connection = connection
         self._again = told.again
+        if reply.headers.get("Connection") == "close":  # the header alone closes nothing
+            self.force_close()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Write the end."""

@@ -54,6 +54,10 @@ class Caller(Protocol):
         """Return whether it may use an instance once more, without a look at its credential."""
         ...
 
+    def may_send(self) -> bool:
+        """Count one more request, and return whether its rate allows it; a refused one is not counted."""
+        ...
+
     def failed(self, error: QRBackendsError) -> None:
         """Note that the service did not answer the caller's request with a document."""
         ...

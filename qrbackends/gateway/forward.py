@@ -33,7 +33,7 @@ from .upstream import Upstream
 CALLERS: Final = 1024
 """How many callers have a part of the memory; the one that asked least recently gives way."""
 
-_INSTANCES: Final = 64  # CRNs of one caller that are kept; further ones are made anew
+_INSTANCES: Final = 64  # CRNs of one caller; one more, and its part of the memory begins anew
 
 
 class Forwarded:
@@ -98,14 +98,19 @@ class ForwardedCaller:
             ) from None
         if region not in self._endpoints:  # a region's name becomes a part of the address that is asked
             raise no_instance(self._errors)
-        if len(self._instances) >= _INSTANCES:
+        if len(self._instances) >= _INSTANCES:  # whoever tries CRNs takes no memory by it
             self._instances.clear()
+            self.upstream.forget()
         made = self._instances[crn] = Instance(crn, url=self._endpoints[region])
         return made
 
     def asks_again(self, instance: Instance) -> bool:
         """Return whether the caller still has a part of the memory, and its token has not expired."""
         return self._is_known(self)
+
+    def may_send(self) -> bool:
+        """Return True: how much a caller may ask is the service's affair."""
+        return True
 
     def failed(self, error: QRBackendsError) -> None:
         """Empty the caller's part of the memory if the service refused the credential."""
@@ -181,7 +186,7 @@ class Forwarding:
         known = self._callers.get(digest)
         if known is not None:
             if known.expires is not None and known.expires <= self._clock():
-                self._drop(digest)  # the service is asked, and refuses it or not
+                self._drop(digest)  # the service is asked each time, and refuses it or not
             else:
                 self._callers.move_to_end(digest)
                 return known
@@ -191,10 +196,11 @@ class Forwarding:
 
     def _new(self, digest: bytes, scheme: str, credential: str) -> ForwardedCaller:
         try:
-            account = Account(token=Secret(credential))
+            header = Secret(f"{scheme} {credential}")
+            account = Account(token=header)  # with the scheme, as the same text may be good in one only
         except AccountError:
             raise no_credential(self._errors) from None
-        credentials = Forwarded(Secret(f"{scheme} {credential}"))
+        credentials = Forwarded(header)
         upstream = Upstream(
             account,
             WatchedSender(Sender(account, self._pool, self._retry), self._failures),
@@ -204,14 +210,12 @@ class Forwarding:
             self._memory,
             limit=self._pool.limits.body,
         )
-        expires = _expiry(credential)
-        if expires is not None and expires <= self._clock():
-            expires = None  # by the token's own word nothing may be kept; the service says it as well
+        is_known = partial(self._is_known, digest)
         made = ForwardedCaller(
-            upstream, credentials, expires, self._endpoints, self._errors, partial(self._is_known, digest)
+            upstream, credentials, _expiry(credential), self._endpoints, self._errors, is_known
         )
         while len(self._callers) >= self._most:
-            self._drop(next(iter(self._callers)))
+            self._drop(self._least_useful())
         self._callers[digest] = made
         return made
 
@@ -220,6 +224,14 @@ class Forwarding:
             return False
         self._callers.move_to_end(digest)
         return caller.expires is None or self._clock() < caller.expires
+
+    def _least_useful(self) -> bytes:
+        """Return who gives way: one without answers if these are many, else the one not heard longest.
+
+        So made-up credentials, for which the service gives no answer, drive most callers' answers not out.
+        """
+        idle = [digest for digest, one in self._callers.items() if one.upstream.is_empty]
+        return idle[0] if len(idle) > self._most // 4 else next(iter(self._callers))
 
     def _drop(self, digest: bytes) -> None:
         gone = self._callers.pop(digest)

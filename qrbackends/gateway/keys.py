@@ -139,7 +139,10 @@ class KeyFile:
         if hasattr(os, "geteuid"):
             if status.st_uid not in (os.geteuid(), 0):
                 raise KeysError(f"{self.path} belongs to another user")
-            if stat.S_IMODE(status.st_mode) & 0o077:
+            others = 0o077
+            if os.geteuid() and status.st_uid == status.st_gid == 0:
+                others = 0o037  # systemd lets a service read a credential by an ACL, whose mask is shown here
+            if stat.S_IMODE(status.st_mode) & others:
                 raise KeysError(f"others can read {self.path}: chmod 600 {self.path}")
 
     def _write(self, signing: bytes, keys: Sequence[Key]) -> None:

@@ -224,14 +224,15 @@ class OwnCaller:
         return await self._source.instance(crn, self._key)
 
     def asks_again(self, instance: Instance) -> bool:
-        """Return whether token, key and instance are still good, and the key's rate allows it."""
+        """Return whether token, key and instance are still good."""
         key, source = self._key, self._source
         return (
-            source.keyring.holds(key, self._expires)
-            and key.may_use(instance.crn)
-            and source.knows(instance)
-            and not source.take(key)
+            source.keyring.holds(key, self._expires) and key.may_use(instance.crn) and source.knows(instance)
         )
+
+    def may_send(self) -> bool:
+        """Count one more request of the key, and return whether its rate allows it."""
+        return not self._source.take(self._key)
 
     def failed(self, error: QRBackendsError) -> None:
         """Do nothing: the cache has removed what the error makes invalid."""

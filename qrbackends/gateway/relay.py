@@ -74,6 +74,7 @@ class Relay:
         request: web.BaseRequest,
         url: str,
         authorization: Secret | None,
+        crn: str | None = None,
         extra: Mapping[str, str] | None = None,
         rejected: Callable[[Secret], bool] | None = None,
     ) -> web.StreamResponse:
@@ -83,6 +84,7 @@ class Relay:
             request: the request; its body is read while it is sent.
             url: the address, percent-encoded.
             authorization: the value of the `Authorization` header; None for none.
+            crn: the instance that the caller may use; None for an address that has none.
             extra: further headers of the answer.
             rejected: called with the authorization after a 401; returns whether the caller gets it not.
 
@@ -95,6 +97,8 @@ class Relay:
         sent = passed_on(request.headers)
         if authorization is not None:
             sent["Authorization"] = authorization.reveal()
+        if crn is not None:  # also if the caller's `Connection` names the header, which takes it away
+            sent["Service-CRN"] = crn
         failure: QRBackendsError
         try:
             answer = await session.request(

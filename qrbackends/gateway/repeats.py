@@ -93,6 +93,10 @@ class Repeats:
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
 
+    def clear(self) -> None:
+        """Keep nothing any more."""
+        self._known.clear()
+
     def forget(self, caller: Caller) -> None:
         """Keep nothing of a caller any more."""
         for digest in [one for one, known in self._known.items() if known.call.caller is caller]:

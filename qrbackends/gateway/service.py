@@ -20,6 +20,7 @@ from ..transport.body import Wire
 from ..transport.retry import RetryPolicy
 from .callers import Caller, Source
 from .documents import KeptDocument, statuses_in
+from .relay import is_plain
 from .replies import Reply, at_once, cache_status, from_entry, of_error, told_of
 from .upstream import Upstream, VersionCache
 from .versions import VersionsPage
@@ -61,9 +62,11 @@ class Repeatable(Struct, frozen=True):
         if not self.caller.asks_again(self.instance):
             return None
         try:
-            return self.cached.cache.look(self.request, self.scope)
+            entry = self.cached.cache.look(self.request, self.scope)
         except QRBackendsError:  # a 404 a moment ago
             return None
+        # Last, as a call that has to be read is counted where it is read.
+        return entry if entry is not None and self.caller.may_send() else None
 
     def at_once(self, entry: Entry) -> Reply | None:
         """Return the reply with an entry's bytes as they are kept, or None."""
@@ -229,8 +232,10 @@ def _request_of(path: str, query: str) -> Request | None:
     """Return the request of a path without a query; None where the query has to be looked at.
 
     Raises:
-        InvalidRequest: the backend's id cannot be one.
+        InvalidRequest: the id cannot be one, or hides a slash, which a server on the way may decode.
     """
+    if not is_plain(path):
+        raise InvalidRequest("The path is not well-formed.")
     resource, name = classified(path)
     return None if query else _made(resource, name, {})
 

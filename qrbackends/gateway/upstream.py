@@ -43,8 +43,13 @@ class VersionCache:
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
-        """All scopes that were asked for."""
+        """All scopes that were asked for, since they were forgotten."""
         return tuple(self._used.values())
+
+    def forget(self) -> tuple[Scope, ...]:
+        """Forget the scopes, and return them."""
+        used, self._used = self._used, {}
+        return tuple(used.values())
 
 
 class Upstream:
@@ -88,7 +93,7 @@ class Upstream:
         if known is None:
             if len(self._versions) >= _VERSIONS:
                 _, gone = self._versions.popitem(last=False)
-                self._empty(gone.scopes)
+                self._empty(gone)
             known = self._versions[version] = self._new(version)
         self._versions.move_to_end(version)
         return known
@@ -112,13 +117,18 @@ class Upstream:
         )
         return VersionCache(Cache(self.calls, self.policy, self.memory, loader, shared), scopes)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no answer is in memory."""
+        return not any(self.memory.holds(scope.id) for one in self._versions.values() for scope in one.scopes)
+
     def forget(self) -> None:
         """Remove all answers from memory; those that are being fetched are not kept either."""
         for one in self._versions.values():
-            self._empty(one.scopes)
+            self._empty(one)
 
-    def _empty(self, scopes: tuple[Scope, ...]) -> None:
-        self.memory.remove([scope.id for scope in scopes], _everything)
+    def _empty(self, version: VersionCache) -> None:
+        self.memory.remove([scope.id for scope in version.forget()], _everything)
 
     def stats(self) -> tuple[CacheStats, ...]:
         """Return the statistics of the cache of each version."""

@@ -24,6 +24,7 @@ from ..transport.retry import RetryPolicy
 from .sender import Credentials, Message, Sending, Unconfirmed, credential_of
 
 _NAMED = (BackendConfiguration, BackendProperties)  # the answers that have their backend's name
+_MOST_INSTANCES = 256  # whose headers are kept
 _OLDEST = "2025-01-01"  # with older versions the list is one of bare names
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -143,6 +144,8 @@ class Origin:
             self._secret, self._headers = secret, {}
         known = self._headers.get(crn)
         if known is None:
+            if len(self._headers) >= _MOST_INSTANCES:  # a gateway's callers name any
+                self._headers.clear()
             known = self._headers[crn] = headers(secret, crn, self._api_version)
         return known
 

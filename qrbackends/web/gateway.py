@@ -6,6 +6,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ _LINE: Final = 8190  # bytes of a request line, and of a header
 _HEADERS: Final = 100  # of a request
 _QUEUED: Final = 1024  # connections that wait in the system until they are accepted
 _KEEPALIVE: Final = 75.0  # seconds; a client keeps a connection for as long
+_PARTING: Final = 1.0  # seconds that a kept connection has for its last request when the server ends
+_LOOKED: Final = 0.05  # seconds between two looks whether connections are open
 
 GATEWAY: Final = web.AppKey("GATEWAY", Gateway)
 """The key of the gateway of an app: `app[GATEWAY]`."""
@@ -166,11 +169,19 @@ class GatewayServer:
             try:
                 yield url_of(listener, "http" if tls is None else "https")
             finally:
-                gateway.draining = True
+                gateway.drain()
                 server.close()
+                await self._ended(min(_PARTING, self._patience))
                 web_server.pre_shutdown()
                 await web_server.shutdown(self._patience)
                 await stopped([keeping])
+
+    async def _ended(self, seconds: float) -> None:
+        """Wait until no connection is open: a request that is on its way is answered, and not cut off."""
+        for _ in range(ceil(seconds / _LOOKED)):
+            if not self._connections.open:
+                return
+            await asyncio.sleep(_LOOKED)
 
 
 @contextmanager

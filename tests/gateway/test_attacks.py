@@ -155,6 +155,21 @@ async def test_a_key_that_asks_too_often_is_held_back(emulator: Emulator, tmp_pa
         assert limited.headers["Retry-After"] == "1"
 
 
+async def test_a_repeated_request_counts_once_where_its_answer_is_old(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    key = file.add("steady", rate=4)
+    async with running(emulator, keyring=Keyring(file)) as at:
+        whole = head(at, PATH, b"Accept-Encoding: gzip", authorization=f"apikey {key}".encode())
+        port = int(at.url.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            statuses = [(await one_answer(stream, whole))[0] for _ in range(3)]
+            at.gateway.source.upstreams()[0].forget()  # the next one is not answered at once
+            statuses.append((await one_answer(stream, whole))[0])
+            assert statuses == [200] * 4
+
+
 def form(key: str) -> str:
     return f"grant_type=urn:ibm:params:oauth:grant-type:apikey&apikey={key}"
 
@@ -166,7 +181,8 @@ async def test_nobody_reads_another_callers_answers(emulator: Emulator) -> None:
     async with running(emulator, forward=True) as at:
         mine = await at.asker.document(NAME)
         assert (mine.status, (await at.asker.document(NAME)).cache) == (200, "qrbackends; hit; ttl=299")
-        for authorization in ("Bearer stolen", f"apikey {'x' * 40}", f"{at.asker.authorization}x"):
+        mixed_up = at.asker.authorization.replace("Bearer", "apikey")
+        for authorization in ("Bearer stolen", f"apikey {'x' * 40}", f"{at.asker.authorization}x", mixed_up):
             got = await at.asker.instead(authorization=authorization).document(NAME)
             assert (got.status, b"qubits" in got.plain) == (401, False)
         before = emulator.count("properties")
@@ -202,6 +218,25 @@ async def test_a_token_that_says_it_has_expired_gets_nothing_of_the_cache(emulat
         assert (await at.asker.document(NAME)).status == 502
 
 
+async def test_nothing_is_kept_for_a_token_that_has_expired(emulator: Emulator) -> None:
+    """The service's clock may be behind; what it still answers is not given again."""
+    async with running(emulator, forward=True, clock=lambda: time.time() + 4000) as at:
+        for number in range(1, 4):
+            assert (await at.asker.document(NAME)).status == 200
+            assert emulator.count("properties") == number
+
+
+async def test_made_up_credentials_drive_few_callers_out(emulator: Emulator) -> None:
+    async with running(emulator, forward=True, most=8) as at:
+        askers = [at.asker.instead(authorization=f"Bearer {emulator.make_token()}") for _ in range(8)]
+        for asker in askers:
+            assert (await asker.backends()).status == 200
+        for number in range(30):
+            assert (await at.asker.instead(authorization=f"Bearer made-up-{number}").backends()).status == 401
+        hits = [(await asker.backends()).cache.startswith("qrbackends; hit") for asker in askers[3:]]
+        assert hits == [True] * 5
+
+
 async def test_only_so_many_callers_have_a_part_of_the_memory(emulator: Emulator) -> None:
     async with running(emulator, forward=True, most=3) as at:
         askers = [at.asker.instead(authorization=f"Bearer {emulator.make_token()}") for _ in range(5)]
@@ -216,6 +251,20 @@ async def test_only_so_many_callers_have_a_part_of_the_memory(emulator: Emulator
         assert gone() is None  # and its credential with it
         assert (await askers[4].backends()).cache.startswith("qrbackends; fwd=miss")
         assert (await askers[3].backends()).cache.startswith("qrbackends; hit")
+
+
+async def test_whoever_tries_instances_takes_no_memory(emulator: Emulator) -> None:
+    async with running(emulator, forward=True) as at:
+        assert (await at.asker.backends()).status == 200
+        (upstream,) = at.gateway.source.upstreams()
+        for number in range(150):
+            crn = at.asker.crn.replace("a/", f"a/{number}")
+            assert (await at.asker.instead(crn=crn).document(NAME)).status != 200
+        assert sum(len(upstream.of(version).scopes) for version in upstream.versions) <= 64
+        await emulator.stop_region("us-east")
+        for number in range(150):  # also where nobody refuses it
+            await at.asker.instead(crn=at.asker.crn.replace("a/", f"a/{number}")).document(NAME)
+        assert sum(len(upstream.of(version).scopes) for version in upstream.versions) <= 64
 
 
 async def test_regions_that_are_none_are_not_asked(emulator: Emulator) -> None:
@@ -263,6 +312,7 @@ async def test_odd_paths_lead_nowhere(emulator: Emulator) -> None:
         assert {
             one.path_qs for one in emulator.requests[before:] if not one.path_qs.startswith("/api/v1/b")
         } == set()
+        assert not [one.path_qs for one in emulator.requests[before:] if "%2f" in one.path_qs.lower()]
 
 
 async def test_odd_methods_are_refused(emulator: Emulator) -> None:
@@ -404,6 +454,36 @@ async def test_repeated_heads_are_whole_requests_only(emulator: Emulator) -> Non
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             with_body = head(at, PATH, b"Accept-Encoding: gzip", b"Content-Length: %d" % len(whole)) + whole
             assert (await one_answer(stream, with_body))[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/api/v1/elsewhere"])
+async def test_a_late_body_is_no_repeated_request(emulator: Emulator, path: str) -> None:
+    """A body that comes after its head's answer is a body, also where it repeats a request that is known.
+
+    Behind a proxy that shares connections, a second answer would be the next caller's.
+    """
+    async with running(emulator) as at:
+        whole = head(at, PATH, b"Accept-Encoding: gzip")
+        port = int(at.url.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            for _ in range(3):
+                await one_answer(stream, whole)
+            await one_answer(stream, head(at, path, b"Content-Length: %d" % len(whole)))
+            await stream.send(whole)  # the body, which has been read once another connection is answered
+            assert (await at.asker.ask("/healthz")).status == 200
+            _, body = await one_answer(stream, head(at, "/api/v1/versions"))
+            assert b"versions" in body
+        assert at.gateway.counts.requests["properties", 200, "hit"] == 2
+
+
+async def test_a_document_that_is_asked_for_with_a_body_ends_the_connection(emulator: Emulator) -> None:
+    async with running(emulator) as at:
+        port = int(at.url.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            assert (await one_answer(stream, head(at, PATH, b"Content-Length: 4")))[0] == 400
+            await stream.send(b"body")
+            with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await stream.receive()
 
 
 async def one_answer(stream: anyio.abc.SocketStream, sent: bytes, number: int = 1) -> tuple[int, bytes]:

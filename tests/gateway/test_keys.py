@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -105,6 +106,32 @@ def test_a_file_that_others_can_read_or_plant_is_not_used(file: KeyFile, tmp_pat
     assert len(Keyring(file)) == 1
     with pytest.raises(KeysError, match="directory"):
         Keyring(KeyFile(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("mode", "user", "group", "is_used"),
+    [
+        (0o440, 0, 0, True),
+        (0o460, 0, 0, False),
+        (0o444, 0, 0, False),
+        (0o440, 0, 5, False),
+        (0o440, 7, 0, False),
+    ],
+)
+def test_a_credential_of_systemd_is_used(
+    file: KeyFile, monkeypatch: pytest.MonkeyPatch, mode: int, user: int, group: int, is_used: bool
+) -> None:
+    """It is root's, and an access list lets the service's user read it, which looks like a group's right."""
+    file.add("one")
+    fields = list(file.path.stat())
+    fields[0], fields[4], fields[5] = stat.S_IFREG | mode, user, group
+    monkeypatch.setattr(os, "fstat", lambda _: os.stat_result(fields))
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    if is_used:
+        assert len(file.read()[1]) == 1
+    else:
+        with pytest.raises(KeysError, match="others can read"):
+            file.read()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from qrbackends import Client, RedisStore
 from qrbackends.emulator import Emulator, Hold
 from qrbackends.gateway.keys import KeyFile, Keyring
-from qrbackends.gateway.log import AccessLog
+from qrbackends.gateway.log import Access, AccessLog
 from qrbackends.gateway.options import GatewayOptions
 from qrbackends.web.gateway import gateway_app, tls_context
 
@@ -92,6 +93,23 @@ async def test_the_access_log_has_a_line_for_each_request(emulator: Emulator, tm
     assert (tmp_path / "access.log").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+async def test_a_full_disk_takes_the_log_and_nothing_else(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = AccessLog(Path("/dev/full"))
+    line = Access(log.time(), "GET", "/x" * 200, 200, 0.1)
+    async with running(emulator, log=log) as at:
+        for _ in range(100):  # more than any buffer of a file has
+            log.write(line)
+        assert [(await at.asker.document(NAME)).status for _ in range(3)] == [200] * 3
+    log.close()
+    log.close()
+    assert [one.getMessage() for one in caplog.records if "access log" in one.getMessage()] == [
+        "the access log cannot be written, and lines are lost: No space left on device"
+    ]
+
+
 async def test_tls(emulator: Emulator, authority: Authority) -> None:
     context = ssl.create_default_context(cafile=authority.ca)
     async with running(emulator, tls=tls_context(authority.server, authority.server)) as at:
@@ -114,6 +132,20 @@ async def test_requests_end_before_the_server_does(emulator: Emulator) -> None:
         assert (await asked).status == 200
         with pytest.raises(aiohttp.ClientConnectionError):
             await asker.document(NAME)
+
+
+async def test_kept_connections_end_with_an_answer(emulator: Emulator) -> None:
+    """A client that sends a request while the server begins to end gets an answer, and no reset."""
+    async with aiohttp.ClientSession(auto_decompress=False) as session, AsyncExitStack() as stack:
+        at = await stack.enter_async_context(running(emulator))
+        asker = Asker(session, at.url, at.asker.authorization, at.asker.crn)
+        for _ in range(4):  # from the third one on, the request is not parsed any more
+            assert "Connection" not in (await asker.document(NAME)).headers
+        ending = asyncio.create_task(stack.aclose())
+        await until(lambda: at.gateway.draining)
+        last = await asker.document(NAME)
+        assert (last.status, last.headers["Connection"]) == (200, "close")
+        await ending
 
 
 async def test_it_is_mounted_in_an_app(emulator: Emulator, tmp_path: Path) -> None:

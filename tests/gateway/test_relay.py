@@ -114,6 +114,15 @@ async def test_requests_are_passed_on_with_the_gateways_own_credential(
         assert seen.headers["Host"] == origin.url.split("/")[2]
 
 
+async def test_no_header_takes_the_instance_away(emulator: Emulator, origin: Origin) -> None:
+    async with running(emulator, account=account(emulator, origin), options=PASSING) as at:
+        sent = {"Connection": "Service-CRN, Authorization, Host"}
+        assert (await at.asker.ask("/api/v1/jobs", headers=sent)).status == 200
+        (seen,) = origin.seen
+        assert seen.headers.getall("Service-CRN") == [at.asker.crn]
+        assert seen.headers.getall("Authorization") == [f"Bearer {TOKEN}"]
+
+
 async def test_who_may_not_ask_passes_nothing_on(emulator: Emulator, origin: Origin) -> None:
     async with running(emulator, account=account(emulator, origin), options=PASSING) as at:
         stranger = at.asker.instead(authorization="Bearer stolen")
@@ -217,6 +226,25 @@ async def test_a_callers_own_credential_is_passed_on(emulator: Emulator) -> None
         plan = emulator.instances[0].plan.id
         assert (await at.asker.ask(f"/catalog/api/v1/{plan}")).status == 200
         assert (await at.asker.ask("/catalog/api/v1/..%2fx")).status == 404
+
+
+async def test_the_cloud_is_only_read_with_a_callers_own_credential(emulator: Emulator) -> None:
+    async with running(emulator, forward=True) as at:
+        before = emulator.count()
+        for method, path in (
+            ("DELETE", f"/catalog/api/v1/{emulator.instances[0].plan.id}"),
+            ("POST", "/catalog/api/v1/x"),
+            ("DELETE", "/identity/token"),
+            ("PUT", "/v3/resources/search"),
+        ):
+            assert (await at.asker.ask(path, method)).status == 405
+        for body in (b"x" * 2**17, chunks()):
+            assert (await at.asker.ask("/identity/token", "POST", data=body)).status == 413
+        assert emulator.count() == before
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    yield b"grant_type="
 
 
 @pytest.mark.parametrize(
