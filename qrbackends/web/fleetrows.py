@@ -162,7 +162,7 @@ class _Cells(Struct, frozen=True):
             since_text(known, now),
             known.status_since if known.status_changed and not backend.online else None,
             bool(old & {backend.region or "", key}),
-            Filtered(values, (*texts, reason_of(backend) or "")),
+            Filtered.of(values, (*texts, reason_of(backend) or "")),
             texts,
             sparkline(monitor.queue_history(key), now),
             known.calibration.calibrated_at if known.calibration else None,

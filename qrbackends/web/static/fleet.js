@@ -22,10 +22,10 @@ function read(row) {
   const texts = [];
   keys.forEach((key, place) => {
     const cell = row.cells[place];
-    const strong = key === "state" ? cell.querySelector("strong") : key === "name" ? cell.querySelector("a") : null;
+    const strong = key === "state" ? cell.querySelector("strong") : key === "name" ? cell.querySelector("a, .odd") : null;
     const text = textOf(strong ?? cell);
     texts.push(text);
-    if (key === "state" && cell.querySelector("small")) texts.push(textOf(cell.querySelector("small")));
+    if (key === "state" && cell.querySelector(".why")) texts.push(textOf(cell.querySelector(".why")));
     if (key === "name") values[key] = row.dataset.name;
     else if (key === "region") values[key] = row.dataset.region || null;
     else if (!isNumber(key)) values[key] = text === "–" ? null : text;
@@ -43,9 +43,11 @@ function compare(key, down) {
   const fold = (value) => (typeof value === "string" ? value.toLowerCase() : value);
   return (one, other) => {
     const [a, b] = [fold(one.values[key]), fold(other.values[key])];
-    if (a == null || b == null) return (a == null) - (b == null); // what is not known is last in either direction
-    if (a !== b) return a < b ? -sign : sign;
-    return one.values.name < other.values.name ? -1 : 1;
+    if ((a == null) !== (b == null)) return a == null ? 1 : -1; // what is not known is last in either direction
+    if (a !== b && a != null) return a < b ? -sign : sign;
+    const [first, second] = [one, other].map(({ row }) => [row.dataset.name, row.dataset.region]);
+    const place = first[0] === second[0] ? 1 : 0;
+    return first[place] < second[place] ? -1 : 1;
   };
 }
 
