@@ -41,7 +41,7 @@ _UNITS: Final[Mapping[str, Mapping[str, float]]] = {
 
 
 class Filtered(NamedTuple):
-    """What a filter looks at in a row: the values of its columns, and the texts of its cells in lower case."""
+    """What a filter looks at in a row: the values of its columns, and its texts in lower case."""
 
     values: Mapping[str, Value]
     texts: Sequence[str]

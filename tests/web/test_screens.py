@@ -412,3 +412,52 @@ async def test_the_page_and_the_script_filter_and_sort_alike(
             assert await screen.names() == sent, sort
     finally:
         emulator.set_backend("ibm_boston")
+
+
+async def test_the_fleet_page_answers_what_an_operator_asks(browser: Browser) -> None:
+    """What is down since when, the newest first; what was recalibrated; and whether that is current."""
+    names = ("ibm_aachen", "ibm_boston", "ibm_fez", "ibm_kingston")
+    context, screen = await opened(browser)
+    page = screen.page
+    try:
+        async with Emulator("snapshots", backends=names) as emulator, Client(emulator.account()) as client:
+            for name in names[:2]:
+                emulator.set_backend(name, status="offline")
+            emulator.recalibrate("ibm_fez")
+            async with served(board_app(client, pace=Pace(interval=0.2, beat=0.2))) as url:
+                await page.clock.install()
+                await page.goto(url)
+                await until_known(url, 4)
+                told = page.locator("#told dd")
+                await expect(told.first).to_contain_text("ibm_aachen offline since before")
+                emulator.set_backend("ibm_kingston", status="paused", reason="<b>lunch</b>")
+                await expect(told.first).to_contain_text(
+                    re.compile(r"^ibm_kingston paused since \d\d:\d\d UTC \(\d+ s\), <b>lunch</b>")
+                )
+                recent = told.nth(1)
+                await expect(recent).to_contain_text(re.compile(r"ibm_fez \d+ s ago"))
+                await recent.get_by_role("link", name="ibm_fez").focus()
+                emulator.set_backend("ibm_boston")
+                await expect(told.first).not_to_contain_text("ibm_boston")
+                await expect(recent.get_by_role("link", name="ibm_fez")).to_be_focused()
+                await page.locator("#filter").fill("age<1h state=online")
+                await page.clock.run_for(1000)
+                await expect(page.locator("#news")).to_contain_text("of 4 backends are shown")
+                assert await screen.names() == ["ibm_fez"]
+                assert screen.wrong == []
+    finally:
+        await context.close()
+
+
+async def test_single_keys_can_be_turned_off(known: tuple[Emulator, str], screen: Screen) -> None:
+    page = screen.page
+    await page.goto(known[1])
+    await page.locator("#help summary").click()
+    await page.get_by_label("Single keys").uncheck()
+    await page.reload()
+    await page.keyboard.press("/")
+    await expect(page.locator("#filter")).not_to_be_focused()
+    await page.locator("#columns summary").click()
+    await page.locator("#columns input").first.press("Escape")
+    await expect(page.locator("#columns summary")).to_be_focused()
+    await expect(page.locator("#columns input").first).to_be_hidden()
