@@ -109,6 +109,7 @@ class _FleetPage:
                 table = await self._rendered.part(key, (source, self._minute), render)
             except Timeout:
                 late = True
+        old = listed.age if listed is not None and listed.source == "stale" else None
         rows, matching = table.arranged(query) if table else (b"", 0)
         return page(
             "fleet.html",
@@ -122,5 +123,5 @@ class _FleetPage:
             query=query,
             emulated=table is not None and table.emulated,
             version=seen.version,
-            **freshness(monitor, seen.view, hub.pace.interval, listed, problem, now),
+            **freshness(monitor, seen.view, hub.pace.interval, old, problem, now),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..fleet.monitored import MonitoredBackend
@@ -68,12 +69,18 @@ def _age(value: float | None) -> str:
     return DASH if value is None else age_text(value)
 
 
+def _sent(value: float) -> float:
+    """Return a number as pages hold it, so that scripts compare with the same one as the server."""
+    return float(f"{value:.9g}")
+
+
 def _speed(known: MonitoredBackend, _: datetime) -> Value:
     clops = known.backend.clops
     try:
-        return None if clops is None else float(clops.value)  # the service also sends text
+        value = None if clops is None else float(clops.value)  # the service also sends text
     except (ValueError, OverflowError):
         return None
+    return None if value is None or not isfinite(value) else _sent(value)
 
 
 def _size(known: MonitoredBackend, _: datetime) -> Value:
@@ -92,7 +99,7 @@ def _processor(known: MonitoredBackend, _: datetime) -> Value:
 def _median(name: str, scale: float = 1.0) -> Callable[[MonitoredBackend, datetime], Value]:
     def value(known: MonitoredBackend, _: datetime) -> Value:
         found = median_of(getattr(known.calibration, name)) if known.calibration else None
-        return None if found is None else found * scale
+        return None if found is None else _sent(found * scale)
 
     return value
 

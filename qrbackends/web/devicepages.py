@@ -23,7 +23,7 @@ from .fleetrows import reason_of, since_text
 from .freshness import freshness
 from .mounting import Hubs, own_client
 from .pages import is_odd, page
-from .problems import problem_of
+from .problems import Problem, problem_of
 from .renderings import Renderings
 from .responses import SlicedResponse
 from .visitors import VisitorCache
@@ -72,7 +72,7 @@ class DevicePages:
                 drawn = b"<p>The map is still being drawn; load the page again in a moment.</p>"
         processor = (configuration and configuration.processor_type) or found.processor_type
         monitor = self._hubs.of(own_client(request)).wake()
-        values = self._status(request, found)
+        values = self._status(request, found, age, problem)
         return page(
             "backend.html",
             request,
@@ -82,8 +82,6 @@ class DevicePages:
                 "qubits": found.qubits if configuration is None else configuration.n_qubits,
                 "processor": str(processor or ""),
                 "by": wanted.by,
-                "age": age if age is not None else values["age"],
-                "problem": problem or values["problem"],
                 "chart": queue_chart(monitor.queue_history(_key(found)), datetime.now(UTC)),
                 "calibrations": monitor.calibration_history(_key(found)),
             },
@@ -94,7 +92,8 @@ class DevicePages:
         found = await self._found(request)
         if isinstance(found, Response):
             return found
-        return page("status.html", request, **self._status(request, found))
+        _, _, age, problem = await self._documents(own_client(request), found)
+        return page("status.html", request, **self._status(request, found, age, problem))
 
     async def picture(self, request: Request) -> Response:
         """Return the map as a picture."""
@@ -152,7 +151,9 @@ class DevicePages:
             return page("missing.html", request, status=HTTPStatus.NOT_FOUND, odd=found is not None)
         return found
 
-    def _status(self, request: Request, found: Backend) -> dict[str, Any]:
+    def _status(
+        self, request: Request, found: Backend, age: float | None, problem: Problem | None
+    ) -> dict[str, Any]:
         hub, now = self._hubs.of(own_client(request)), datetime.now(UTC)
         monitor, seen = hub.wake(), hub.seen()
         known = _known(monitor, found)
@@ -163,12 +164,12 @@ class DevicePages:
             "calibrated_at": known.calibration.calibrated_at if known.calibration else None,
             "emulated": found.emulated,
             "version": seen.version,
-            **freshness(monitor, seen.view, hub.pace.interval, None, None, now),
+            **freshness(monitor, seen.view, hub.pace.interval, age, problem, now),
         }
 
     async def _documents(
         self, client: Client, backend: Backend
-    ) -> tuple[BackendConfiguration | None, BackendProperties | None, float | None, Any]:
+    ) -> tuple[BackendConfiguration | None, BackendProperties | None, float | None, Problem | None]:
         """Return configuration and properties, the age in seconds of stale ones, and the last problem."""
         found: dict[str, Any] = {}
         age, problem = None, None

@@ -7,7 +7,7 @@ language is in `static/filter.js`; a test holds them together.
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
@@ -16,6 +16,7 @@ from .columns import BY_KEY, Value
 LONGEST: Final = 500
 """Characters of a filter; the rest is not read."""
 
+_MOST = 32  # terms; a page is filtered for each visitor
 _TERM = re.compile(r"([a-z0-9_]+)(<=|>=|!=|=|<|>)(.+)")
 _NUMBER = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)([a-zµ%]*)")
 _COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -40,10 +41,15 @@ _UNITS: Final[Mapping[str, Mapping[str, float]]] = {
 
 
 class Filtered(NamedTuple):
-    """What a filter looks at in a row: the values of its columns, and the texts of its cells."""
+    """What a filter looks at in a row: the values of its columns, and its texts in lower case."""
 
     values: Mapping[str, Value]
     texts: Sequence[str]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Value], texts: Iterable[str]) -> "Filtered":
+        """Return what a filter looks at in a row with texts in any case."""
+        return cls(values, tuple(text.lower() for text in texts))
 
 
 class Filter(NamedTuple):
@@ -65,7 +71,10 @@ class Filter(NamedTuple):
 def parsed(text: str) -> Filter:
     """Return the filter that a text means."""
     tests, problems = [], []
-    for term in text[:LONGEST].lower().split():
+    terms = text[:LONGEST].lower().split()
+    if len(terms) > _MOST:
+        problems.append(f"Only the first {_MOST} terms count.")
+    for term in terms[:_MOST]:
         found = _TERM.fullmatch(term)
         test = _word(term) if found is None else _comparison(*found.groups())
         if isinstance(test, str):
@@ -78,8 +87,8 @@ def parsed(text: str) -> Filter:
 def _word(word: str) -> Callable[[Filtered], bool]:
     if "*" in word or "?" in word:
         pattern = word.replace("[", "[[]")
-        return lambda row: any(fnmatchcase(text.lower(), pattern) for text in row.texts)
-    return lambda row: any(word in text.lower() for text in row.texts)
+        return lambda row: any(fnmatchcase(text, pattern) for text in row.texts)
+    return lambda row: any(word in text for text in row.texts)
 
 
 def _comparison(key: str, sign: str, wanted: str) -> Callable[[Filtered], bool] | str:

@@ -14,7 +14,7 @@ from ..fleet.monitored import FleetView, MonitoredBackend
 from ..models import Backend
 from ..models.formatting import visible
 from .charts import sparkline
-from .columns import BY_KEY, COLUMNS, OPTIONAL, Value, age_text, clock, seconds_since
+from .columns import BY_KEY, COLUMNS, OPTIONAL, Value, clock
 from .filtering import LONGEST, Filter, Filtered, parsed
 from .pages import rendered, shown
 
@@ -66,11 +66,13 @@ class Row(NamedTuple):
 
 
 class Told(NamedTuple):
-    """A backend that is named above the table."""
+    """A backend that is named above the table, since when something is so, and why."""
 
     name: str
     region: str | None
     text: str
+    at: datetime | None
+    why: str = ""
 
 
 class FleetRows:
@@ -79,9 +81,10 @@ class FleetRows:
     Attributes:
         counts: the number of backends in each state.
         jobs: all waiting jobs.
-        down: those that are not online, and since when; at most a few.
+        down: those that are not online, and since when, the newest first; at most a few.
         recent: those that were calibrated within the last hour; at most a few.
         down_count, recent_count: how many there are.
+        now: when the ages were told.
         emulated: whether an emulator sent any of it.
     """
 
@@ -98,16 +101,17 @@ class FleetRows:
             name = shown(one.backend.status.name)
             self.counts[name] = self.counts.get(name, 0) + 1
         self.jobs = sum(one.backend.queue_length for one in backends)
-        down = [one for one in cells if one.state != "online"]
+        down = sorted((one for one in cells if one.state != "online"), key=_newest_first)
         recent = sorted(
             (one for one in cells if _is_recent(one)), key=lambda one: one.seen.values["age"] or 0.0
         )
         self.down_count, self.recent_count = len(down), len(recent)
         self.down = [
-            Told(one.name, one.region, f"{one.status}{one.since}{_age(one.since_at, now)}{_why(one)}")
+            Told(one.name, one.region, f"{shown(one.status)}{one.since}", one.since_at, _why(one))
             for one in down[:_TOLD]
         ]
-        self.recent = [Told(one.name, one.region, f"{one.texts[-1]} ago") for one in recent[:_TOLD]]
+        self.recent = [Told(one.name, one.region, "", one.calibrated_at) for one in recent[:_TOLD]]
+        self.now = now
         self.emulated = any(one.backend.emulated for one in backends)
 
     def __len__(self) -> int:
@@ -162,7 +166,7 @@ class _Cells(Struct, frozen=True):
             since_text(known, now),
             known.status_since if known.status_changed and not backend.online else None,
             bool(old & {backend.region or "", key}),
-            Filtered(values, (*texts, reason_of(backend) or "")),
+            Filtered.of(values, (*texts, reason_of(backend) or "")),
             texts,
             sparkline(monitor.queue_history(key), now),
             known.calibration.calibrated_at if known.calibration else None,
@@ -187,8 +191,9 @@ def since_text(known: MonitoredBackend, now: datetime) -> str:
     return f" since {clock(known.status_since, now)}"
 
 
-def _age(instant: datetime | None, now: datetime) -> str:
-    return "" if instant is None else f" ({age_text(seconds_since(instant, now))})"
+def _newest_first(cells: _Cells) -> float:
+    """Return what sorts those that went down before our eyes to the front; the others have been down long."""
+    return -cells.since_at.timestamp() if cells.since_at else 0.0
 
 
 def _why(cells: _Cells) -> str:

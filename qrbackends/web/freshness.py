@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ..cache.entry import Fetched
 from ..fleet.monitor import Monitor
 from ..fleet.monitored import FleetView
 from ..models.formatting import DASH
@@ -11,6 +10,7 @@ from .columns import age_text, clock, seconds_since
 from .pages import shown
 from .problems import Problem, problem_of
 
+_POLLS, _SLOW = 2, 60.0  # polls and further seconds without an answer after which nothing counts as current
 _MOST = 8  # calibrations that cannot be read, which are told
 
 
@@ -34,7 +34,7 @@ def freshness(
     monitor: Monitor,
     view: FleetView,
     interval: float,
-    listed: Fetched[Any] | None,
+    age: float | None,
     problem: Problem | None,
     now: datetime,
 ) -> dict[str, Any]:
@@ -44,18 +44,25 @@ def freshness(
         monitor: tells when the lists were asked for.
         view: what it knows.
         interval: seconds between two polls.
-        listed: the list that is shown in place of what the monitor knows, or None.
-        problem: why there is neither.
+        age: seconds since the service told what is shown, if it is old; None if not.
+        problem: why something is old or missing.
         now: the current time.
     """
     asked = monitor.asked_at
+    since = 0.0 if asked is None else seconds_since(asked, now)
+    failures = _failures(view, now)
+    parts = "Partly old data" if failures or problem or age is not None else "Current"
+    late_after = _POLLS * interval + _SLOW
     return {
         "asked": asked,
-        "asked_age": None if asked is None else age_text(seconds_since(asked, now)),
+        "asked_age": age_text(since),
         "interval": interval,
-        "age": listed.age if listed is not None and listed.source == "stale" else None,
+        "how": "Old data" if since > late_after else parts,
+        "how_without_delay": parts,
+        "late_after": late_after,
+        "age": age,
         "problem": problem,
-        "failures": _failures(view, now),
+        "failures": failures,
     }
 
 

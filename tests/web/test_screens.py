@@ -123,7 +123,8 @@ FILTERS = [
     "readout<1%", "2q!=0", "clops>30k", "broken=0", "queue<=10", "age>1y", "age<1h", "state=online", "a<b",
     "state!=online", "region=eu-*", "processor=heron*", "processor!=heron*", "nonsense", "qubits>", ".*",
     "qubits>1e999", "qubits=127 region=us-east", "156", "name=ibm_boston", "[", "ibm_[bf]*", "2q<.003",
-    "qubits>1q", "name<2",
+    "qubits>1q", "name<2", "ibm_*o*n", "*?i?m*", "n*", " ".join("i" * 40), "?" * 60, "*b*o*s*t*o*n*x", "*[*",
+    "*?" * 200 + "x",
 ]  # fmt: skip
 BOSTON = 156.0, 292.4, 353.0, 5.13e-3, 1.27e-3, 1.0, 340000.0, 2e7  # qubits, T1, T2, …, as columns have it
 BERLIN = 120.0, 150.0, 99.0, 2e-2, 3e-3, 0.0, 25000.0, 60.0
@@ -144,7 +145,7 @@ async def test_the_server_and_the_script_mean_the_same_by_a_filter(
     seen = []
     for row in rows:
         values = {column.key: value for column, value in zip(COLUMNS, row, strict=True)}
-        seen.append(Filtered(values, [column.text(values[column.key]) for column in COLUMNS]))
+        seen.append(Filtered.of(values, [column.text(values[column.key]) for column in COLUMNS]))
     told = await screen.page.evaluate(
         """async ([filters, rows]) => {
           const { parsed } = await import("/static/filter.js");
@@ -379,3 +380,84 @@ async def test_five_hundred_backends_weigh_little_and_are_filtered_at_once(brows
         await page.locator("#filter").fill("device_49*")
         await expect(page.locator("tbody tr:not([hidden])")).to_have_count(11)
         await page.close()
+
+
+async def test_the_page_and_the_script_filter_and_sort_alike(
+    known: tuple[Emulator, str], screen: Screen, web: aiohttp.ClientSession
+) -> None:
+    """Each number is compared as the page holds it, and ties and what is not known keep one order."""
+    emulator, url = known
+    page = screen.page
+    emulator.set_backend("ibm_boston", status="paused", reason="lift repair")
+    try:
+        await page.goto(url)
+        await expect(screen.row("ibm_boston")).to_contain_text("lift")
+        data = screen.row("ibm_boston").locator(".c-t1")
+        t1 = await data.get_attribute("data-v")
+        for text in (f"t1={t1}", "repair", "rep*", "since", "*x*x*x*x*x*x*"):
+            async with web.get(url, params={"q": text}) as answer:
+                rows = re.findall(r'<tr  ?data-key="[^"]*" data-name="([^"]*)"', await answer.text())
+            await page.locator("#filter").fill(text)
+            assert sorted(await screen.names()) == sorted(rows), text
+        await page.locator("#filter").fill("")
+        for sort in ("clops", "-clops", "2q", "-2q", "-state", "processor"):
+            await page.goto(f"{url}/?sort={sort.removeprefix('-')}")
+            sent = await screen.names() if not sort.startswith("-") else None
+            await page.locator("th.c-t1 button").click()
+            await page.locator(f"th.c-{sort.removeprefix('-')} button").click()
+            if sent is None:
+                await page.locator(f"th.c-{sort.removeprefix('-')} button").click()
+                async with web.get(url, params={"sort": sort}) as answer:
+                    sent = re.findall(r'<tr  ?data-key="[^"]*" data-name="([^"]*)"', await answer.text())
+            assert await screen.names() == sent, sort
+    finally:
+        emulator.set_backend("ibm_boston")
+
+
+async def test_the_fleet_page_answers_what_an_operator_asks(browser: Browser) -> None:
+    """What is down since when, the newest first; what was recalibrated; and whether that is current."""
+    names = ("ibm_aachen", "ibm_boston", "ibm_fez", "ibm_kingston")
+    context, screen = await opened(browser)
+    page = screen.page
+    try:
+        async with Emulator("snapshots", backends=names) as emulator, Client(emulator.account()) as client:
+            for name in names[:2]:
+                emulator.set_backend(name, status="offline")
+            emulator.recalibrate("ibm_fez")
+            async with served(board_app(client, pace=Pace(interval=0.2, beat=0.2))) as url:
+                await page.clock.install()
+                await page.goto(url)
+                await until_known(url, 4)
+                told = page.locator("#told dd")
+                await expect(told.first).to_contain_text("ibm_aachen offline since before")
+                emulator.set_backend("ibm_kingston", status="paused", reason="<b>lunch</b>")
+                await expect(told.first).to_contain_text(
+                    re.compile(r"^ibm_kingston paused since \d\d:\d\d UTC \(\d+ s\), <b>lunch</b>")
+                )
+                recent = told.nth(1)
+                await expect(recent).to_contain_text(re.compile(r"ibm_fez \d+ s ago"))
+                await recent.get_by_role("link", name="ibm_fez").focus()
+                emulator.set_backend("ibm_boston")
+                await expect(told.first).not_to_contain_text("ibm_boston")
+                await expect(recent.get_by_role("link", name="ibm_fez")).to_be_focused()
+                await page.locator("#filter").fill("age<1h state=online")
+                await page.clock.run_for(1000)
+                await expect(page.locator("#news")).to_contain_text("of 4 backends are shown")
+                assert await screen.names() == ["ibm_fez"]
+                assert screen.wrong == []
+    finally:
+        await context.close()
+
+
+async def test_single_keys_can_be_turned_off(known: tuple[Emulator, str], screen: Screen) -> None:
+    page = screen.page
+    await page.goto(known[1])
+    await page.locator("#help summary").click()
+    await page.get_by_label("Single keys").uncheck()
+    await page.reload()
+    await page.keyboard.press("/")
+    await expect(page.locator("#filter")).not_to_be_focused()
+    await page.locator("#columns summary").click()
+    await page.locator("#columns input").first.press("Escape")
+    await expect(page.locator("#columns summary")).to_be_focused()
+    await expect(page.locator("#columns input").first).to_be_hidden()

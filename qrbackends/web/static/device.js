@@ -11,7 +11,7 @@ follow(() => main.dataset.status, (page) => {
     const old = document.getElementById(id).textContent;
     if (renew(id, page) && document.getElementById(id).textContent !== old) flash(document.getElementById(id));
   }
-});
+}, () => location.reload());
 
 function flash(element) {
   element.classList.add("changed");

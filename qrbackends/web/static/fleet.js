@@ -10,6 +10,7 @@ const boxes = [...form.querySelectorAll('input[name="cols"]')];
 const heads = [...table.tHead.rows[0].cells];
 const keys = heads.map((head) => head.dataset.key);
 const FLASH = 1500; // ms
+const HOUR = 3600; // s
 
 document.getElementById("apply").hidden = true; // typing is enough
 
@@ -22,10 +23,10 @@ function read(row) {
   const texts = [];
   keys.forEach((key, place) => {
     const cell = row.cells[place];
-    const strong = key === "state" ? cell.querySelector("strong") : key === "name" ? cell.querySelector("a") : null;
+    const strong = key === "state" ? cell.querySelector("strong") : key === "name" ? cell.querySelector("a, .odd") : null;
     const text = textOf(strong ?? cell);
     texts.push(text);
-    if (key === "state" && cell.querySelector("small")) texts.push(textOf(cell.querySelector("small")));
+    if (key === "state" && cell.querySelector(".why")) texts.push(textOf(cell.querySelector(".why")));
     if (key === "name") values[key] = row.dataset.name;
     else if (key === "region") values[key] = row.dataset.region || null;
     else if (!isNumber(key)) values[key] = text === "–" ? null : text;
@@ -43,9 +44,11 @@ function compare(key, down) {
   const fold = (value) => (typeof value === "string" ? value.toLowerCase() : value);
   return (one, other) => {
     const [a, b] = [fold(one.values[key]), fold(other.values[key])];
-    if (a == null || b == null) return (a == null) - (b == null); // what is not known is last in either direction
-    if (a !== b) return a < b ? -sign : sign;
-    return one.values.name < other.values.name ? -1 : 1;
+    if ((a == null) !== (b == null)) return a == null ? 1 : -1; // what is not known is last in either direction
+    if (a !== b && a != null) return a < b ? -sign : sign;
+    const [first, second] = [one, other].map(({ row }) => [row.dataset.name, row.dataset.region]);
+    const place = first[0] === second[0] ? 1 : 0;
+    return first[place] < second[place] ? -1 : 1;
   };
 }
 
@@ -70,7 +73,9 @@ function arrange() {
   const rest = summary.textContent.replace(/^[^:]*/, "");
   const noun = known.length === 1 ? "backend" : "backends";
   summary.textContent = `${shown} of ${known.length.toLocaleString("en")} ${noun}${rest}`;
-  document.getElementById("problems").textContent = problems.join(" ");
+  const told = document.getElementById("problems");
+  if (told.textContent.trim() !== problems.join(" ")) told.textContent = problems.join(" ");
+  return shown;
 }
 
 // --- what is wanted, and the address that has it
@@ -103,12 +108,15 @@ function show() {
   const chosen = boxes.filter((box) => box.checked);
   for (const box of boxes) table.classList.toggle("no-" + box.value, chosen.length > 0 && !box.checked);
   table.classList.toggle("chosen", chosen.length > 0 && chosen.length < boxes.length);
-  arrange();
+  return arrange();
 }
 
 let typing = 0; // whether the last entry of the history is one that is being typed
+let telling = 0; // a timer: the result is told once, when the visitor has stopped to type
 function go({ replace = false } = {}) {
-  show();
+  const shown = show();
+  clearTimeout(telling);
+  telling = setTimeout(() => announce(`${shown} of ${known.length} backends are shown.`), 700);
   const next = address();
   if (next === location.pathname + location.search) return;
   if (replace && typing) history.replaceState(null, "", next);
@@ -179,7 +187,7 @@ function merge(row, young) {
   return news === before ? null : `${row.dataset.name} is ${news}.`;
 }
 
-follow(() => location.pathname + location.search, (page) => {
+const look = follow(() => location.pathname + location.search, (page) => {
   const fresh = page.querySelector("#fleet tbody");
   if (!fresh) return;
   const old = new Map(known.map((one) => [one.row.dataset.key, one.row]));
@@ -200,15 +208,34 @@ follow(() => location.pathname + location.search, (page) => {
 });
 
 setInterval(() => {
-  for (const time of body.querySelectorAll("time")) {
+  for (const time of document.querySelectorAll("#fleet time, #told time")) {
     const text = age(secondsSince(time.dateTime));
     if (time.textContent !== text) time.textContent = text;
   }
+  known = known.map(({ row }) => read(row));
+  arrange();
+  if ([...document.querySelectorAll(".recent time")].some((time) => secondsSince(time.dateTime) > HOUR)) look();
 }, 30000);
 
 // --- keys, and what is compared
 
+const single = document.getElementById("keys"); // who speaks to a computer may send keys without wanting to
+try {
+  single.checked = localStorage.getItem("keys") !== "off";
+  single.addEventListener("change", () => localStorage.setItem("keys", single.checked ? "on" : "off"));
+} catch {
+  // a browser that keeps nothing: it counts for this page
+}
+single.parentElement.hidden = false;
+
+document.getElementById("columns").addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  event.currentTarget.open = false;
+  event.currentTarget.querySelector("summary").focus();
+});
+
 document.addEventListener("keydown", (event) => {
+  if (!single.checked && event.key.length === 1) return;
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("summary, select")) return;
   const inFilter = event.target === filter;
   if (event.key === "Escape" && inFilter) {

@@ -1,6 +1,7 @@
 // What all live pages share: the stream of changes, how fresh the page is, and ages that go on.
 
 const GAP = 1000; // ms between two looks at the server, which tells the same within a second
+const RETRY = 5000; // ms until the next attempt after one that failed
 const SILENT = 60000; // ms without a heart-beat, after which the connection counts as lost
 let skew = 0; // ms by which the server's clock is ahead of ours
 let heard = Date.now();
@@ -27,7 +28,9 @@ function setText(element, text) {
 export function renew(id, other) {
   const [old, young] = [document.getElementById(id), other.getElementById(id)];
   if (!old || !young || old.isEqualNode(young)) return false;
+  const focused = old.contains(document.activeElement) ? document.activeElement.href : null;
   old.replaceWith(document.adoptNode(young));
+  if (focused) [...young.querySelectorAll("a")].find((link) => link.href === focused)?.focus();
   return true;
 }
 
@@ -48,13 +51,22 @@ function showFreshness() {
     current.parentElement.classList.add("not");
     setText(current, "Old data");
   } else {
+    const how = document.getElementById("how");
+    if (how) {
+      const late = secondsSince(asked.dateTime) > Number(current.dataset.late); // the server hangs on the service
+      setText(how, late ? "Old data" : current.dataset.how);
+      current.parentElement.classList.toggle("not", late || current.dataset.how !== "Current");
+    }
     box.hidden = ![...box.children].some((one) => one !== told && !one.hidden);
   }
   document.body.classList.toggle("lost", lost);
 }
 
-/** Follow the fleet: `apply` gets each newer version of the page, or of the part of it at `address`. */
-export function follow(address, apply) {
+/**
+ * Follow the fleet: `apply` gets each newer version of the page, or of the part of it at `address`; `missing` is
+ * called when there is no such part any more. Return what asks for the newest version at once.
+ */
+export function follow(address, apply, missing = () => {}) {
   let shown = document.body.dataset.version;
   let wanted = shown;
   let busy = false;
@@ -62,10 +74,12 @@ export function follow(address, apply) {
   async function look() {
     if (busy) return;
     busy = true;
+    let ok = false;
     const began = Date.now();
     try {
       const answer = await fetch(address(), { headers: { Accept: "text/html" } });
-      if (answer.ok) {
+      ok = answer.ok;
+      if (ok) {
         // The server has escaped all text of the service, as it does for the page itself.
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         shown = page.querySelector("[data-version]")?.dataset.version ?? wanted;
@@ -74,6 +88,8 @@ export function follow(address, apply) {
         showFreshness();
       } else if (answer.status === 401) {
         location.reload();
+      } else if (answer.status === 404) {
+        missing();
       }
     } catch {
       // the stream tells whether the server is there
@@ -81,7 +97,7 @@ export function follow(address, apply) {
     setTimeout(() => {
       busy = false;
       if (wanted !== shown) look();
-    }, Math.max(0, GAP - (Date.now() - began)));
+    }, ok ? Math.max(0, GAP - (Date.now() - began)) : RETRY);
   }
 
   function hear(event) {
@@ -105,7 +121,11 @@ export function follow(address, apply) {
     source.addEventListener("error", () => {
       lost = true;
       showFreshness();
-      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 5000); // after a refusal browsers give up
+      if (source.readyState !== EventSource.CLOSED) return;
+      setTimeout(() => {
+        look(); // who has to log in again is led there
+        connect(); // after a refusal browsers give up
+      }, RETRY);
     });
   }
 
@@ -115,4 +135,5 @@ export function follow(address, apply) {
     showFreshness();
   }, 5000);
   showFreshness();
+  return look;
 }
