@@ -171,9 +171,14 @@ else:
                     globals()[name] = getattr(module, name)
                     return globals()[name]
         for home, names in _ELSEWHERE.items():
-            if name in names:  # an `AttributeError` would be lost in `from qrbackends import …`
+            if name in names:
                 home = f"{__name__}.{home}"
-                raise ImportError(f"{name} is in {home}: from {home} import {name}", name=__name__)
+                hint = f"{name} is in {home}: from {home} import {name}"
+                # `from qrbackends import …` would lose the text of an `AttributeError`; others need one, such
+                # as `hasattr`, and pickle, which asks every module for a function without one.
+                if sys._getframe(1).f_code.co_name == "_handle_fromlist":
+                    raise ImportError(hint, name=__name__)
+                raise AttributeError(hint, name=name, obj=sys.modules[__name__])
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message, name=name, obj=sys.modules[__name__])
 

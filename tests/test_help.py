@@ -54,4 +54,5 @@ def test_a_name_of_another_module_is_told_its_home(name: str) -> None:
     assert hasattr(import_module(home), name)
     with pytest.raises(ImportError, match=f"^{name} is in {home}: from {home} import {name}$"):
         __import__("qrbackends", fromlist=[name])  # as `from qrbackends import NAME` does
+    assert not hasattr(qrbackends, name), "programs that look for a name are not to fail"
     assert not hasattr(qrbackends, "nothing")

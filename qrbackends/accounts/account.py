@@ -18,6 +18,7 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 EMULATED_KEY: Final = "emulated-"
 """The beginning of an emulator's API keys, which IBM Cloud does not know."""
 
+_KEY: Final = re.compile(r"[\w-]{40,}")  # IBM Cloud's have 44 characters
 _SHOWN: Final = 140  # characters of a refused CRN; a good one has some 120
 _CRN_TEXT = re.compile(r"[\x21-\x7e]{1,512}")  # it becomes a header: visible ASCII, no spaces
 
@@ -82,6 +83,8 @@ class Instance:
 
 def _shortened(crn: object) -> str:
     """Return a CRN that is refused, with its beginning and its end, where most mistakes are."""
+    if isinstance(crn, str) and _KEY.fullmatch(crn):
+        return "what looks like an API key"
     shown = repr(crn)
     return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN // 2]}…{shown[-_SHOWN // 2 :]}"
 

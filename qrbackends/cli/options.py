@@ -18,7 +18,7 @@ from ..cache.policy import CachePolicy
 from ..cache.stores.file import FileStore
 from ..client import Client
 from ..errors import AccountError, NotFound, QRBackendsError
-from ..messages.suggestions import add, suggest, suggested
+from ..messages.suggestions import add, retract, suggest, suggested
 from ..transport.pool import SessionPool
 from .choices import Command, Group
 from .completion import complete_account
@@ -160,7 +160,7 @@ async def _explain(error: NotFound, client: Client, narrowed: Account | None) ->
         client: the client that raised it.
         narrowed: its account, if options left out some of the instances.
     """
-    if error.backend is None or error.suggestions:
+    if error.backend is None or (error.suggestions and narrowed is None):
         return
     async with AsyncExitStack() as stack:
         stack.enter_context(suppress(QRBackendsError))
@@ -171,6 +171,7 @@ async def _explain(error: NotFound, client: Client, narrowed: Account | None) ->
         crns = listed.instances_of(error.backend)
         others = [one for one in await client.instances() if one.instance.crn in crns]
         if others and narrowed is not None and error.instance not in crns:
+            retract(error)  # its names are of the lists that were left
             add(error, f"the instance {others[0].name or others[0].instance.crn} lists it")
         elif not listed.errors:
             suggest(error, {backend.name for backend in listed})

@@ -23,6 +23,7 @@ F = TypeVar("F", bound=Callable[..., None])
 T = TypeVar("T")
 
 WEEK: Final = timedelta(days=7)
+_WHOLE: Final = timedelta(days=365 * 10_000)  # longer than any range
 _PART: Final = timedelta(hours=12)  # the shortest part of a range that is read backwards
 _SECOND: Final = timedelta(seconds=1)
 
@@ -98,12 +99,13 @@ class Asked(NamedTuple):
         with suppress(NotFound):  # there may be none before the range's end
             until = min(until, (await self.newest(client, until)).last_update_date + _SECOND)
         step = self.every or _SECOND
-        span = max(_PART, count * step)
+        span = max(_PART, count * min(step, _WHOLE // count))
         found: list[T] = []
         while len(found) < count and until > since:
-            begin = max(since, since + (until - span - since) // step * step)
+            # Compared first: an instant before the year 1 is none.
+            begin = since if span >= until - since else since + (until - span - since) // step * step
             found = [made(one) async for one in self.read(client, Range(begin, until), bar)] + found
-            until, span = begin, 4 * span
+            until, span = begin, min(4 * span, _WHOLE)
         return found[-count:]
 
 

@@ -99,7 +99,7 @@ class Directory:
             if name in self._names.get(other.crn, ()):
                 add(error, f"the instance {self._name(other)} lists it")
                 return
-        if self._known.keys() <= self._names.keys():
+        if all(map(self._names.get, self._known)):  # the names are empty where a list was asked for in vain
             suggest(error, frozenset[str]().union(*self._names.values()))
 
     async def instances(

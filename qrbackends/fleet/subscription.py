@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from ..accounts.account import Instance
+from ..messages.counts import counted
 from ..messages.suggestions import suggested
 from .changes import FleetState
 
 logger = logging.getLogger("qrbackends.watch")
+
+_MOST_NAMED = 10
 
 Only: TypeAlias = Callable[[], Awaitable[Instance]] | None
 """Looks up the instance whose list alone is watched; None for the lists of all instances."""
@@ -53,12 +56,18 @@ class Subscription:
             state: what is known of the fleet.
             instances: the CRNs of the account's instances.
         """
+        if self._checked:
+            return
         crns = set(instances if self.only is None else (self.only,))
-        if self._checked or not crns <= state.instances or not crns.isdisjoint(state.failing):
+        if not crns <= state.instances or not crns.isdisjoint(state.failing):
             return
         listed = {name for crn, name in (*state.backends, *state.odd) if crn in crns}
         if "" in listed:  # an entry that cannot be read, nor its name
             return
         self._checked = True
-        for name in sorted((self.names or frozenset()) - listed):
+        missing = sorted((self.names or frozenset()) - listed)
+        if len(missing) > _MOST_NAMED:  # to look for the nearest names of very many would hold up the loop
+            count = counted(len(missing), "name")
+            logger.warning("no list has %s, which are watched; the first of them follow", count)
+        for name in missing[:_MOST_NAMED]:
             logger.warning("%s", suggested(f"no list has {name!r:.80}, which is watched", name, listed))

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Ite
 from contextlib import asynccontextmanager
 from contextvars import Context
 from datetime import UTC, datetime
+from numbers import Real
 from types import TracebackType
 from typing import Any
 
@@ -402,12 +403,13 @@ class Watch(AsyncIteration, AsyncContext):
 
 def _timed_out(problem: str, name: str, state: FleetState | None) -> Timeout:
     """Return the error for a wait that was in vain; it says so if no list that came has the backend."""
-    listed = {name} if state is None or not state.instances else {one for _, one in state.backends}
+    unread = state is None or not state.instances or state.failing
+    listed = {name} if state is None or unread else {one for _, one in state.backends}
     if name not in listed:
         problem = suggested(f"{problem}; no list has this backend", name, listed)
     return Timeout(problem).about(backend=name)
 
 
 def _check_seconds(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
+    if isinstance(value, bool) or not isinstance(value, int | float | Real) or not 0 < value < 1e9:
         raise InvalidRequest(f"{name} has to be a number of seconds greater than zero, not {value!r:.80}")

@@ -103,6 +103,13 @@ def suggest(error: NotFound, known: Collection[str]) -> None:
         add(error, _question(error.suggestions))
 
 
+def retract(error: NotFound) -> None:
+    """Take the names that `suggest` added out of an error."""
+    if error.suggestions:
+        error.message = error.message.removesuffix(f"; {_question(error.suggestions)}")
+        error.args, error.suggestions = (error.message,), ()
+
+
 def add(error: NotFound, hint: str) -> None:
     """Add a hint to the end of an error's message."""
     error.message = f"{error.message.rstrip('.')}; {hint}"

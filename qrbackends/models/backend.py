@@ -160,7 +160,7 @@ class BackendTuple(tuple[Backend, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        begin = f"<{counted(len(self), 'backend')}: "
+        begin = f"<{counted(len(self), 'backend')}" + ": " * bool(self)
         return joined(begin, (visible(one.name, MOST) for one in self), ">")
 
     def _repr_html_(self) -> str | None:

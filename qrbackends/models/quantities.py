@@ -5,6 +5,7 @@ from typing import Final, Protocol, TypeAlias
 
 from ..errors import CalibrationLookupError
 from ..messages.suggestions import suggested
+from .formatting import visible
 
 QUBIT_QUANTITIES: Final = (
     "T1",
@@ -29,6 +30,7 @@ A device's two-qubit error is that of the first of them that it has, also where 
 `ecr` and `cx`."""
 
 _MOST_LISTED = 20
+_LONGEST_LISTED = 40  # characters
 
 
 class Named(Protocol):
@@ -59,5 +61,6 @@ def check_quantity(name: object, known: Sequence[str], values: Groups, backend: 
         return
     names = dict.fromkeys((*known, *(value.name for group in values for value in group)))
     if name not in names:
-        problem = f"no quantity {name!r:.80}; there are {', '.join(tuple(names)[:_MOST_LISTED])}"
+        shown = [visible(one, _LONGEST_LISTED) for one in tuple(names)[:_MOST_LISTED]]
+        problem = f"no quantity {name!r:.80}; there are {', '.join(shown)}"
         raise CalibrationLookupError(suggested(problem, name, names)).about(backend=backend)

@@ -4,6 +4,7 @@ from asyncio import get_running_loop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
+from numbers import Real
 from typing import Protocol, TypeAlias
 
 import anyio
@@ -116,7 +117,7 @@ def checked_timeout(timeout: float) -> float:
     Raises:
         InvalidRequest: `timeout` is not a number greater than zero.
     """
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float | Real) or not timeout > 0:
         raise InvalidRequest(f"timeout has to be a number of seconds greater than zero, not {timeout!r:.80}")
     return timeout if timeout < 1e300 else inf  # an integer may be too large for a float
 

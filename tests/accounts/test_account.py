@@ -600,3 +600,10 @@ def test_instances_in_the_place_of_the_token_are_told_their_name() -> None:
 def test_where_a_key_is_from_makes_no_other_account() -> None:
     one, other = Account(KEY, source="here"), Account(KEY)
     assert (one == other, hash(one) == hash(other), "here" in repr(one)) == (True, True, False)
+
+
+def test_a_key_in_place_of_a_crn_is_not_shown() -> None:
+    key = "k" * 44
+    with pytest.raises(AccountError, match="what looks like an API key is not the CRN") as caught:
+        Instance(key)
+    assert key not in str(caught.value)

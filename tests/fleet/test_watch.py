@@ -309,6 +309,16 @@ async def test_whoever_waits_for_a_misspelled_name_is_told_at_once(caplog: pytes
     await asyncio.wait({waiting})
 
 
+async def test_of_very_many_missing_names_only_some_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.put("ibm_boston")
+    consumer = Consumer(world, backends=["ibm_boston", *(f"other_{number}" for number in range(30))])
+    await consumer.take()
+    assert caplog.messages[0] == "no list has 30 names, which are watched; the first of them follow"
+    assert len(caplog.messages) == 11
+    await consumer.close()
+
+
 async def test_a_change_is_a_line() -> None:
     world = World()
     world.put("ibm_boston")
