@@ -221,9 +221,11 @@ class Archive:
 
         Args:
             keep: how long a file is kept that was replaced, for readers that began before, and one that a
-                writer has not committed yet. In whole hours, rounded down.
+                writer has not committed yet, at most 7 days. It is rounded up to hours. 0 is safe only where
+                nobody else reads or writes.
 
         Raises:
+            InvalidRequest: `keep` is negative, or longer than that.
             ArchiveError: the archive cannot be read or written.
         """
         return self._store.compact(keep)

@@ -177,7 +177,7 @@ def _summary(held: "Sequence[Holding]", kept: "Storage") -> Iterator[str]:
     default="1d",
     show_default=True,
     metavar="SPAN",
-    help="How long files are kept that were replaced, as 6h or 1d: readers and writers may still use them.",
+    help="How long files are kept that were replaced, as 6h, at most 7d: others may still use them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
 def compact(url: str, keep: timedelta, as_json: bool) -> None:
@@ -187,7 +187,10 @@ def compact(url: str, keep: timedelta, as_json: bool) -> None:
     """
     from ..analysis.archive import Archive
 
-    done = Archive(url).compact(keep=keep)
+    kept = Archive(url)
+    if not kept.backends():  # most likely it is mistyped
+        raise ArchiveError(f"{url}: there is no archive of calibrations")
+    done = kept.compact(keep=keep)
     if as_json:
         echo_json(done._asdict())
     else:

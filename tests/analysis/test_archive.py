@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -30,7 +31,9 @@ from qrbackends import (
     NotFound,
     RetryPolicy,
 )
+from qrbackends.analysis import archive_table
 from qrbackends.analysis.archive import Archive
+from qrbackends.analysis.archive_coverage import Series
 from qrbackends.analysis.comparison import stability
 from qrbackends.analysis.intervals import joined, missing
 from qrbackends.emulator import Emulator, Status, SyntheticFleet
@@ -134,7 +137,9 @@ from datetime import datetime
 import msgspec
 from benchmarks.service import Service
 from qrbackends import Client
+from qrbackends.analysis import archive_table
 from qrbackends.analysis.archive import Archive
+from qrbackends.analysis.archive_coverage import Series
 from qrbackends.analysis.comparison import stability
 
 async def main(service, path, since, until):
@@ -346,6 +351,41 @@ async def test_hourly_syncs_leave_two_files_for_a_month_that_goes_on(archive: Ar
         assert (after.files, after.dead_files) == (2, 0)
         assert content(archive) == whole
         assert (await archive.sync(client, since=NOW - 3 * DAY, until=times[0])).added == {"a": 0}
+
+
+def test_hourly_syncs_do_not_grow_what_is_dead_nor_the_logs(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_table, "_now", lambda: int((time.time() - 3 * 86_400) * 1000))
+    store, series, seen = archive._store, Series("a", "", ""), set[Path]()
+    value = Nduv("2026-01-01T00:00:00Z", "T1", "us", 1.0)
+    for hour in range(100):
+        at = NOW + hour * HOUR
+        store.add(series, [BackendProperties("a", "1", at, ((value,),), (), ())])
+        store.coverage.cover(series, (at, at + HOUR))
+        store.tidy("a")
+        for path in {path for path in tmp_path.rglob("*") if path.is_file()} - seen:
+            seen.add(path)
+            os.utime(path, (time.time() - 3 * 86_400,) * 2)  # it is three days old
+    assert archive.scan().count_rows() == 100
+    assert store.coverage.of(series) == [(NOW, NOW + 100 * HOUR)]
+    for folder in (tmp_path / "calibrations", tmp_path / "calibrations/_covered"):
+        assert len(list(folder.glob("_delta_log/*.json"))) < 100
+    assert archive.storage().dead_files < 100
+    assert len(list((tmp_path / "calibrations/_covered").glob("*.parquet"))) < 100
+
+
+def test_how_long_files_are_kept(archive: Archive) -> None:
+    value = Nduv("2026-01-01T00:00:00Z", "T1", "us", 1.0)
+    for hour in range(2):
+        archive.add(BackendProperties("a b/ü%", "1", NOW + hour * HOUR, ((value,),), (), ()))
+    assert all(map(os.path.exists, archive.files()))
+    for keep in (timedelta(days=8), timedelta(hours=-1)):
+        with pytest.raises(InvalidRequest, match="0 to 7 days"):
+            archive.compact(keep=keep)
+    assert archive.compact(keep=timedelta(minutes=1)) == (2, 0), "it is rounded up"
+    assert archive.compact(keep=timedelta(0)) == (0, 2)
+    assert archive.scan().to_table().num_rows == 2
 
 
 async def test_a_reader_lives_on_while_files_are_replaced(archive: Archive, tmp_path: Path) -> None:
