@@ -164,9 +164,11 @@ def _summary(held: "Sequence[Holding]", kept: "Storage") -> Iterator[str]:
     calibrations, rows = sum(one.calibrations for one in held), sum(one.rows for one in held)
     size = f"{counted(kept.files, 'file')}, {_megabytes(kept.bytes)} MB"
     yield f"{counted(calibrations, 'calibration')}, {counted(rows, 'row')} in {size}."
-    if kept.files > kept.fewest or kept.dead_files:
-        dead = f"{counted(kept.dead_files, 'file')} of {_megabytes(kept.dead_bytes)} MB"
-        yield f"`archive compact` would leave {counted(kept.fewest, 'file')}, and delete {dead} in a day."
+    if kept.files > kept.fewest:
+        yield f"`archive compact` would leave {counted(kept.fewest, 'file')}."
+    if kept.dead_files:
+        were = f"{_megabytes(kept.dead_bytes)} MB {noun(kept.dead_files, 'is', 'are')}"
+        yield f"{counted(kept.dead_files, 'more file')} of {were} needed no more; `archive compact` deletes what is a day old."
 
 
 @archive.command()

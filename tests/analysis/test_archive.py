@@ -285,6 +285,34 @@ async def test_an_export_is_one_file(archive: Archive, tmp_path: Path) -> None:
         archive.export(tmp_path / "all.xlsx")
 
 
+def test_an_export_that_fails_leaves_what_was_there(archive: Archive, tmp_path: Path) -> None:
+    value = Nduv("2026-01-01T00:00:00Z", "T1", "us", 1.0)
+    for hour in range(2):
+        archive.add(BackendProperties("a", "1", NOW + hour * HOUR, ((value,),), (), ()))
+    for suffix in ("csv", "parquet"):
+        target = tmp_path / f"t1.{suffix}"
+        target.write_text("of yesterday")
+        last = Path(archive.files()[-1])
+        whole = last.read_bytes()
+        last.write_bytes(b"broken")
+        with pytest.raises(ArchiveError):
+            archive.export(target)
+        assert target.read_text() == "of yesterday"
+        last.write_bytes(whole)
+        assert archive.export(target) == 2
+        assert target.read_text(errors="replace") != "of yesterday"
+    assert {path.name for path in tmp_path.iterdir()} == {"calibrations", "t1.csv", "t1.parquet"}
+
+
+def test_an_instant_without_a_time_zone_is_refused(archive: Archive) -> None:
+    naive = NOW.replace(tzinfo=None)
+    for method in (archive.scan, archive.files):
+        with pytest.raises(InvalidRequest, match="since has to be a datetime with a time zone"):
+            method(since=naive)
+        with pytest.raises(InvalidRequest, match="until has to be a datetime with a time zone"):
+            method(until=naive)
+
+
 @pytest.mark.parametrize("url", ["{}/mistyped/archive", "file://{}/mistyped/archive"])
 def test_what_only_reads_creates_nothing(url: str, tmp_path: Path) -> None:
     archive = Archive(url.format(tmp_path))
