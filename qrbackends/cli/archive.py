@@ -167,8 +167,8 @@ def _summary(held: "Sequence[Holding]", kept: "Storage") -> Iterator[str]:
     if kept.files > kept.fewest:
         yield f"`archive compact` would leave {counted(kept.fewest, 'file')}."
     if kept.dead_files:
-        were = f"{_megabytes(kept.dead_bytes)} MB {noun(kept.dead_files, 'is', 'are')}"
-        yield f"{counted(kept.dead_files, 'more file')} of {were} needed no more; `archive compact` deletes what is a day old."
+        dead = f"{counted(kept.dead_files, 'file')} of {_megabytes(kept.dead_bytes)} MB"
+        yield f"Besides, {dead} {noun(kept.dead_files, 'is', 'are')} kept for a day or until a compaction."
 
 
 @archive.command()

@@ -36,6 +36,7 @@ from qrbackends.analysis.archive import Archive
 from qrbackends.analysis.archive_coverage import Series
 from qrbackends.analysis.comparison import stability
 from qrbackends.analysis.intervals import joined, missing
+from qrbackends.cli import run as run_command
 from qrbackends.emulator import Emulator, Status, SyntheticFleet
 from qrbackends.models import Nduv
 from qrbackends.models.properties import GateProperties
@@ -302,6 +303,25 @@ def test_an_export_that_fails_leaves_what_was_there(archive: Archive, tmp_path: 
         assert archive.export(target) == 2
         assert target.read_text(errors="replace") != "of yesterday"
     assert {path.name for path in tmp_path.iterdir()} == {"calibrations", "t1.csv", "t1.parquet"}
+
+
+def test_the_command_line_tells_what_a_compaction_would_save(
+    archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    value = Nduv("2026-01-01T00:00:00Z", "T1", "us", 1.0)
+    for hour in range(2):
+        archive.add(BackendProperties("a", "1", NOW + hour * HOUR, ((value,),), (), ()))
+    url = str(tmp_path / "calibrations")
+    assert run_command(["archive", "info", url]) == 0
+    told = capsys.readouterr().out
+    assert "`archive compact` would leave 1 file." in told
+    assert "Besides" not in told
+    archive.compact()
+    assert run_command(["archive", "info", url]) == 0
+    told = capsys.readouterr().out
+    assert "would leave" not in told
+    assert "Besides, 2 files of 0.0 MB are kept" in told
 
 
 def test_an_instant_without_a_time_zone_is_refused(archive: Archive) -> None:
