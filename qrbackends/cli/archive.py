@@ -168,7 +168,8 @@ def _summary(held: "Sequence[Holding]", kept: "Storage") -> Iterator[str]:
         yield f"`archive compact` would leave {counted(kept.fewest, 'file')}."
     if kept.dead_files:
         dead = f"{counted(kept.dead_files, 'file')} of {_megabytes(kept.dead_bytes)} MB"
-        yield f"Besides, {dead} {noun(kept.dead_files, 'is', 'are')} kept for a day or until a compaction."
+        are = noun(kept.dead_files, "is", "are")
+        yield f"Besides, {dead} {are} kept for readers; a compaction deletes them after a day."
 
 
 @archive.command()
