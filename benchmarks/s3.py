@@ -18,11 +18,16 @@ from werkzeug.serving import make_server
 
 class Counting:
     def __init__(self, app):
-        self.app, self.lock, self.count = app, Lock(), 0
+        self.app, self.lock, self.count, self.loses = app, Lock(), 0, False
 
     def __call__(self, environ, start_response):
         with self.lock:  # so that a conditional write is one step, as it is in a real store
             self.count += 1
+            if self.loses and "HTTP_IF_NONE_MATCH" in environ:
+                self.loses = False
+                list(self.app(environ, lambda *_: None))
+                start_response("500 Internal Server Error", [])
+                return [b""]
             return list(self.app(environ, start_response))
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -35,6 +40,8 @@ for line in sys.stdin:
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     elif line == "accept\\n":
         settings.INITIAL_NO_AUTH_ACTION_COUNT = float("inf")
+    elif line == "lose\\n":
+        app.loses = True
     app.count, count = 0, app.count
     print(count, flush=True)
 """
@@ -100,6 +107,10 @@ class S3Server:
     def refuse(self, refused: bool = True) -> None:
         """Refuse all keys, or take any."""
         self._told("refuse" if refused else "accept")
+
+    def lose_answer(self) -> None:
+        """Carry out the next conditional write, but answer that it failed."""
+        self._told("lose")
 
     def _told(self, command: str) -> str:
         assert self._process.stdin is not None

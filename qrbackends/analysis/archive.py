@@ -11,10 +11,11 @@ from functools import reduce
 from operator import and_, attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import uuid4
 
 from ..client import Client
 from ..errors import ArchiveError, InvalidRequest
-from ..fleet.history import checked_range
+from ..fleet.history import checked_instant, checked_range
 from ..messages.suggestions import suggested
 from ..models import ABackend, BackendProperties, name_of
 from .archive_coverage import Series
@@ -125,7 +126,7 @@ class Archive:
             names: what was measured, such as `T1` or `gate_error`; `t1` is `T1`, too.
 
         Raises:
-            InvalidRequest: there is no such kind.
+            InvalidRequest: there is no such kind, or an instant has no time zone.
             ArchiveError: the archive cannot be read.
         """
         rows, where = self._selected(backends, since, until, kinds, names)
@@ -162,8 +163,11 @@ class Archive:
             until: with calibrations before this instant.
 
         Raises:
+            InvalidRequest: an instant has no time zone.
             ArchiveError: the archive cannot be read.
         """
+        since = since and checked_instant("since", since)
+        until = until and checked_instant("until", until)
         version = self._store.opened()
         chosen = None if backends is None else {name_of(one) for one in backends}
         return sorted(
@@ -221,9 +225,11 @@ class Archive:
 
         Args:
             keep: how long a file is kept that was replaced, for readers that began before, and one that a
-                writer has not committed yet. In whole hours, rounded down.
+                writer has not committed yet, at most 7 days. It is rounded up to hours. 0 is safe only where
+                nobody else reads or writes.
 
         Raises:
+            InvalidRequest: `keep` is negative, or longer than that.
             ArchiveError: the archive cannot be read or written.
         """
         return self._store.compact(keep)
@@ -245,7 +251,8 @@ class Archive:
         """Write the rows that `scan(**wanted)` returns into one file, and return their number.
 
         A name that ends in `.parquet` gives a Parquet file, `.csv` a CSV file. Where there are no rows, no
-        file is written. The memory that it takes does not grow with the number of rows.
+        file is written. The memory that it takes does not grow with the number of rows. If it fails, what had
+        that name before is left as it was.
 
         Raises:
             ValueError: the name ends in neither `.parquet` nor `.csv`.
@@ -257,16 +264,20 @@ class Archive:
             raise ValueError("the name of an export has to end in .parquet or .csv")
         if self._store.opened() is None:  # most likely its name is mistyped
             raise ArchiveError(f"{self._store.url}: there is no archive of calibrations")
-        rows = 0
+        rows, draft = 0, target.with_name(f".{uuid4().hex}{target.suffix}")
         with ExitStack() as stack:
+            stack.callback(draft.unlink, missing_ok=True)
             writer: Any = None
             for batch in self.batches(**wanted):
                 if not batch.num_rows:
                     continue
                 written = csv_batch(batch) if target.suffix == ".csv" else batch
-                writer = writer or stack.enter_context(_writer(target, written.schema))
+                writer = writer or stack.enter_context(_writer(draft, written.schema))
                 rows += batch.num_rows
                 writer.write_table(pa.Table.from_batches([written]))
+            if writer is not None:
+                writer.close()
+                draft.replace(target.resolve())
         return rows
 
     def _selected(
@@ -282,6 +293,8 @@ class Archive:
             if kind not in _KINDS:
                 problem = f"no kind {kind!r:.40}; there are {', '.join(_KINDS)}"
                 raise InvalidRequest(suggested(problem, kind, _KINDS))
+        since = since and checked_instant("since", since)
+        until = until and checked_instant("until", until)
         version = self._store.opened()
         rows = pa_dataset.dataset(SCHEMA.empty_table()) if version is None else version.dataset()
         chosen = None if backends is None else [name_of(one) for one in backends]
@@ -294,9 +307,9 @@ class Archive:
         # The conditions on the month leave out files without opening them.
         month, at = pa_dataset.field("month"), pa_dataset.field("calibrated_at")
         if since is not None:
-            conditions += [month >= f"{since.astimezone(UTC):%Y-%m}", at >= since]
+            conditions += [month >= f"{since:%Y-%m}", at >= since]
         if until is not None:
-            conditions += [month <= f"{until.astimezone(UTC):%Y-%m}", at < until]
+            conditions += [month <= f"{until:%Y-%m}", at < until]
         return rows, reduce(and_, conditions) if conditions else None
 
 

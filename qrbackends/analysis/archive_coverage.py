@@ -76,6 +76,7 @@ class Coverage:
 
         if self._table.commit(None, change) > _MOST_FILES:
             self.join()
+            self._table.clean()
 
     def join(self) -> None:
         """Make one file of all."""

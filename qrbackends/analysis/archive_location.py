@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from ..accounts.urls import is_loopback
 from ..errors import ArchiveError, InvalidRequest
@@ -17,13 +17,14 @@ from .arrow import DeltaError, pa, pa_fs
 _SCHEMES: Final = ("s3", "gs", "abfss", "file")
 _LONGEST: Final = 300  # characters of a library's message that an error shows
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
-_BODY = re.compile(r"<\?xml.*", re.DOTALL)
+_BODY = re.compile(r"(<\?xml|\n\s*0: ).*", re.DOTALL)  # an answer's, or a trace of calls
+_ESCAPE = re.compile("%[0-9a-fA-F]{2}")
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 # What a message contains, and what it means; the first that fits is told.
 _MEANINGS: Final = (
-    ("nosuchbucket|no such bucket|bucket.*does not exist|filesystem does not exist",
+    ("nosuchbucket|no such bucket|bucket does not exist|filesystem does not exist",
      "there is no such bucket: check its name; an archive creates none"),
     ("scheme is not allowed|allow_http|builder error",
      "the endpoint is plain http, which is refused unless AWS_ALLOW_HTTP=true"),
@@ -35,6 +36,7 @@ _MEANINGS: Final = (
      "the store does not answer: check its endpoint (AWS_ENDPOINT_URL) and the network"),
     ("permission denied", "permission denied"),
     ("no space left", "no space is left"),
+    ("read-only file system", "the file system is read-only"),
     ("not a directory|file exists|invalid table location: path", "it is no directory"),
 )  # fmt: skip
 
@@ -49,35 +51,45 @@ class Location:
         url: a directory, or a URL of one of the schemes s3, gs, abfss and file.
 
     Raises:
-        InvalidRequest: there is no such scheme, a bucket is missing, or there is a password in the URL.
+        InvalidRequest: there is no such scheme, a bucket is missing, or there is a key or a query in the URL.
 
     Attributes:
         url: as it was given; errors show it.
-        uri: as delta-rs takes it.
+        uri: as delta-rs takes it, with escapes.
     """
 
     def __init__(self, url: str) -> None:
         scheme, separator, _ = url.partition("://")
-        parts = urlsplit(url) if separator else SplitResult("", "", url, "", "")
         self.url = url
         self._scheme = scheme.lower() if separator else "file"
         if self._scheme not in _SCHEMES:
             problem = f"an archive is a directory, or below a URL of another kind than {scheme[:20]!r}"
             raise InvalidRequest(f"{problem}; {instead(scheme, _SCHEMES)}")
+        parts = _parts(url) if separator else SplitResult("file", "", quote(os.fsencode(url)), "", "")
+        path = unquote(parts.path)
+        if _ESCAPE.search(path):  # delta-rs creates a table there, and looks for it elsewhere
+            raise InvalidRequest(
+                f"an archive's path cannot have an escape such as {path[path.index('%') :][:3]}"
+            )
         if self._scheme == "file":
-            self.uri = str(Path(unquote(parts.path) if separator else url).absolute())
+            self._folder = str(Path(path).absolute())
+            self.uri = Path(self._folder).as_uri()
             return
-        if parts.password is not None or (parts.username and self._scheme != "abfss"):
-            raise InvalidRequest("a URL of an archive has no key in it; keys are in the environment")
         if not parts.netloc:
             raise InvalidRequest(f"{url!r:.100} names no bucket, as {self._scheme}://bucket/archive does")
-        self.uri = url.rstrip("/")
+        self._folder = f"{parts.netloc}{path.rstrip('/')}"
+        self.uri = f"{self._scheme}://{parts.netloc}{quote(path.rstrip('/'))}"
 
     def below(self, folder: str) -> "Location":
         """Return the place of a folder of the archive; with an empty name, the archive's own."""
         place = copy(self)
-        place.uri = f"{self.uri}/{folder}" if folder else self.uri
+        if folder:
+            place.uri, place._folder = f"{self.uri}/{folder}", f"{self._folder}/{folder}"
         return place
+
+    def file(self, path: str) -> str:
+        """Return the path of one of its files on this machine, or its URL, as readers of Parquet take it."""
+        return f"{self._folder}/{path}" if self.is_local else f"{self._scheme}://{self._folder}/{path}"
 
     @property
     def is_local(self) -> bool:
@@ -102,11 +114,11 @@ class Location:
         One in Python, as those of fsspec and delta-rs are, may abort the process when it exits.
         """
         if self.is_local:
-            return pa_fs.SubTreeFileSystem(self.uri, pa_fs.LocalFileSystem())
+            return pa_fs.SubTreeFileSystem(self._folder, pa_fs.LocalFileSystem())
         if self._scheme != "s3":
             system, path = pa_fs.FileSystem.from_uri(self.uri)
             return pa_fs.SubTreeFileSystem(path, system)
-        parts, endpoint = urlsplit(self.uri), urlsplit(_first(_ENDPOINTS))
+        endpoint = urlsplit(_first(_ENDPOINTS))
         known = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme} if endpoint.netloc else {}
         system = pa_fs.S3FileSystem(
             region=_first(_REGIONS) or None,
@@ -115,7 +127,7 @@ class Location:
             allow_delayed_open=True,
             **known,
         )
-        return pa_fs.SubTreeFileSystem(f"{parts.netloc}{parts.path}", system)
+        return pa_fs.SubTreeFileSystem(self._folder, system)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -125,7 +137,23 @@ class Location:
         except (ArchiveError, InvalidRequest):
             raise
         except (DeltaError, OSError, pa.ArrowException) as error:
-            raise ArchiveError(f"{self.url}: {_meaning(str(error))}") from error
+            text = str(error)
+            for name in (self.uri, self._folder, quote(self._folder)):  # what it is called means nothing
+                text = text.replace(name, "…")
+            raise ArchiveError(f"{self.url}: {_meaning(text)}") from error
+
+
+def _parts(url: str) -> SplitResult:
+    """Return the parts of a URL in which there is nothing that would be left out, and no key."""
+    parts = urlsplit(url)
+    host, scheme = parts.netloc, parts.scheme
+    if ":" in host or ("@" in host and scheme != "abfss"):
+        raise InvalidRequest("a URL of an archive has no key in it; keys are in the environment")
+    if parts.query or parts.fragment or url.endswith(("?", "#")):
+        raise InvalidRequest("a URL of an archive has no query; write %3F for a question mark, and %23 for #")
+    if scheme == "file" and host not in ("", "localhost"):
+        raise InvalidRequest("a file URL names a directory of this machine, as file:///data/archive does")
+    return parts
 
 
 def _meaning(text: str) -> str:

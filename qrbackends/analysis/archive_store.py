@@ -12,15 +12,13 @@ from .archive_compaction import compact, in_order, partitions
 from .archive_coverage import Coverage, Series
 from .archive_location import Location
 from .archive_rows import SCHEMA, table_of
-from .archive_table import ArchiveTable, Change, Version
+from .archive_table import LONGEST_KEPT, ArchiveTable, Change, Version
 from .arrow import pa, pa_dataset, pa_fs
 
 _PARTITIONS: Final = ("backend", "month")
 _LONGEST: Final = 240  # bytes of a backend's name in the name of a folder
 _MOST_FILES: Final = 2  # of a backend's month between two syncs
 _BATCH: Final = 64 * 1024  # rows
-_KEPT: Final = timedelta(days=1)
-_MOST_DEAD: Final = 64  # files that no version needs, before a sync deletes them
 
 
 class Compacted(NamedTuple):
@@ -84,7 +82,7 @@ class ArchiveStore:
 
     def file_url(self, path: str) -> str:
         """Return the path of a file on this machine, or its URL."""
-        return f"{self._location.uri}/{path}"
+        return self._location.file(path)
 
     def add(self, series: Series, calibrations: Iterable[BackendProperties]) -> int:
         """Add those calibrations that are not there, all at once, and return their number.
@@ -137,10 +135,17 @@ class ArchiveStore:
             if len(files) > (1 if key != max(months) else _MOST_FILES)
         ]
         if any(replaced):
-            self._table.vacuum(_KEPT, at_least=_MOST_DEAD)
+            self._table.clean()
 
     def compact(self, keep: timedelta) -> Compacted:
-        """Compact all months, and delete the files that no version of this last time has."""
+        """Compact all months, and delete the files that no version of this last time has.
+
+        Raises:
+            InvalidRequest: the time is negative, or longer than the log knows of replaced files.
+            ArchiveError: the archive cannot be read or written.
+        """
+        if not timedelta() <= keep <= LONGEST_KEPT:
+            raise InvalidRequest(f"files that were replaced are kept for 0 to {LONGEST_KEPT.days} days")
         replaced = sum(compact(self._table, key, is_over=True) for key in self._months())
         self.coverage.join()
         self.coverage.vacuum(keep)

@@ -7,13 +7,14 @@ again.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from ..errors import ArchiveError
@@ -37,7 +38,10 @@ from .arrow import (
 R = TypeVar("R")
 
 ROW_GROUP: Final = 128 * 1024  # rows, of which a reader skips those without what it looks for
+LONGEST_KEPT: Final = timedelta(days=7)
 _HOUR: Final = timedelta(hours=1)
+_KEPT: Final = timedelta(days=1)
+_MOST_DEAD: Final = 64  # files that no version needs, before a sync deletes them
 _TRIES: Final = 100  # commits of others that may come before one of ours
 _STALE: Final = 60.0  # seconds
 _HOOKS: Final = PostCommitHookProperties(
@@ -45,7 +49,8 @@ _HOOKS: Final = PostCommitHookProperties(
 )  # that would list the log for each commit
 _SETTINGS: Final = {
     "delta.checkpointInterval": "20",
-    "delta.deletedFileRetentionDuration": "interval 1 days",
+    # So long, a vacuum knows when a file was replaced.
+    "delta.deletedFileRetentionDuration": f"interval {LONGEST_KEPT.days} days",
     "delta.logRetentionDuration": "interval 1 days",
 }
 
@@ -99,7 +104,7 @@ class Version:
         found = pa.table(self.delta.get_add_actions(flatten=True)).to_pylist()
         return [
             DataFile(
-                one["path"],
+                unquote(one["path"]),
                 tuple(one[f"partition.{name}"] for name in self._partitions),
                 one["num_records"],
                 one["size_bytes"],
@@ -187,10 +192,13 @@ class ArchiveTable:
                 try:
                     self._commit(version, about, actions)
                 except CommitFailedError:
-                    self._discard(version, actions)
                     version.delta.update_incremental()
-                else:
-                    return result
+                    if self._discarded(version, actions):
+                        continue
+                self._used = (
+                    -math.inf
+                )  # the version does not have this commit yet, and would be refused as old
+                return result
         raise ArchiveError(f"{self._location.url}: too many others write at once, and nothing was added")
 
     def written(
@@ -235,22 +243,31 @@ class ArchiveTable:
         known |= {"minValues": {self._instant: first}, "maxValues": {self._instant: last}}
         return AddAction(path, buffer.size, partition, _now(), is_new, json.dumps(known))
 
-    def vacuum(self, keep: timedelta, at_least: int = 0) -> int:
+    def vacuum(self, keep: timedelta) -> int:
         """Delete files that no version of the last time has, and return their number.
 
+        Those that killed writers have left are deleted, too, and the log of all but the last day.
+
         Args:
-            keep: how old a version may be that somebody still reads; so long, writers may take to commit.
-            at_least: do so only for this number of files which the log knows of. Without, files that writers
-                left which were killed are looked for, too.
+            keep: how old a version may be that somebody still reads; so long, writers may take to commit. It
+                is rounded up to hours.
         """
+        return self._vacuum(keep, 0)
+
+    def clean(self) -> None:
+        """Do so, with a day to keep, if there are many such files: otherwise it is not worth its requests."""
+        self._vacuum(_KEPT, _MOST_DEAD)
+
+    def _vacuum(self, keep: timedelta, at_least: int) -> int:
         version = self.refreshed()
         if version is None:
             return 0
-        how = {"retention_hours": int(keep / _HOUR), "enforce_retention_duration": False}
-        with self._location.explained():
+        # In full: the log forgets files after a while, such as between two syncs that are far apart.
+        how = {"retention_hours": -(-keep // _HOUR), "enforce_retention_duration": False, "full": True}
+        with self._lock, self._location.explained():
             if at_least and len(version.delta.vacuum(dry_run=True, **how)) < at_least:
                 return 0
-            found = version.delta.vacuum(dry_run=False, full=not at_least, **how)
+            found = version.delta.vacuum(dry_run=False, **how)
             version.delta.create_checkpoint()
             version.delta.cleanup_metadata()
             return len(set(found))
@@ -307,11 +324,18 @@ class ArchiveTable:
             post_commithook_properties=_HOOKS,
         )
 
-    def _discard(self, version: Version, actions: list[Any]) -> None:
-        for action in actions:
-            if isinstance(action, AddAction):
-                with suppress(OSError):
-                    version.system.delete_file(action.path)
+    def _discarded(self, version: Version, actions: list[Any]) -> bool:
+        """Delete the files of a commit that failed; return False if it has not.
+
+        A store may have carried it out, and its answer was lost: what then refuses it is the commit itself.
+        """
+        added = {one.path for one in actions if isinstance(one, AddAction)}
+        if added & {one.path for one in version.files()}:
+            return False
+        for path in added:
+            with suppress(OSError):
+                version.system.delete_file(path)
+        return True
 
 
 def _now() -> int:

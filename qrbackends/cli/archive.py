@@ -164,9 +164,12 @@ def _summary(held: "Sequence[Holding]", kept: "Storage") -> Iterator[str]:
     calibrations, rows = sum(one.calibrations for one in held), sum(one.rows for one in held)
     size = f"{counted(kept.files, 'file')}, {_megabytes(kept.bytes)} MB"
     yield f"{counted(calibrations, 'calibration')}, {counted(rows, 'row')} in {size}."
-    if kept.files > kept.fewest or kept.dead_files:
+    if kept.files > kept.fewest:
+        yield f"`archive compact` would leave {counted(kept.fewest, 'file')}."
+    if kept.dead_files:
         dead = f"{counted(kept.dead_files, 'file')} of {_megabytes(kept.dead_bytes)} MB"
-        yield f"`archive compact` would leave {counted(kept.fewest, 'file')}, and delete {dead} in a day."
+        are = noun(kept.dead_files, "is", "are")
+        yield f"Besides, {dead} {are} kept for readers; a compaction deletes them after a day."
 
 
 @archive.command()
@@ -177,7 +180,7 @@ def _summary(held: "Sequence[Holding]", kept: "Storage") -> Iterator[str]:
     default="1d",
     show_default=True,
     metavar="SPAN",
-    help="How long files are kept that were replaced, as 6h or 1d: readers and writers may still use them.",
+    help="How long files are kept that were replaced, as 6h, at most 7d: others may still use them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
 def compact(url: str, keep: timedelta, as_json: bool) -> None:
@@ -187,7 +190,10 @@ def compact(url: str, keep: timedelta, as_json: bool) -> None:
     """
     from ..analysis.archive import Archive
 
-    done = Archive(url).compact(keep=keep)
+    kept = Archive(url)
+    if not kept.backends():  # most likely it is mistyped
+        raise ArchiveError(f"{url}: there is no archive of calibrations")
+    done = kept.compact(keep=keep)
     if as_json:
         echo_json(done._asdict())
     else:

@@ -281,13 +281,18 @@ def checked_range(since: datetime, until: datetime) -> tuple[datetime, datetime]
     Raises:
         InvalidRequest: one of them has no time zone, or `since` is not before `until`.
     """
-    begin, end = _utc("since", since), _utc("until", until)
+    begin, end = checked_instant("since", since), checked_instant("until", until)
     if begin >= end:
         raise InvalidRequest("since has to be before until")
     return begin, end
 
 
-def _utc(name: str, when: datetime) -> datetime:
+def checked_instant(name: str, when: datetime) -> datetime:
+    """Return an instant in UTC.
+
+    Raises:
+        InvalidRequest: it has no time zone; the error calls it `name`.
+    """
     if not isinstance(when, datetime) or when.utcoffset() is None:
         raise InvalidRequest(f"{name} has to be a datetime with a time zone, such as datetime.now(UTC)")
     return when.astimezone(UTC)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -30,9 +31,12 @@ from qrbackends import (
     NotFound,
     RetryPolicy,
 )
+from qrbackends.analysis import archive_table
 from qrbackends.analysis.archive import Archive
+from qrbackends.analysis.archive_coverage import Series
 from qrbackends.analysis.comparison import stability
 from qrbackends.analysis.intervals import joined, missing
+from qrbackends.cli import run as run_command
 from qrbackends.emulator import Emulator, Status, SyntheticFleet
 from qrbackends.models import Nduv
 from qrbackends.models.properties import GateProperties
@@ -134,7 +138,9 @@ from datetime import datetime
 import msgspec
 from benchmarks.service import Service
 from qrbackends import Client
+from qrbackends.analysis import archive_table
 from qrbackends.analysis.archive import Archive
+from qrbackends.analysis.archive_coverage import Series
 from qrbackends.analysis.comparison import stability
 
 async def main(service, path, since, until):
@@ -280,6 +286,53 @@ async def test_an_export_is_one_file(archive: Archive, tmp_path: Path) -> None:
         archive.export(tmp_path / "all.xlsx")
 
 
+def test_an_export_that_fails_leaves_what_was_there(archive: Archive, tmp_path: Path) -> None:
+    value = Nduv("2026-01-01T00:00:00Z", "T1", "us", 1.0)
+    for hour in range(2):
+        archive.add(BackendProperties("a", "1", NOW + hour * HOUR, ((value,),), (), ()))
+    for suffix in ("csv", "parquet"):
+        target = tmp_path / f"t1.{suffix}"
+        target.write_text("of yesterday")
+        last = Path(archive.files()[-1])
+        whole = last.read_bytes()
+        last.write_bytes(b"broken")
+        with pytest.raises(ArchiveError):
+            archive.export(target)
+        assert target.read_text() == "of yesterday"
+        last.write_bytes(whole)
+        assert archive.export(target) == 2
+        assert target.read_text(errors="replace") != "of yesterday"
+    assert {path.name for path in tmp_path.iterdir()} == {"calibrations", "t1.csv", "t1.parquet"}
+
+
+def test_the_command_line_tells_what_a_compaction_would_save(
+    archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    value = Nduv("2026-01-01T00:00:00Z", "T1", "us", 1.0)
+    for hour in range(2):
+        archive.add(BackendProperties("a", "1", NOW + hour * HOUR, ((value,),), (), ()))
+    url = str(tmp_path / "calibrations")
+    assert run_command(["archive", "info", url]) == 0
+    told = capsys.readouterr().out
+    assert "`archive compact` would leave 1 file." in told
+    assert "Besides" not in told
+    archive.compact()
+    assert run_command(["archive", "info", url]) == 0
+    told = capsys.readouterr().out
+    assert "would leave" not in told
+    assert "Besides, 2 files of 0.0 MB are kept" in told
+
+
+def test_an_instant_without_a_time_zone_is_refused(archive: Archive) -> None:
+    naive = NOW.replace(tzinfo=None)
+    for method in (archive.scan, archive.files):
+        with pytest.raises(InvalidRequest, match="since has to be a datetime with a time zone"):
+            method(since=naive)
+        with pytest.raises(InvalidRequest, match="until has to be a datetime with a time zone"):
+            method(until=naive)
+
+
 @pytest.mark.parametrize("url", ["{}/mistyped/archive", "file://{}/mistyped/archive"])
 def test_what_only_reads_creates_nothing(url: str, tmp_path: Path) -> None:
     archive = Archive(url.format(tmp_path))
@@ -346,6 +399,41 @@ async def test_hourly_syncs_leave_two_files_for_a_month_that_goes_on(archive: Ar
         assert (after.files, after.dead_files) == (2, 0)
         assert content(archive) == whole
         assert (await archive.sync(client, since=NOW - 3 * DAY, until=times[0])).added == {"a": 0}
+
+
+def test_hourly_syncs_do_not_grow_what_is_dead_nor_the_logs(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_table, "_now", lambda: int((time.time() - 3 * 86_400) * 1000))
+    store, series, seen = archive._store, Series("a", "", ""), set[Path]()
+    value = Nduv("2026-01-01T00:00:00Z", "T1", "us", 1.0)
+    for hour in range(100):
+        at = NOW + hour * HOUR
+        store.add(series, [BackendProperties("a", "1", at, ((value,),), (), ())])
+        store.coverage.cover(series, (at, at + HOUR))
+        store.tidy("a")
+        for path in {path for path in tmp_path.rglob("*") if path.is_file()} - seen:
+            seen.add(path)
+            os.utime(path, (time.time() - 3 * 86_400,) * 2)  # it is three days old
+    assert archive.scan().count_rows() == 100
+    assert store.coverage.of(series) == [(NOW, NOW + 100 * HOUR)]
+    for folder in (tmp_path / "calibrations", tmp_path / "calibrations/_covered"):
+        assert len(list(folder.glob("_delta_log/*.json"))) < 100
+    assert archive.storage().dead_files < 100
+    assert len(list((tmp_path / "calibrations/_covered").glob("*.parquet"))) < 100
+
+
+def test_how_long_files_are_kept(archive: Archive) -> None:
+    value = Nduv("2026-01-01T00:00:00Z", "T1", "us", 1.0)
+    for hour in range(2):
+        archive.add(BackendProperties("a b/ü%", "1", NOW + hour * HOUR, ((value,),), (), ()))
+    assert all(map(os.path.exists, archive.files()))
+    for keep in (timedelta(days=8), timedelta(hours=-1)):
+        with pytest.raises(InvalidRequest, match="0 to 7 days"):
+            archive.compact(keep=keep)
+    assert archive.compact(keep=timedelta(minutes=1)) == (2, 0), "it is rounded up"
+    assert archive.compact(keep=timedelta(0)) == (0, 2)
+    assert archive.scan().to_table().num_rows == 2
 
 
 async def test_a_reader_lives_on_while_files_are_replaced(archive: Archive, tmp_path: Path) -> None:

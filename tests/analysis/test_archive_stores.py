@@ -18,10 +18,11 @@ from deltalake import DeltaTable
 
 from benchmarks.s3 import S3Server
 from benchmarks.service import service_of
-from qrbackends import ArchiveError, InvalidRequest
+from qrbackends import ArchiveError, BackendProperties, InvalidRequest
 from qrbackends.analysis.archive import Archive
 from qrbackends.cli import run as run_command
 from qrbackends.emulator import Emulator
+from qrbackends.models import Nduv
 
 from .test_archive import DAY, HOUR, KILLED, NOW, client_of, content, emulator_of
 
@@ -58,6 +59,36 @@ async def test_a_sync_takes_few_requests_and_a_living_reader_sees_what_others_wr
         Archive(url).compact(keep=timedelta(0))
         assert reader.scan(["a"], names=["T1"]).count_rows() == 5 * 144
         assert reader.storage().dead_files == 0
+
+
+def calibration(hour: int, name: str = "a") -> BackendProperties:
+    value = Nduv("2026-01-01T00:00:00Z", "T1", "us", 1.0)
+    return BackendProperties(name, "1", NOW + hour * HOUR, ((value,),), (), ())
+
+
+def test_a_commit_whose_answer_is_lost_is_there_once(s3: S3Server) -> None:
+    archive = Archive("s3://calibrations/lost")
+    assert archive.add(calibration(0))
+    s3.lose_answer()
+    assert archive.add(calibration(1))
+    assert not archive.add(calibration(1))
+    assert Archive("s3://calibrations/lost").scan().to_table().num_rows == 2
+
+
+def test_a_writer_s_commit_is_not_refused_for_its_own_before(s3: S3Server) -> None:
+    archive = Archive("s3://calibrations/own")
+    for hour in range(3):
+        s3.requests()
+        assert archive.add(calibration(hour))
+    assert s3.requests() <= 12, "it is written once"
+
+
+def test_an_escape_in_a_url_is_what_delta_takes_it_for(s3: S3Server) -> None:
+    url = "s3://calibrations/with%20blank"
+    Archive(url).add(calibration(0))
+    assert len(list(s3.sizes("s3://calibrations/with%20blank"))) == 3
+    assert DeltaTable(url).to_pyarrow_table().num_rows == 1
+    assert Archive("s3://calibrations/with blank").scan().count_rows() == 1
 
 
 async def syncing(emulator: Emulator, url: str, since: datetime) -> asyncio.subprocess.Process:
@@ -192,6 +223,13 @@ async def test_failures_of_a_store_say_what_to_check(
     assert "something else" in refused(str(tmp_path / "other"))
 
 
+def test_the_name_of_an_archive_does_not_tell_why_it_failed(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "no credentials, connection timed out")
+    archive.add(calibration(0))
+    Path(archive.files()[0]).write_bytes(b"broken")
+    assert "it failed: " in refused(str(tmp_path / "no credentials, connection timed out"))
+
+
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
@@ -199,6 +237,12 @@ async def test_failures_of_a_store_say_what_to_check(
         ("s33://bucket/archive", "did you mean s3"),
         ("s3:///archive", "names no bucket"),
         ("s3://key:secret@bucket/archive", "keys are in the environment"),
+        ("s3://key:sec/secret@bucket/archive", "keys are in the environment"),
+        ("s3://bucket/archive?key=secret", "has no query"),
+        ("s3://bucket/archive#secret", "has no query"),
+        ("file://secret@host/archive", "keys are in the environment"),
+        ("file://host/archive", "directory of this machine"),
+        ("/archive/a%20b", "an escape such as %20"),
     ],
 )
 def test_a_url_that_no_archive_can_have_is_refused(url: str, problem: str) -> None:
@@ -214,6 +258,8 @@ def test_the_command_line_tells_a_failure_in_one_line(
     assert "s3://mistyped/archive: there is no such bucket" in capsys.readouterr().err
     assert run_command(["archive", "info", "foo://mistyped/archive"]) == 2
     assert "there are s3" in capsys.readouterr().err
+    assert run_command(["archive", "compact", "s3://calibrations/mistyped"]) == 1
+    assert "s3://calibrations/mistyped: there is no archive" in capsys.readouterr().err
 
 
 SCANNING = """
