@@ -67,6 +67,8 @@ class Location:
             raise InvalidRequest(f"{problem}; {instead(scheme, _SCHEMES)}")
         parts = _parts(url) if separator else SplitResult("file", "", quote(os.fsencode(url)), "", "")
         path = unquote(parts.path)
+        if "\0" in path:  # pyarrow would abort the process
+            raise InvalidRequest("an archive's path cannot have a NUL")
         if _ESCAPE.search(path):  # delta-rs creates a table there, and looks for it elsewhere
             raise InvalidRequest(
                 f"an archive's path cannot have an escape such as {path[path.index('%') :][:3]}"
