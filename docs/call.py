@@ -13,7 +13,13 @@ from qrbackends import Client
 from qrbackends.emulator import Emulator, SyntheticFleet
 
 _ROOT = Path(qrbackends.__file__).parent
-_BESIDE = ("emulator", "surface", "models", "messages", "errors")  # the other side, and what only holds values
+_BESIDE = (
+    "emulator",
+    "surface",
+    "models",
+    "messages",
+    "errors",
+)  # the other side, and what only holds values
 _ROW = 30  # pixels; all that follows, too
 _FOLDER, _NAME, _TEXT, _WIDTH = 12, 132, 330, 960
 
@@ -47,9 +53,7 @@ async def way_of_a_call() -> list[Stop]:
             await client.properties("alpha_5")
         finally:
             sys.setprofile(None)
-    return [
-        _stop(name, function) for name, function in seen.items() if name.partition(".")[0] not in _BESIDE
-    ]
+    return [_stop(name, function) for name, function in seen.items() if name.partition(".")[0] not in _BESIDE]
 
 
 def _stop(name: str, function: str) -> Stop:
@@ -71,7 +75,9 @@ def call_svg() -> str:
     for number, stop in enumerate(stops):
         middle = _ROW * number + _ROW / 2 + 5
         if number == 0 or stops[number - 1].folder != stop.folder:
-            parts.append(f'<text x="{_FOLDER}" y="{middle + 4}" font-weight="600">{escape(stop.folder)}</text>')
+            parts.append(
+                f'<text x="{_FOLDER}" y="{middle + 4}" font-weight="600">{escape(stop.folder)}</text>'
+            )
         if number:
             parts.append(
                 f'<path d="M{_NAME + 8} {middle - _ROW + 11}V{middle - 13}m-3 -4l3 5l3 -5" '

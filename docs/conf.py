@@ -34,7 +34,10 @@ autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True  # attributes are told in the class's text, and not once more each
-napoleon_custom_sections = [("Arguments of several methods", "params_style"), ("Fixtures to override", "params_style")]
+napoleon_custom_sections = [
+    ("Arguments of several methods", "params_style"),
+    ("Fixtures to override", "params_style"),
+]
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88

@@ -22,7 +22,9 @@ from qrbackends import errors
 
 from .call import call_svg
 
-_LINE = re.compile(r"^[\s│├└─]*(\w+)\s+(?:\(also (\w+)\)|(\d\w\w))?\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s*(.*)$")
+_LINE = re.compile(
+    r"^[\s│├└─]*(\w+)\s+(?:\(also (\w+)\)|(\d\w\w))?\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s*(.*)$"
+)
 _LETTER_AFTER_CODE = re.compile(r"(`[^`]+`)(?=\w)")  # the plural of a name; a role has to end before it
 _MEANS = {"x": "yes", "-": "–", "(x)": "sometimes"}
 
@@ -171,7 +173,11 @@ def _find_public(
     public = min(places, key=lambda name: name.count("."))
     found = domain.objects[public]
     return nodes.reference(
-        "", "", content, internal=True, reftitle=public,
+        "",
+        "",
+        content,
+        internal=True,
+        reftitle=public,
         refuri=app.builder.get_relative_uri(node["refdoc"], found.docname) + "#" + found.node_id,
     )
 
