@@ -1,8 +1,8 @@
-"""Make the screens and pictures of the pages anew: `python -m docs.build`, and with `--check` only compare them.
+"""Make the screens and pictures of the pages anew: `python -m docs.build`; `--check` compares the screens.
 
-A screen is a `text` block that begins with a command of `qrbackends`; a picture is what a `qrbackends plot` of a page
-writes. Commands ask the emulator, so they print the same everywhere, but for ages, which are left out of the
-comparison.
+A screen is a `text` block that begins with a command of `qrbackends`; a picture is what a `qrbackends plot`
+of a page writes, or the board as a browser shows it. All ask the emulator, so they look the same everywhere,
+but for ages, which are left out of the comparison.
 """
 
 import os
@@ -38,7 +38,8 @@ def without_ages(screen: str) -> str:
 
 def _run(command: str) -> str:
     program, *arguments = shlex.split(command)
-    assert program == "qrbackends", command
+    if program != "qrbackends":
+        raise ValueError(f"a screen shows commands of qrbackends, and not {program}")
     environment = os.environ | {"COLUMNS": _WIDTH, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     ran = subprocess.run(  # noqa: S603  # the pages are our own
         [sys.executable, "-m", "qrbackends", *arguments],

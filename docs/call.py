@@ -13,13 +13,7 @@ from qrbackends import Client
 from qrbackends.emulator import Emulator, SyntheticFleet
 
 _ROOT = Path(qrbackends.__file__).parent
-_BESIDE = (
-    "emulator",
-    "surface",
-    "models",
-    "messages",
-    "errors",
-)  # the other side, and what only holds values
+_BESIDE = ("emulator", "surface", "models", "messages", "errors")  # the other side, and mere values
 _ROW = 30  # pixels; all that follows, too
 _FOLDER, _NAME, _TEXT, _WIDTH = 12, 132, 330, 960
 
@@ -67,11 +61,12 @@ def call_svg() -> str:
     """Return the way as SVG in the colours of the page around it."""
     stops = asyncio.run(way_of_a_call())
     height = _ROW * len(stops) + 10
-    parts = [
+    head = (
         f'<svg viewBox="0 0 {_WIDTH} {height}" xmlns="http://www.w3.org/2000/svg" role="img" '
         'font-family="system-ui, sans-serif" font-size="12" fill="currentColor" stroke-width="1.2">'
         "<title>The modules that a first call for a document goes through, from top to bottom</title>"
-    ]
+    )
+    parts = [head]
     for number, stop in enumerate(stops):
         middle = _ROW * number + _ROW / 2 + 5
         if number == 0 or stops[number - 1].folder != stop.folder:

@@ -6,7 +6,7 @@ All directives are for reStructuredText (`eval-rst` in a page), as docstrings ar
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from importlib import import_module
 from typing import Any
@@ -33,8 +33,6 @@ class Public(SphinxDirective):
     """Document the public objects of a module: those of the content, or all of `__all__`."""
 
     required_arguments = 1
-    optional_arguments = 1  # a module whose names are told elsewhere
-    final_argument_whitespace = True
     has_content = True
 
     def run(self) -> list[nodes.Node]:
@@ -138,7 +136,7 @@ def error_rows() -> Iterator[tuple[str, ...]]:
             )
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in (heads, *rows):
         for number, cell in enumerate(row):
