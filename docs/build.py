@@ -5,12 +5,15 @@ of a page writes, or the board as a browser shows it. All ask the emulator, so t
 but for ages, which are left out of the comparison.
 """
 
+import asyncio
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+from .board_picture import PICTURE, draw_board
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -67,6 +70,8 @@ def main(check: bool) -> int:
             page.write_text(text, encoding="utf-8")
             for command in _PICTURE.findall(text):
                 _run(command)
+    if not check:
+        asyncio.run(draw_board(PICTURE))
     return changed
 
 

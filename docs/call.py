@@ -53,7 +53,7 @@ async def way_of_a_call() -> list[Stop]:
 def _stop(name: str, function: str) -> Stop:
     module = import_module(f"qrbackends.{name}")
     folder, _, own = name.rpartition(".")
-    text = (module.__doc__ or "").strip().partition("\n")[0]
+    text = (module.__doc__ or "").strip().partition("\n")[0].replace("`", "")
     return Stop(folder or "qrbackends", own, function, text)
 
 

@@ -29,6 +29,7 @@ html_css_files = ["tables.css"]
 html_show_sphinx = False
 pygments_style, pygments_dark_style = "default", "monokai"
 
+smartquotes = False  # `--option` in texts of commands
 default_role = "code"  # docstrings write `names` as Markdown does
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"

@@ -18,6 +18,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
+import qrbackends
 from qrbackends import errors
 
 from .call import call_svg
@@ -54,7 +55,8 @@ def public_names(module: str) -> list[str]:
 def _directive(module: str, name: str) -> str:
     found = getattr(import_module(module), name)
     if inspect.isclass(found):
-        return f".. autoclass:: {module}.{name}\n   :members:\n   :show-inheritance:"
+        bases = "\n   :show-inheritance:" if any(map(_is_known, found.__bases__)) else ""
+        return f".. autoclass:: {module}.{name}\n   :members:{bases}"
     if inspect.isroutine(found):
         return f".. autofunction:: {module}.{name}"
     text = "\n   ".join(_attribute_doc(module, name))
@@ -81,7 +83,7 @@ class Settings(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return one table."""
         rows = [
-            (f"``{name.rpartition('.')[2]}({field}=…)``", f"``{default}``", text)
+            (f"``{field}``", f"``{default}``", text)
             for name in self.arguments[0].split()
             for field, default, text in settings_of(name)
         ]
@@ -195,14 +197,15 @@ def _write_as_rest(app: Sphinx, what: str, name: str, obj: object, options: obje
 
 
 def _leave_private_bases_out(app: Sphinx, name: str, obj: type, options: object, bases: list[Any]) -> None:
-    """Show the bases that readers can know: public ones, and those of Python."""
-    public = vars(import_module("qrbackends"))["__all__"]
-    bases[:] = [
-        base
-        for base in bases
-        if getattr(base, "__module__", "").partition(".")[0] in ("builtins", "typing", "enum")
-        or getattr(base, "__name__", "") in public
-    ]
+    """Show the bases that readers can know, and no others."""
+    bases[:] = filter(_is_known, bases)
+
+
+def _is_known(base: Any) -> bool:
+    """Return whether readers can know a base class: one that is public, or one of Python's."""
+    name = getattr(base, "__name__", "")
+    home = getattr(base, "__module__", "").partition(".")[0]
+    return name != "object" and (home in ("builtins", "enum") or name in qrbackends.__all__)
 
 
 def _as_rest(lines: list[str]) -> list[str]:

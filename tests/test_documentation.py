@@ -10,8 +10,10 @@ from pathlib import Path
 
 import click
 import pytest
+from matplotlib.image import imread
 
 import qrbackends
+from docs.board_picture import PICTURE, draw_board
 from docs.build import PAGES, printed_anew, screens, without_ages
 from docs.call import way_of_a_call
 from docs.extension import error_rows, public_names, settings_of
@@ -19,6 +21,7 @@ from qrbackends.cli import cli
 from qrbackends.errors import __all__ as errors
 
 from .test_readme import README, ROOT
+from .web.browser import chromium
 
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "qrbackends"
@@ -52,6 +55,18 @@ def test_each_module_that_pages_import_from_is_in_the_reference() -> None:
         for module, names in re.findall(r"^\s*from (qrbackends[\w.]*) import ([\w, ]+)$", text, re.MULTILINE):
             assert module in modules, f"{page.name}: {module}"
             assert set(names.split(", ")) <= set(import_module(module).__all__), f"{page.name}: {names}"
+
+
+@pytest.mark.anyio
+async def test_the_picture_of_the_board_is_what_it_looks_like(tmp_path: Path) -> None:
+    """`python -m docs.build` makes it anew."""
+    async with chromium():
+        pass  # skips without one
+    drawn = tmp_path / "board.png"
+    await draw_board(drawn)
+    found, known = imread(drawn), imread(PICTURE)
+    assert found.shape == known.shape
+    assert abs(found - known).mean() < 0.02  # of the range from black to white
 
 
 def test_the_readme_is_short() -> None:
