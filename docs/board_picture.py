@@ -5,11 +5,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.async_api import async_playwright
+from playwright.async_api import ViewportSize, async_playwright
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "tests" / "pictures" / "board.png"
-_SIZE = {"width": 1200, "height": 560}
+_SIZE: ViewportSize = {"width": 1200, "height": 560}
 _WHOLE = (
     "document.querySelector('tbody')?.rows[0] && !document.querySelector('tbody').innerText.includes('–')"
 )
@@ -38,11 +38,13 @@ async def draw_board(file: Path) -> None:
         async with async_playwright() as playwright:
             # No sandbox: containers seldom allow one, and the page is our own.
             browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-            context = await browser.new_context(viewport=_SIZE, color_scheme="light")
+            context = await browser.new_context(
+                viewport=_SIZE, color_scheme="light", bypass_csp=True, reduced_motion="reduce"
+            )
             page = await context.new_page()
             await page.goto(address)
             await page.wait_for_function(_WHOLE)
-            await page.screenshot(path=file)
+            await page.screenshot(path=file, animations="disabled")  # rows fade after a change
             await browser.close()
     finally:
         served.terminate()
