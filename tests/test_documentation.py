@@ -57,6 +57,16 @@ def test_each_module_that_pages_import_from_is_in_the_reference() -> None:
             assert set(names.split(", ")) <= set(import_module(module).__all__), f"{page.name}: {names}"
 
 
+def test_the_messages_of_the_troubleshooting_are_ours() -> None:
+    source = "".join(file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # texts that go on in the next line
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| ([^|]*) \|", page, re.MULTILINE)
+    messages = [text for cell in cells for text in re.findall(r"`([^`]*)`", cell) if "…" not in text]
+    assert len(messages) >= 20
+    assert [text for text in messages if text not in source] == []
+
+
 @pytest.mark.anyio
 async def test_the_picture_of_the_board_is_what_it_looks_like(tmp_path: Path) -> None:
     """`python -m docs.build` makes it anew."""
