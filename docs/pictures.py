@@ -1,6 +1,5 @@
-"""Makes the pictures of the board: `python -m docs.pictures`, with the extra `test` and Chromium."""
+"""The pictures of the board, which `python -m docs.build` makes with the extra `test` and Chromium."""
 
-import asyncio
 from io import BytesIO
 from pathlib import Path
 
@@ -18,7 +17,7 @@ COLOURS = 256  # of a picture, which makes it a third of the size
 KNOWN = 'c-age"><time'
 
 
-async def main() -> None:
+async def draw_board(folder: Path = FOLDER) -> None:
     """Show a fleet with two devices that go down, and take its screens."""
     async with (
         Emulator("snapshots") as emulator,
@@ -33,14 +32,13 @@ async def main() -> None:
         emulator.set_backend("ibm_kyiv", status="offline", reason="maintenance")
         emulator.set_backend("ibm_torino", status="paused", reason="calibration")
         await page.locator("#told", has_text="ibm_torino paused since").wait_for()
-        await take(browser, f"{url}/?q=qubits>%3D120&sort=2q", "board-fleet", "light", 1400, 700)
-        await take(
-            browser, f"{url}/backends/us-east/ibm_cusco?find=line&n=9", "board-device", "dark", 1400, 1150
-        )
-        await take(browser, f"{url}/?q=qubits>%3D120&sort=2q", "board-phone", "dark", 390, 844)
+        await take(browser, f"{url}/?q=qubits>%3D120&sort=2q", folder / "board-fleet", "light", 1400, 700)
+        device = f"{url}/backends/us-east/ibm_cusco?find=line&n=9"
+        await take(browser, device, folder / "board-device", "dark", 1400, 1150)
+        await take(browser, f"{url}/?q=qubits>%3D120&sort=2q", folder / "board-phone", "dark", 390, 844)
 
 
-async def take(browser: Browser, address: str, name: str, scheme: str, width: int, height: int) -> None:
+async def take(browser: Browser, address: str, file: Path, scheme: str, width: int, height: int) -> None:
     """Write a picture of a page."""
     context = await browser.new_context(
         viewport={"width": width, "height": height},
@@ -51,9 +49,5 @@ async def take(browser: Browser, address: str, name: str, scheme: str, width: in
     await page.goto(address)
     await page.locator("#current", has_text="asked").wait_for()
     taken = Image.open(BytesIO(await page.screenshot()))
-    taken.convert("RGB").quantize(COLOURS).save(FOLDER / f"{name}.png", optimize=True)
+    taken.convert("RGB").quantize(COLOURS).save(file.with_suffix(".png"), optimize=True)
     await context.close()
-
-
-if __name__ == "__main__":
-    asyncio.run(main())

@@ -206,3 +206,6 @@ def _upright(positions: "Floats") -> list[Coordinate]:
     turned = centred @ axes[:, ::-1]
     signs = np.where(turned[0] > 0, -1.0, 1.0)
     return [(float(column), float(row)) for column, row in turned * signs]
+
+
+__all__ = ["coordinates", "couplings"]

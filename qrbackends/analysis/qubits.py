@@ -302,3 +302,6 @@ def _best(found: dict[K, V], width: int | None, rank: Callable[[K], int] | None 
     else:
         kept = sorted(found, key=lambda key: (rank(key), found[key]))
     return {key: found[key] for key in kept[:width]}
+
+
+__all__ = ["Choice", "best_chain", "best_qubits"]

@@ -278,3 +278,17 @@ def _pyarrow() -> Any:
     except ImportError as error:
         raise missing_extra("tables need pyarrow", "arrow") from error
     return pyarrow
+
+
+__all__ = [
+    "ArrowTable",
+    "BackendRow",
+    "GateRow",
+    "QubitRow",
+    "backend_rows",
+    "backend_table",
+    "gate_rows",
+    "gate_table",
+    "qubit_rows",
+    "qubit_table",
+]

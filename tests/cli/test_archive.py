@@ -110,13 +110,13 @@ def test_a_picture_of_another_kind_is_wrong_usage(run: Run, tmp_path: Path) -> N
 
 COMMANDS = [
     line.split()[1:]
-    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    for line in (ROOT / "docs" / "plots.md").read_text(encoding="utf-8").splitlines()
     if line.startswith("qrbackends plot ")
 ]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[1])
-def test_the_pictures_of_the_readme_are_what_its_commands_draw(
+def test_the_pictures_of_the_page_are_what_its_commands_draw(
     command: list[str], run: Run, tmp_path: Path
 ) -> None:
     known = imread(ROOT / command[-1])

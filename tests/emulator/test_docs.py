@@ -24,6 +24,7 @@ def blocks(language: str) -> list[str]:
 
 
 PRINTED = {
+    "faults": " 3\n",
     "running": "8 backends True\n",
     "clock": "3 days, 0:00:00\n",
     "scenario": "['us-east', 'cloud']\n['us-east', 'eu-de', 'cloud']\n",

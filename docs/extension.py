@@ -1,0 +1,234 @@
+"""What Sphinx lists and draws from code: public objects, settings, errors, and the way of one call.
+
+All directives are for reStructuredText (`eval-rst` in a page), as docstrings are written in it.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
+
+import qrbackends
+from qrbackends import errors
+
+from .call import call_svg
+
+_LINE = re.compile(
+    r"^[\s│├└─]*(\w+)\s+(?:\(also (\w+)\)|(\d\w\w))?\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s*(.*)$"
+)
+_LETTER_AFTER_CODE = re.compile(r"(`[^`]+`)(?=\w)")  # the plural of a name; a role has to end before it
+_MEANS = {"x": "yes", "-": "–", "(x)": "sometimes"}
+
+
+class Public(SphinxDirective):
+    """Document the public objects of a module: those of the content, or all of `__all__`."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return what autodoc makes of them."""
+        module = self.arguments[0]
+        names = " ".join(self.content).split() or public_names(module)
+        return self.parse_text_to_nodes("\n\n".join(_directive(module, name) for name in names))
+
+
+def public_names(module: str) -> list[str]:
+    """Return the names in a module's `__all__` that no module above it, or that it is made of, has."""
+    own = import_module(module).__all__
+    elsewhere = set(import_module("qrbackends").__all__) if module != "qrbackends" else set()
+    if module == "qrbackends.testing":
+        elsewhere |= set(import_module("qrbackends.emulator").__all__)
+    return [name for name in own if name not in elsewhere and name != "__version__"]
+
+
+def _directive(module: str, name: str) -> str:
+    found = getattr(import_module(module), name)
+    if inspect.isclass(found):
+        bases = "\n   :show-inheritance:" if any(map(_is_known, found.__bases__)) else ""
+        return f".. autoclass:: {module}.{name}\n   :members:{bases}"
+    if inspect.isroutine(found):
+        return f".. autofunction:: {module}.{name}"
+    text = "\n   ".join(_attribute_doc(module, name))
+    return f".. py:data:: {module}.{name}\n\n   {text}"
+
+
+def _attribute_doc(module: str, name: str) -> list[str]:
+    """Return the docstring below the assignment of a name, in the module below `module` that has it."""
+    found = getattr(import_module(module), name)
+    for home, loaded in sorted(sys.modules.items()):
+        if home.startswith(module) and vars(loaded).get(name) is found:
+            told = ModuleAnalyzer.for_module(home).find_attr_docs().get(("", name))
+            if told:
+                return _as_rest(told)
+    return _as_rest((inspect.getdoc(found) or "").splitlines())
+
+
+class Settings(SphinxDirective):
+    """List the fields of dataclasses with their defaults and what their docstrings say of them."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return one table."""
+        rows = [
+            (f"``{field}``", f"``{default}``", text)
+            for name in self.arguments[0].split()
+            for field, default, text in settings_of(name)
+        ]
+        return self.parse_text_to_nodes(_table(("setting", "default", "what it is"), rows))
+
+
+def settings_of(name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield each setting of a class of options: its name, its default, and what the docstring says."""
+    module, _, own = name.rpartition(".")
+    kind = getattr(import_module(module), own)
+    told = dict(_told(inspect.getdoc(kind) or ""))
+    for field in fields(kind):
+        yield field.name, _number(field.default), told[field.name]
+
+
+def _told(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the names in a docstring's `Args`, and what is said of each."""
+    arguments = text.partition("Args:\n")[2].partition("\n\n")[0]
+    for match in re.finditer(r"^    (\w+): (.*(?:\n     +.*)*)", arguments, re.MULTILINE):
+        yield match[1], " ".join(match[2].split())
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 2**20:
+        return f"{value // 2**20} MiB"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class Errors(SphinxDirective):
+    """List the tree of errors with its three columns, as `qrbackends.errors` draws it."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a table, in which each error leads to its own text."""
+        heads = ("error", "is also", "outage", "retryable", "final", "remark")
+        return self.parse_text_to_nodes(_table(heads, list(error_rows())))
+
+
+def error_rows() -> Iterator[tuple[str, ...]]:
+    """Yield each error of the tree: its name, after its depth, and the columns."""
+    yield (":class:`~qrbackends.QRBackendsError`", "", *(_MEANS["-"],) * 3, "the base of all")
+    for line in (errors.__doc__ or "").splitlines():
+        match = _LINE.match(line)
+        if match:
+            name, also, status, *marks, remark = match.groups()
+            depth = sum(issubclass(one, errors.QRBackendsError) for one in getattr(errors, name).__mro__) - 1
+            indent = "\N{NO-BREAK SPACE}" * 3 * depth
+            yield (
+                f"{indent}\\ :class:`~qrbackends.{name}`" if depth else f":class:`~qrbackends.{name}`",
+                f"``{also}``" if also else status or "",
+                *(_MEANS[mark] for mark in marks),
+                remark,
+            )
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in (heads, *rows):
+        for number, cell in enumerate(row):
+            lines.append(f"   {'* -' if number == 0 else '  -'} {cell}".rstrip())
+    return "\n".join(lines)
+
+
+class Call(SphinxDirective):
+    """Draw the modules that a call goes through, of a real call against the emulator."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the picture."""
+        return [nodes.raw("", f'<div class="call-way">{call_svg()}</div>', format="html")]
+
+
+def _find_public(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.Element | None:
+    """Lead a name of the module that defines an object to where it is public.
+
+    Signatures name objects by their own modules, which are no part of the API.
+    """
+    if node.get("refdomain") != "py" or not node["reftarget"].startswith("qrbackends."):
+        return None
+    domain = env.domains["py"]
+    if not node["reftarget"].rpartition(".")[2].isidentifier():
+        return content  # a whole expression, of which Sphinx made one name
+    own = node["reftarget"].rpartition(".")[2]
+    places = [name for name in domain.objects if name.rpartition(".")[2] == own and name.count(".") <= 3]
+    if not places:
+        return content if _is_private(node["reftarget"]) else None
+    public = min(places, key=lambda name: name.count("."))
+    found = domain.objects[public]
+    return nodes.reference(
+        "",
+        "",
+        content,
+        internal=True,
+        reftitle=public,
+        refuri=app.builder.get_relative_uri(node["refdoc"], found.docname) + "#" + found.node_id,
+    )
+
+
+def _is_private(name: str) -> bool:
+    """Return whether there is such an object, which signatures may name without a text of its own."""
+    module, _, own = name.rpartition(".")
+    try:
+        return hasattr(import_module(module), own)
+    except ImportError:
+        return False
+
+
+def _write_as_rest(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Turn a docstring, which is plain text with Markdown's `code`, into reStructuredText."""
+    lines[:] = _as_rest(lines)
+
+
+def _leave_private_bases_out(app: Sphinx, name: str, obj: type, options: object, bases: list[Any]) -> None:
+    """Show the bases that readers can know, and no others."""
+    bases[:] = filter(_is_known, bases)
+
+
+def _is_known(base: Any) -> bool:
+    """Return whether readers can know a base class: one that is public, or one of Python's."""
+    name = getattr(base, "__name__", "")
+    home = getattr(base, "__module__", "").partition(".")[0]
+    return name != "object" and (home in ("builtins", "enum") or name in qrbackends.__all__)
+
+
+def _as_rest(lines: list[str]) -> list[str]:
+    """Return lines in which what is indented below text and a blank line is code, as it is in docstrings."""
+    text: list[str] = []
+    above, in_code = "", False  # the last line without an indent
+    for number, line in enumerate(lines):
+        if line.strip() and not line.startswith(" "):
+            above, in_code = line, False
+        elif line.startswith("    ") and not in_code and above and not lines[number - 1].strip():
+            text += [".. code-block:: python", ""]
+            in_code = True
+        text.append(line if in_code else _LETTER_AFTER_CODE.sub(r"\1\\ ", line))
+    return text
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Tell Sphinx of all that is above."""
+    app.add_directive("public", Public)
+    app.add_directive("settings", Settings)
+    app.add_directive("error-tree", Errors)
+    app.add_directive("call-way", Call)
+    app.connect("missing-reference", _find_public)
+    app.connect("autodoc-process-docstring", _write_as_rest, priority=400)  # before the sections are
+    app.connect("autodoc-process-bases", _leave_private_bases_out)
+    return {"parallel_read_safe": True}
