@@ -53,7 +53,7 @@ from qiskit_ibm_runtime import QiskitRuntimeService
 
 service = QiskitRuntimeService(url_resolver=lambda *_: {url!r})
 
-QRMI (in `environment` of qrmi_config.json; in a shell, each name begins with the device, as in ibm_boston_QRMI_…):
+QRMI, in `environment` of qrmi_config.json (in a shell, each name begins with the device: ibm_boston_QRMI_…):
 
 export QRMI_IBM_QCS_ENDPOINT={url}
 export QRMI_IBM_QCS_IAM_ENDPOINT={iam}
