@@ -207,8 +207,15 @@ def run_until(enough: bytes, *options: str, width: int = 0, **environment: str) 
     return seen, err.strip(), process.returncode
 
 
-@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}])
-@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize(
+    ("width", "environment"),
+    [
+        (80, {}),
+        (200, {"NO_COLOR": "1"}),
+        pytest.param(80, {"NO_COLOR": "1"}, marks=pytest.mark.long),
+        pytest.param(200, {}, marks=pytest.mark.long),
+    ],
+)
 def test_on_a_terminal_it_redraws_in_place(width: int, environment: dict[str, str]) -> None:
     seen, err, code = run_until(b"\x1b[1A\x1b[2K", width=width, **environment)
     assert (code, err) == (130, b"")

@@ -89,8 +89,9 @@ def counts(simulator: Any, one: Circuit) -> Any:
 @pytest.mark.parametrize(
     ("short", "fractional", "levels"),
     [
-        *((short, False, [2]) for short in FIVE),
+        ("lima", False, [2]),
         ("boston", True, [2]),
+        *(pytest.param(short, False, [2], marks=pytest.mark.long) for short in FIVE[1:]),
         *(pytest.param(short, False, [0, 1, 3], marks=pytest.mark.long) for short in FIVE),
         *(pytest.param(short, True, [0, 1, 2, 3], marks=pytest.mark.long) for short in ("torino", "boston")),
     ],
