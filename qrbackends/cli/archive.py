@@ -58,7 +58,7 @@ _COLUMNS: Final[tuple[Column[Any], ...]] = (  # of `Holding`, whose module needs
 
 @click.group(cls=Group)
 def archive() -> None:
-    """Keep calibrations in a table of Delta Lake.
+    """Keep calibrations in Delta tables.
 
     URL is a directory, or a place in an object store, such as s3://bucket/prefix; keys and settings of a
     store come from the environment, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL. The command needs the
@@ -145,9 +145,10 @@ def _raise_last(errors: Sequence[QRBackendsError]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
 @table_options(_COLUMNS)
 def info(url: str, table: Table[Any]) -> None:
-    """Show what there is of each backend, and what a compaction would save.
+    """Show what there is of each backend.
 
-    A stretch of time was not read if no sync has come to its end: there may be calibrations that are missing.
+    It also says what a compaction would save. A stretch of time was not read if no sync has come to its end:
+    there may be calibrations that are missing.
     """
     from ..analysis.archive import Archive
 
@@ -184,9 +185,10 @@ def _summary(held: "Sequence[Holding]", kept: "Storage") -> Iterator[str]:
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
 def compact(url: str, keep: timedelta, as_json: bool) -> None:
-    """Make one sorted file of each backend's month, and delete files that nobody needs.
+    """Make one sorted file of each backend's month.
 
-    Others may read and write meanwhile. A sync compacts the months that it adds to by itself.
+    Files that nobody needs are deleted. Others may read and write meanwhile. A sync compacts the months that
+    it adds to by itself.
     """
     from ..analysis.archive import Archive
 
@@ -206,9 +208,10 @@ def compact(url: str, keep: timedelta, as_json: bool) -> None:
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout, and nothing else there.")
 def import_files(old: str, url: str, as_json: bool) -> None:
-    """Copy an archive of an earlier version, which had a file per calibration.
+    """Copy an archive of an earlier version.
 
-    OLD is left as it is. The command can be stopped at any moment; the next run continues there.
+    That had a file per calibration. OLD is left as it is. The command can be stopped at any moment; the next
+    run continues there.
     """
     from ..analysis.archive import Archive
 

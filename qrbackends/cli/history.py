@@ -27,10 +27,11 @@ _HISTORY: Final[tuple[Column[BackendSummary], ...]] = (
 @asked_options()
 @table_options(_HISTORY)
 def history(source: Source, asked: Asked, table: Table[BackendSummary]) -> None:
-    """Show the calibrations of a backend, oldest first; with --limit, the newest ones.
+    """Show the calibrations of a backend, oldest first.
 
-    The median errors and coherence times of each, and how many qubits and couplings cannot be used. All times
-    are in UTC. What the service does not answer gets a line on stderr.
+    With --limit they are the newest ones. The median errors and coherence times of each, and how many qubits
+    and couplings cannot be used. All times are in UTC. What the service does not answer gets a line on
+    stderr.
     """
     count = table.limit if table.sort is None else None  # all have to be read to be sorted
     within, found, note = asyncio.run(_read(source, asked, count))

@@ -88,7 +88,7 @@ class Emulator(Steering, AsyncContext):
         RuntimeError: on entering, it runs already.
     """
 
-    instead = "; ThreadedEmulator is opened by a plain `with`"
+    _instead = "; ThreadedEmulator is opened by a plain `with`"
 
     def __init__(
         self,

@@ -397,8 +397,10 @@ class BackendProperties(Document, frozen=True, dict=True, weakref=True, omit_def
         raise UnknownGate(problem).about(backend=self.backend_name)
 
     def _unreported(self, name: str, known: Sequence[str]) -> Nduv | None:
-        of_gates = (gate.parameters for gate in self.gates)
-        check_quantity(name, known, of_gates if known is GATE_QUANTITIES else self.qubits, self.backend_name)
+        if name not in known:  # else nothing is walked through, as look-ups of what is missing are many
+            of_gates = known is GATE_QUANTITIES
+            values = (gate.parameters for gate in self.gates) if of_gates else self.qubits
+            check_quantity(name, known, values, self.backend_name)
         return None
 
     def _qubit_value(self, qubit: int, name: str) -> float | None:

@@ -7,16 +7,16 @@ class AsyncContext:
     """What `async with` opens and closes; a plain `with` says so.
 
     Attributes:
-        instead: what else there is for programs that are not async, to be added to what is said.
+        _instead: what else there is for programs that are not async, to be added to what is said.
     """
 
-    instead: ClassVar[str] = ""
+    _instead: ClassVar[str] = ""
 
     if not TYPE_CHECKING:  # type checkers are to refuse it
 
         def __enter__(self) -> NoReturn:
             name = type(self).__name__
-            raise TypeError(f"{name} is opened by `async with`, in an `async def`{self.instead}")
+            raise TypeError(f"{name} is opened by `async with`, in an `async def`{self._instead}")
 
         def __exit__(self, *_: Any) -> None:
             pass  # `with` looks for it before it enters

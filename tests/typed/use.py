@@ -158,7 +158,7 @@ async def told(call: Callable[[], Awaitable[object]]) -> str:
         return str(attempts)
     except (qr.DecodeError, qr.UnknownGate, qr.UnknownQubit, qr.CalibrationLookupError) as error:
         return error.backend or ""
-    except (qr.AuthenticationFailed, qr.AccountError, qr.InvalidRequest) as error:
+    except (qr.AuthenticationFailed, qr.AccountError, qr.ArchiveError, qr.InvalidRequest) as error:
         return error.message
     except (qr.ClientClosed, qr.WrongEventLoop, qr.QRBackendsError) as error:
         return error.message
