@@ -296,7 +296,7 @@ class ClientBase(AsyncContext):
     The arguments are those of `Client`.
     """
 
-    instead = "; a script that is not async makes it in `with asyncio.Runner() as runner: runner.run(…)`"
+    _instead = "; a script that is not async makes it in `with asyncio.Runner() as runner: runner.run(…)`"
 
     fetch: Fetch  # the method of `Client`
 
