@@ -221,7 +221,8 @@ class Cache:
                 if flight is None:
                     counts.misses += not waited
                     work = partial(self._loader.load, question, epoch)
-                    flight = self._flights.start((epoch, question.refresh), work)  # others join a refresh
+                    key = epoch, question.refresh  # others join a refresh
+                    flight = self._flights.start(key, work, until)
                     return await self._flights.result(flight, until)
                 counts.coalesced += not waited
                 waited = True

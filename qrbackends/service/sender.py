@@ -136,7 +136,7 @@ class Sender:
         Raises:
             QRBackendsError: the last failure of a request that was sent, with its attempts and history.
         """
-        clock, deadline = flight.task.get_loop().time, flight.deadline
+        clock, deadline = flight.loop.time, flight.deadline
         state = _Sending(
             retry or self._retry, clock(), deadline, self._draw, message=message, credentials=credentials
         )

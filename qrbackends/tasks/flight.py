@@ -1,6 +1,7 @@
 """Single flight: concurrent callers who ask for the same key share one piece of work."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import Context
 from heapq import heapify, heappop, heappush
@@ -17,6 +18,7 @@ from .deadlines import overdue
 T = TypeVar("T")
 
 _NO_TASK: Any = None  # until `Flights.start` has made it
+_EAGER = {"eager_start": True} if sys.version_info >= (3, 12) else {}  # saves a small call a twentieth
 _SPARE = 64  # callers who have left and are still in the heap of deadlines
 
 Deadline: TypeAlias = float | Callable[[], float]
@@ -33,11 +35,13 @@ class Flight(Struct, Generic[T], eq=False):
 
     Attributes:
         key: identifies the work.
+        loop: the event loop that runs the work; asking for the running one takes a system call.
         until: the latest deadline of all callers, in the event loop's time, as far as it does not move.
         moving: the deadlines of callers that move, as those do that are flights themselves.
         explain: returns the error for a caller whose own deadline has passed, given the `Timeout` and the
             time. The work replaces it if it can give a better reason, such as the last failed request.
-        task: the task that runs the work.
+        task: the task that runs the work; None until it has been made, which is after its first step if the
+            work begins at once.
         waiting: a future for each caller; it is resolved when the work ends or the caller's deadline passes.
         wanted: until when the work goes on although no caller waits.
         answered: whether the answer, or the failure, has arrived, and is only being stored or told. Who has
@@ -45,6 +49,7 @@ class Flight(Struct, Generic[T], eq=False):
     """
 
     key: Hashable
+    loop: asyncio.AbstractEventLoop
     until: float = -inf
     moving: list[Callable[[], float]] = []
     explain: Callable[[QRBackendsError, float], QRBackendsError] = unexplained
@@ -94,7 +99,7 @@ class Flights(Generic[T]):
     async def result(self, flight: Flight[T], until: Deadline = inf) -> T:
         """Return the result of a flight that is under way; the rest is as for `join`."""
         # A future per caller: for a thousand callers that is much cheaper than `asyncio.wait`.
-        loop = flight.task.get_loop()  # without a system call, which asking for the running one is
+        loop = flight.loop
         began = loop.time()
         waiter = loop.create_future()
         flight.waiting[waiter] = None
@@ -136,19 +141,29 @@ class Flights(Generic[T]):
             flight.task.add_done_callback(lambda _: alarm.cancel())
         return flight.task
 
-    def start(self, key: Hashable, work: Work[T]) -> Flight[T]:
+    def start(self, key: Hashable, work: Work[T], until: Deadline = -inf) -> Flight[T]:
         """Begin `work`, and return its flight, which ends when the last caller of `result` has left.
+
+        Args:
+            key: identifies the work.
+            work: begins the work.
+            until: the deadline of the caller, who calls `result` at once. If it does not move, the work begins
+                in this turn of the event loop where Python can do that.
 
         Raises:
             ClientClosed: the flights are closed.
         """
         if self.closed:
             raise ClientClosed("the client is closed")
-        flight: Flight[T] = Flight(key)
+        flight: Flight[T] = Flight(key, asyncio.get_running_loop())
+        self.under_way[key] = flight
+        eager = {}
+        if _EAGER and not callable(until) and until > -inf:
+            flight.until, eager = until, _EAGER
         # Not by the loop's task factory: an eager one would begin the work before a deadline is known.
-        task = asyncio.Task(self._run(flight, work), loop=asyncio.get_running_loop(), context=Context())
+        task = asyncio.Task(self._run(flight, work), loop=flight.loop, context=Context(), **eager)
         flight.task = task
-        self.under_way[key] = self._tasks[task] = flight
+        self._tasks[task] = flight
         task.add_done_callback(self._ended)
         return flight
 
