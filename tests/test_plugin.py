@@ -212,12 +212,19 @@ def anyio_backend():
     ("head", "tests", "options"),
     [
         pytest.param(ANYIO, 9, ("-p", "no:asyncio"), id="anyio"),
-        pytest.param("import pytest\npytestmark = pytest.mark.asyncio\n", 9, LOOP, id="pytest-asyncio"),
+        pytest.param(
+            "import pytest\npytestmark = pytest.mark.asyncio\n",
+            9,
+            LOOP,
+            id="pytest-asyncio",
+            marks=pytest.mark.long,
+        ),
         pytest.param(
             'import pytest\npytestmark = pytest.mark.asyncio(loop_scope="module")\n',
             2,
             LOOP,
             id="pytest-asyncio, one loop for all",
+            marks=pytest.mark.long,
         ),
         pytest.param("", 2, (*LOOP, "-o", "asyncio_mode=auto"), id="pytest-asyncio, auto"),
     ],
@@ -232,6 +239,7 @@ def test_async_tests_have_emulator_and_client(
     assert f"{tests} passed" in outcome.stdout
 
 
+@pytest.mark.long
 def test_an_app_is_tested_as_it_is(project: Path) -> None:
     (project / "test_it.py").write_text(SYNC_TESTS)
     outcome = run(project, "-p", "no:asyncio", "-W", "ignore:Using `httpx` with")

@@ -101,6 +101,7 @@ def test_it_ends_at_a_signal_though_its_input_stays_open() -> None:
         assert (process.stdout.read(), process.stderr.read()) == ("", MARK)
 
 
+@pytest.mark.long
 def test_ctrl_c_at_a_terminal_ends_it_and_it_says_what_it_is_for() -> None:
     ours, theirs = pty.openpty()
     try:
@@ -135,6 +136,7 @@ def test_without_a_host_it_says_so(stream: str) -> None:
     assert ran.stderr.splitlines()[-1] == "Error: a host has to connect standard input and standard output"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("missing", ["mcp", "mcp_types"])  # the latter of version 1
 def test_a_missing_extra_is_named_in_one_line(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['qrbackends', *{COMMAND[4:]!r}]\n"

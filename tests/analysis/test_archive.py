@@ -187,6 +187,7 @@ async def killed_and_restarted(tmp_path: Path, days: int, kills: int) -> None:
     assert (storage.files, storage.dead_files) == (whole.storage().fewest, 0), "nothing of the killed is left"
 
 
+@pytest.mark.long
 async def test_what_was_killed_goes_on_and_ends_with_the_same(tmp_path: Path) -> None:
     await killed_and_restarted(tmp_path, days=3, kills=1)
 
@@ -376,6 +377,7 @@ async def test_stretches_that_no_sync_has_read_are_told(archive: Archive) -> Non
     assert archive.info()[0].unread[0][0] == one.last_update_date
 
 
+@pytest.mark.long
 async def test_hourly_syncs_leave_two_files_for_a_month_that_goes_on(archive: Archive) -> None:
     times = [NOW - DAY]
     fleet = SyntheticFleet({"a": 5})

@@ -222,6 +222,7 @@ def test_the_program_has_no_score_for_what_does_not_fit(
     assert 0.9 < found.success_probability == score(circuit, *real("manila")).success_probability
 
 
+@pytest.mark.long
 @pytest.mark.anyio
 async def test_the_program_goes_on_without_what_has_no_score(
     program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -236,6 +237,7 @@ async def test_the_program_goes_on_without_what_has_no_score(
     assert capsys.readouterr().out == "left out: ibmq_lima: the unit of 'T1' is not known\n"
 
 
+@pytest.mark.long
 def test_an_interrupt_ends_a_worker_of_the_program_at_once(program: ModuleType) -> None:
     with ProcessPoolExecutor(1, get_context("spawn"), program.start_worker) as pool:
         # Ctrl-C sends it to all processes of a terminal; this one is sure to be at work then.

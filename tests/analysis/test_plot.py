@@ -25,6 +25,7 @@ from qrbackends.emulator import Emulator
 from qrbackends.models.backend import Backend, DeviceStatus, Metric, PerformanceMetrics
 from qrbackends.models.properties import GateProperties, Nduv
 
+from ..profiles import few
 from ..snapshots import real
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +71,7 @@ def assert_no_collisions(figure: Any, texts: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("dpi", [SCREEN, PRINT])
-@pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("name", few(DEVICES))
 def test_no_labels_of_a_map_collide(name: str, dpi: int) -> None:
     figure = error_map(*real(name))
     figure.set_dpi(dpi)
@@ -173,6 +174,7 @@ def test_nothing_is_drawn_of_nothing() -> None:
             draw()
 
 
+@pytest.mark.long
 async def test_no_labels_of_a_fleet_collide(real_emulator: Emulator) -> None:
     async with Client(real_emulator.account()) as client:
         fleet = await client.backends()
@@ -261,6 +263,7 @@ def test_odd_backends_spoil_no_picture_of_the_fleet() -> None:
     assert {text.get_text() for text in figure.axes[0].texts} == {"huge", "negative", "good"}
 
 
+@pytest.mark.long
 def test_thousands_of_backends_have_names_where_there_is_room() -> None:
     crowd = [listed(f"b{number}", 0.001 * (1 + number % 20), queue_length=number) for number in range(500)]
     figure = fleet_plot(crowd)

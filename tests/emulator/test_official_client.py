@@ -17,6 +17,7 @@ from qrbackends.emulator.devices.fleets import wheel_directory
 from qrbackends.emulator.devices.synthetic import SyntheticFleet
 from qrbackends.emulator.surface.validators import Validation
 
+from ..profiles import few
 from .background import in_background
 
 SOME = (
@@ -102,7 +103,7 @@ def test_it_finds_the_instances_and_their_plans(service: Any, emulator: Emulator
     assert found == {instance.crn: instance.plan.name.lower() for instance in emulator.instances}
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", few(SOME, 2))
 def test_it_reads_configuration_properties_and_status(service: Any, emulator: Emulator, name: str) -> None:
     backend = service.backend(name)
     backend.refresh()
@@ -185,6 +186,7 @@ def test_fractional_gates_are_in_its_targets_if_they_are_wanted(
     assert {"rx", "rzz"}.isdisjoint(plain.operation_names)
 
 
+@pytest.mark.long
 def test_it_understands_the_synthetic_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
     with in_background(Emulator()) as synthetic:
         point_at(synthetic, monkeypatch)
@@ -204,7 +206,7 @@ def test_it_understands_the_synthetic_fleet(monkeypatch: pytest.MonkeyPatch) -> 
         assert_every_call_carried_a_bearer(synthetic)
 
 
-@pytest.mark.parametrize("kind", ["etag", "date"])
+@pytest.mark.parametrize("kind", few(["etag", "date"]))
 def test_it_understands_answers_with_validators(kind: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
     with in_background(Emulator(SyntheticFleet({"alpha_5": 5}), ("us-east",), validators=kind)) as emulator:
         point_at(emulator, monkeypatch)
@@ -229,6 +231,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         yield running
 
 
+@pytest.mark.long
 def test_it_reads_the_usage_of_the_active_instance(few: Emulator) -> None:
     for instance in few.instances:
         service = make(few, instance.crn)
@@ -245,6 +248,7 @@ def test_it_reads_the_usage_of_the_active_instance(few: Emulator) -> None:
     ]
 
 
+@pytest.mark.long
 def test_it_finds_each_backend_in_an_instance_that_lists_it(few: Emulator) -> None:
     first, second = (instance.crn for instance in few.instances)
     service = make(few, "auto")
@@ -257,6 +261,7 @@ def test_it_finds_each_backend_in_an_instance_that_lists_it(few: Emulator) -> No
     assert_every_call_carried_a_bearer(few)
 
 
+@pytest.mark.long
 def test_it_takes_a_backend_for_what_its_state_is(few: Emulator) -> None:
     few.set_backend("a_5", status="paused", queue_length=0)
     few.set_backend("b_5", status="offline", queue_length=0)
@@ -276,6 +281,7 @@ def test_it_takes_a_backend_for_what_its_state_is(few: Emulator) -> None:
     assert reasons == {"a_5": "internal", "b_5": "maintenance", "d_5": "available"}
 
 
+@pytest.mark.long
 def test_it_does_not_find_a_retired_backend_whose_documents_are_there(few: Emulator) -> None:
     backend = make(few, "auto").backend("c_5")
     few.set_backend("c_5", retired=True)

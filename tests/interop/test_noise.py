@@ -19,6 +19,7 @@ from qrbackends.interop.qiskit import LocalBackend, backend, noise_model
 from qrbackends.messages.extras import install
 from qrbackends.models.properties import Nduv
 
+from ..profiles import few
 from ..snapshots import BOTH, CONFIGURATIONS, PROPERTIES, real
 from .fakes import FIVE, official, ours, quiet_elsewhere
 from .test_qiskit import ghz
@@ -109,7 +110,7 @@ def prepared(name: str) -> tuple[LocalBackend, QuantumCircuit, set[int]]:
     return device, circuit, set(used)
 
 
-@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("name", few(FIVE))
 def test_a_simulation_counts_what_that_of_the_official_fake_counts(name: str) -> None:
     device, circuit, used = prepared(name)
     fake = quiet_elsewhere(official(name), used)
@@ -251,6 +252,7 @@ def test_what_is_no_circuit_is_told(circuits: Any) -> None:
         ours("lima").run(circuits)
 
 
+@pytest.mark.long
 def test_the_noise_of_qubits_is_modelled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
 
@@ -294,6 +296,7 @@ def of(model: NoiseModel, gate: str, *on: int) -> Any:
     return [one for one in errors(model) if one["operations"] == [gate] and one["gate_qubits"] == [list(on)]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("value", [0.0, -1.6])
 def test_times_that_no_device_has_relax_nothing(value: float) -> None:
     absent = with_values()
@@ -408,6 +411,7 @@ print(device.status().status_msg, "qiskit_ibm_runtime" in map(str, filter(sys.mo
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("hidden", "expected"),
     [

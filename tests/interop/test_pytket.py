@@ -125,6 +125,7 @@ def test_simulated_counts_are_those_of_the_official_fake_backend(
     assert mine != counts(AerBackend(), compiled)
 
 
+@pytest.mark.long
 # These have the noise of all qubits, which takes tens of seconds.
 @pytest.mark.parametrize(
     "short",

@@ -11,6 +11,8 @@ from packaging.requirements import Requirement
 
 from qrbackends.messages.extras import MODULES, extra_of, install, missing, named, needed_by
 
+from ..profiles import few
+
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 MODULE_OF = {"prometheus-client": "prometheus_client", "qiskit-ibm-runtime": "qiskit_ibm_runtime"}
 BLOCKED = {module for modules in MODULES.values() for module in modules} | {"fastapi"}
@@ -47,7 +49,7 @@ def command_line(*arguments: str, blocked: set[str], way: str = FINDER) -> str:
     return err
 
 
-@pytest.mark.parametrize("way", [FINDER, NONE], ids=["finder", "None"])
+@pytest.mark.parametrize("way", few([FINDER, NONE]), ids=["finder", "None"])
 @pytest.mark.parametrize(
     ("command", "extras"),
     [

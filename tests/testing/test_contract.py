@@ -87,8 +87,12 @@ class TestUnmarked(LeasingStoreContract):
     [
         pytest.param(MARKED, (*LOOP, *SOME), id="pytest-asyncio, one loop for all"),
         pytest.param(MARKED, LOOP, id="pytest-asyncio, all of it", marks=pytest.mark.long),
-        pytest.param(UNMARKED, (*LOOP, "-oasyncio_mode=auto", *SOME), id="pytest-asyncio, auto"),
-        pytest.param(UNMARKED, ("-pno:asyncio", "-oanyio_mode=auto", *SOME), id="anyio, auto"),
+        pytest.param(
+            UNMARKED, (*LOOP, "-oasyncio_mode=auto", *SOME), id="pytest-asyncio, auto", marks=pytest.mark.long
+        ),
+        pytest.param(
+            UNMARKED, ("-pno:asyncio", "-oanyio_mode=auto", *SOME), id="anyio, auto", marks=pytest.mark.long
+        ),
     ],
 )
 def test_the_place_may_be_async_whoever_runs_the_tests(

@@ -1,0 +1,18 @@
+"""The two profiles of tests: what each run tries, and what `-m long` tries besides."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def few(cases: Iterable[Any], count: int = 1) -> list[Any]:
+    """Return the cases of a test, of which each run tries the first ones, and `-m long` the others."""
+    every = list(cases)
+    return [
+        *every[:count],
+        *(
+            pytest.param(*(one if isinstance(one, tuple) else (one,)), marks=pytest.mark.long)
+            for one in every[count:]
+        ),
+    ]
