@@ -31,8 +31,6 @@ SCRIPT = "<script>alert(1)</script>"
 class Kept(NamedTuple):
     """A board with an archive, which has something of the first device of a region only."""
 
-    url: str
-    folder: Path
     device: str
     bare: str
     older: str
@@ -54,8 +52,7 @@ async def kept(client: Client, emulator: Emulator, tmp_path: Path) -> AsyncItera
     assert t1 is not None
     async with served(board_app(client, pace=Pace(interval=1), archive=tmp_path)) as url:
         paths = {one.name: f"{url}/backends/{one.region}/{one.name}" for one in await client.backends()}
-        found = (paths[name] for name in (device, bare, older, foreign))
-        yield Kept(url, tmp_path, *found, t1)
+        yield Kept(paths[device], paths[bare], paths[older], paths[foreign], t1)
 
 
 def charts(page: Page) -> list[str]:
