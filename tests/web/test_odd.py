@@ -67,8 +67,7 @@ async def test_one_name_in_two_regions_is_two_backends_behind_every_link(
     await listed(emulator, [name])
     for resource, there in theirs.items():
         body = {**msgspec.json.decode(msgspec.json.encode(there.value)), "backend_version": "2.7.1828"}
-        how = {"resource": resource, "region": "us-east", "backend": name, "times": None}
-        emulator.fault(Status(200, body=body), **how)
+        emulator.fault(Status(200, body=body), resource=resource, region="us-east", backend=name, times=None)
     await client.backends(refresh=True)
     for region, version in (("us-east", "2.7.1828"), ("eu-de", theirs["properties"].value.backend_version)):
         page = await get(web, f"{url}/backends/{region}/{name}")
