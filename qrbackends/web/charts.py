@@ -95,7 +95,7 @@ class DaysChart(Struct, frozen=True):
         title: the figure and its unit.
         line, band: the two paths; days that are not known are gaps.
         low, high: the ends of the axis, as text.
-        last: the newest median, as text; empty if there is none.
+        last, on: the newest median and its day, as text; empty if there is none.
         told: what the chart shows, as a sentence's part.
     """
 
@@ -105,6 +105,7 @@ class DaysChart(Struct, frozen=True):
     low: str
     high: str
     last: str
+    on: str
     told: str
     wide: int = _SMALL_WIDE
     tall: int = _SMALL_HIGH
@@ -129,7 +130,7 @@ def days_chart(
         show: returns a value as text.
     """
     if not values:
-        return DaysChart(title, "", "", "", "", "", "not known")
+        return DaysChart(title, "", "", "", "", "", "", "not known")
     low, high = min(three[0] for three in values.values()), max(three[2] for three in values.values())
     bottom, step = _SMALL_HIGH - _BOTTOM, (_SMALL_WIDE - _SMALL_LEFT) / count
 
@@ -150,9 +151,9 @@ def days_chart(
         back = " ".join(f"{x:.1f} {up(values[day][0]):.1f}" for x, day in reversed(ends))
         band += f"M{there} {back}Z"
     medians = [three[1] for three in values.values()]
-    last = show(values[max(values)][1])
-    told = f"medians from {show(min(medians))} to {show(max(medians))}, {last} on {max(values):%Y-%m-%d}"
-    return DaysChart(title, line, band, show(low), show(high), last, told)
+    last, on = show(values[max(values)][1]), f"{max(values):%Y-%m-%d}"
+    told = f"medians from {show(min(medians))} to {show(max(medians))}, {last} on {on}"
+    return DaysChart(title, line, band, show(low), show(high), last, on, told)
 
 
 def _runs(days: Sequence[date]) -> list[list[date]]:

@@ -71,7 +71,8 @@ async def test_a_page_shows_what_the_archive_has_and_says_what_it_has_not(
     week = f"{today - timedelta(days=6)} to {today}"
     assert t1.startswith(f"T1, µs per day, {week}: medians from {scaled(kept.t1, 1e6)} to ")
     assert t1.endswith(f"{scaled(kept.t1, 1e6)} on {today}")
-    assert "3 of 7 days have a calibration" in page.text
+    assert "3 of 7 days (in UTC) have a calibration" in page.text
+    assert f"T1, µs: {scaled(kept.t1, 1e6)} on {today}" in page.text
     assert f"{today - timedelta(days=4)} 00:00" in page.text
     assert f"{today - timedelta(days=20)}" not in page.text
     drawn = [
@@ -83,7 +84,7 @@ async def test_a_page_shows_what_the_archive_has_and_says_what_it_has_not(
     links = page.links()
     assert "?by=t2&days=90#days" in links
     assert "?by=t1&days=7" in links, "the map changes, and the days stay"
-    assert "4 of 30 days have a calibration" in (await get(web, kept.device)).text
+    assert "4 of 30 days (in UTC) have a calibration" in (await get(web, kept.device)).text
     assert "The archive has no calibration of this backend." in (await get(web, kept.bare)).text
     old = (await get(web, kept.older)).text
     assert "The archive has no calibration of the last 30 days; its newest one is of 20" in old
@@ -137,7 +138,7 @@ async def test_a_crowd_costs_one_look_which_holds_up_nobody(
     days = ArchiveDays(tmp_path)
     parts = await asyncio.gather(*(days.part(listed, "", 7) for _ in range(10)))
     assert len(set(parts)) == 1
-    assert "1 of 7 days have a calibration" in parts[0]
+    assert "1 of 7 days (in UTC) have a calibration" in parts[0]
     (thread,) = read.threads
     assert thread is not threading.current_thread()
 
@@ -149,7 +150,7 @@ async def test_a_crowd_costs_one_look_which_holds_up_nobody(
     read.allowed.set()
     while "still being read" in (part := await hurried.part(listed, "", 90)):
         pass
-    assert "1 of 90 days have a calibration" in part
+    assert "1 of 90 days (in UTC) have a calibration" in part
     assert len(read.threads) == 2, "who looks again waits for the same"
 
 
