@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 @serving_options(port=8580)
 @token_option
 @polling_option
-def board(serving: Serving, interval: float) -> None:
+@click.option(
+    "--archive",
+    metavar="URL",
+    help="An archive of calibrations (`archive sync`), from which each backend's page shows the last days.",
+)
+def board(serving: Serving, interval: float, archive: str | None) -> None:
     """Serve a live page that shows the fleet.
 
     Browsers see every backend of every region, until Ctrl-C. The command needs the extra `web`. Only this
-    machine can reach the page, unless --host names another address. The fleet as JSON is below /api.
+    machine can reach the page, unless --host names another address. The fleet as JSON is below /api. An
+    archive is a directory or a URL such as s3://bucket/prefix, and needs the extra `arrow`.
     """
     from ..web import Pace, ServerLimits, board_app
 
@@ -33,6 +39,6 @@ def board(serving: Serving, interval: float) -> None:
 
     @asynccontextmanager
     async def app(client: Client) -> "AsyncIterator[ASGIApp]":
-        yield board_app(client, pace=replace(pace, readers=min(pace.readers, most)))
+        yield board_app(client, pace=replace(pace, readers=min(pace.readers, most)), archive=archive)
 
     serve_app(serving, app, "fleet", "/", login=True)

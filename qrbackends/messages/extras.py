@@ -74,6 +74,8 @@ def needed_by(arguments: Sequence[str]) -> set[str]:
     extras = {"cli", *_COMMANDS.get(" ".join(names), _COMMANDS.get(command, ()))}
     if command == "mcp" and "--http" in arguments:
         extras.add("web")
+    if command == "board" and any(one.partition("=")[0] == "--archive" for one in arguments):
+        extras.add("arrow")
     return extras | {"snapshots"} if _emulates_snapshots(command, arguments) else extras
 
 

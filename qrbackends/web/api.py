@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from ..cache.entry import Fetched
 from ..client import Client
-from ..models import BackendList
+from ..models import Backend, BackendList
 from ..protocol.requests import Resource
 from .encoding import Encoded, encoded, encoded_once, has_tag, listed, status_of
 from .events import Pace
@@ -38,7 +38,8 @@ def api_app(
     `/openapi.json`. Answers carry `Age`, `ETag` and `Cache-Control` with the cache's values. However many
     visitors there are, the service gets at most one request per document and freshness period: the app sends
     no request for a backend that no list has, and takes a status from the list. No answer holds data of the
-    account. The app authenticates nobody; that is left to the host app.
+    account. `?region=` tells apart backends of one name. The app authenticates nobody; that is left to the
+    host app.
 
     Args:
         client: the client; by default that of the host app's `lifespan`.
@@ -74,22 +75,25 @@ def api_routes(
         found = await cache.list(own_client(request))
         return _answer(request, found, encoded_once(found.value, lambda: _list_document(found.value)))
 
+    async def entry(request: Request) -> Fetched[Backend]:
+        name, region = request.path_params["id"], request.query_params.get("region")
+        return await cache.backend(own_client(request), name, region)
+
     async def backend(request: Request) -> Response:
         asked.refuse(request)
-        found = await cache.backend(own_client(request), request.path_params["id"])
+        found = await entry(request)
         return _answer(request, found, encoded(found.value))
 
     async def status(request: Request) -> Response:
         asked.refuse(request)
-        found = await cache.backend(own_client(request), request.path_params["id"])
+        found = await entry(request)
         return _answer(request, found, encoded(status_of(found.value)))
 
     def documents(resource: Resource) -> Any:
         async def one(request: Request) -> Response:
             how = asked.of(request, resource)
-            client = own_client(request)
-            backend = (await cache.backend(client, request.path_params["id"])).value
-            found = await cache.document(client, resource, backend, **how)
+            backend = (await entry(request)).value
+            found = await cache.document(own_client(request), resource, backend, **how)
             return _answer(request, found, encoded(found.value))
 
         return one

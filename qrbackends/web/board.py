@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -16,6 +17,7 @@ from ..client import Client
 from ..errors import QRBackendsError, Timeout
 from ..fleet.monitored import MonitoredBackend
 from .api import api_routes
+from .archivedays import ArchiveDays
 from .columns import COLUMNS
 from .comparing import ComparePage
 from .devicepages import DevicePages
@@ -34,7 +36,9 @@ _MINUTE = 60.0
 _EFFORT = 5  # of the compression: more takes several times as long, for a tenth of the bytes
 
 
-def board_app(client: Client | None = None, *, pace: Pace | None = None) -> ASGIApp:
+def board_app(
+    client: Client | None = None, *, pace: Pace | None = None, archive: str | Path | None = None
+) -> ASGIApp:
     """Return an app with live pages of the fleet; it has `api_app` under `/api`.
 
     One page shows every backend of every region, each backend has a page with its device map, and one page
@@ -45,10 +49,16 @@ def board_app(client: Client | None = None, *, pace: Pace | None = None) -> ASGI
     Args:
         client: the client; by default that of the host app's `lifespan`.
         pace: how events are sent.
+        archive: the directory or URL of an archive of calibrations, from which each backend's page shows the
+            last days. It needs the extra `arrow`.
+
+    Raises:
+        ImportError: an archive is given, and the extra is missing.
+        InvalidRequest: no archive can be at such a URL.
     """
     templates()
     cached, hubs = VisitorCache(), Hubs(pace or Pace())
-    devices = DevicePages(cached, hubs)
+    devices = DevicePages(cached, hubs, None if archive is None else ArchiveDays(archive))
     zipped = [Middleware(GZipMiddleware, compresslevel=_EFFORT)]
     pages = [
         ("/", _FleetPage(cached, hubs).answer),

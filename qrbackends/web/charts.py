@@ -1,7 +1,8 @@
-"""Small charts as SVG, without styles of their own: a queue over time, and distributions side by side."""
+"""Small charts as SVG, without styles of their own: queues and figures over time, and distributions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from itertools import pairwise
 from math import log
 from statistics import quantiles
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from ..fleet.recent import QueueHistory
 _HOUR = 3600.0
 _BINS = 20  # steps of a sparkline
 _WIDE, _HIGH = 640, 140  # of a chart, in its own units
+_SMALL_WIDE, _SMALL_HIGH, _SMALL_LEFT = 320, 120, 58  # of one of several charts side by side
 _LEFT, _BOTTOM = 48, 22  # room for numbers
 
 
@@ -84,6 +86,84 @@ def queue_chart(history: QueueHistory, now: datetime) -> QueueChart | None:
     return QueueChart(
         f"{path}H{_WIDE}", most, f"{since:%Y-%m-%d %H:%M} UTC", f"{now.astimezone(UTC):%H:%M} UTC"
     )
+
+
+class DaysChart(Struct, frozen=True):
+    """A figure day by day: the paths of the medians' line and of the band between the quartiles.
+
+    Attributes:
+        title: the figure and its unit.
+        line, band: the two paths; days that are not known are gaps.
+        low, high: the ends of the axis, as text.
+        last, on: the newest median and its day, as text; empty if there is none.
+        told: what the chart shows, as a sentence's part.
+    """
+
+    title: str
+    line: str
+    band: str
+    low: str
+    high: str
+    last: str
+    on: str
+    told: str
+    wide: int = _SMALL_WIDE
+    tall: int = _SMALL_HIGH
+    left: int = _SMALL_LEFT
+    bottom: int = _BOTTOM
+
+
+def days_chart(
+    title: str,
+    values: Mapping[date, tuple[float, float, float]],
+    since: date,
+    count: int,
+    show: Callable[[float], str],
+) -> DaysChart:
+    """Return the chart of a figure over days.
+
+    Args:
+        title: the figure and its unit.
+        values: the quartiles of the days that are known.
+        since: the first day of the axis.
+        count: the number of days on it.
+        show: returns a value as text.
+    """
+    if not values:
+        return DaysChart(title, "", "", "", "", "", "", "not known")
+    low, high = min(three[0] for three in values.values()), max(three[2] for three in values.values())
+    bottom, step = _SMALL_HIGH - _BOTTOM, (_SMALL_WIDE - _SMALL_LEFT) / count
+
+    def across(day: date) -> float:
+        return _SMALL_LEFT + step * ((day - since).days + 0.5)
+
+    def up(value: float) -> float:
+        return bottom - 6 - (bottom - 12) * ((value - low) / (high - low) if high > low else 0.5)
+
+    line, band = "", ""
+    for run in _runs(sorted(values)):
+        middle = " ".join(f"{across(day):.1f} {up(values[day][1]):.1f}" for day in run)
+        line += f"M{middle}" if len(run) > 1 else f"M{middle}h0"  # a dot, by its round ends
+        # Half a day to each side, so that a day alone has a band, too.
+        ends = [(across(run[0]) - step / 2, run[0]), *((across(day), day) for day in run)]
+        ends.append((across(run[-1]) + step / 2, run[-1]))
+        there = " ".join(f"{x:.1f} {up(values[day][2]):.1f}" for x, day in ends)
+        back = " ".join(f"{x:.1f} {up(values[day][0]):.1f}" for x, day in reversed(ends))
+        band += f"M{there} {back}Z"
+    medians = [three[1] for three in values.values()]
+    last, on = show(values[max(values)][1]), f"{max(values):%Y-%m-%d}"
+    told = f"medians from {show(min(medians))} to {show(max(medians))}, {last} on {on}"
+    return DaysChart(title, line, band, show(low), show(high), last, on, told)
+
+
+def _runs(days: Sequence[date]) -> list[list[date]]:
+    """Return days in order as runs without a gap."""
+    runs = [[days[0]]]
+    for before, day in pairwise(days):
+        if (day - before).days > 1:
+            runs.append([])
+        runs[-1].append(day)
+    return runs
 
 
 class Box(NamedTuple):

@@ -90,7 +90,10 @@ def _cells(column: Column, values: Sequence[Value]) -> tuple[tuple[str, bool], .
     best: float | None = None
     if len(set(numbers)) > 1 and column.key in _LOW_IS_BEST + _HIGH_IS_BEST:
         best = min(numbers) if column.key in _LOW_IS_BEST else max(numbers)
-    return tuple((column.text(value), best is not None and value == best) for value in values)
+    texts = [column.text(value) for value in values]
+    # Of what looks the same, all are the best or none is.
+    first = None if best is None or len(set(texts)) == 1 else texts[values.index(best)]
+    return tuple((text, text == first) for text in texts)
 
 
 def _distributions(

@@ -6,6 +6,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,8 +17,10 @@ from ..errors import NotFound, QRBackendsError, Timeout
 from ..fleet.monitor import Monitor
 from ..fleet.monitored import MonitoredBackend
 from ..models import Backend, BackendConfiguration, BackendProperties
+from ..tasks.fanout import together
+from .archivedays import ArchiveDays
 from .charts import queue_chart
-from .devicepart import Wanted, device_part, device_picture
+from .devicepart import DAYS, Wanted, device_part, device_picture
 from .devicetables import couplings_csv, qubits_csv
 from .fleetrows import reason_of, since_text
 from .freshness import freshness
@@ -45,11 +48,13 @@ class DevicePages:
     Args:
         cached: gives the lists and documents.
         hubs: give what the monitor knows.
+        archive: shows what an archive has of the last days; None if there is none.
     """
 
-    def __init__(self, cached: VisitorCache, hubs: Hubs) -> None:
+    def __init__(self, cached: VisitorCache, hubs: Hubs, archive: ArchiveDays | None = None) -> None:
         self._cached = cached
         self._hubs = hubs
+        self._archive = archive
         self._rendered: Renderings[bytes] = Renderings()
 
     async def page(self, request: Request) -> Response:
@@ -59,17 +64,9 @@ class DevicePages:
             return found
         wanted = _wanted(request)
         configuration, properties, age, problem = await self._documents(own_client(request), found)
-        drawn = b"<p>There is no calibration to be drawn.</p>"
-        if configuration is not None and properties is not None:
-            try:
-                drawn = await self._rendered.part(
-                    (found.region, found.name, wanted),
-                    (configuration, properties),
-                    partial(device_part, configuration, properties, wanted),
-                    slow=configuration.n_qubits > _LARGE or wanted.size is not None,
-                )
-            except Timeout:
-                drawn = b"<p>The map is still being drawn; load the page again in a moment.</p>"
+        drawn, days = await together(
+            self._drawn(found, configuration, properties, wanted), self._days(request, found, wanted)
+        )
         processor = (configuration and configuration.processor_type) or found.processor_type
         monitor = self._hubs.of(own_client(request)).wake()
         values = self._status(request, found, age, problem)
@@ -81,11 +78,42 @@ class DevicePages:
                 "part": drawn,
                 "qubits": found.qubits if configuration is None else configuration.n_qubits,
                 "processor": str(processor or ""),
-                "by": wanted.by,
+                "wanted": wanted,
                 "chart": queue_chart(monitor.queue_history(_key(found)), datetime.now(UTC)),
                 "calibrations": monitor.calibration_history(_key(found)),
+                "days": days,
+                "all_days": DAYS,
             },
         )
+
+    async def _drawn(
+        self,
+        found: Backend,
+        configuration: BackendConfiguration | None,
+        properties: BackendProperties | None,
+        wanted: Wanted,
+    ) -> bytes:
+        if configuration is None or properties is None:
+            return b"<p>There is no calibration to be drawn.</p>"
+        try:
+            return await self._rendered.part(
+                (found.region, found.name, wanted),
+                (configuration, properties),
+                partial(device_part, configuration, properties, wanted),
+                slow=configuration.n_qubits > _LARGE or wanted.size is not None,
+            )
+        except Timeout:
+            return b"<p>The map is still being drawn; load the page again in a moment.</p>"
+
+    async def _days(self, request: Request, found: Backend, wanted: Wanted) -> Markup | None:
+        """Return what the archive has of the last days; None if there is no archive."""
+        if self._archive is None:
+            return None
+        try:
+            addresses = await own_client(request).addresses()
+        except QRBackendsError:
+            addresses = {}
+        return await self._archive.part(found, addresses.get(found.instance or "", ""), wanted.days)
 
     async def status(self, request: Request) -> Response:
         """Return the part of the page that changes."""
@@ -108,9 +136,7 @@ class DevicePages:
 
     async def qubits(self, request: Request) -> Response:
         """Return the table of qubits."""
-        return await self._file(
-            request, "text/csv; charset=utf-8", lambda _, props: qubits_csv(props), "qubits"
-        )
+        return await self._file(request, _CSV, lambda _, props: qubits_csv(props), "qubits")
 
     async def couplings(self, request: Request) -> Response:
         """Return the table of couplings."""
@@ -219,9 +245,12 @@ def _wanted(request: Request) -> Wanted:
         raise HTTPException(HTTPStatus.BAD_REQUEST, f"by has to be one of {', '.join(TITLES)}")
     if shape not in _SHAPES:
         raise HTTPException(HTTPStatus.BAD_REQUEST, f"find has to be one of {', '.join(_SHAPES)}")
+    days = request.query_params.get("days", str(DAYS[1]))
+    if days not in map(str, DAYS):
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"days has to be one of {', '.join(map(str, DAYS))}")
     count = request.query_params.get("n", "")
     if not count:
-        return Wanted(cast("Any", by), cast("Any", shape))
+        return Wanted(cast("Any", by), cast("Any", shape), None, int(days))
     if not (count.isascii() and count.isdecimal() and len(count) < 5 and 1 <= int(count) <= _LONGEST_SEARCH):
         raise HTTPException(HTTPStatus.BAD_REQUEST, f"n has to be a number from 1 to {_LONGEST_SEARCH}")
-    return Wanted(cast("Any", by), cast("Any", shape), int(count))
+    return Wanted(cast("Any", by), cast("Any", shape), int(count), int(days))

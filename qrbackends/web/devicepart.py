@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from datetime import UTC
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from ..analysis.devicemap import RADIUS, TITLES, By, DeviceMap, device_map
 from ..errors import QRBackendsError
@@ -14,6 +15,9 @@ logger = logging.getLogger("qrbackends.web")
 
 Shape: TypeAlias = Literal["line", "set"]
 
+DAYS: Final = (7, 30, 90)
+"""Over how many days figures of an archive are shown, the middle one where nothing else is asked for."""
+
 _TABLES = 2_000  # qubits of the largest device whose tables are on its page; the CSV has all
 _UNIT = 40  # of the drawing, for the distance of two neighbours
 
@@ -21,11 +25,15 @@ T = TypeVar("T")
 
 
 class Wanted(NamedTuple):
-    """What is to be drawn: what colours the map, and the best line or set of how many qubits."""
+    """What a visitor wants to see: what colours the map, the best line or set of how many qubits, and days.
+
+    `days` is over how many of them the archive is asked; the part only hands it on, in its links.
+    """
 
     by: By
     shape: Shape
     size: int | None = None
+    days: int = DAYS[1]
 
 
 class Drawing(NamedTuple):
@@ -66,6 +74,7 @@ def device_part(configuration: BackendConfiguration, properties: BackendProperti
         tables=tables,
         missing=missing,
         wanted=wanted,
+        usual_days=DAYS[1],
         titles=TITLES,
         unit=_UNIT,
         radius=RADIUS,
@@ -85,7 +94,7 @@ def device_picture(
         "picture.svg",
         name=properties.backend_name,
         drawing=_drawing(configuration, properties, wanted._replace(size=None)),
-        when=f"{properties.last_update_date:%Y-%m-%d %H:%M %Z}",
+        when=f"{properties.last_update_date.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         unit=_UNIT,
         radius=RADIUS,
         emulated=configuration.emulated or properties.emulated,

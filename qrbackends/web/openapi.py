@@ -42,7 +42,12 @@ def document(
             "errors": {"type": "array", "items": schemas[Problem]},
         },
     }
-    name = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    name = [
+        {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},
+        _parameter(
+            "region", {"type": "string"}, "Where several regions have one of this name, which; - for none."
+        ),
+    ]
     properties = [*name, *extra, *([before] if updated_before else [])]
     return {
         "openapi": "3.1.0",

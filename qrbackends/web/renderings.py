@@ -17,13 +17,13 @@ _KEPT = 64 * 2**20  # bytes of all parts that are kept
 
 
 @cache
-def _worker(process: int, slow: bool) -> ThreadPoolExecutor:
-    """Return a process's worker for slow or for quick parts.
+def _worker(process: int, name: str) -> ThreadPoolExecutor:
+    """Return a process's worker of this name, such as that for slow or for quick parts.
 
     Each has one thread, however many visitors wait for however many devices, and a slow part delays no quick
     one. A thread of the parent does not run in a forked process, which gets its own.
     """
-    return ThreadPoolExecutor(1, f"qrbackends-{'slow' if slow else 'quick'}-page")
+    return ThreadPoolExecutor(1, f"qrbackends-{name}-page")
 
 
 P = TypeVar("P", bound=Sized)
@@ -44,10 +44,12 @@ class Renderings(Generic[P]):
 
     Args:
         patience: seconds that a visitor waits for a part.
+        worker: the name of the worker that renders all of them; by default one of two, as parts are slow.
     """
 
-    def __init__(self, patience: float = 10.0) -> None:
+    def __init__(self, patience: float = 10.0, worker: str | None = None) -> None:
         self._patience = patience
+        self._name = worker
         self._flights: Flights[P] = Flights()
         self._kept: LRUCache[Hashable, _Kept[P]] = LRUCache(_KEPT, getsizeof=lambda kept: len(kept.part))
         self._lock = threading.Lock()  # of `_kept`
@@ -73,20 +75,27 @@ class Renderings(Generic[P]):
             Timeout: it took longer than a visitor should wait. The rendering that had begun goes on, and is
                 kept for the next visitor.
         """
-        with self._lock:
-            kept = self._kept.get(key)
-        if kept is not None and kept.shows(sources):
-            return kept.part
+        if (known := self._known(key, sources)) is not None:
+            return known
         loop = asyncio.get_running_loop()
+        name = self._name or ("slow" if slow else "quick")
 
         async def work(_: Flight[P]) -> P:
             keeping = partial(self._rendered, key, sources, render)
-            return await loop.run_in_executor(_worker(os.getpid(), slow), keeping)
+            return await loop.run_in_executor(_worker(os.getpid(), name), keeping)
 
         shared = (key, *map(id, sources))
         return await self._flights.join(shared, work, loop.time() + self._patience)
 
+    def _known(self, key: Hashable, sources: tuple[object, ...]) -> P | None:
+        with self._lock:
+            kept = self._kept.get(key)
+        return kept.part if kept is not None and kept.shows(sources) else None
+
     def _rendered(self, key: Hashable, sources: tuple[object, ...], render: Callable[[], P]) -> P:
+        # Visitors who left may have begun the same, and it is done now that this one has the thread.
+        if (known := self._known(key, sources)) is not None:
+            return known
         part = render()
         kept = _Kept(tuple(map(ref, sources)), part)
         with self._lock:

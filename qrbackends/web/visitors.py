@@ -60,8 +60,13 @@ class VisitorCache:
         """
         return await self._fetch(client, Request("backends"), None)
 
-    async def backend(self, client: Client, name: str) -> Fetched[Backend]:
+    async def backend(self, client: Client, name: str, region: str | None = None) -> Fetched[Backend]:
         """Return a backend's entry in the list.
+
+        Args:
+            client: the client.
+            name: the backend's name.
+            region: its region, `-` for one without; None for the first region that lists it.
 
         Raises:
             DecodeError: its entry in the list cannot be read.
@@ -71,7 +76,7 @@ class VisitorCache:
         """
         fleet = await self.list(client)
         for backend in fleet.value:
-            if backend.name == name:
+            if backend.name == name and region in (None, backend.region or "-"):
                 return Fetched(backend, fleet.age, fleet.source, fleet.fresh_for)
         silent = [error for error in fleet.value.errors if not is_of_entry(error)]
         for error in fleet.value.errors:

@@ -12,6 +12,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -58,8 +59,8 @@ def get(url: str, **headers: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_the_board_says_where_it_is_and_that_it_is_emulated() -> None:
-    with running("board", *QUICK) as process:
+def test_the_board_says_where_it_is_and_that_it_is_emulated(tmp_path: Path) -> None:
+    with running("board", *QUICK, "--archive", str(tmp_path / "none")) as process:
         said = line(process.stdout)
         assert re.fullmatch(r"Emulated fleet \(synthetic\) at http://127\.0\.0\.1:\d+/\n", said)
         assert line(process.stdout) == "Ctrl-C ends it.\n"
@@ -68,6 +69,8 @@ def test_the_board_says_where_it_is_and_that_it_is_emulated() -> None:
         banner = '<p class="banner emulated" id="emulated" role="note"><strong>Emulated data</strong>'
         assert (status, banner in text) == (200, True)
         assert get(f"{url}api/backends")[0] == 200
+        device = get(f"{url}backends/eu-de/synthetic_falcon_27")[1]
+        assert "The archive has no calibration of this backend." in device or "still being read" in device
         assert get(url, Host="evil.example")[0] == 421
 
 

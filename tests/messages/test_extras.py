@@ -163,6 +163,8 @@ def test_what_is_there_is_not_missing() -> None:
         ("emulate --fleet synthetic", {"cli"}),
         ("emulate --fleet=snapshots:current", {"cli", "snapshots"}),
         ("plot history x", {"cli", "plot"}),
+        ("board --emulator synthetic", {"cli", "web"}),
+        ("board --emulator synthetic --archive=kept", {"arrow", "cli", "web"}),
         ("plot", {"cli", "plot"}),
     ],
 )

@@ -229,9 +229,9 @@ async def test_a_map_marks_what_is_out_of_order(client: Client, emulator: Emulat
 def test_a_device_of_which_no_coupling_works_says_why_it_has_no_error() -> None:
     configuration, properties = real("kyoto")
     text = device_part(configuration, properties, READOUT).decode()
-    assert "<dd>144 <small>No two-qubit error: all 144 values are out of order" in text
+    assert "<dt>Two-qubit error</dt><dd>– <small>all 144 values are out of order" in text
     assert text.count('<g class="c faulty">') == 144
-    assert "<dd>144, not all in both directions; lattice: heavy-hex</dd>" in text
+    assert "<dd>144 <small>heavy-hex, not all in both directions</small></dd>" in text
     assert "<dt>Left out of the medians</dt><dd>144 values</dd>" in text
     assert b"Left out" not in device_part(*real("lima"), READOUT)
 

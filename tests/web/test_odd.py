@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from qrbackends import BackendConfiguration, BackendProperties, Client
 from qrbackends.analysis.devicemap import device_map
 from qrbackends.emulator import Emulator, Status
+from qrbackends.protocol.requests import Request
 from qrbackends.web import Pace, board_app
 
 from .serving import events, served
@@ -56,6 +57,30 @@ async def test_odd_names_are_listed_as_odd_and_no_link_is_broken(
     async with web.get(f"{url}/api/backends") as answer:
         names = {one["name"] for one in (await answer.json())["devices"]}
     assert {*ODD, *STRANGE} <= names
+
+
+async def test_one_name_in_two_regions_is_two_backends_behind_every_link(
+    url: str, emulator: Emulator, client: Client, web: aiohttp.ClientSession
+) -> None:
+    name = emulator.backends("eu-de")[0]
+    theirs = {one: await client.fetch(Request(one, name)) for one in ("properties", "configuration")}
+    await listed(emulator, [name])
+    for resource, there in theirs.items():
+        body = {**msgspec.json.decode(msgspec.json.encode(there.value)), "backend_version": "2.7.1828"}
+        emulator.fault(Status(200, body=body), resource=resource, region="us-east", backend=name, times=None)
+    await client.backends(refresh=True)
+    for region, version in (("us-east", "2.7.1828"), ("eu-de", theirs["properties"].value.backend_version)):
+        page = await get(web, f"{url}/backends/{region}/{name}")
+        files = [link for link in page.links() if name in link and not link.endswith("/status")]
+        assert len(files) == 5
+        assert all(region in link for link in files)
+        for link in files:
+            async with web.get(url + link) as answer:
+                assert answer.status == 200, link
+                if "/api/" in link:
+                    assert (await answer.json())["backend_version"] == version
+    async with web.get(f"{url}/api/backends/{name}?region=-") as answer:
+        assert answer.status == 404, "it is listed by no instance without a region"
 
 
 async def test_odd_names_spoil_no_events(url: str, emulator: Emulator, web: aiohttp.ClientSession) -> None:

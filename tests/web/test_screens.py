@@ -3,13 +3,16 @@
 import os
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 from playwright.async_api import Browser, BrowserContext, expect
 
 from qrbackends import Client
+from qrbackends.analysis.archive import Archive
 from qrbackends.analysis.colorscale import contrast
 from qrbackends.emulator import Emulator, SyntheticFleet
 from qrbackends.web import Pace, board_app
@@ -40,13 +43,18 @@ async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-async def known() -> AsyncIterator[tuple[Emulator, str]]:
-    """A board of the real calibrations, all of which it knows, and its address."""
+async def known(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Emulator, str]]:
+    """A board of the real calibrations, all of which it knows, and its address; of one device, with days."""
+    folder = tmp_path_factory.mktemp("archive")
     async with (
         Emulator("snapshots") as emulator,
         Client(emulator.account()) as client,
-        served(board_app(client, pace=Pace(interval=0.5, beat=0.5))) as url,
+        served(board_app(client, pace=Pace(interval=0.5, beat=0.5), archive=folder)) as url,
     ):
+        cairo = await client.properties("alt_cairo")
+        for back in (0, 1, 5):
+            at = datetime.now(UTC) - timedelta(days=back)
+            Archive(folder).add(replace(cairo, last_update_date=at))
         await until_known(url, 68)
         yield emulator, url
 
@@ -330,6 +338,10 @@ async def test_axe_finds_nothing_serious(scheme: Any, known: tuple[Emulator, str
     try:
         for path in paths:
             await screen.page.goto(url + path)
+            if "alt_cairo" in path:
+                while await screen.page.locator("#days svg").count() < 4:  # the archive is still being read
+                    await screen.page.reload()
+                await screen.page.locator("#days summary").click()
             found = await tool.Axe().run(screen.page)
             serious = [
                 (one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"])

@@ -1,5 +1,5 @@
 // The page of one backend: its state by itself, values on the map, and tables that can be sorted.
-import { follow, renew } from "./live.js";
+import { flash, follow, markSorted, order, renew } from "./live.js";
 
 const main = document.querySelector("main[data-status]");
 
@@ -12,11 +12,6 @@ follow(() => main.dataset.status, (page) => {
     if (renew(id, page) && document.getElementById(id).textContent !== old) flash(document.getElementById(id));
   }
 }, () => location.reload());
-
-function flash(element) {
-  element.classList.add("changed");
-  setTimeout(() => element.classList.remove("changed"), 1500);
-}
 
 // --- the map
 
@@ -81,17 +76,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
   heads.forEach((head, place) => {
     head.querySelector("button").addEventListener("click", () => {
       const down = head.getAttribute("aria-sort") === "ascending";
-      for (const other of heads) other.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const valueOf = (row) => row.cells[place].dataset.v;
-      const textOf = (row) => row.cells[place].textContent;
-      const rows = [...table.tBodies[0].rows].sort((one, other) => {
-        const [a, b] = [valueOf(one), valueOf(other)];
-        const sign = down ? -1 : 1;
-        if (place === heads.length - 1) return sign * (textOf(one) < textOf(other) ? -1 : 1);
-        if (a == null || b == null) return (a == null) - (b == null); // what is not known is last
-        return sign * (Number(a) - Number(b));
-      });
+      markSorted(heads, head, down);
+      const valueOf = ({ cells }) => {
+        if (place === heads.length - 1) return cells[place].textContent; // a date
+        return cells[place].dataset.v == null ? null : Number(cells[place].dataset.v);
+      };
+      const rows = [...table.tBodies[0].rows].sort((one, other) => order(valueOf(one), valueOf(other), down));
       table.tBodies[0].append(...rows);
     });
   });

@@ -1,6 +1,6 @@
 // The page of all backends: filter, sort and columns at once and in the address, and what changes by itself.
 import { isNumber, parsed } from "./filter.js";
-import { age, announce, follow, renew, secondsSince } from "./live.js";
+import { age, announce, flash, follow, markSorted, order, renew, secondsSince, setText } from "./live.js";
 
 const table = document.getElementById("fleet");
 const body = table.tBodies[0];
@@ -9,7 +9,6 @@ const filter = document.getElementById("filter");
 const boxes = [...form.querySelectorAll('input[name="cols"]')];
 const heads = [...table.tHead.rows[0].cells];
 const keys = heads.map((head) => head.dataset.key);
-const FLASH = 1500; // ms
 const HOUR = 3600; // s
 
 document.getElementById("apply").hidden = true; // typing is enough
@@ -40,15 +39,11 @@ function read(row) {
 let known = [...body.rows].map(read);
 
 function compare(key, down) {
-  const sign = down ? -1 : 1;
   const fold = (value) => (typeof value === "string" ? value.toLowerCase() : value);
   return (one, other) => {
-    const [a, b] = [fold(one.values[key]), fold(other.values[key])];
-    if ((a == null) !== (b == null)) return a == null ? 1 : -1; // what is not known is last in either direction
-    if (a !== b && a != null) return a < b ? -sign : sign;
-    const [first, second] = [one, other].map(({ row }) => [row.dataset.name, row.dataset.region]);
-    const place = first[0] === second[0] ? 1 : 0;
-    return first[place] < second[place] ? -1 : 1;
+    const [{ name, region }, second] = [one.row.dataset, other.row.dataset];
+    return order(fold(one.values[key]), fold(other.values[key]), down)
+      || order(name, second.name) || order(region, second.region);
   };
 }
 
@@ -73,8 +68,7 @@ function arrange() {
   const rest = summary.textContent.replace(/^[^:]*/, "");
   const noun = known.length === 1 ? "backend" : "backends";
   summary.textContent = `${shown} of ${known.length.toLocaleString("en")} ${noun}${rest}`;
-  const told = document.getElementById("problems");
-  if (told.textContent.trim() !== problems.join(" ")) told.textContent = problems.join(" ");
+  setText(document.getElementById("problems"), problems.join(" "));
   return shown;
 }
 
@@ -99,12 +93,9 @@ function address() {
 
 function show() {
   const { key, down } = wanted();
-  for (const head of heads) {
-    const sorted = head.dataset.key === key;
-    if (sorted) head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    else head.removeAttribute("aria-sort");
-    head.querySelector("button").value = (sorted && !down ? "-" : "") + head.dataset.key;
-  }
+  const sorted = heads[keys.indexOf(key)];
+  markSorted(heads, sorted, down);
+  for (const head of heads) head.querySelector("button").value = (head === sorted && !down ? "-" : "") + head.dataset.key;
   const chosen = boxes.filter((box) => box.checked);
   for (const box of boxes) table.classList.toggle("no-" + box.value, chosen.length > 0 && !box.checked);
   table.classList.toggle("chosen", chosen.length > 0 && chosen.length < boxes.length);
@@ -160,11 +151,6 @@ document.addEventListener("click", (event) => {
 
 // --- what changes
 
-function flash(cell) {
-  cell.classList.add("changed");
-  setTimeout(() => cell.classList.remove("changed"), FLASH);
-}
-
 function withoutAges(cell) {
   const copy = cell.cloneNode(true);
   for (const time of copy.querySelectorAll("time")) time.textContent = cell.matches(".c-age") ? time.dateTime : "";
@@ -209,8 +195,7 @@ const look = follow(() => location.pathname + location.search, (page) => {
 
 setInterval(() => {
   for (const time of document.querySelectorAll("#fleet time, #told time")) {
-    const text = age(secondsSince(time.dateTime));
-    if (time.textContent !== text) time.textContent = text;
+    setText(time, age(secondsSince(time.dateTime)));
   }
   known = known.map(({ row }) => read(row));
   arrange();

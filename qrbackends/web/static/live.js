@@ -2,6 +2,7 @@
 
 const GAP = 1000; // ms between two looks at the server, which tells the same within a second
 const RETRY = 5000; // ms until the next attempt after one that failed
+const FLASH = 1500; // ms
 const SILENT = 60000; // ms without a heart-beat, after which the connection counts as lost
 let skew = 0; // ms by which the server's clock is ahead of ours
 let heard = Date.now();
@@ -20,8 +21,29 @@ export function age(seconds) {
 
 export const secondsSince = (instant) => Math.max(0, (now() - Date.parse(instant)) / 1000);
 
-function setText(element, text) {
+export function setText(element, text) {
   if (element && element.textContent !== text) element.textContent = text;
+}
+
+/** Show for a moment that an element has changed. */
+export function flash(element) {
+  element.classList.add("changed");
+  setTimeout(() => element.classList.remove("changed"), FLASH);
+}
+
+/** Compare two values for a table's order; what is not known is last in either direction. */
+export function order(a, b, down = false) {
+  if (a == null || b == null) return (a == null) - (b == null);
+  if (a === b) return 0;
+  return (a < b) === down ? 1 : -1;
+}
+
+/** Mark the head of the column by which a table is sorted. */
+export function markSorted(heads, sorted, down) {
+  for (const head of heads) {
+    if (head === sorted) head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    else head.removeAttribute("aria-sort");
+  }
 }
 
 /** Replace an element by the one of the same id in another document, if it differs; return whether it does. */

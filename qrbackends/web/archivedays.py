@@ -1,0 +1,138 @@
+"""The part of a device's page that an archive gives: its figures day by day, read beside the event loop."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cachetools import LRUCache
+from markupsafe import Markup
+
+from ..errors import ArchiveError, QRBackendsError, Timeout
+from ..fleet.recent import CalibrationFigures
+from ..models import Backend
+from ..models.formatting import probability, scaled
+from .charts import DaysChart, days_chart
+from .pages import rendered
+from .problems import problem_log
+from .renderings import Renderings
+
+if TYPE_CHECKING:
+    from ..analysis.daily import Daily, Day
+
+logger = logging.getLogger("qrbackends.web")
+
+_PATIENCE = 2.0  # seconds that a page waits for the archive
+_LASTING, _FAILED = 300.0, 60.0  # seconds for which an answer, or a failure, is given to all
+_MOST = 1024  # devices and numbers of days that are kept
+_FIGURES: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
+    ("T1, µs", "t1", partial(scaled, scale=1e6)),
+    ("T2, µs", "t2", partial(scaled, scale=1e6)),
+    ("Readout error", "readout_error", probability),
+    ("Two-qubit error", "two_qubit_error", probability),
+)
+
+
+class _Reading:
+    """One look into the archive, and the seconds for which what it found is given."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self.lasting = _LASTING
+
+
+class ArchiveDays:
+    """Shows what an archive has of a device. One thread reads, whoever asks, and all get its answer.
+
+    Args:
+        url: where the archive is.
+        clock: returns the seconds of a monotonic clock.
+
+    Raises:
+        ImportError: the extra `arrow` is missing.
+        InvalidRequest: no archive can be at such a URL.
+    """
+
+    def __init__(self, url: str | Path, clock: Callable[[], float] = time.monotonic) -> None:
+        from ..analysis.archive import Archive
+
+        self._url = str(url)
+        self._archive = Archive(url)
+        self._clock = clock
+        self._readings: LRUCache[tuple[str, str, int], _Reading] = LRUCache(_MOST)
+        self._rendered: Renderings[bytes] = Renderings(_PATIENCE, "archive")
+
+    async def part(self, backend: Backend, address: str, count: int) -> Markup:
+        """Return the charts and the table of a device; what is missing, and why, is said in their place.
+
+        Args:
+            backend: the device's entry in the list.
+            address: that of the API which has it; an archive may have another device of its name.
+            count: the number of days, today included.
+        """
+        key, now = (backend.name, address, count), self._clock()
+        reading = self._readings.get(key)
+        if reading is None or now - reading.at >= reading.lasting:
+            reading = self._readings[key] = _Reading(now)
+        read = partial(self._read, reading, backend, address, count)
+        try:
+            return Markup((await self._rendered.part(key, (reading,), read)).decode())  # noqa: S704  # a template's
+        except Timeout:
+            return Markup("<p>The archive is still being read; load the page again in a moment.</p>")
+
+    def _read(self, reading: _Reading, backend: Backend, address: str, count: int) -> bytes:
+        from ..analysis.archive_rows import portless
+        from ..analysis.daily import daily_figures
+
+        name, origin = backend.name, portless(address, backend.emulated)
+        until = datetime.combine(datetime.now(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
+        since = until - timedelta(days=count)
+        try:
+            found = daily_figures(self._archive, name, since, until, origin)
+            newest = None if found.days else self._archive.backends().get(name)
+        except ArchiveError as error:
+            return self._failed(reading, _reason(error, self._url), error)
+        except QRBackendsError as error:
+            return self._failed(reading, "it has what no archive should", error)
+        except (ArithmeticError, ValueError, LookupError, TypeError) as error:  # rows that nobody foresaw
+            logger.warning("the archive's rows of %.80r are odd: %s", name, type(error).__name__)
+            return self._failed(reading, "its rows are odd")
+        return rendered(
+            "days.html",
+            found=found,
+            foreign=bool(found.days) and found.origin != origin,
+            newest=newest,
+            count=count,
+            charts=_charts(found, since.date(), count),
+            medians=list(map(_medians, found.days)),
+            since=since,
+            last=until - timedelta(days=1),
+            problem=None,
+        )
+
+    def _failed(self, reading: _Reading, reason: str, error: QRBackendsError | None = None) -> bytes:
+        if error is not None:
+            problem_log.add(error)
+        reading.lasting = _FAILED
+        return rendered("days.html", problem=reason)
+
+
+def _reason(error: ArchiveError, url: str) -> str:
+    """Return why an archive cannot be read, without where it is and what a library said: visitors read it."""
+    text = error.message.removeprefix(f"{url}: ")
+    return "it failed; the server’s log says how" if text.startswith("it failed: ") else text
+
+
+def _charts(found: "Daily", since: date, count: int) -> list[DaysChart]:
+    charts = []
+    for title, name, show in _FIGURES:
+        known = {day.at.date(): three for day in found.days if (three := getattr(day, name)) is not None}
+        charts.append(days_chart(title, known, since, count, show))
+    return charts
+
+
+def _medians(day: "Day") -> CalibrationFigures:
+    return CalibrationFigures(day.at, *(three and three.median for three in day[1:]))
