@@ -17,10 +17,13 @@ from .redis_server import PATIENT, RedisServer, running
 settings.register_profile(
     "default",
     deadline=None,
+    max_examples=30,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+# `--hypothesis-profile thorough`: more examples, and others each time.
+settings.register_profile("thorough", settings.get_profile("default"), derandomize=False, max_examples=1000)
 settings.load_profile("default")
 
 # Read by numpy when it is imported: with -n auto each worker has one core, and more threads would only spin.

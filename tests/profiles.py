@@ -7,12 +7,7 @@ import pytest
 
 
 def few(cases: Iterable[Any], count: int = 1) -> list[Any]:
-    """Return the cases of a test, of which each run tries the first ones, and `-m long` the others."""
+    """Return the cases of a test; each run tries the first ones, and `-m long` the others."""
     every = list(cases)
-    return [
-        *every[:count],
-        *(
-            pytest.param(*(one if isinstance(one, tuple) else (one,)), marks=pytest.mark.long)
-            for one in every[count:]
-        ),
-    ]
+    others = (one if type(one) is tuple else (one,) for one in every[count:])
+    return [*every[:count], *(pytest.param(*one, marks=pytest.mark.long) for one in others)]

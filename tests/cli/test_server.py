@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from qrbackends.emulator import Reset, Status, SyntheticFleet, ThreadedEmulator
 
+from ..profiles import few
 from .conftest import Run
 from .processes import finding
 
@@ -185,14 +186,17 @@ def test_help_tells_what_they_are_for(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("command", "module", "extra"),
-    [
-        ("board", "starlette", "web"),
-        ("exporter", "prometheus_client", "metrics"),
-        ("exporter", "starlette", "web"),
-        ("mcp --http", "jinja2", "web"),
-        ("archive info x", "pyarrow", "arrow"),
-        ("plot fleet -o x.png", "matplotlib", "plot"),
-    ],
+    few(
+        [
+            ("board", "starlette", "web"),
+            ("exporter", "prometheus_client", "metrics"),
+            ("exporter", "starlette", "web"),
+            ("mcp --http", "jinja2", "web"),
+            ("archive info x", "pyarrow", "arrow"),
+            ("plot fleet -o x.png", "matplotlib", "plot"),
+        ],
+        2,
+    ),
 )
 def test_a_missing_extra_is_named_in_one_line(command: str, module: str, extra: str) -> None:
     emulated = [] if command.startswith("archive") else ["--emulator", "synthetic"]

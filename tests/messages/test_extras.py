@@ -66,22 +66,25 @@ def test_without_the_command_line_all_is_told_at_once(command: str, extras: list
 
 @pytest.mark.parametrize(
     ("command", "extras"),
-    [
-        ("show x --emulator", ["snapshots"]),
-        ("fleet --emulator=snapshots", ["snapshots"]),
-        ("emulate", ["snapshots"]),
-        ("board --emulator synthetic", ["web"]),
-        ("board --emulator", ["snapshots", "web"]),
-        ("mcp --emulator synthetic", ["mcp"]),
-        ("mcp --http --emulator synthetic", ["mcp", "web"]),
-        ("exporter --emulator synthetic", ["metrics", "web"]),
-        ("archive info x", ["arrow"]),
-        ("archive export x x.csv", ["arrow"]),
-        ("archive sync x --emulator", ["arrow", "snapshots"]),
-        ("plot map synthetic_falcon_27 -o x.png --emulator synthetic", ["graph", "plot"]),
-        ("plot history synthetic_falcon_27 -o x.png --emulator synthetic", ["plot"]),
-        ("plot fleet -o x.png --emulator", ["plot", "snapshots"]),
-    ],
+    few(
+        [
+            ("show x --emulator", ["snapshots"]),
+            ("fleet --emulator=snapshots", ["snapshots"]),
+            ("emulate", ["snapshots"]),
+            ("board --emulator synthetic", ["web"]),
+            ("board --emulator", ["snapshots", "web"]),
+            ("mcp --emulator synthetic", ["mcp"]),
+            ("mcp --http --emulator synthetic", ["mcp", "web"]),
+            ("exporter --emulator synthetic", ["metrics", "web"]),
+            ("archive info x", ["arrow"]),
+            ("archive export x x.csv", ["arrow"]),
+            ("archive sync x --emulator", ["arrow", "snapshots"]),
+            ("plot map synthetic_falcon_27 -o x.png --emulator synthetic", ["graph", "plot"]),
+            ("plot history synthetic_falcon_27 -o x.png --emulator synthetic", ["plot"]),
+            ("plot fleet -o x.png --emulator", ["plot", "snapshots"]),
+        ],
+        4,
+    ),
 )
 def test_a_command_names_all_extras_that_it_needs_at_once(command: str, extras: list[str]) -> None:
     err = command_line(*command.split(), blocked=WITHOUT_CLI)
@@ -109,22 +112,28 @@ for command in ("board", "exporter", "emulate", "archive", "plot", "record", "ca
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [
-        (
-            "from qrbackends.web import ClientDep",
-            "qrbackends.web.ClientDep needs FastAPI: pip install fastapi",
-        ),
-        ("from qrbackends.web import Pace", f"qrbackends.web needs the extra web: {install(['web'])}"),
-        (
-            "from qrbackends.web import MetricsApp",
-            f"qrbackends.web needs the extras metrics and web: {install(['metrics', 'web'])}",
-        ),
-        ("import qrbackends.analysis.plot", f"plots need matplotlib: {install(['plot'])}"),
-        ("import qrbackends.analysis.archive", f"archives need pyarrow: {install(['arrow'])}"),
-        ("import qrbackends.interop.prometheus", f"metrics need prometheus-client: {install(['metrics'])}"),
-        ("import qrbackends as q; q.RedisStore('redis://x')", f"package redis: {install(['redis'])}"),
-        ("from qrbackends.emulator import SnapshotFleet as F; F()", f"wheel: {install(['snapshots'])}"),
-    ],
+    few(
+        [
+            (
+                "from qrbackends.web import ClientDep",
+                "qrbackends.web.ClientDep needs FastAPI: pip install fastapi",
+            ),
+            ("from qrbackends.web import Pace", f"qrbackends.web needs the extra web: {install(['web'])}"),
+            (
+                "from qrbackends.web import MetricsApp",
+                f"qrbackends.web needs the extras metrics and web: {install(['metrics', 'web'])}",
+            ),
+            ("import qrbackends.analysis.plot", f"plots need matplotlib: {install(['plot'])}"),
+            ("import qrbackends.analysis.archive", f"archives need pyarrow: {install(['arrow'])}"),
+            (
+                "import qrbackends.interop.prometheus",
+                f"metrics need prometheus-client: {install(['metrics'])}",
+            ),
+            ("import qrbackends as q; q.RedisStore('redis://x')", f"package redis: {install(['redis'])}"),
+            ("from qrbackends.emulator import SnapshotFleet as F; F()", f"wheel: {install(['snapshots'])}"),
+        ],
+        3,
+    ),
 )
 def test_imports_in_python_say_what_to_install(code: str, said: str) -> None:
     returned, err = process(f"{FINDER}\n{code}", blocked=BLOCKED)

@@ -50,6 +50,7 @@ from qrbackends.emulator import (
     Truncate,
 )
 
+from ..profiles import few
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -159,7 +160,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir())) if os.path.exists("/proc/self/fd") else 0  # noqa: PTH110
 
 
-@pytest.mark.parametrize("fault", TABLE)
+@pytest.mark.parametrize("fault", few(TABLE, 12))
 async def test_a_fault_that_passes_is_overcome(emulator: Emulator, fault: str) -> None:
     action, expected, again = TABLE[fault]
     for request in requests(emulator):
