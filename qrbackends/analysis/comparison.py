@@ -256,10 +256,12 @@ def stability(
 
     Raises:
         InvalidRequest: the archive has no calibration of the backend, or `window` is not positive.
+        ArchiveError: there is no archive, or it cannot be read.
     """
     if not isinstance(window, timedelta) or window <= timedelta():
         raise InvalidRequest("window has to be a timedelta greater than zero")
     name = name_of(backend)
+    archive.check()
     if until is None:
         newest = archive.backends()
         if name not in newest:
