@@ -392,8 +392,7 @@ class BackendProperties(Document, frozen=True, dict=True, weakref=True, omit_def
         try:
             return (self._working if working else self._gates)[gate]
         except (KeyError, TypeError):
-            has = f"no gate {gate!r:.80}; it has {', '.join(self._gates)}"
-            problem = suggested(has, gate, self._gates)
+            problem = suggested(f"no gate {gate!r:.80}; it has {', '.join(self._gates)}", gate, self._gates)
         raise UnknownGate(problem).about(backend=self.backend_name)
 
     def _unreported(self, name: str, known: Sequence[str]) -> Nduv | None:
