@@ -46,12 +46,19 @@ async def is_closed(client: Client) -> bool:
 SECOND = """
 import asyncio
 import gc
-from qrbackends import Client
+from qrbackends import Client, Monitor
 from qrbackends.emulator import ThreadedEmulator
 
 with ThreadedEmulator() as emulator:
     client = Client(emulator.account())
-    asyncio.run(client.backends())
+    monitor = Monitor(client)
+
+    async def first():
+        await client.backends()
+        monitor.start()
+
+    asyncio.run(first())
+    asyncio.run(monitor.aclose())
     opened = [
         one for region in client._parts.pool._regions.values() for one in region.connector._own_sockets
     ]
