@@ -225,6 +225,23 @@ async def test_headers_that_would_be_altered_are_not_passed_on(emulator: Emulato
         assert len(origin.seen) == 1
 
 
+async def test_headers_of_an_answer_that_would_be_altered_are_left_out(emulator: Emulator) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nX-Odd: caf\xe9\r\nX-Own: caf\xc3\xa9\r\nContent-Length: 2\r\n\r\nok"
+        )
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v1"
+        account = Account(token=TOKEN, instances=[Instance(emulator.instances[0].crn, url=url)])
+        async with running(emulator, account=account, options=PASSING) as at:
+            got = await at.asker.ask("/api/v1/jobs")
+            assert (got.status, got.body, got.headers["X-Own"]) == (200, b"ok", "caf\u00e9")
+            assert "X-Odd" not in got.headers
+
+
 async def test_a_cut_answer_is_cut_for_the_caller(emulator: Emulator, origin: Origin) -> None:
     async with running(emulator, account=account(emulator, origin), options=PASSING) as at:
         with pytest.raises(aiohttp.ClientError):
