@@ -15,9 +15,13 @@ def main() -> None:
 
 
 def _run() -> int:
+    from ._version import __version__
     from .messages.extras import install, missing, named, needed_by
 
     absent = missing(needed_by(sys.argv[1:]))
+    if "cli" in absent and sys.argv[1:] == ["--version"]:
+        sys.stdout.write(f"qrbackends {__version__}\n")
+        return 0
     if "cli" in absent:  # all that the command needs is told at once
         sys.stderr.write(f"Error: the command line needs {named(absent)}: {install(absent)}\n")
         return 1

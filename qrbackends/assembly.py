@@ -1,12 +1,13 @@
 """The parts of one client: how they are built, how they answer a call, and how they are closed."""
 
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from copy import copy
 from datetime import datetime
 from functools import partial
-from typing import Any, Self, TypedDict, cast
+from inspect import signature
+from typing import Any, Never, Self, TypedDict, cast
 
 from .accounts.account import Account, AnInstance, Instance
 from .accounts.saved import Narrowing
@@ -89,6 +90,19 @@ def checked_account(account: object, **options: object) -> Account:
     return account
 
 
+def unknown_argument(callee: str, name: str, known: Collection[str]) -> TypeError:
+    """Return the error for an argument that there is not: what takes it, or which ones are like it."""
+    problem = f"{callee} takes no {name!r:.80}"
+    if name == "timeout":
+        of_all = "that of all calls is limits=Limits(total=…)"
+        return TypeError(f"{problem}; client.with_options() takes it, and so do its methods; {of_all}")
+    for option, kind in {"": Account, **_OPTIONS}.items():
+        if name in signature(kind).parameters:
+            given = f"{kind.__name__}({name}=…)"
+            return TypeError(f"{problem}; it is given as {f'{option}={given}' if option else given}")
+    return TypeError(suggested(problem, name, known))
+
+
 def split(options: LoadOptions) -> tuple[Narrowing, ClientOptions]:
     """Return what narrows the account, and the arguments of `Client`.
 
@@ -99,11 +113,7 @@ def split(options: LoadOptions) -> tuple[Narrowing, ClientOptions]:
     others: dict[str, Any] = {}
     for name, value in options.items():
         if name not in LoadOptions.__annotations__:
-            hint = "; client.with_options() takes it, and so do its methods" if name == "timeout" else ""
-            problem = suggested(
-                f"from_account() takes no {name!r:.80}{hint}", name, LoadOptions.__annotations__
-            )
-            raise TypeError(problem)
+            raise unknown_argument("from_account()", name, LoadOptions.__annotations__)
         (narrowing if name in Narrowing.__annotations__ else others)[name] = value
     return cast("Narrowing", narrowing), cast("ClientOptions", others)
 
@@ -280,6 +290,12 @@ class Parts:
             await self.directory.instances()
         return await self.cache.invalidate(matches)
 
+    async def leave(self) -> None:
+        """Close what the client owns after its event loop has ended; its tasks and timers ran there."""
+        self.calls.end()
+        if self._own_pool:
+            await self.pool.aclose()
+
     async def aclose(self) -> None:
         """End all calls, and close each part that the client owns, even if this task is cancelled."""
         async with AsyncExitStack() as stack:  # it closes the last one first
@@ -314,7 +330,10 @@ class ClientBase(AsyncContext):
         memory: Memory | None = None,
         store: Store | None = None,
         check_version: bool = False,
+        **mistaken: Never,
     ) -> None:
+        for name in mistaken:
+            raise unknown_argument("Client()", name, [*ClientOptions.__annotations__])
         account = checked_account(account, limits=limits, retry=retry, cache=cache)
         if not account.verified:
             warnings.warn("TLS certificates are not verified for this account", stacklevel=2)
@@ -349,12 +368,16 @@ class ClientBase(AsyncContext):
     async def aclose(self) -> None:
         """Close the client's connections; calls that are in flight end with `ClientClosed`.
 
-        A view of `with_options` closes nothing.
+        A view of `with_options` closes nothing. If the client's event loop has ended, all that ran in it has
+        ended, too, and what is left of the connections is closed.
 
         Raises:
-            WrongEventLoop: the client belongs to another event loop or process.
+            WrongEventLoop: the client belongs to another process, or to another event loop that still lives.
         """
         if self._is_view:
+            return
+        if self._parts.calls.has_ended():
+            await self._parts.leave()
             return
         self._parts.calls.check_loop()
         try:

@@ -404,6 +404,28 @@ def test_an_option_that_from_account_does_not_take_is_named(monkeypatch: pytest.
         Client.from_account(limit=Limits())  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        (
+            "timeout",
+            "with_options() takes it, and so do its methods; that of all calls is limits=Limits(total=…)",
+        ),
+        ("attempts", "it is given as retry=RetryPolicy(attempts=…)"),
+        ("per_region", "it is given as limits=Limits(per_region=…)"),
+        ("api_key", "it is given as Account(api_key=…)"),
+        ("retries", "did you mean retry?"),
+    ],
+)
+def test_an_option_that_a_client_does_not_take_is_named(name: str, hint: str) -> None:
+    options: dict[str, Any] = {name: "a-key-of-nobody"}
+    with pytest.raises(TypeError) as caught:
+        Client(Account("no-such-key"), **options)
+    assert str(caught.value).startswith(f"Client() takes no {name!r}; ")
+    assert str(caught.value).endswith(hint)
+    assert "of-nobody" not in str(caught.value)
+
+
 @pytest.mark.anyio
 async def test_a_call_without_time_is_told_so(client: Client) -> None:
     with pytest.raises(

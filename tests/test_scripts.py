@@ -45,25 +45,44 @@ async def is_closed(client: Client) -> bool:
 
 SECOND = """
 import asyncio
-from qrbackends import Client
+import gc
+from qrbackends import Client, Monitor
 from qrbackends.emulator import ThreadedEmulator
 
 with ThreadedEmulator() as emulator:
     client = Client(emulator.account())
-    asyncio.run(client.backends())
-    for call in (client.backends, client.with_options(timeout=5).backends, client.aclose):
+    monitor = Monitor(client)
+
+    async def first():
+        await client.backends()
+        monitor.start()
+
+    asyncio.run(first())
+    asyncio.run(monitor.aclose())
+    opened = [
+        one for region in client._parts.pool._regions.values() for one in region.connector._own_sockets
+    ]
+    assert opened and all(one.fileno() >= 0 for one in opened)
+    for call in (client.backends, client.with_options(timeout=5).backends, client.aclose, client.aclose,
+                 client.backends):
         try:
             asyncio.run(call())
         except Exception as error:
             print(type(error).__name__, error)
+    assert all(one.fileno() < 0 for one in opened), "closed with the client"
+    del client
+    gc.collect()  # nothing is told that was never closed
 """
 
 
 def test_a_second_run_says_what_to_do_instead() -> None:  # a process of its own: nobody can close the client
-    outcome = subprocess.run([sys.executable, "-c", SECOND], capture_output=True, text=True, check=True)
+    outcome = subprocess.run(
+        [sys.executable, "-W", "default", "-c", SECOND], capture_output=True, text=True, check=True
+    )
     told = outcome.stdout.splitlines()
-    assert len(told) == 3
-    for line in told:
+    assert told[2:] == ["ClientClosed the client is closed"]
+    assert "never closed" not in outcome.stderr
+    for line in told[:2]:
         assert re.search(
             r"^WrongEventLoop .* has ended, .*asyncio\.run\(main\(\)\).*asyncio\.Runner\(\)", line
         )

@@ -5,23 +5,20 @@ import os
 import re
 import select
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from ..errors import AccountError
+from .replacing import FLAGS, replacing
 
 _INDENT = 4  # spaces, as the official client writes them
-_PATIENCE = 5.0  # seconds to wait for another program that changes the file, or writes into a pipe
-_PAUSE = 0.02  # seconds between two looks
+_PATIENCE = 5.0  # seconds to wait for what another program writes into a pipe
 _MOST_BYTES = 16 * 2**20  # in a file of accounts; /dev/zero has no end
 _LARGEST = 1e308  # stands for all numbers that are larger
 _HALF = re.compile("[\ud800-\udfff]")  # of a character in two parts, whose other half is missing
-_FLAGS: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)  # of POSIX, and of Windows
 
 Entries = dict[str, msgspec.Raw]
 """The JSON of each account by its name, in the file's order."""
@@ -48,33 +45,18 @@ def read(file: Path) -> Entries | None:
 def changed(file: Path) -> Iterator[Entries]:
     """Yield the accounts of a file, and replace the file by one with these accounts after the block.
 
-    Entries that the block leaves alone keep their bytes and their order. A file with the name of this one and
-    `.lock` at its end is created, which is both the lock and the new file: no second program can create it,
-    and it takes the place of the old one by being renamed. The official client knows no lock. A new file can
-    be read and written by this user only; an old one's owner and permissions are kept.
+    Entries that the block leaves alone keep their bytes and their order. See `replacing`, which keeps other
+    programs out meanwhile. The official client knows no lock.
 
     Raises:
         AccountError: the file cannot be read, is no JSON object, is a symbolic link or cannot be replaced; or
             another program has been changing it for 5 s, or was ended while it did.
     """
     path = _expanded(file)
-    lock = path.parent / f"{path.name}.lock"
-    try:
-        path.parent.mkdir(0o700, parents=True, exist_ok=True)
-        with _locked(path, lock) as new:
-            status = _own_status(path)
-            entries = {} if status is None else _strict_entries(path, file)
-            yield entries
-            if status is not None:
-                _keep_owner_and_mode(new, status)
-            new.write(formatted(entries))
-            new.flush()
-            os.fsync(new.fileno())
-            new.close()  # Windows does not rename an open file
-            lock.replace(path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise AccountError(f"{file} cannot be changed: {error.strerror or error}") from None
+    with replacing(path, AccountError) as (new, exists):
+        entries = _strict_entries(path, file) if exists else {}
+        yield entries
+        new.write(formatted(entries))
 
 
 def fields_of(entry: msgspec.Raw) -> Entries | None:
@@ -146,7 +128,7 @@ def _lenient_entries(content: bytes) -> Entries | None:
 
 def _strict_entries(path: Path, file: Path) -> Entries:
     """Return the accounts of a file that is going to be changed, each with its own bytes."""
-    content = _content(path, file, _FLAGS)
+    content = _content(path, file, FLAGS)
     entries = _entries(content)
     only_read = entries is None and _lenient_entries(content) is not None
     del content  # crash reports may show the names in every frame
@@ -164,49 +146,6 @@ def _known(entries: Entries | None, file: Path) -> Entries:
     return entries
 
 
-@contextmanager
-def _locked(path: Path, lock: Path) -> Iterator[BinaryIO]:
-    """Create the lock and yield it; remove it unless it was renamed, which closes it."""
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
-            break
-        except FileExistsError:
-            if time.monotonic() >= until:
-                raise AccountError(
-                    f"another program is changing {path}; if there is none, remove {lock.name} beside it"
-                ) from None
-            time.sleep(_PAUSE)
-    with os.fdopen(descriptor, "wb") as new:
-        try:
-            yield new
-        except BaseException:
-            lock.unlink(missing_ok=True)  # it was not renamed, so it is ours
-            raise
-
-
-def _own_status(path: Path) -> os.stat_result | None:
-    """Return the status of a regular file that may be written, or None if there is no file.
-
-    Raises:
-        AccountError: it is something else, or is read-only.
-    """
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return None
-    if stat.S_ISLNK(status.st_mode):
-        raise AccountError(
-            f"{path} is a symbolic link, which is not followed: name the file that it leads to"
-        )
-    if not stat.S_ISREG(status.st_mode):
-        raise AccountError(f"{path} is not a file")
-    if not os.access(path, os.W_OK):
-        raise AccountError(f"{path} is read-only")
-    return status
-
-
 def _content(path: Path, file: Path, flags: int = 0) -> bytes:
     """Return what a file or pipe holds; a pipe into which nobody writes is not waited for without end."""
     flags |= getattr(os, "O_NONBLOCK", 0)  # the opening of a pipe waits, too
@@ -221,21 +160,3 @@ def _content(path: Path, file: Path, flags: int = 0) -> bytes:
     if len(content) > _MOST_BYTES:
         raise AccountError(f"{file} has more than {_MOST_BYTES} bytes, and is no file of saved accounts")
     return content
-
-
-def _keep_owner_and_mode(new: BinaryIO, status: os.stat_result) -> None:
-    if hasattr(os, "fchown"):  # not on Windows
-        own = os.fstat(new.fileno())
-        if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
-            os.fchown(new.fileno(), status.st_uid, status.st_gid)
-        os.fchmod(new.fileno(), stat.S_IMODE(status.st_mode))
-
-
-def _sync_directory(directory: Path) -> None:
-    """Let the renaming outlive a loss of power, where the system can."""
-    with suppress(OSError):  # Windows opens no directory
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -178,6 +178,16 @@ class Archive:
             and (until is None or one.first < until)
         )
 
+    def check(self) -> None:
+        """Raise an error if there is no calibration, as where the name of the archive is mistyped.
+
+        Raises:
+            ArchiveError: there is none, or the archive cannot be read.
+        """
+        version = self._store.opened()
+        if version is None or not version.files():
+            raise ArchiveError(f"{self._store.url}: there is no archive of calibrations")
+
     def info(self) -> tuple[Holding, ...]:
         """Return what the archive holds of each backend, sorted by name.
 
@@ -262,8 +272,7 @@ class Archive:
         target = Path(path)
         if target.suffix not in (".parquet", ".csv"):
             raise ValueError("the name of an export has to end in .parquet or .csv")
-        if self._store.opened() is None:  # most likely its name is mistyped
-            raise ArchiveError(f"{self._store.url}: there is no archive of calibrations")
+        self.check()
         rows, draft = 0, target.with_name(f".{uuid4().hex}{target.suffix}")
         with ExitStack() as stack:
             stack.callback(draft.unlink, missing_ok=True)

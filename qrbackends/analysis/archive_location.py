@@ -18,6 +18,9 @@ _SCHEMES: Final = ("s3", "gs", "abfss", "file")
 _LONGEST: Final = 300  # characters of a library's message that an error shows
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _BODY = re.compile(r"(<\?xml|\n\s*0: ).*", re.DOTALL)  # an answer's, or a trace of calls
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")  # which stores do not take
+_BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._$-]*(@[A-Za-z0-9.-]+)?")
+_LONE = re.compile(f"({'|'.join(_SCHEMES)}|https?):(?!//)", re.IGNORECASE)
 _ESCAPE = re.compile("%[0-9a-fA-F]{2}")
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -62,25 +65,26 @@ class Location:
         scheme, separator, _ = url.partition("://")
         self.url = url
         self._scheme = scheme.lower() if separator else "file"
+        _check_text(url)
         if self._scheme not in _SCHEMES:
             problem = f"an archive is a directory, or below a URL of another kind than {scheme[:20]!r}"
             raise InvalidRequest(f"{problem}; {instead(scheme, _SCHEMES)}")
-        parts = _parts(url) if separator else SplitResult("file", "", quote(os.fsencode(url)), "", "")
-        path = unquote(parts.path)
-        if "\0" in path:  # pyarrow would abort the process
-            raise InvalidRequest("an archive's path cannot have a NUL")
-        if _ESCAPE.search(path):  # delta-rs creates a table there, and looks for it elsewhere
-            raise InvalidRequest(
-                f"an archive's path cannot have an escape such as {path[path.index('%') :][:3]}"
-            )
+        parts = _parts(url) if separator else SplitResult("file", "", _quoted(url), "", "")
+        path = _decoded(parts.path)
         if self._scheme == "file":
-            self._folder = str(Path(path).absolute())
-            self.uri = Path(self._folder).as_uri()
+            # A folder that `..` leads out of would be made, and what a link leads to is above another one.
+            folder = Path(os.path.realpath(path) if ".." in path.split("/") else path).absolute()
+            if folder == Path(folder.anchor):
+                raise InvalidRequest("an archive cannot be the root of a file system: name a directory in it")
+            self._folder, self.uri = str(folder), folder.as_uri()
             return
-        if not parts.netloc:
+        if not _BUCKET.fullmatch(parts.netloc):
             raise InvalidRequest(f"{url!r:.100} names no bucket, as {self._scheme}://bucket/archive does")
-        self._folder = f"{parts.netloc}{path.rstrip('/')}"
-        self.uri = f"{self._scheme}://{parts.netloc}{quote(path.rstrip('/'))}"
+        path = path.rstrip("/")
+        if {"", ".", ".."} & {*path.split("/")[1:]}:
+            raise InvalidRequest("a URL of an archive in a store has no `//`, `.` or `..` in its path")
+        self._folder = f"{parts.netloc}{path}"
+        self.uri = f"{self._scheme}://{parts.netloc}{quote(path)}"
 
     def below(self, folder: str) -> "Location":
         """Return the place of a folder of the archive; with an empty name, the archive's own."""
@@ -145,6 +149,47 @@ class Location:
             raise ArchiveError(f"{self.url}: {_meaning(text)}") from error
 
 
+def _check_text(url: str) -> None:
+    """Raise an error for what delta-rs and pyarrow read differently, or not at all.
+
+    Raises:
+        InvalidRequest: there is such a thing in a path or URL.
+    """
+    if not url:
+        raise InvalidRequest("the name of an archive is empty: it is a directory or a URL")
+    if _LONE.match(url):
+        scheme = url.partition(":")[0]
+        problem = f"{url!r:.100} is no URL: write {scheme.lower()}://"
+        raise InvalidRequest(f"{problem}, or ./{scheme}:… for a directory of this name")
+    if _CONTROL.search(url):
+        raise InvalidRequest("an archive's path cannot have a control character")
+
+
+def _quoted(path: str) -> str:
+    """Return a path with escapes, and with the home directory for `~`, as a shell does without quotes."""
+    return quote(os.fsencode(os.path.expanduser(path)))  # noqa: PTH111  # this one fails nowhere
+
+
+def _decoded(quoted: str) -> str:
+    """Return a path without its escapes.
+
+    Raises:
+        InvalidRequest: it would be read as another one.
+    """
+    try:
+        path = unquote(quoted, errors="strict")
+        path.encode()
+    except UnicodeError:
+        raise InvalidRequest("an archive's path has to be UTF-8") from None
+    if _CONTROL.search(path):  # at a NUL, pyarrow would abort the process
+        raise InvalidRequest("an archive's path cannot have a control character")
+    if "\\" in path and os.sep == "/":  # which delta-rs takes for a slash
+        raise InvalidRequest("an archive's path cannot have a backslash: write / between directories")
+    if _ESCAPE.search(path):  # delta-rs creates a table there, and looks for it elsewhere
+        raise InvalidRequest(f"an archive's path cannot have an escape such as {path[path.index('%') :][:3]}")
+    return path
+
+
 def _parts(url: str) -> SplitResult:
     """Return the parts of a URL in which there is nothing that would be left out, and no key."""
     parts = urlsplit(url)
@@ -153,8 +198,10 @@ def _parts(url: str) -> SplitResult:
         raise InvalidRequest("a URL of an archive has no key in it; keys are in the environment")
     if parts.query or parts.fragment or url.endswith(("?", "#")):
         raise InvalidRequest("a URL of an archive has no query; write %3F for a question mark, and %23 for #")
-    if scheme == "file" and host not in ("", "localhost"):
+    if scheme == "file" and (host not in ("", "localhost") or not parts.path):
         raise InvalidRequest("a file URL names a directory of this machine, as file:///data/archive does")
+    if url != url.rstrip():
+        raise InvalidRequest("a URL of an archive has no blank at its end; write %20 for one in it")
     return parts
 
 

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from math import isnan, nan
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -11,7 +12,7 @@ from ..messages.counts import counted
 from ..messages.suggestions import suggested
 from ..models import ABackend, BackendProperties, GateProperties, Nduv, is_out_of_order, name_of, usable
 from ..models.arguments import check_document
-from ..models.formatting import probability, scaled, visible
+from ..models.formatting import DASH, probability, scaled, visible
 from ..models.notebook import html_table
 from ..models.properties import readable
 from ..models.shown import Shown
@@ -196,7 +197,8 @@ class Stability(NamedTuple):
         name: `T1` and `T2`, in seconds; `readout_error`, a probability.
         calibrations: number of calibrations in which it was measured.
         median: in SI units.
-        relative_iqr: the interquartile range divided by the median; 0 if the quantity never changes.
+        relative_iqr: the interquartile range divided by the median; 0 if the quantity never changes, and NaN
+            where there is one calibration only, which has no range.
         lowest, highest: in SI units.
     """
 
@@ -221,20 +223,25 @@ class Stabilities(tuple[Stability, ...]):
     emulated: bool = False
 
     def __repr__(self) -> str:
-        return f"<Stabilities of {visible(self.backend, 100)}: {len(self)}>"
+        return f"<Stabilities of {visible(self.backend, 100)}: {len(self)}{self._why_no_range()}>"
+
+    def _why_no_range(self) -> str:
+        is_one = len(self) > 0 and all(one.calibrations == 1 for one in self)
+        return ", of one calibration only; a range takes two or more" if is_one else ""
 
     def _repr_html_(self) -> str:
         rows = [
             (
                 one.qubit,
                 *_shown(one.name, one.median, one.lowest, one.highest),
-                f"{one.relative_iqr:.1%}",
+                DASH if isnan(one.relative_iqr) else f"{one.relative_iqr:.1%}",
                 one.calibrations,
             )
             for one in self
         ]
         head = ("qubit", "quantity", "median", "lowest", "highest", "IQR / median", "calibrations")
-        return html_table(f"stability of {self.backend}", rows, head, emulated=self.emulated, most=_MOST_ROWS)
+        what = f"stability of {self.backend}{self._why_no_range()}"
+        return html_table(what, rows, head, emulated=self.emulated, most=_MOST_ROWS)
 
 
 def stability(
@@ -256,10 +263,12 @@ def stability(
 
     Raises:
         InvalidRequest: the archive has no calibration of the backend, or `window` is not positive.
+        ArchiveError: there is no archive, or it cannot be read.
     """
     if not isinstance(window, timedelta) or window <= timedelta():
         raise InvalidRequest("window has to be a timedelta greater than zero")
     name = name_of(backend)
+    archive.check()
     if until is None:
         newest = archive.backends()
         if name not in newest:
@@ -282,7 +291,7 @@ def stability_of(values: Iterable[QubitValue], backend: ABackend = "") -> Stabil
         measured.setdefault((one.qubit, one.name), array("d")).append(one.value)
         emulated = emulated or one.emulated
     found = [_stability(qubit, name, values) for (qubit, name), values in measured.items()]
-    stable = Stabilities(sorted(found, key=lambda one: (-one.relative_iqr, one.qubit, one.name)))
+    stable = Stabilities(sorted(found, key=_least_stable_first))
     stable.backend, stable.emulated = name_of(backend), emulated
     return stable
 
@@ -316,7 +325,14 @@ def _stability(qubit: int, name: QubitQuantity, values: Sequence[float]) -> Stab
     middle = median(values)
     lower, _, upper = quantiles(values, n=4) if len(values) > 1 else (middle, middle, middle)
     relative_iqr = (upper - lower) / middle if middle else 0.0
+    if len(values) == 1:
+        relative_iqr = nan
     return Stability(qubit, name, len(values), middle, relative_iqr, min(values), max(values))
+
+
+def _least_stable_first(one: Stability) -> tuple[bool, float, int, str]:
+    is_unknown = isnan(one.relative_iqr)
+    return is_unknown, 0.0 if is_unknown else -one.relative_iqr, one.qubit, one.name
 
 
 def _shown(name: Quantity, *values: float) -> Iterator[str]:

@@ -41,6 +41,7 @@ except ImportError as error:
 from ..errors import InvalidRequest
 from ..models import BackendConfiguration, BackendProperties, is_out_of_order, usable
 from ..models.arguments import check_document
+from ..models.integers import whole
 from ..models.shown import Shown
 from .costs import error_cost, waiting_cost
 
@@ -79,6 +80,7 @@ def best_qubits(configuration: BackendConfiguration, properties: BackendProperti
         InvalidRequest: there is no such set, or more than one qubit is wanted and the device reports no
             native two-qubit gate.
     """
+    n = _checked(n)
     device = _Device(configuration, properties, n)
     # A line is a connected set, too; the search for lines sometimes finds a better one.
     line = min(_chains(device, n, _LINES), default=None)
@@ -103,6 +105,7 @@ def best_chain(configuration: BackendConfiguration, properties: BackendPropertie
         InvalidRequest: there is no such line, or more than one qubit is wanted and the device reports no
             native two-qubit gate.
     """
+    n = _checked(n)
     device = _Device(configuration, properties, n)
     lines = _chains(device, n, _LINES) or _chains(device, n, _FAR_SIGHTED_LINES, device.stranded)
     found = min(lines, default=None)
@@ -112,6 +115,13 @@ def best_chain(configuration: BackendConfiguration, properties: BackendPropertie
         )
     line = found[1]
     return Choice(line, tuple(pairwise(line)), -math.expm1(-found[0]))
+
+
+def _checked(n: int) -> int:
+    number = whole(n)
+    if number is None or number < 1:
+        raise InvalidRequest("n has to be a whole number, 1 or more")
+    return number
 
 
 class _Device:
@@ -125,8 +135,6 @@ class _Device:
     """
 
     def __init__(self, configuration: BackendConfiguration, properties: BackendProperties, n: int) -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise InvalidRequest("n has to be a whole number, 1 or more")
         check_document("configuration", configuration, BackendConfiguration)
         check_document("properties", properties, BackendProperties)
         gate = properties.native_entangler

@@ -11,6 +11,7 @@ from weakref import ref
 from cachetools import TLRUCache
 from msgspec import Struct
 
+from ..models.integers import whole
 from ..protocol.requests import Request
 from .entry import Entry
 
@@ -66,13 +67,14 @@ class Memory:
         share: float = 0.25,
         clock: Callable[[], float] = _SYSTEM_CLOCK,
     ) -> None:
-        if not isinstance(max_bytes, int) or max_bytes < 0:
+        most = whole(max_bytes)
+        if most is None or most < 0:
             raise ValueError("max_bytes has to be a whole number, 0 or more")
         if not 0 < share <= 1:
             raise ValueError("share has to be above 0 and at most 1")
         self._clock = clock
-        self._share = int(max_bytes * share)
-        self._entries = _Entries(max_bytes, clock)
+        self._share = int(most * share)
+        self._entries = _Entries(most, clock)
         # Not a `WeakValueDictionary`, whose methods take longer than a hit.
         self._epochs: dict[Key, ref[Epoch]] = {}
 

@@ -6,6 +6,7 @@ from math import inf
 from typing import Final
 
 from ..errors import InvalidRequest
+from ..models.integers import is_number, whole
 from ..protocol.requests import Request
 from .memory import MAX_BYTES
 
@@ -55,11 +56,12 @@ class CachePolicy:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not 0 <= value < inf:
+            if not is_number(value) or not 0 <= value < inf:
                 raise ValueError(f"{field.name} has to be a number, 0 or more")
-        if self.jitter > 1 or not isinstance(self.max_bytes, int):
+        most = whole(self.max_bytes)
+        if self.jitter > 1 or most is None:
             raise ValueError("jitter has to be at most 1, and max_bytes a whole number")
+        object.__setattr__(self, "max_bytes", most)
 
     def freshness(self, request: Request, now: datetime | None = None) -> float:
         """Return the seconds for which the answer to `request` is fresh.

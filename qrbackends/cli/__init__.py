@@ -130,7 +130,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except click.UsageError as error:
         shown = io.StringIO()
         error.show(shown)
-        echo(shown.getvalue().rstrip("\n"), err=True)
+        usage, begin, reason = shown.getvalue().rstrip("\n").partition("\n\nError: ")
+        echo(f"Error: {reason}\n{usage}" if begin else usage, err=True)  # the reason is read first
         return error.exit_code
     except click.ClickException as error:
         return failed(error.format_message(), _FAILED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..errors import ArchiveError, QRBackendsError
+from ..errors import QRBackendsError
 from ..messages.counts import counted, noun
 from ..messages.suggestions import instead, suggested
 from ..models.formatting import DASH
@@ -153,9 +153,8 @@ def info(url: str, table: Table[Any]) -> None:
     from ..analysis.archive import Archive
 
     kept = Archive(url)
+    kept.check()
     held = kept.info()
-    if not held:  # most likely it is mistyped
-        raise ArchiveError(f"{url}: there is no archive of calibrations")
     note = " ".join(_summary(held, kept.storage()))
     table.show(None, "Archived calibrations", held, note, value=lambda rows: rows)
 
@@ -193,8 +192,7 @@ def compact(url: str, keep: timedelta, as_json: bool) -> None:
     from ..analysis.archive import Archive
 
     kept = Archive(url)
-    if not kept.backends():  # most likely it is mistyped
-        raise ArchiveError(f"{url}: there is no archive of calibrations")
+    kept.check()
     done = kept.compact(keep=keep)
     if as_json:
         echo_json(done._asdict())
@@ -272,6 +270,7 @@ def _spelled(names: Sequence[str], kept: "Archive") -> list[str]:
 
     known = {one.casefold(): one for one in MEASURED}
     if any(one.casefold() not in known for one in names):
+        kept.check()
         known = {one.casefold(): one for one in kept.names()}
     for one in names:
         if one.casefold() not in known:

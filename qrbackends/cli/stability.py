@@ -16,14 +16,18 @@ from .screen import progress_bar
 from .tables import Table, table_options
 
 
+def _range(one: Stability) -> float | None:
+    return one.relative_iqr if one.calibrations > 1 else None
+
+
 def _spread(one: Stability) -> str:
-    return percent(one.relative_iqr if one.calibrations > 1 else None)
+    return percent(_range(one))
 
 
 _STABILITY: Final[tuple[Column[Stability], ...]] = (
     number("qubit", "qubit", lambda one: one.qubit, str),
     Column("name", "value", lambda one: one.name, label, 1),
-    number("relative_iqr", "spread", lambda one: one.relative_iqr, rank=2, cell=_spread),
+    number("relative_iqr", "spread", _range, rank=2, cell=_spread),
     number("median", "median", lambda one: one.median, rank=3, cell=lambda one: shown(one.name, one.median)),
     number("lowest", "lowest", lambda one: one.lowest, rank=4, cell=lambda one: shown(one.name, one.lowest)),
     number(

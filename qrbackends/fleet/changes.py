@@ -63,7 +63,8 @@ class Change(Shown, frozen=True):
 def _where(change: Change) -> str:
     """Return the backend's name; for an instance the beginning of its GUID, which tells it from others."""
     if change.backend is not None:
-        return f"{change.backend} ({change.region})" if change.region else change.backend
+        name = change.backend or "a backend without a name"
+        return f"{name} ({change.region})" if change.region else name
     if change.instance is None:
         return "the service"
     guid = change.instance.split(":")[7:8]

@@ -171,8 +171,9 @@ class Monitor(LoopBound, AsyncContext):
 
     async def aclose(self) -> None:
         """Stop the background tasks; the fleet stays readable."""
-        self.check_loop()
-        await stopped(self._tasks)
+        if not self.has_ended():  # with its event loop, they have ended
+            self.check_loop()
+            await stopped(self._tasks)
         self._end()
 
     def leave_to_parent(self) -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Ite
 from contextlib import asynccontextmanager
 from contextvars import Context
 from datetime import UTC, datetime
-from numbers import Real
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..cache.entry import Fetch
 from ..errors import ClientClosed, InvalidRequest, QRBackendsError, Timeout, TransportError
 from ..messages.suggestions import suggested
 from ..models import ABackend, Backend, name_of
+from ..models.integers import is_number, whole
 from ..protocol.requests import Request, checked_name
 from ..tasks.deadlines import Seconds
 from ..tasks.fanout import answers, awaited
@@ -108,12 +108,13 @@ class Watcher:
             InvalidRequest: an argument has the wrong type, or is out of its range.
         """
         _check_seconds("interval", interval)
-        if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 1:
+        jobs = whole(threshold)
+        if jobs is None or jobs < 1:
             raise InvalidRequest("threshold has to be a whole number of jobs, 1 or more")
         if isinstance(backends, (str, Backend)) or not isinstance(backends, Iterable | None):
             raise InvalidRequest("backends has to be a list of names")
         names = None if backends is None else frozenset(map(checked_name, backends))
-        return Watch(self, interval, names, threshold, detail, per_instance, only)
+        return Watch(self, interval, names, jobs, detail, per_instance, only)
 
     async def wait_for(
         self,
@@ -411,5 +412,5 @@ def _timed_out(problem: str, name: str, state: FleetState | None) -> Timeout:
 
 
 def _check_seconds(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float | Real) or not 0 < value < 1e9:
+    if not is_number(value) or not 0 < value < 1e9:
         raise InvalidRequest(f"{name} has to be a number of seconds greater than zero, not {value!r:.80}")

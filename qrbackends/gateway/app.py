@@ -4,44 +4,37 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.hdrs import METH_GET, METH_HEAD, METH_POST
+from aiohttp.hdrs import METH_GET, METH_HEAD
 
 from ..accounts.account import Account
-from ..accounts.secret import Secret
-from ..errors import AccountError, QRBackendsError
+from ..errors import QRBackendsError
 from ..surface.addresses import Addresses, InstanceAddress
-from ..surface.cloud import SEARCH_PATH, TOKEN_PATH, CloudService
 from ..surface.hosts import Hosts
 from ..surface.routes import ROOT, classified
-from ..surface.wire import Answer, Call, Errors, Refused, json_answer, split_target
+from ..surface.wire import Call, Errors, Refused, json_answer, split_target
 from ..tasks.flight import stopped
 from ..transport.pool import SessionPool
 from .callers import Caller, Source
+from .cloud import CATALOG, ForwardedCloud, OwnCloud, is_of_cloud
 from .counts import Counts
 from .failures import Failures
 from .log import Access, AccessLog, shown
 from .options import CloudAddresses, GatewayOptions
 from .own import OwnAccount
-from .relay import Relay, is_plain
+from .relay import Relay, is_plain, with_query
 from .repeats import Known, Repeating, Repeats
-from .replies import Reply, of_answer, of_error
+from .replies import SERVER, Reply, of_answer, of_error
 from .service import BackendsGateway, Repeatable
 from .versions import VersionsPage
 from .warm import Warmer
 
 logger = logging.getLogger("qrbackends.gateway")
 
-CATALOG: Final = "/catalog/api/v1/"
-"""The path of Global Catalog, which on a port of its own would be that of the Backends API."""
-
-_BODY: Final = 64 * 2**10  # bytes of a request to IAM or Global Search
-_SLOWEST: Final = 10.0  # seconds for such a body to come
 _ONCE: Final = ("Host", "Authorization", "Service-CRN", "IBM-API-Version", "Content-Length")
-_SERVER: Final = {"Server": "qrbackends"}
 
 
 class Gateway:
@@ -84,26 +77,19 @@ class Gateway:
         self._answering = answering
         self._heard = heard
         self._hosts = Hosts("", ("localhost", *self._options.hosts))
-        self._failures = failures
         account = source.account or Account(token="anonymous")  # noqa: S106  # sent to nobody
         self._versions = VersionsPage(source, pool, account)
-        self._relay = Relay(account, pool)
+        self._relay = Relay(account, pool, errors, failures, own=source.own)
         limit = pool.limits.body
         self._backends = BackendsGateway(
             source, errors, self._versions, status_age=self._options.status_age, limit=limit
         )
-        self._cloud_addresses = cloud
-        self._cloud: CloudService | None = None
+        self._cloud: OwnCloud | ForwardedCloud | None = None
         self._warmer: Warmer | None = None
+        if cloud is not None:
+            self._cloud = ForwardedCloud(cloud, errors, self._relay)
         if isinstance(source, OwnAccount):
-            self._cloud = CloudService(
-                source.keyring,
-                source.listed,
-                source.plans,
-                errors,
-                CATALOG,
-                "as the gateway's account sees it",
-            )
+            self._cloud = OwnCloud(source, errors)
             if self._options.warm:
                 self._warmer = Warmer(source, self._options.warm)
         self._task: asyncio.Task[None] | None = None
@@ -183,8 +169,10 @@ class Gateway:
         if call.path in ("/healthz", "/readyz", "/metrics"):
             return await self._operational(call)
         self._check(request, call)
-        if call.path in (TOKEN_PATH, SEARCH_PATH) or call.path.startswith(CATALOG):
-            return await self._of_cloud(request, call)
+        if is_of_cloud(call.path):
+            if self._cloud is None:
+                raise self.errors.refuse(404, "There is nothing at this address.")
+            return await self._cloud.reply(request, call)
         resource, name = classified(call.path)
         if resource is not None and name != "":
             return await self._document(request, call, resource, told)
@@ -233,34 +221,6 @@ class Gateway:
             return "no instances"
         return "ok"
 
-    async def _of_cloud(self, request: web.BaseRequest, call: Call) -> Reply | web.StreamResponse:
-        if self._cloud is not None:
-            body = await self._body(request)
-            answer: Answer = await self._cloud.answer(
-                Call(call.method, call.path, call.query, call.headers, call.host, body)
-            )
-            return of_answer(answer, call.takes_gzip)
-        places = self._cloud_addresses
-        if places is None or not is_plain(call.path):
-            raise self.errors.refuse(404, "There is nothing at this address.")
-        if call.path in (TOKEN_PATH, SEARCH_PATH):
-            method, base = METH_POST, places.iam if call.path == TOKEN_PATH else places.search
-            url = f"{base}{call.path}"
-        else:
-            method, url = METH_GET, f"{places.catalog}/{call.path.removeprefix(CATALOG)}"
-        if call.method != method:  # what is read is passed on, and no changes
-            raise self.errors.refuse(405, f"{call.method} is not allowed here.", headers={"Allow": method})
-        length = request.content_length if request.body_exists else 0
-        if length is None or length > _BODY:
-            why = "The body is too large, or does not tell its length."
-            raise self.errors.refuse(413, why, headers={"Connection": "close"})
-        sent = request.headers.get("Authorization")
-        try:
-            authorization = None if sent is None else Secret(sent)
-        except AccountError:
-            raise self.errors.refuse(400, "The header Authorization is not well-formed.") from None
-        return await self._relayed(request, _with_query(url, call.query), "cloud", authorization)
-
     async def _passed(
         self, request: web.BaseRequest, call: Call, told: "_Told"
     ) -> Reply | web.StreamResponse:
@@ -277,45 +237,10 @@ class Gateway:
             authorization = await caller.authorization()
         except QRBackendsError as error:
             return of_error(error, self.errors, own=self.source.own)
-        url = _with_query(f"{instance.base_url}{call.path.removeprefix(ROOT)}", call.query)
-        return await self._relayed(
-            request, url, instance.region, authorization, instance.crn, caller.rejected
+        url = with_query(f"{instance.base_url}{call.path.removeprefix(ROOT)}", call.query)
+        return await self._relay.reply(
+            request, url, instance.region, authorization, crn=instance.crn, rejected=caller.rejected
         )
-
-    async def _relayed(
-        self,
-        request: web.BaseRequest,
-        url: str,
-        region: str,
-        authorization: Secret | None,
-        crn: str | None = None,
-        rejected: Callable[[Secret], bool] | None = None,
-    ) -> Reply | web.StreamResponse:
-        try:
-            return await self._relay.pass_on(request, url, authorization, crn, _SERVER, rejected)
-        except QRBackendsError as error:
-            self._failures.note(region, error)
-            return of_error(error, self.errors, own=self.source.own)
-
-    async def _body(self, request: web.BaseRequest) -> bytes:
-        """Return the body of a small request.
-
-        Raises:
-            Refused: it is too large, or comes too slowly.
-        """
-        if (request.content_length or 0) > _BODY:
-            raise self.errors.refuse(413, "The body is too large.", headers={"Connection": "close"})
-        body = bytearray()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_SLOWEST):
-                async for chunk in request.content.iter_any():
-                    body += chunk
-                    if len(body) > _BODY:
-                        raise self.errors.refuse(
-                            413, "The body is too large.", headers={"Connection": "close"}
-                        )
-                return bytes(body)
-        raise self.errors.refuse(408, "The body did not come in time.", headers={"Connection": "close"})
 
     async def addresses(self, url: str, *, instances: bool = True) -> Addresses:
         """Return where the gateway is, and the key and the instances that it accepts.
@@ -348,7 +273,7 @@ class _Response(web.Response):
     """A response that tells its connection when it is written."""
 
     def __init__(self, reply: Reply, connection: Repeating | None, told: _Told) -> None:
-        super().__init__(status=reply.status, body=reply.body, headers={**_SERVER, **reply.headers})
+        super().__init__(status=reply.status, body=reply.body, headers={**SERVER, **reply.headers})
         self._connection = connection
         self._again = told.again
         if reply.headers.get("Connection") == "close":  # the header alone closes nothing
@@ -359,10 +284,6 @@ class _Response(web.Response):
         await super().write_eof(data)
         if self._connection is not None:
             self._connection.sent(self._again, bool(self.keep_alive))
-
-
-def _with_query(url: str, query: str) -> str:
-    return f"{url}?{query}" if query else url
 
 
 def _metrics(gateway: Gateway, call: Call) -> Reply:

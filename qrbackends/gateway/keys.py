@@ -5,10 +5,8 @@ import hmac
 import os
 import secrets
 import stat
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from ..accounts.account import EMULATED_KEY
+from ..accounts.replacing import replacing
 from ..surface.tokens import Signer, sent
 
 LIFETIME: Final = 1200
@@ -106,12 +105,12 @@ class KeyFile:
         Raises:
             KeysError: there is a key of this name, or the file cannot be used.
         """
-        with self._changing():
+        with replacing(self.path, KeysError) as (new, _):
             signing, keys = self.read()
             if any(key.name == name for key in keys):
                 raise KeysError(f"there is a key of the name {name!r:.80} already; revoke it first")
             key, text = new_key(name, instances, rate)
-            self._write(signing or secrets.token_bytes(32), (*keys, key))
+            new.write(_text(signing or secrets.token_bytes(32), (*keys, key)))
         return text
 
     def revoke(self, name: str) -> bool:
@@ -120,11 +119,11 @@ class KeyFile:
         Raises:
             KeysError: the file cannot be used.
         """
-        with self._changing():
+        with replacing(self.path, KeysError) as (new, _):
             signing, keys = self.read()
             left = tuple(key for key in keys if name not in (key.name, key.id))
             if len(left) < len(keys):
-                self._write(signing, left)
+                new.write(_text(signing, left))
         return len(left) < len(keys)
 
     def mark(self) -> tuple[int, int, int] | None:
@@ -144,36 +143,6 @@ class KeyFile:
                 others = 0o037  # systemd lets a service read a credential by an ACL, whose mask is shown here
             if stat.S_IMODE(status.st_mode) & others:
                 raise KeysError(f"others can read {self.path}: chmod 600 {self.path}")
-
-    def _write(self, signing: bytes, keys: Sequence[Key]) -> None:
-        """Replace the file at once, so that no reader sees half of it."""
-        text = msgspec.json.format(msgspec.json.encode(_File(signing.hex(), list(keys))), indent=2)
-        written, temporary = tempfile.mkstemp(prefix=f".{self.path.name}-", dir=self.path.parent)
-        try:
-            with os.fdopen(written, "wb") as file:  # which mkstemp made for this user only
-                file.write(text + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self.path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Let no other process change the file meanwhile, where the system has such locks."""
-        try:
-            self.path.parent.mkdir(0o700, parents=True, exist_ok=True)
-            with self.path.with_name(f".{self.path.name}.lock").open("a") as lock:
-                try:
-                    import fcntl
-                except ImportError:  # Windows; the file is replaced at once all the same
-                    pass
-                else:
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise KeysError(f"{error.filename or self.path}: {error.strerror}") from None
 
 
 class Keyring:
@@ -266,6 +235,10 @@ class Keyring:
         if signing:
             self._signer = Signer("qrbackends", signing, self._clock)
         self._mark = mark
+
+
+def _text(signing: bytes, keys: Sequence[Key]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(_File(signing.hex(), list(keys))), indent=2) + b"\n"
 
 
 def _digest(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
 
@@ -14,9 +14,12 @@ from yarl import URL
 from ..accounts.account import Account
 from ..accounts.secret import Secret
 from ..errors import ConnectError, QRBackendsError, ReadTimeout, Unauthorized
+from ..surface.wire import Errors
 from ..transport.failures import translated
 from ..transport.pool import SessionPool
-from .replies import cache_status
+from .bodies import Upload, too_late
+from .failures import Failures
+from .replies import SERVER, Reply, cache_status, of_error
 
 _CONNECT: Final = 5.0  # seconds
 _SILENCE: Final = 300.0  # seconds without a byte of the service; a job's result may take its time
@@ -38,6 +41,7 @@ _HOP: Final = frozenset(
 # Cookies are the gateway's own affair: of the service's, one caller must not get another's.
 _OURS: Final = frozenset(("host", "authorization", "expect", "forwarded", "via", "cookie", "set-cookie"))
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
+_LOST = re.compile(r"[\ud800-\udfff]")  # bytes of a header that are not UTF-8, which aiohttp does not send
 _ODD = re.compile(r"[/\\\x00-\x1f\x7f]")  # decoded, in a segment
 
 
@@ -52,6 +56,11 @@ def is_plain(path: str) -> bool:
     return not any(_is_odd(unquote(unquote(segment))) for segment in path.split("/")[1:])
 
 
+def with_query(url: str, query: str) -> str:
+    """Return an address with a query, if there is one; both are percent-encoded."""
+    return f"{url}?{query}" if query else url
+
+
 def _is_odd(segment: str) -> bool:
     return segment in (".", "..") or _ODD.search(segment) is not None
 
@@ -62,31 +71,70 @@ class Relay:
     Args:
         account: the account whose proxies and TLS settings are used.
         pool: tells by which proxy an address is asked.
+        errors: makes error answers.
+        failures: the log of failures.
+        own: whether the credential that the service gets is the gateway's own.
     """
 
-    def __init__(self, account: Account, pool: SessionPool) -> None:
+    def __init__(
+        self, account: Account, pool: SessionPool, errors: Errors, failures: Failures, *, own: bool
+    ) -> None:
         self._account = account
         self._pool = pool
+        self._errors = errors
+        self._failures = failures
+        self._own = own
         self._session: aiohttp.ClientSession | None = None
 
-    async def pass_on(
+    async def reply(
+        self,
+        request: web.BaseRequest,
+        url: str,
+        region: str,
+        authorization: Secret | None,
+        *,
+        crn: str | None = None,
+        rejected: Callable[[Secret], bool] | None = None,
+        body: bytes | None = None,
+    ) -> Reply | web.StreamResponse:
+        """Send a request to an address, and return its answer, which has been streamed, or what failed.
+
+        Args:
+            request: the request.
+            url: the address, percent-encoded.
+            region: what the log of failures calls the service at the address.
+            authorization: the value of the `Authorization` header; None for none.
+            crn: the instance that the caller may use; None for an address that has none.
+            rejected: called with the authorization after a 401; returns whether the caller gets it not.
+            body: the request's body, if it has been read; or else it is read while it is sent.
+
+        Raises:
+            Refused: the body does not come, or a header cannot be passed on as it is.
+        """
+        for name, value in passed_on(request.headers).items():
+            if _LOST.search(value):
+                why = f"The header {name} is not UTF-8, and cannot be passed on as it is."
+                raise self._errors.refuse(400, why)
+        upload = Upload(request, _SILENCE)
+        try:
+            return await self._passed_on(request, url, authorization, crn, rejected, body, upload)
+        except QRBackendsError as error:
+            if upload.is_awaited and isinstance(error, ReadTimeout):
+                raise too_late(self._errors) from None
+            self._failures.note(region, error)
+            return of_error(error, self._errors, own=self._own)
+
+    async def _passed_on(
         self,
         request: web.BaseRequest,
         url: str,
         authorization: Secret | None,
-        crn: str | None = None,
-        extra: Mapping[str, str] | None = None,
-        rejected: Callable[[Secret], bool] | None = None,
+        crn: str | None,
+        rejected: Callable[[Secret], bool] | None,
+        body: bytes | None,
+        upload: Upload,
     ) -> web.StreamResponse:
-        """Send a request to an address, and its answer to the caller.
-
-        Args:
-            request: the request; its body is read while it is sent.
-            url: the address, percent-encoded.
-            authorization: the value of the `Authorization` header; None for none.
-            crn: the instance that the caller may use; None for an address that has none.
-            extra: further headers of the answer.
-            rejected: called with the authorization after a 401; returns whether the caller gets it not.
+        """Return the answer that was streamed.
 
         Raises:
             Unauthorized: the service answered with a 401 that the caller does not get.
@@ -99,24 +147,26 @@ class Relay:
             sent["Authorization"] = authorization.reveal()
         if crn is not None:  # also if the caller's `Connection` names the header, which takes it away
             sent["Service-CRN"] = crn
+        streamed = upload.chunks() if body is None and request.can_read_body else None
         failure: QRBackendsError
         try:
-            answer = await session.request(
-                request.method,
-                target,
-                headers=sent,
-                data=_body(request) if request.can_read_body else None,
-                allow_redirects=False,
-                ssl=self._account.verify,
-                proxy=proxy,
-            )
+            async with upload.sending():
+                answer = await session.request(
+                    request.method,
+                    target,
+                    headers=sent,
+                    data=streamed or body,
+                    allow_redirects=False,
+                    ssl=self._account.verify,
+                    proxy=proxy,
+                )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             failure = self._failure(error, url)
         else:
             try:
                 if answer.status == 401 and authorization and rejected and rejected(authorization):
                     raise Unauthorized("the service refused the token", 401)
-                return await _streamed(request, answer, extra or {})
+                return await _streamed(request, answer)
             finally:
                 answer.close()
         raise failure  # outside `except`: aiohttp's errors hold the headers, among them the token
@@ -155,21 +205,12 @@ def passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in left_out)
 
 
-async def _body(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    expects = request.headers.get("Expect", "").lower() == "100-continue"
-    if expects and not isinstance(request, web.Request) and request.transport is not None:  # else aiohttp did
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    async for chunk in request.content.iter_any():
-        yield chunk
-
-
-async def _streamed(
-    request: web.BaseRequest, answer: aiohttp.ClientResponse, extra: Mapping[str, str]
-) -> web.StreamResponse:
+async def _streamed(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
     """Send an answer on as it comes; a body that is cut short ends the caller's connection, too."""
-    headers = passed_on(answer.headers)
+    kept = passed_on(answer.headers).items()
+    headers = CIMultiDict((name, value) for name, value in kept if not _LOST.search(value))
     headers["Cache-Status"] = cache_status("bypass")
-    headers.update(extra)
+    headers.update(SERVER)
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
     length = answer.headers.get("Content-Length")
     bodiless = request.method == "HEAD" or answer.status in (204, 304)

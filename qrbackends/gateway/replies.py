@@ -24,6 +24,9 @@ from ..tasks.loops import off_loop
 from ..transport.body import Wire
 from .documents import KeptDocument
 
+SERVER: Final = {"Server": "qrbackends"}
+"""The header that every reply of the gateway has."""
+
 JSON: Final = "application/json"
 _NAME: Final = "qrbackends"  # of this cache in Cache-Status (RFC 9211)
 _GZIP: Final = ("gzip", "x-gzip")

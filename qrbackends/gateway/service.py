@@ -105,10 +105,6 @@ class BackendsGateway:
         self._status_age = status_age
         self._limit = limit
 
-    def is_for(self, path: str) -> bool:
-        """Return whether a percent-encoded path is one of the five endpoints' or of the versions."""
-        return classified(path)[0] is not None
-
     async def versions(self, call: Call) -> Reply:
         """Return the reply to a request for the service's versions, which needs no credential."""
         try:

@@ -385,14 +385,15 @@ class BackendProperties(Document, frozen=True, dict=True, weakref=True, omit_def
             return self._qubits[qubit]
         except (KeyError, TypeError):
             has = f"0 to {len(self.qubits) - 1}" if self.qubits else "none"
-        raise UnknownQubit(f"no qubit {qubit!r:.80}; it has {has}").about(backend=self.backend_name)
+            problem = f"no qubit {qubit!r:.80}; it has {has}"
+        raise UnknownQubit(problem).about(backend=self.backend_name)
 
     def _by_qubits(self, gate: str, working: bool = False) -> Mapping[tuple[int, ...], GateProperties]:
         try:
             return (self._working if working else self._gates)[gate]
         except (KeyError, TypeError):
-            has = f"no gate {gate!r:.80}; it has {', '.join(self._gates)}"
-        raise UnknownGate(suggested(has, gate, self._gates)).about(backend=self.backend_name)
+            problem = suggested(f"no gate {gate!r:.80}; it has {', '.join(self._gates)}", gate, self._gates)
+        raise UnknownGate(problem).about(backend=self.backend_name)
 
     def _unreported(self, name: str, known: Sequence[str]) -> Nduv | None:
         if name not in known:  # else nothing is walked through, as look-ups of what is missing are many

@@ -64,6 +64,14 @@ class Connector(aiohttp.TCPConnector):
         made_by_others = (guard.socket for guard in self._guards)  # by the library of a proxy
         let_go([sock for sock in made_by_others if sock is not None])
 
+    def close_sockets(self) -> None:
+        """Close what is left of the connections, where aiohttp cannot, as the event loop has ended."""
+        if not self._loop.is_closed():
+            return
+        for sock in tuple(self._own_sockets):
+            sock.close()
+        let_go(guard.socket for guard in tuple(self._guards) if guard.socket is not None)
+
     def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
         made = socket.socket(*address[:3])
         self._own_sockets.add(made)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ..models.integers import is_number, whole
+
 _MOST = 2**60  # the largest limit: timers and zlib cannot count much further
 
 
@@ -41,10 +43,11 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            whole = name in ("per_region", "body", "failures")
-            is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-            kind = "a whole number" if whole else "a number"
-            if not is_number or not value > 0:
+            is_count = name in ("per_region", "body", "failures")
+            number = whole(value) if is_count else value
+            kind = "a whole number" if is_count else "a number"
+            if not is_number(number) or not value > 0:
                 raise ValueError(f"{name} has to be {kind} greater than zero, and not {value!r:.80}")
             if value > _MOST:
                 raise ValueError(f"{name} has to be no more than 2**60, and not {value!r:.80}")
+            object.__setattr__(self, name, number)

@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import warnings
 import weakref
 from collections.abc import Callable, Hashable, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, Self
@@ -34,6 +32,7 @@ from ..protocol.headers import USER_AGENT, retry_after
 from ..protocol.lengths import ERROR_BYTES
 from ..tasks.loops import LoopBound
 from ..tasks.misuse import AsyncContext
+from .abandoned import close_at_once, collected
 from .body import ACCEPT_ENCODING, Body, Wire
 from .breaker import CircuitBreaker
 from .connector import Connector
@@ -120,7 +119,7 @@ class SessionPool(LoopBound, AsyncContext):
         self._queues: dict[tuple[str, str], RequestQueue] = {}  # by region and origin; kept after the closing
         # The sessions are kept until the callback has run, at the program's exit at the latest: otherwise
         # aiohttp would warn of each of them, and not say what to do.
-        weakref.finalize(self, _abandon, self._regions)
+        weakref.finalize(self, collected, self._regions)
         self.closed = False
         """Whether the pool is closed; a closed pool sends nothing."""
 
@@ -271,12 +270,17 @@ class SessionPool(LoopBound, AsyncContext):
         """Close every connection; calls that are in flight end with `ClientClosed`.
 
         Raises:
-            WrongEventLoop: the pool belongs to another event loop or process.
+            WrongEventLoop: the pool belongs to another process, or to another event loop that still lives.
         """
-        self.check_loop()
+        has_ended = self.has_ended()
+        if not has_ended:
+            self.check_loop()
         self.closed = True
         regions = list(self._regions.values())
         self._regions.clear()
+        if has_ended:  # no call is in flight
+            close_at_once(regions)
+            return
         for queue in self._queues.values():
             queue.close()
         # One task for each session, so that all are closed even if this task is cancelled.
@@ -400,20 +404,3 @@ def _through_socks(proxy: str, options: Mapping[str, Any]) -> Connector:
             f"the account's proxy is a SOCKS proxy, which needs an extra: {install(['socks'])}"
         ) from None
     return SocksConnector(proxy, **options)
-
-
-def _abandon(regions: dict[tuple[str, str, str | None], _Region]) -> None:
-    """Warn of a pool that was collected unclosed, and close its connections without waiting for their end."""
-    sessions = [region.session for region in regions.values() if not region.session.closed]
-    if not sessions:
-        return
-    warnings.warn(
-        "a Client, or a SessionPool, was never closed: use `async with`, or await its `aclose()`",
-        ResourceWarning,
-        stacklevel=1,
-    )
-    for session in sessions:
-        closing = session.close()
-        with suppress(StopIteration, RuntimeError):  # the loop may have ended
-            closing.send(None)  # nothing can be awaited here; the connections are closed before it waits
-        closing.close()

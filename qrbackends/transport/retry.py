@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from ..errors import Attempt, CircuitOpen, ConnectionLost, HeldBack, QRBackendsError
+from ..models.integers import is_number, whole
 from .throttle import MAX_HOLD
 
 _MOST: Final = 1e308  # seconds; less than infinity
@@ -39,11 +40,13 @@ class RetryPolicy:
     cap: float = 8.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+        attempts = whole(self.attempts)
+        if attempts is None or attempts < 1:
             raise ValueError("attempts has to be a whole number, 1 or more")
+        object.__setattr__(self, "attempts", attempts)
         for name in ("base", "cap"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MOST:
+            if not is_number(value) or not 0 <= value < _MOST:
                 raise ValueError(f"{name} has to be a number of seconds, 0 or more")
 
 

@@ -29,6 +29,7 @@ _LINE: Final = 8190  # bytes of a request line, and of a header
 _HEADERS: Final = 100  # of a request
 _QUEUED: Final = 1024  # connections that wait in the system until they are accepted
 _KEEPALIVE: Final = 75.0  # seconds; a client keeps a connection for as long
+_LINGER: Final = 2.0  # seconds in which the rest of a refused body is read, before its connection is closed
 _PARTING: Final = 1.0  # seconds that a kept connection has for its last request when the server ends
 _LOOKED: Final = 0.05  # seconds between two looks whether connections are open
 
@@ -153,6 +154,7 @@ class GatewayServer:
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=_KEEPALIVE,
+            lingering_time=_LINGER,
             max_line_size=_LINE,
             max_field_size=_LINE,
             max_headers=_HEADERS,

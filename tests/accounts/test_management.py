@@ -22,6 +22,7 @@ from qrbackends.accounts import (
     account_file,
     delete_account,
     list_accounts,
+    replacing,
     save_account,
     use_account,
 )
@@ -445,7 +446,7 @@ def test_no_symbolic_link_is_followed(file: Path) -> None:
     file.unlink()
     file.with_name(f"{file.name}.lock").symlink_to(target)  # planted, so that the key is written elsewhere
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(account_file, "_PATIENCE", 0.0)
+        patched.setattr(replacing, "_PATIENCE", 0.0)
         with pytest.raises(AccountError, match="another program is changing"):
             save_account(OTHER_KEY, path=file)
     assert target.read_bytes() == content
@@ -543,7 +544,7 @@ def test_an_account_that_another_program_deletes_meanwhile_is_told(
 def test_a_lock_that_stays_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = file.with_name(f"{file.name}.lock")
     lock.touch()
-    monkeypatch.setattr(account_file, "_PATIENCE", 0.0)
+    monkeypatch.setattr(replacing, "_PATIENCE", 0.0)
     with pytest.raises(AccountError, match=r"another program is changing .*remove qiskit-ibm.json.lock"):
         save_account(KEY, path=file)
     assert lock.exists(), "it may be another program's"

@@ -243,12 +243,61 @@ def test_the_name_of_an_archive_does_not_tell_why_it_failed(tmp_path: Path) -> N
         ("file://secret@host/archive", "keys are in the environment"),
         ("file://host/archive", "directory of this machine"),
         ("/archive/a%20b", "an escape such as %20"),
+        ("file:///archive/a%2520b", "an escape such as %20"),
+        ("", "is empty"),
+        ("/", "the root of a file system"),
+        ("file:///", "the root of a file system"),
+        ("file://", "as file:///data/archive does"),
+        ("file:archive", "write file://"),
+        ("file:/archive", "write file://"),
+        ("S3:bucket/archive", "write s3://"),
+        ("https:/bucket/archive", "write https://"),
+        ("a\\b", "write / between"),
+        ("s3://bucket/a%5Cb", "write / between"),
+        ("a\0b", "a control character"),
+        ("a\nb", "a control character"),
+        ("file:///a\tb", "a control character"),
+        ("s3://bucket/a%7Fb", "a control character"),
+        ("a\x9bb", "a control character"),
+        ("\udcff", "has to be UTF-8"),
+        ("file:///a%FF", "has to be UTF-8"),
+        ("s3://bucket/a/../b", "no `//`, `.` or `..`"),
+        ("s3://bucket/%2E/b", "no `//`, `.` or `..`"),
+        ("s3://bucket//b", "no `//`, `.` or `..`"),
+        ("s3://bucket/b ", "no blank at its end"),
+        ("s3://../bucket", "names no bucket"),
+        ("s3://buc%6Bet/b", "names no bucket"),
     ],
 )
 def test_a_url_that_no_archive_can_have_is_refused(url: str, problem: str) -> None:
     with pytest.raises(InvalidRequest, match=problem) as caught:
         Archive(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("odd ?#%zz[*] \u00e9\u65e5", "odd ?#%zz[*] \u00e9\u65e5"),
+        ("file://{}/odd%20%3F%23%25zz [*]%C3%A9\u65e5", "odd ?#%zz [*]\u00e9\u65e5"),
+        ("file://localhost{}/p%2Fq/", "p/q"),
+        ("a/../b//", "b"),
+        ("~/kept", "kept"),
+    ],
+)
+def test_all_read_an_archive_where_it_was_written(
+    url: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    url = url.format(tmp_path)
+    assert [Archive(url).add(calibration(hour)) for hour in (0, 1, 1)] == [True, True, False]
+    assert Archive(url).compact(keep=timedelta(0)) == (2, 2)
+    assert [one.calibrations for one in Archive(url).info()] == [2]
+    assert Archive(url).scan().count_rows() == Archive(url).export("all.csv") > 0
+    assert Archive(tmp_path / place).scan().count_rows() == Archive(url).scan().count_rows()
+    assert polars.read_parquet(Archive(url).files(), glob=False).height > 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(["all.csv", place.split("/")[0]])
 
 
 def test_the_command_line_tells_a_failure_in_one_line(

@@ -1,6 +1,7 @@
 """What changed, and how stable a device is."""
 
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -122,7 +123,11 @@ def test_stability_is_median_and_quartiles_of_each_qubit(tmp_path: Path) -> None
     everything = stability(archive, "device", timedelta(days=30))
     assert {one.calibrations for one in everything} == {6}
     earlier = stability(archive, "device", timedelta(days=30), until=NOW)
-    assert [(one.calibrations, one.relative_iqr) for one in earlier] == [(1, 0.0), (1, 0.0)]
+    assert [one.calibrations for one in earlier] == [1, 1]
+    assert all(isnan(one.relative_iqr) for one in earlier), "nobody knows how stable it is"
+    for shown in (repr(earlier), earlier._repr_html_()):
+        assert "of one calibration only; a range takes two or more" in shown
+    assert "one calibration" not in repr(everything)
 
 
 @pytest.mark.parametrize(("name", "window"), [("other", timedelta(days=1)), ("device", timedelta())])

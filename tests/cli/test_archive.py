@@ -70,15 +70,21 @@ def test_a_device_is_drawn_and_says_that_it_is_emulated(kind: str, run: Run, tmp
     assert head.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
 
 
-@pytest.mark.parametrize("command", [("info",), ("info", "--json"), ("export",)])
-def test_what_only_reads_an_archive_creates_nothing(
-    command: tuple[str, ...], run: Run, tmp_path: Path
-) -> None:
-    export = (str(tmp_path / "all.csv"),) if command[0] == "export" else ()
-    outcome = run("archive", command[0], str(tmp_path / "mistyped" / "archive"), *export, *command[1:])
-    assert (outcome.code, outcome.out) == (1, "")
-    assert "mistyped/archive: there is no archive of calibrations" in outcome.err
-    assert list(tmp_path.iterdir()) == []
+def test_where_there_is_no_archive_every_command_says_the_same(run: Run, tmp_path: Path) -> None:
+    url, file = str(tmp_path / "mistyped" / "archive"), str(tmp_path / "all.csv")
+    for command in (
+        ("archive", "info", url),
+        ("archive", "info", url, "--json"),
+        ("archive", "compact", url),
+        ("archive", "export", url, file),
+        ("archive", "export", url, file, "--name", "nothing"),
+        ("stability", "ibm_boston", "--archive", url),
+        ("stability", "ibm_boston", "--archive", url, "--since", "7d", "--json"),
+    ):
+        outcome = run(*command)
+        assert (outcome.code, outcome.out) == (1, "")
+        assert " ".join(outcome.err.split()) == f"Error: {url}: there is no archive of calibrations"
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_history_and_fleet_are_drawn(run: Run, tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ FALCON = "synthetic_falcon_27"
 
 
 def told(err: str) -> str:
-    """Return the last line: the error itself."""
+    """Return the line that is the error itself, else the last one."""
     assert "Traceback" not in err
-    return err.rstrip("\n").rpartition("\n")[2]
+    lines = err.splitlines()
+    return next((line for line in lines if line.startswith("Error: ")), lines[-1])
 
 
 # --- did you mean

@@ -59,7 +59,8 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert "Traceback" not in err
-    assert err
+    # The reason comes before how the command is used; without a command, there is help.
+    assert err.startswith("Error: " if arguments else "Usage: ")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,11 @@ def names(filters: str | None = None) -> list[str]:
     return [one.resource_id() for one in provider.resources(filters)]
 
 
+# As a job of Slurm's gets it: one device, whose variables alone are there.
+for name in settings:
+    del os.environ[name]
+resource = qrmi.QuantumResource("ibm_boston", qrmi.ResourceType.IBMQuantumComputeService)
+
 least_busy = provider.least_busy("status=online")
 target = json.loads(least_busy.target().value)
 found = {
@@ -24,6 +29,8 @@ found = {
     "filtered": {filters: names(filters) for filters in sys.argv[1:]},
     "accessible": {one.resource_id(): one.is_accessible() for one in provider.resources()},
     "status": {one.resource_id(): one.status().to_dict() for one in provider.resources()},
+    "resource": json.loads(resource.target().value)["configuration"]["backend_name"],
+    "resource_status": resource.status().to_dict(),
     "least_busy": least_busy.resource_id(),
     "target": {
         "name": target["configuration"]["backend_name"],

@@ -55,6 +55,12 @@ PHYSICAL_QUBITS = {"ibm_boston": 332, "ibm_kingston": 332, "ibm_miami": 338, "sy
 def settings(at: Addresses, home: Path) -> dict[str, str]:
     """Return the environment variables that a client needs, and no others."""
     crn, url = at.instances[0].crn, at.instances[0].url
+    qrmi = {
+        "QRMI_IBM_QCS_ENDPOINT": url,
+        "QRMI_IBM_QCS_IAM_ENDPOINT": at.iam_url,
+        "QRMI_IBM_QCS_IAM_APIKEY": at.api_key,
+        "QRMI_IBM_QCS_SERVICE_CRN": crn,
+    }
     return {
         "HOME": str(home),
         "IAM_URL": at.iam_url,
@@ -64,10 +70,8 @@ def settings(at: Addresses, home: Path) -> dict[str, str]:
         "QISKIT_IBM_TOKEN": at.api_key,
         "QISKIT_IBM_INSTANCE": "auto",
         "QISKIT_IBM_URL": url.replace("/api/v1", "/experimental/../api/v1"),  # docs/clients.md says why
-        "QRMI_IBM_QCS_ENDPOINT": url,
-        "QRMI_IBM_QCS_IAM_ENDPOINT": at.iam_url,
-        "QRMI_IBM_QCS_IAM_APIKEY": at.api_key,
-        "QRMI_IBM_QCS_SERVICE_CRN": crn,
+        **qrmi,
+        **{f"ibm_boston_{name}": value for name, value in qrmi.items()},
     }
 
 

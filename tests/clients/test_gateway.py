@@ -62,6 +62,8 @@ def test_qrmi(emulator: ThreadedEmulator, through: Addresses, tmp_path: Path) ->
     assert found["accessible"] == {name: name in RUNNING for name in OF_FIRST_INSTANCE}
     assert found["least_busy"] == found["target"]["name"] == "ibm_boston"
     assert found["target"]["calibrated_qubits"] == QUBITS["ibm_boston"]
+    assert found["resource"] == "ibm_boston"  # by environment variables that begin with the device
+    assert found["resource_status"] == found["status"]["ibm_boston"]
 
 
 def test_both_go_on_while_the_service_is_down(

@@ -166,6 +166,8 @@ async def test_a_watch_tells_once_that_an_entry_fails_and_that_it_recovers(
                 break
     told = [(one.kind, one.backend) for one in seen[len(devices) :]]
     assert sorted(told) == sorted([("failed", name), ("failed", ""), ("recovered", name), ("recovered", "")])
+    (nameless,) = (str(one) for one in seen if (one.kind, one.backend) == ("failed", ""))
+    assert nameless.startswith(f"a backend without a name ({REGION}): fails: ")
     failed = next(one for one in seen if (one.kind, one.backend) == ("failed", name))
     assert isinstance(failed.error, DecodeError)
     assert failed.error.path == "$.devices[1].queue_length"

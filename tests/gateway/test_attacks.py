@@ -13,10 +13,12 @@ import msgspec
 import pytest
 
 from qrbackends.emulator import Emulator, Status
+from qrbackends.gateway import bodies
 from qrbackends.gateway.keys import KeyFile, Keyring
 from qrbackends.gateway.options import GatewayOptions
 from qrbackends.surface.tokens import Signer
 from qrbackends.web import ServerLimits
+from qrbackends.web import gateway as serving_gateways
 
 from .serving import Running, running
 
@@ -474,6 +476,26 @@ async def test_a_late_body_is_no_repeated_request(emulator: Emulator, path: str)
             _, body = await one_answer(stream, head(at, "/api/v1/versions"))
             assert b"versions" in body
         assert at.gateway.counts.requests["properties", 200, "hit"] == 2
+
+
+@pytest.mark.parametrize("forward", [False, True])
+async def test_a_body_that_never_comes_is_waited_for_no_longer(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, forward: bool
+) -> None:
+    """Nobody has to have a key to ask IAM."""
+    monkeypatch.setattr(bodies, "_SLOWEST", 0.05)
+    monkeypatch.setattr(serving_gateways, "_LINGER", 0.05)
+    before = emulator.count()
+    async with running(emulator, forward=forward) as at:
+        port = int(at.url.rpartition(":")[2])
+        for sent in (b"", b"grant_type="):
+            head = b"POST /identity/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                await stream.send(head + sent)
+                with anyio.fail_after(5):
+                    received = b"".join([chunk async for chunk in stream])  # to the connection's end
+            assert received.startswith(b"HTTP/1.1 408")
+    assert emulator.count() == before
 
 
 async def test_a_document_that_is_asked_for_with_a_body_ends_the_connection(emulator: Emulator) -> None:

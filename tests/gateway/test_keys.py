@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from qrbackends.accounts import replacing
 from qrbackends.gateway.keys import KeyFile, Keyring, KeysError
 
 CRN = (
@@ -31,6 +32,34 @@ def test_the_file_is_private_and_holds_no_key(file: KeyFile) -> None:
     _, (kept,) = file.read()
     assert (kept.name, kept.instances, kept.rate) == ("cluster", (CRN,), 5)
     assert len(kept.digest) == 64
+
+
+def test_the_file_is_replaced_as_that_of_accounts_is(file: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a whole, with its owner and permissions, and not where it could be another's file."""
+    file.add("one")
+    before, listing = file.path.read_bytes(), [file.path.name]
+    file.path.chmod(0o400 if os.geteuid() == 0 else 0o600)
+    assert not file.revoke("two")
+    assert file.path.read_bytes() == before
+    file.add("two")
+    assert stat.S_IMODE(file.path.stat().st_mode) == (0o400 if os.geteuid() == 0 else 0o600)
+    before = file.path.read_bytes()
+    with monkeypatch.context() as full:
+        full.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(KeysError, match="cannot be changed: No space left"):
+            file.add("three")
+    assert (file.path.read_bytes(), [one.name for one in file.path.parent.iterdir()]) == (before, listing)
+    lock = file.path.with_name(f"{file.path.name}.lock")
+    lock.touch()
+    monkeypatch.setattr(replacing, "_PATIENCE", 0.0)
+    with pytest.raises(KeysError, match=f"another program is changing .*remove {lock.name}"):
+        file.revoke("one")
+    lock.unlink()
+    link = KeyFile(file.path.with_name("link.json"))
+    link.path.symlink_to(file.path)
+    with pytest.raises(KeysError, match="symbolic link"):
+        link.add("three")
+    assert file.path.read_bytes() == before
 
 
 def test_no_two_keys_are_alike_and_names_are_used_once(file: KeyFile) -> None:

@@ -6,11 +6,13 @@ import tracemalloc
 from collections.abc import AsyncIterator
 
 import aiohttp
+import anyio
 import pytest
 from aiohttp import web
 
 from qrbackends.accounts.account import Account, Instance
 from qrbackends.emulator import Emulator
+from qrbackends.gateway import bodies
 from qrbackends.gateway.options import GatewayOptions
 from qrbackends.gateway.relay import is_plain
 
@@ -31,19 +33,22 @@ class Origin:
         seen: the requests.
         begun: set when the first part of an upload has arrived.
         go_on: the rest of a download is sent once it is set.
+        takes: bodies are read while it is set.
     """
 
     def __init__(self) -> None:
         self.seen: list[web.BaseRequest] = []
         self.uploaded = hashlib.sha256()
         self.size = 0
-        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+        self.begun, self.go_on, self.takes = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.takes.set()
         self.status = 200
         self.url = ""
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
         self.seen.append(request)
+        await self.takes.wait()
         async for chunk in request.content.iter_any():
             self.uploaded.update(chunk)
             self.size += len(chunk)
@@ -183,6 +188,60 @@ async def test_large_bodies_take_no_memory(emulator: Emulator, origin: Origin) -
         assert peak < 50 * PART  # all parties are in this process, and 26 MB went through it
 
 
+async def test_an_upload_that_stops_is_ended(
+    emulator: Emulator, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the caller sends no more of it, or the service takes no more."""
+    monkeypatch.setattr(bodies, "_SILENCE", 0.05)
+
+    async def upload(size: int) -> AsyncIterator[bytes]:
+        yield b"a"
+        for _ in range(size):
+            yield b"a" * PART
+        await origin.go_on.wait()
+
+    async with running(emulator, account=account(emulator, origin), options=PASSING) as at:
+        async with asyncio.timeout(10):
+            got = await at.asker.ask("/api/v1/jobs", "POST", data=upload(0))
+            assert (got.status, got.headers["Connection"]) == (408, "close")
+            origin.takes.clear()
+            assert (await at.asker.ask("/api/v1/jobs", "POST", data=upload(1000))).status == 504
+        origin.takes.set()
+        assert (await at.asker.ask("/api/v1/jobs", "POST", data=b"a")).status == 200
+
+
+async def test_headers_that_would_be_altered_are_not_passed_on(emulator: Emulator, origin: Origin) -> None:
+    async with running(emulator, account=account(emulator, origin), options=PASSING) as at:
+        got = await at.asker.ask("/api/v1/jobs", headers={"X-Name": "\u00e9"})
+        assert (got.status, origin.seen[0].headers["X-Name"]) == (200, "\u00e9")
+        port = int(at.url.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            lines = [f"{name}: {value}".encode() for name, value in headers(at).items()]
+            lines += [b"Host: localhost", b"X-Name: caf\xe9", b"Connection: close", b"", b""]
+            await stream.send(b"\r\n".join([b"GET /api/v1/jobs HTTP/1.1", *lines]))
+            received = b"".join([chunk async for chunk in stream])
+        assert received.startswith(b"HTTP/1.1 400")
+        assert b"The header X-Name is not UTF-8" in received
+        assert len(origin.seen) == 1
+
+
+async def test_headers_of_an_answer_that_would_be_altered_are_left_out(emulator: Emulator) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nX-Odd: caf\xe9\r\nX-Own: caf\xc3\xa9\r\nContent-Length: 2\r\n\r\nok"
+        )
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v1"
+        account = Account(token=TOKEN, instances=[Instance(emulator.instances[0].crn, url=url)])
+        async with running(emulator, account=account, options=PASSING) as at:
+            got = await at.asker.ask("/api/v1/jobs")
+            assert (got.status, got.body, got.headers["X-Own"]) == (200, b"ok", "caf\u00e9")
+            assert "X-Odd" not in got.headers
+
+
 async def test_a_cut_answer_is_cut_for_the_caller(emulator: Emulator, origin: Origin) -> None:
     async with running(emulator, account=account(emulator, origin), options=PASSING) as at:
         with pytest.raises(aiohttp.ClientError):
@@ -244,7 +303,8 @@ async def test_the_cloud_is_only_read_with_a_callers_own_credential(emulator: Em
 
 
 async def chunks() -> AsyncIterator[bytes]:
-    yield b"grant_type="
+    for _ in range(3):
+        yield b"grant_type=" * 4000
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from qrbackends import __version__
 from qrbackends.messages.extras import MODULES, extra_of, install, missing, named, needed_by
 
 from ..profiles import few
@@ -62,6 +63,11 @@ def command_line(*arguments: str, blocked: set[str], way: str = FINDER) -> str:
 def test_without_the_command_line_all_is_told_at_once(command: str, extras: list[str], way: str) -> None:
     err = command_line(*command.split(), blocked=BLOCKED, way=way)
     assert err == f"Error: the command line needs {named(extras)}: {install(extras)}\n"
+
+
+def test_without_the_command_line_the_version_is_told() -> None:
+    code = f"{FINDER}\nimport sys; sys.stdout = sys.stderr\nfrom qrbackends.__main__ import main\nmain()"
+    assert process(code, "--version", blocked=BLOCKED) == (0, f"qrbackends {__version__}\n")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,15 @@
 import json
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec import inspect as types
 
+from qrbackends import BackendFilter, CachePolicy, Client, InvalidRequest, Limits, Memory, RetryPolicy
+from qrbackends.analysis.qubits import best_chain, best_qubits
 from qrbackends.errors import DecodeError
 from qrbackends.models import GateProperties
 from qrbackends.protocol.answers import parse
@@ -96,3 +100,37 @@ def test_a_gate_on_what_is_no_qubit_s_number_is_an_error(qubit: int | str) -> No
         _ = gate.on
     assert GateProperties("cz", (0, "7"), ()).on == (0, 7)
     assert GateProperties("cz", (), ()).on == ()
+
+
+@pytest.mark.anyio
+async def test_numbers_of_numpy_are_taken_wherever_a_whole_number_is(client: Client) -> None:
+    name = "synthetic_falcon_27"
+    five: Any
+    half: Any
+    five, half = np.int64(5), np.float32(0.5)  # for type checkers, no `int` and no `float`
+    configuration, properties = await client.configuration(name), await client.properties(name)
+    chosen = best_qubits(configuration, properties, five)
+    assert len(chosen.qubits) == 5
+    assert len(best_chain(configuration, properties, five).qubits) == 5
+    assert properties.t1(five) == properties.t1(5)
+    (pair,) = chosen.couplings[:1]
+    entangler = properties.native_entangler or ""
+    assert properties.gate_error(entangler, np.array(pair)) == properties.gate_error(entangler, pair)
+    assert await client.least_busy(min_qubits=five)
+    assert BackendFilter(min_qubits=five)
+    assert client.watch(threshold=five) is not None
+    assert RetryPolicy(attempts=five, base=five).attempts == 5
+    assert Limits(per_region=five, body=five).body == 5
+    assert CachePolicy(max_bytes=five, status=half).max_bytes == 5
+    assert Memory(five * 1000) is not None
+    wrong: Any
+    for wrong in (True, np.bool_(True), 5.0, np.float64(5), "5", np.array([5]), None):
+        for refusing in (
+            partial(best_qubits, configuration, properties, wrong),
+            partial(client.watch, threshold=wrong),
+            partial(RetryPolicy, attempts=wrong),
+            partial(Limits, per_region=wrong),
+            partial(Memory, wrong),
+        ):
+            with pytest.raises((InvalidRequest, ValueError), match="whole number"):
+                refusing()
