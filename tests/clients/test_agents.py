@@ -194,6 +194,7 @@ COMPOSED = [
 ]
 
 
+@pytest.mark.long
 async def test_ours_answer_what_theirs_answer_in_fewer_calls(
     emulator: ThreadedEmulator, tmp_path: Path
 ) -> None:
