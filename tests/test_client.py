@@ -275,6 +275,7 @@ async def test_a_limit_says_how_long_to_wait(emulator: Emulator, client: Client,
     assert unavailable.value.retry_after is None
 
 
+@pytest.mark.long
 async def test_a_thousand_refused_requests_cost_one_new_token(emulator: Emulator, client: Client) -> None:
     name, wanted = emulator.backends("us-east")[0], [f"v{number}" for number in range(1000)]
     instance = emulator.account().instances[0]

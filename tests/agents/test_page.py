@@ -52,6 +52,7 @@ async def test_a_host_can_start_what_it_is_given() -> None:
     assert options([server["command"], *server["args"]])["emulator"] == "snapshots"
 
 
+@pytest.mark.long
 def test_the_first_host_needs_nothing_but_what_is_installed_before() -> None:
     """The others say what they need; no extra but these is imported, or has to be there."""
     others = dict.fromkeys(("qiskit", "qiskit_ibm_runtime", "jinja2", "numpy", "redis"))

@@ -116,6 +116,7 @@ def test_ctrl_c_at_a_terminal_ends_it_and_it_says_what_it_is_for() -> None:
         os.close(theirs)
 
 
+@pytest.mark.long
 def test_a_host_that_is_gone_is_no_failure() -> None:
     with hosted() as process:
         greet(process)

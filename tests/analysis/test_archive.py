@@ -403,6 +403,7 @@ async def test_hourly_syncs_leave_two_files_for_a_month_that_goes_on(archive: Ar
         assert (await archive.sync(client, since=NOW - 3 * DAY, until=times[0])).added == {"a": 0}
 
 
+@pytest.mark.long
 def test_hourly_syncs_do_not_grow_what_is_dead_nor_the_logs(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

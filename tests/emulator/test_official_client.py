@@ -335,7 +335,7 @@ def test_a_device_of_several_instances_is_there_once(monkeypatch: pytest.MonkeyP
         assert sorted(theirs) == sorted(one.name for one in ours(shared).unique())
 
 
-@pytest.mark.parametrize("fractional", [True, False, None])
+@pytest.mark.parametrize("fractional", few([True, False, None]))
 def test_both_choose_the_same_backend_for_fractional_gates(
     monkeypatch: pytest.MonkeyPatch, fractional: bool | None
 ) -> None:

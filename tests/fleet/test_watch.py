@@ -1081,6 +1081,7 @@ async def first_of(world: World, consumer: Consumer) -> list[Change]:
     return taken + await consumer.take()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("backends", "ticks"), [(300, 6), pytest.param(5000, 500, marks=[pytest.mark.long, LONG])]
 )
