@@ -9,12 +9,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
@@ -22,11 +25,18 @@ import qrbackends
 from qrbackends import errors
 
 from .call import call_svg
+from .site import site_svg
 
 _LINE = re.compile(
     r"^[\s│├└─]*(\w+)\s+(?:\(also (\w+)\)|(\d\w\w))?\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s*(.*)$"
 )
 _LETTER_AFTER_CODE = re.compile(r"(`[^`]+`)(?=\w)")  # the plural of a name; a role has to end before it
+_EXPRESSION = re.compile(r".*[\[|]|\d")  # of a type, of which Sphinx makes one name
+_LOADED = re.compile(
+    r"""<(?:script|link|img|iframe|source|video|audio|object|embed|use|image)\b[^>]*\s"""
+    r"""(?:src|srcset|href|data|xlink:href)=["']?\s*(?:https?:)?//[^>]*"""
+    r"""|url\(["']?\s*(?:https?:)?//[^)]*|@import[^;]*//[^;]*|\b(?:import|from)\s*\(?["']https?://[^"']*"""
+)
 _MEANS = {"x": "yes", "-": "–", "(x)": "sometimes"}
 
 
@@ -146,12 +156,29 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(lines)
 
 
-class Call(SphinxDirective):
-    """Draw the modules that a call goes through, of a real call against the emulator."""
+class Drawn(SphinxDirective):
+    """Show a picture that is drawn while the pages are built: `call`, of a real call, or `site`."""
+
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Return the picture."""
-        return [nodes.raw("", f'<div class="call-way">{call_svg()}</div>', format="html")]
+        picture = {"call": call_svg, "site": site_svg}[self.arguments[0]]()
+        return [nodes.raw("", f'<div class="drawn">{picture}</div>', format="html")]
+
+
+def _refuse_other_hosts(app: Sphinx, failed: Exception | None) -> None:
+    """Fail where a page, or its styles, would load anything from elsewhere when it is read."""
+    if failed is None:
+        for file in Path(app.outdir).rglob("*"):
+            if file.suffix in (".html", ".css"):
+                for found in loaded_from_elsewhere(file.read_text(encoding="utf-8")):
+                    raise ExtensionError(f"{file.name} loads from another host: {found:.200}")
+
+
+def loaded_from_elsewhere(text: str) -> list[str]:
+    """Return what of a page, or of its styles, begins with a host; links that readers follow are none of it."""
+    return [found[0] for found in _LOADED.finditer(text)]
 
 
 def _find_public(
@@ -159,19 +186,23 @@ def _find_public(
 ) -> nodes.Element | None:
     """Lead a name of the module that defines an object to where it is public.
 
-    Signatures name objects by their own modules, which are no part of the API.
+    Signatures name objects by their own modules, which are no part of the API. Those of other packages, and
+    private ones, lead nowhere, but have to exist.
     """
-    if node.get("refdomain") != "py" or not node["reftarget"].startswith("qrbackends."):
+    if node.get("refdomain") != "py":
         return None
-    domain = env.domains["py"]
-    if not node["reftarget"].rpartition(".")[2].isidentifier():
-        return content  # a whole expression, of which Sphinx made one name
-    own = node["reftarget"].rpartition(".")[2]
-    places = [name for name in domain.objects if name.rpartition(".")[2] == own and name.count(".") <= 3]
-    if not places:
-        return content if _is_private(node["reftarget"]) else None
+    target = node["reftarget"]
+    if _EXPRESSION.match(target):
+        return content
+    if not _exists(target):
+        return None
+    own = target.rpartition(".")[2]
+    objects = env.domains["py"].objects
+    places = [name for name in objects if name.rpartition(".")[2] == own and name.count(".") <= 3]
+    if not target.startswith("qrbackends.") or not places:
+        return content
     public = min(places, key=lambda name: name.count("."))
-    found = domain.objects[public]
+    found = objects[public]
     return nodes.reference(
         "",
         "",
@@ -182,18 +213,22 @@ def _find_public(
     )
 
 
-def _is_private(name: str) -> bool:
-    """Return whether there is such an object, which signatures may name without a text of its own."""
-    module, _, own = name.rpartition(".")
+def _exists(name: str) -> bool:
+    """Return whether there is an object of this name, which begins with its package."""
     try:
-        return hasattr(import_module(module), own)
-    except ImportError:
+        return "." in name and resolve_name(name) is not None
+    except (ImportError, AttributeError, ValueError):
         return False
 
 
 def _write_as_rest(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Turn a docstring, which is plain text with Markdown's `code`, into reStructuredText."""
     lines[:] = _as_rest(lines)
+    if what in (
+        "attribute",
+        "property",
+    ):  # a comment, as what is before a colon in the first line is taken for a type
+        lines[:0] = ["..", ""]
 
 
 def _leave_private_bases_out(app: Sphinx, name: str, obj: type, options: object, bases: list[Any]) -> None:
@@ -227,8 +262,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("public", Public)
     app.add_directive("settings", Settings)
     app.add_directive("error-tree", Errors)
-    app.add_directive("call-way", Call)
+    app.add_directive("drawn", Drawn)
     app.connect("missing-reference", _find_public)
     app.connect("autodoc-process-docstring", _write_as_rest, priority=400)  # before the sections are
     app.connect("autodoc-process-bases", _leave_private_bases_out)
+    app.connect("build-finished", _refuse_other_hosts)
     return {"parallel_read_safe": True}

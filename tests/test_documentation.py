@@ -15,7 +15,7 @@ from matplotlib.image import imread
 import qrbackends
 from docs.build import PAGES, printed_anew, screens, without_ages
 from docs.call import way_of_a_call
-from docs.extension import error_rows, public_names, settings_of
+from docs.extension import error_rows, loaded_from_elsewhere, public_names, settings_of
 from docs.pictures import FOLDER, draw_board
 from qrbackends.cli import cli
 from qrbackends.errors import __all__ as errors
@@ -65,6 +65,21 @@ def test_the_messages_of_the_troubleshooting_are_ours() -> None:
     messages = [text for cell in cells for text in re.findall(r"`([^`]*)`", cell) if "…" not in text]
     assert len(messages) >= 20
     assert [text for text in messages if text not in source] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ('<script async src="https://host/a.js">', 1),
+        ('<link rel="stylesheet" href="//host/a.css">', 1),
+        ('<img alt="" src=http://host/a.png>', 1),
+        ('<script type="module">import a from "https://host/a.mjs"</script>', 1),
+        ("@font-face { src: url(https://host/a.woff2) }", 1),
+        ('<a href="https://host/">, <img src="a.png">, url("a.png"), <link href="_static/a.css">', 0),
+    ],
+)
+def test_a_build_sees_what_pages_load_from_elsewhere(text: str, count: int) -> None:
+    assert len(loaded_from_elsewhere(text)) == count
 
 
 @pytest.mark.anyio
