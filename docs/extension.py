@@ -7,7 +7,6 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
@@ -85,7 +84,7 @@ def _attribute_doc(module: str, name: str) -> list[str]:
 
 
 class Settings(SphinxDirective):
-    """List the fields of dataclasses with their defaults and what their docstrings say of them."""
+    """List the parameters of classes and functions, their defaults, and what docstrings say of them."""
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -93,20 +92,23 @@ class Settings(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return one table."""
         rows = [
-            (f"``{field}``", f"``{default}``", text)
+            (f"``{setting}``", f"``{default}``" if default else "", text)
             for name in self.arguments[0].split()
-            for field, default, text in settings_of(name)
+            for setting, default, text in settings_of(name)
         ]
         return self.parse_text_to_nodes(_table(("setting", "default", "what it is"), rows))
 
 
 def settings_of(name: str) -> Iterator[tuple[str, str, str]]:
-    """Yield each setting of a class of options: its name, its default, and what the docstring says."""
-    module, _, own = name.rpartition(".")
-    kind = getattr(import_module(module), own)
-    told = dict(_told(inspect.getdoc(kind) or ""))
-    for field in fields(kind):
-        yield field.name, _number(field.default), told[field.name]
+    """Yield each parameter: its name, its default if it has one that is a value, and what the docstring says.
+
+    Clocks, which are parameters for tests, are left out.
+    """
+    found = resolve_name(name)
+    told = dict(_told(inspect.getdoc(found) or ""))
+    for parameter in inspect.signature(found).parameters.values():
+        if not callable(parameter.default) or parameter.default is parameter.empty:
+            yield parameter.name, _value(parameter.default), told[parameter.name]
 
 
 def _told(text: str) -> Iterator[tuple[str, str]]:
@@ -116,10 +118,12 @@ def _told(text: str) -> Iterator[tuple[str, str]]:
         yield match[1], " ".join(match[2].split())
 
 
-def _number(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 2**20:
-        return f"{value // 2**20} MiB"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _value(default: Any) -> str:
+    if default is inspect.Parameter.empty or repr(default) == "<factory>":
+        return ""
+    if isinstance(default, int) and not isinstance(default, bool) and default >= 2**20:
+        return f"{default // 2**20} MiB"
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 class Errors(SphinxDirective):
@@ -177,7 +181,7 @@ def _refuse_other_hosts(app: Sphinx, failed: Exception | None) -> None:
 
 
 def loaded_from_elsewhere(text: str) -> list[str]:
-    """Return what of a page, or of its styles, begins with a host; links that readers follow are none of it."""
+    """Return what a page, or its styles, loads by an address with a host; links to follow are none of it."""
     return [found[0] for found in _LOADED.finditer(text)]
 
 
@@ -224,11 +228,8 @@ def _exists(name: str) -> bool:
 def _write_as_rest(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Turn a docstring, which is plain text with Markdown's `code`, into reStructuredText."""
     lines[:] = _as_rest(lines)
-    if what in (
-        "attribute",
-        "property",
-    ):  # a comment, as what is before a colon in the first line is taken for a type
-        lines[:0] = ["..", ""]
+    if what in ("attribute", "property"):
+        lines[:0] = ["..", ""]  # a comment, or what is before a colon in the first line is taken for a type
 
 
 def _leave_private_bases_out(app: Sphinx, name: str, obj: type, options: object, bases: list[Any]) -> None:

@@ -12,8 +12,7 @@ _RIGHT, _UP, _DOWN = "m-5 -3l5 3l-5 3", "m-3 5l3 -5l3 5", "m-3 -5l3 5l3 -5"  # h
 def site_svg() -> str:
     """Return callers, gateway, store and service, and who asks whom."""
     parts = [
-        '<rect x="4" y="4" width="506" height="264" rx="8" fill="none" stroke="currentColor" '
-        'stroke-opacity="0.35" stroke-dasharray="2 4"/>',
+        line("M4 4H510V268H4Z", 'stroke-dasharray="2 4"'),
         text(18, 24, "Your site", _BOLD),
     ]
     for number, caller in enumerate(_CALLERS):
