@@ -26,7 +26,7 @@ html_title = f"qrbackends {release}"
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_show_sphinx = False
-pygments_style, pygments_dark_style = "default", "monokai"
+pygments_style, pygments_dark_style = "default", "github-dark"
 
 smartquotes = False  # `--option` in texts of commands
 default_role = "code"  # docstrings write `names` as Markdown does

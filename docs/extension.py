@@ -30,6 +30,10 @@ _LINE = re.compile(
     r"^[\s│├└─]*(\w+)\s+(?:\(also (\w+)\)|(\d\w\w))?\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s*(.*)$"
 )
 _LETTER_AFTER_CODE = re.compile(r"(`[^`]+`)(?=\w)")  # the plural of a name; a role has to end before it
+_BOUNDED = re.compile(
+    r"""~?(?:typing\.)?Annotated\[([\w.]+), ~?(?:msgspec\.)?Meta\((?:"[^"]*"|'[^']*'|[^()"'])*\)\]"""
+)
+_NO_VALUE = re.compile(r"<[^<>]+>")
 _EXPRESSION = re.compile(r".*[\[|]|\d")  # of a type, of which Sphinx makes one name
 _LOADED = re.compile(
     r"""<(?:script|link|img|iframe|source|video|audio|object|embed|use|image)\b[^>]*\s"""
@@ -121,9 +125,9 @@ def _told(text: str) -> Iterator[tuple[str, str]]:
 def _value(default: Any) -> str:
     if default is inspect.Parameter.empty or repr(default) == "<factory>":
         return ""
-    if isinstance(default, int) and not isinstance(default, bool) and default >= 2**20:
-        return f"{default // 2**20} MiB"
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        return str(default)
+    return f"{default // 2**20} MiB" if isinstance(default, int) and default >= 2**20 else f"{default:,.9g}"
 
 
 class Errors(SphinxDirective):
@@ -131,25 +135,30 @@ class Errors(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return a table, in which each error leads to its own text."""
-        heads = ("error", "is also", "outage", "retryable", "final", "remark")
+        heads = ("error", "outage", "retryable", "final", "what it means")
         return self.parse_text_to_nodes(_table(heads, list(error_rows())))
 
 
 def error_rows() -> Iterator[tuple[str, ...]]:
-    """Yield each error of the tree: its name, after its depth, and the columns."""
-    yield (":class:`~qrbackends.QRBackendsError`", "", *(_MEANS["-"],) * 3, "the base of all")
+    """Yield each error of the tree: its name, after its depth, the three columns, and what it means."""
+    base = errors.QRBackendsError
+    yield (":class:`~qrbackends.QRBackendsError`", *(_MEANS["-"],) * 3, _summary(base))
     for line in (errors.__doc__ or "").splitlines():
         match = _LINE.match(line)
         if match:
-            name, also, status, *marks, remark = match.groups()
-            depth = sum(issubclass(one, errors.QRBackendsError) for one in getattr(errors, name).__mro__) - 1
-            indent = "\N{NO-BREAK SPACE}" * 3 * depth
+            name, also, _, *marks, remark = match.groups()
+            error = getattr(errors, name)
+            indent = "\N{NO-BREAK SPACE}" * 3 * (sum(issubclass(one, base) for one in error.__mro__) - 1)
+            text = _summary(error) + (f" Also ``{also}``." if also else "")
             yield (
-                f"{indent}\\ :class:`~qrbackends.{name}`" if depth else f":class:`~qrbackends.{name}`",
-                f"``{also}``" if also else status or "",
+                f"{indent}\\ :class:`~qrbackends.{name}`" if indent else f":class:`~qrbackends.{name}`",
                 *(_MEANS[mark] for mark in marks),
-                remark,
+                f"{text} (Sometimes: {remark}.)" if "(x)" in marks else text,
             )
+
+
+def _summary(found: object) -> str:
+    return (inspect.getdoc(found) or "").partition("\n\n")[0]
 
 
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -232,6 +241,14 @@ def _write_as_rest(app: Sphinx, what: str, name: str, obj: object, options: obje
         lines[:0] = ["..", ""]  # a comment, or what is before a colon in the first line is taken for a type
 
 
+def _write_short_types(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, result: str | None
+) -> tuple[str | None, str | None]:
+    """Leave the bounds of integers, and what no Python can parse, out of a signature."""
+    short = signature and _BOUNDED.sub(r"\1", signature)
+    return short and _NO_VALUE.sub("...", short), result and _BOUNDED.sub(r"\1", result)
+
+
 def _leave_private_bases_out(app: Sphinx, name: str, obj: type, options: object, bases: list[Any]) -> None:
     """Show the bases that readers can know, and no others."""
     bases[:] = filter(_is_known, bases)
@@ -266,6 +283,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("drawn", Drawn)
     app.connect("missing-reference", _find_public)
     app.connect("autodoc-process-docstring", _write_as_rest, priority=400)  # before the sections are
+    app.connect("autodoc-process-signature", _write_short_types)
     app.connect("autodoc-process-bases", _leave_private_bases_out)
     app.connect("build-finished", _refuse_other_hosts)
     return {"parallel_read_safe": True}

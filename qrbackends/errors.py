@@ -6,7 +6,7 @@ request may be sent again within the call. *final*: all calls fail until the cal
                                                     outage  retryable  final
 QRBackendsError
 ├── InvalidRequest            (also ValueError)       -         -        -    refused before any I/O
-├── AccountError              (also ValueError)       -         -       (x)   not if of one call
+├── AccountError              (also ValueError)       -         -       (x)   unless it is of one call
 │   └── AuthenticationFailed                          -         -        x    IAM refused the API key
 ├── ClientClosed              (also RuntimeError)     -         -        x
 ├── WrongEventLoop            (also RuntimeError)     -         -        x
