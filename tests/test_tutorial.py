@@ -75,7 +75,7 @@ class Session:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self.folder,
-            env=own_environment(),
+            env=own_environment(COLUMNS="200"),
         )
         assert server.stdout is not None
         assert any(STARTED[program] in line for line in server.stdout), program
@@ -94,7 +94,7 @@ class Session:
             capture_output=True,
             text=True,
             cwd=self.folder,
-            env=own_environment(),
+            env=own_environment(COLUMNS="200"),
             timeout=100,
             check=True,
         )
