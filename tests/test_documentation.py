@@ -67,6 +67,13 @@ def test_the_messages_of_the_troubleshooting_are_ours() -> None:
     assert [text for text in messages if text not in source] == []
 
 
+def test_the_metrics_of_the_alerts_are_ours() -> None:
+    source = "".join(file.read_text(encoding="utf-8") for file in (PACKAGE / "interop").rglob("*.py"))
+    alerts = re.findall(r"`(qrbackends_\w+) ", (DOCS / "metrics.md").read_text(encoding="utf-8"))
+    assert len(alerts) == 4
+    assert [name for name in alerts if name not in source] == []
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [
