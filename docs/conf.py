@@ -32,7 +32,6 @@ smartquotes = False  # `--option` in texts of commands
 default_role = "code"  # docstrings write `names` as Markdown does
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 napoleon_use_ivar = True  # attributes are told in the class's text, and not once more each
 napoleon_custom_sections = [
     ("Arguments of several methods", "params_style"),

@@ -33,14 +33,14 @@ _LETTER_AFTER_CODE = re.compile(r"(`[^`]+`)(?=\w)")  # the plural of a name; a r
 _BOUNDED = re.compile(
     r"""~?(?:typing\.)?Annotated\[([\w.]+), ~?(?:msgspec\.)?Meta\((?:"[^"]*"|'[^']*'|[^()"'])*\)\]"""
 )
-_NO_VALUE = re.compile(r"<[^<>]+>")
+_NO_VALUE = re.compile(r"(?:[\w.]+\()?<(?:[^<>]|<[^<>]*>)+>(?:, \w+\))?")  # of functions, objects, partials
 _EXPRESSION = re.compile(r".*[\[|]|\d")  # of a type, of which Sphinx makes one name
 _LOADED = re.compile(
     r"""<(?:script|link|img|iframe|source|video|audio|object|embed|use|image)\b[^>]*\s"""
     r"""(?:src|srcset|href|data|xlink:href)=["']?\s*(?:https?:)?//[^>]*"""
     r"""|url\(["']?\s*(?:https?:)?//[^)]*|@import[^;]*//[^;]*|\b(?:import|from)\s*\(?["']https?://[^"']*"""
 )
-_MEANS = {"x": "yes", "-": "–", "(x)": "sometimes"}
+_MEANS = {"x": "✓", "-": "–", "(x)": "(✓)"}
 
 
 class Public(SphinxDirective):
@@ -135,14 +135,14 @@ class Errors(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return a table, in which each error leads to its own text."""
-        heads = ("error", "outage", "retryable", "final", "what it means")
+        heads = ("error", "what it means", "outage", "retryable", "final")
         return self.parse_text_to_nodes(_table(heads, list(error_rows())))
 
 
 def error_rows() -> Iterator[tuple[str, ...]]:
-    """Yield each error of the tree: its name, after its depth, the three columns, and what it means."""
+    """Yield each error of the tree: its name, after its depth, what it means, and the three columns."""
     base = errors.QRBackendsError
-    yield (":class:`~qrbackends.QRBackendsError`", *(_MEANS["-"],) * 3, _summary(base))
+    yield (":class:`~qrbackends.QRBackendsError`", _summary(base), *(_MEANS["-"],) * 3)
     for line in (errors.__doc__ or "").splitlines():
         match = _LINE.match(line)
         if match:
@@ -152,8 +152,8 @@ def error_rows() -> Iterator[tuple[str, ...]]:
             text = _summary(error) + (f" Also ``{also}``." if also else "")
             yield (
                 f"{indent}\\ :class:`~qrbackends.{name}`" if indent else f":class:`~qrbackends.{name}`",
+                f"{text} (✓): {remark}." if "(x)" in marks else text,
                 *(_MEANS[mark] for mark in marks),
-                f"{text} (Sometimes: {remark}.)" if "(x)" in marks else text,
             )
 
 
