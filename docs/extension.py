@@ -34,7 +34,6 @@ _BOUNDED = re.compile(
     r"""~?(?:typing\.)?Annotated\[([\w.]+), ~?(?:msgspec\.)?Meta\((?:"[^"]*"|'[^']*'|[^()"'])*\)\]"""
 )
 _NO_VALUE = re.compile(r"(?:[\w.]+\()?<(?:[^<>]|<[^<>]*>)+>(?:, \w+\))?")  # of functions, objects, partials
-_EXPRESSION = re.compile(r".*[\[|]|\d")  # of a type, of which Sphinx makes one name
 _LOADED = re.compile(
     r"""<(?:script|link|img|iframe|source|video|audio|object|embed|use|image)\b[^>]*\s"""
     r"""(?:src|srcset|href|data|xlink:href)=["']?\s*(?:https?:)?//[^>]*"""
@@ -205,8 +204,6 @@ def _find_public(
     if node.get("refdomain") != "py":
         return None
     target = node["reftarget"]
-    if _EXPRESSION.match(target):
-        return content
     if not _exists(target):
         return None
     own = target.rpartition(".")[2]
