@@ -199,8 +199,7 @@ class Stability(NamedTuple):
         calibrations: number of calibrations in which it was measured.
         median: in SI units.
         relative_iqr: the interquartile range divided by the median; 0 if the quantity never changes.
-        lowest: the lowest value, in SI units.
-        highest: the highest value, in SI units.
+        lowest, highest: in SI units.
     """
 
     qubit: int
