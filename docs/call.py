@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from html import escape
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -11,6 +10,8 @@ from typing import Any, NamedTuple
 import qrbackends
 from qrbackends import Client
 from qrbackends.emulator import Emulator, SyntheticFleet
+
+from .drawing import box, line, svg, text
 
 _ROOT = Path(qrbackends.__file__).parent
 _BESIDE = ("emulator", "surface", "models", "messages", "errors")  # the other side, and mere values
@@ -60,28 +61,17 @@ def _stop(name: str, function: str) -> Stop:
 def call_svg() -> str:
     """Return the way as SVG in the colours of the page around it."""
     stops = asyncio.run(way_of_a_call())
-    height = _ROW * len(stops) + 10
-    head = (
-        f'<svg viewBox="0 0 {_WIDTH} {height}" xmlns="http://www.w3.org/2000/svg" role="img" '
-        'font-family="system-ui, sans-serif" font-size="12" fill="currentColor" stroke-width="1.2">'
-        "<title>The modules that a first call for a document goes through, from top to bottom</title>"
-    )
-    parts = [head]
+    parts = []
     for number, stop in enumerate(stops):
         middle = _ROW * number + _ROW / 2 + 5
         if number == 0 or stops[number - 1].folder != stop.folder:
-            parts.append(
-                f'<text x="{_FOLDER}" y="{middle + 4}" font-weight="600">{escape(stop.folder)}</text>'
-            )
+            parts.append(text(_FOLDER, middle + 4, stop.folder, 'font-weight="600"'))
         if number:
-            parts.append(
-                f'<path d="M{_NAME + 8} {middle - _ROW + 11}V{middle - 13}m-3 -4l3 5l3 -5" '
-                'fill="none" stroke="currentColor" opacity="0.6"/>'
-            )
-        parts.append(
-            f'<rect x="{_NAME}" y="{middle - 11}" width="185" height="22" rx="5" '
-            'fill="currentColor" fill-opacity="0.07" stroke="currentColor" stroke-opacity="0.35"/>'
-            f'<text x="{_NAME + 9}" y="{middle + 4}" font-family="monospace">{escape(stop.module)}.py</text>'
-            f'<text x="{_TEXT}" y="{middle + 4}">{escape(stop.text)}</text>'
-        )
-    return "".join([*parts, "</svg>"])
+            parts.append(line(f"M{_NAME + 8} {middle - _ROW + 11}V{middle - 13}m-3 -4l3 5l3 -5"))
+        parts += [
+            box(_NAME, middle - 11, 185, 22),
+            text(_NAME + 9, middle + 4, f"{stop.module}.py", 'font-family="monospace"'),
+            text(_TEXT, middle + 4, stop.text),
+        ]
+    title = "The modules that a first call for a document goes through, from top to bottom"
+    return svg(_WIDTH, _ROW * len(stops) + 10, title, parts)

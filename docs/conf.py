@@ -18,7 +18,6 @@ extensions = [
     "sphinx.ext.napoleon",  # docstrings have the sections of Google's style
     "sphinx_click",  # the command line, from its own commands
     "sphinx_copybutton",
-    "sphinxcontrib.mermaid",
     "docs.extension",
 ]
 exclude_patterns = ["build", "**/__pycache__"]
@@ -27,13 +26,12 @@ html_title = f"qrbackends {release}"
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_show_sphinx = False
-pygments_style, pygments_dark_style = "default", "monokai"
+pygments_style, pygments_dark_style = "default", "github-dark"
 
 smartquotes = False  # `--option` in texts of commands
 default_role = "code"  # docstrings write `names` as Markdown does
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 napoleon_use_ivar = True  # attributes are told in the class's text, and not once more each
 napoleon_custom_sections = [
     ("Arguments of several methods", "params_style"),
@@ -42,11 +40,11 @@ napoleon_custom_sections = [
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
-# Names of the standard library and of other packages lead nowhere, as a build asks no host for their lists.
-nitpick_ignore_regex = [("py:.*", r"(?!qrbackends\b).*")]
+# Signatures name these by strings, as their modules import them for type checkers only. All other names that
+# lead nowhere have to exist (docs/extension.py): a build asks no host for the lists of other packages.
+nitpick_ignore = [("py:class", name) for name in ("AerJob", "Dataset", "NoiseModel", "Source", "Steering")]
 
 myst_enable_extensions = ["colon_fence", "attrs_block"]
-myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # tests run the notebook, which is kept without what it printed
 copybutton_prompt_text = "$ "

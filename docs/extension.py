@@ -7,14 +7,16 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
@@ -22,12 +24,22 @@ import qrbackends
 from qrbackends import errors
 
 from .call import call_svg
+from .site import site_svg
 
 _LINE = re.compile(
     r"^[\s│├└─]*(\w+)\s+(?:\(also (\w+)\)|(\d\w\w))?\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s+(\(?[x-]\)?)\s*(.*)$"
 )
 _LETTER_AFTER_CODE = re.compile(r"(`[^`]+`)(?=\w)")  # the plural of a name; a role has to end before it
-_MEANS = {"x": "yes", "-": "–", "(x)": "sometimes"}
+_BOUNDED = re.compile(
+    r"""~?(?:typing\.)?Annotated\[([\w.]+), ~?(?:msgspec\.)?Meta\((?:"[^"]*"|'[^']*'|[^()"'])*\)\]"""
+)
+_NO_VALUE = re.compile(r"(?:[\w.]+\()?<(?:[^<>]|<[^<>]*>)+>(?:, \w+\))?")  # of functions, objects, partials
+_LOADED = re.compile(
+    r"""<(?:script|link|img|iframe|source|video|audio|object|embed|use|image)\b[^>]*\s"""
+    r"""(?:src|srcset|href|data|xlink:href)=["']?\s*(?:https?:)?//[^>]*"""
+    r"""|url\(["']?\s*(?:https?:)?//[^)]*|@import[^;]*//[^;]*|\b(?:import|from)\s*\(?["']https?://[^"']*"""
+)
+_MEANS = {"x": "✓", "-": "–", "(x)": "(✓)"}
 
 
 class Public(SphinxDirective):
@@ -75,7 +87,7 @@ def _attribute_doc(module: str, name: str) -> list[str]:
 
 
 class Settings(SphinxDirective):
-    """List the fields of dataclasses with their defaults and what their docstrings say of them."""
+    """List the parameters of classes and functions, their defaults, and what docstrings say of them."""
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -83,20 +95,23 @@ class Settings(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return one table."""
         rows = [
-            (f"``{field}``", f"``{default}``", text)
+            (f"``{setting}``", f"``{default}``" if default else "", text)
             for name in self.arguments[0].split()
-            for field, default, text in settings_of(name)
+            for setting, default, text in settings_of(name)
         ]
         return self.parse_text_to_nodes(_table(("setting", "default", "what it is"), rows))
 
 
 def settings_of(name: str) -> Iterator[tuple[str, str, str]]:
-    """Yield each setting of a class of options: its name, its default, and what the docstring says."""
-    module, _, own = name.rpartition(".")
-    kind = getattr(import_module(module), own)
-    told = dict(_told(inspect.getdoc(kind) or ""))
-    for field in fields(kind):
-        yield field.name, _number(field.default), told[field.name]
+    """Yield each parameter: its name, its default if it has one that is a value, and what the docstring says.
+
+    Clocks, which are parameters for tests, are left out.
+    """
+    found = resolve_name(name)
+    told = dict(_told(inspect.getdoc(found) or ""))
+    for parameter in inspect.signature(found).parameters.values():
+        if not callable(parameter.default) or parameter.default is parameter.empty:
+            yield parameter.name, _value(parameter.default), told[parameter.name]
 
 
 def _told(text: str) -> Iterator[tuple[str, str]]:
@@ -106,10 +121,12 @@ def _told(text: str) -> Iterator[tuple[str, str]]:
         yield match[1], " ".join(match[2].split())
 
 
-def _number(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 2**20:
-        return f"{value // 2**20} MiB"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _value(default: Any) -> str:
+    if default is inspect.Parameter.empty or repr(default) == "<factory>":
+        return ""
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        return str(default)
+    return f"{default // 2**20} MiB" if isinstance(default, int) and default >= 2**20 else f"{default:,.9g}"
 
 
 class Errors(SphinxDirective):
@@ -117,25 +134,30 @@ class Errors(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return a table, in which each error leads to its own text."""
-        heads = ("error", "is also", "outage", "retryable", "final", "remark")
+        heads = ("error", "what it means", "outage", "retryable", "final")
         return self.parse_text_to_nodes(_table(heads, list(error_rows())))
 
 
 def error_rows() -> Iterator[tuple[str, ...]]:
-    """Yield each error of the tree: its name, after its depth, and the columns."""
-    yield (":class:`~qrbackends.QRBackendsError`", "", *(_MEANS["-"],) * 3, "the base of all")
+    """Yield each error of the tree: its name, after its depth, what it means, and the three columns."""
+    base = errors.QRBackendsError
+    yield (":class:`~qrbackends.QRBackendsError`", _summary(base), *(_MEANS["-"],) * 3)
     for line in (errors.__doc__ or "").splitlines():
         match = _LINE.match(line)
         if match:
-            name, also, status, *marks, remark = match.groups()
-            depth = sum(issubclass(one, errors.QRBackendsError) for one in getattr(errors, name).__mro__) - 1
-            indent = "\N{NO-BREAK SPACE}" * 3 * depth
+            name, also, _, *marks, remark = match.groups()
+            error = getattr(errors, name)
+            indent = "\N{NO-BREAK SPACE}" * 3 * (sum(issubclass(one, base) for one in error.__mro__) - 1)
+            text = _summary(error) + (f" Also ``{also}``." if also else "")
             yield (
-                f"{indent}\\ :class:`~qrbackends.{name}`" if depth else f":class:`~qrbackends.{name}`",
-                f"``{also}``" if also else status or "",
+                f"{indent}\\ :class:`~qrbackends.{name}`" if indent else f":class:`~qrbackends.{name}`",
+                f"{text} (✓): {remark}." if "(x)" in marks else text,
                 *(_MEANS[mark] for mark in marks),
-                remark,
             )
+
+
+def _summary(found: object) -> str:
+    return (inspect.getdoc(found) or "").partition("\n\n")[0]
 
 
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -146,12 +168,29 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(lines)
 
 
-class Call(SphinxDirective):
-    """Draw the modules that a call goes through, of a real call against the emulator."""
+class Drawn(SphinxDirective):
+    """Show a picture that is drawn while the pages are built: `call`, of a real call, or `site`."""
+
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Return the picture."""
-        return [nodes.raw("", f'<div class="call-way">{call_svg()}</div>', format="html")]
+        picture = {"call": call_svg, "site": site_svg}[self.arguments[0]]()
+        return [nodes.raw("", f'<div class="drawn">{picture}</div>', format="html")]
+
+
+def _refuse_other_hosts(app: Sphinx, failed: Exception | None) -> None:
+    """Fail where a page, or its styles, would load anything from elsewhere when it is read."""
+    if failed is None:
+        for file in Path(app.outdir).rglob("*"):
+            if file.suffix in (".html", ".css"):
+                for found in loaded_from_elsewhere(file.read_text(encoding="utf-8")):
+                    raise ExtensionError(f"{file.name} loads from another host: {found:.200}")
+
+
+def loaded_from_elsewhere(text: str) -> list[str]:
+    """Return what a page, or its styles, loads by an address with a host; links to follow are none of it."""
+    return [found[0] for found in _LOADED.finditer(text)]
 
 
 def _find_public(
@@ -159,19 +198,21 @@ def _find_public(
 ) -> nodes.Element | None:
     """Lead a name of the module that defines an object to where it is public.
 
-    Signatures name objects by their own modules, which are no part of the API.
+    Signatures name objects by their own modules, which are no part of the API. Those of other packages, and
+    private ones, lead nowhere, but have to exist.
     """
-    if node.get("refdomain") != "py" or not node["reftarget"].startswith("qrbackends."):
+    if node.get("refdomain") != "py":
         return None
-    domain = env.domains["py"]
-    if not node["reftarget"].rpartition(".")[2].isidentifier():
-        return content  # a whole expression, of which Sphinx made one name
-    own = node["reftarget"].rpartition(".")[2]
-    places = [name for name in domain.objects if name.rpartition(".")[2] == own and name.count(".") <= 3]
-    if not places:
-        return content if _is_private(node["reftarget"]) else None
+    target = node["reftarget"]
+    if not _exists(target):
+        return None
+    own = target.rpartition(".")[2]
+    objects = env.domains["py"].objects
+    places = [name for name in objects if name.rpartition(".")[2] == own and name.count(".") <= 3]
+    if not target.startswith("qrbackends.") or not places:
+        return content
     public = min(places, key=lambda name: name.count("."))
-    found = domain.objects[public]
+    found = objects[public]
     return nodes.reference(
         "",
         "",
@@ -182,18 +223,27 @@ def _find_public(
     )
 
 
-def _is_private(name: str) -> bool:
-    """Return whether there is such an object, which signatures may name without a text of its own."""
-    module, _, own = name.rpartition(".")
+def _exists(name: str) -> bool:
+    """Return whether there is an object of this name, which begins with its package."""
     try:
-        return hasattr(import_module(module), own)
-    except ImportError:
+        return "." in name and resolve_name(name) is not None
+    except (ImportError, AttributeError, ValueError):
         return False
 
 
 def _write_as_rest(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Turn a docstring, which is plain text with Markdown's `code`, into reStructuredText."""
     lines[:] = _as_rest(lines)
+    if what in ("attribute", "property"):
+        lines[:0] = ["..", ""]  # a comment, or what is before a colon in the first line is taken for a type
+
+
+def _write_short_types(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, result: str | None
+) -> tuple[str | None, str | None]:
+    """Leave the bounds of integers, and what no Python can parse, out of a signature."""
+    short = signature and _BOUNDED.sub(r"\1", signature)
+    return short and _NO_VALUE.sub("...", short), result and _BOUNDED.sub(r"\1", result)
 
 
 def _leave_private_bases_out(app: Sphinx, name: str, obj: type, options: object, bases: list[Any]) -> None:
@@ -227,8 +277,10 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("public", Public)
     app.add_directive("settings", Settings)
     app.add_directive("error-tree", Errors)
-    app.add_directive("call-way", Call)
+    app.add_directive("drawn", Drawn)
     app.connect("missing-reference", _find_public)
     app.connect("autodoc-process-docstring", _write_as_rest, priority=400)  # before the sections are
+    app.connect("autodoc-process-signature", _write_short_types)
     app.connect("autodoc-process-bases", _leave_private_bases_out)
+    app.connect("build-finished", _refuse_other_hosts)
     return {"parallel_read_safe": True}

@@ -1,13 +1,12 @@
 """The errors that this package raises.
 
-Three columns say what an error means to its caller. *outage*: an old answer may be used instead. *retryable*:
-the same request may be sent again within the call. *final*: all other calls of this client will fail, too,
-until the caller changes something.
+Three columns tell what an error means. *outage*: an old answer may be used instead. *retryable*: the same
+request may be sent again within the call. *final*: all calls fail until the caller changes something.
 
                                                     outage  retryable  final
 QRBackendsError
 ├── InvalidRequest            (also ValueError)       -         -        -    refused before any I/O
-├── AccountError              (also ValueError)       -         -       (x)   not if of one call
+├── AccountError              (also ValueError)       -         -       (x)   unless it is of one call
 │   └── AuthenticationFailed                          -         -        x    IAM refused the API key
 ├── ClientClosed              (also RuntimeError)     -         -        x
 ├── WrongEventLoop            (also RuntimeError)     -         -        x
@@ -276,7 +275,8 @@ class ResponseError(QRBackendsError):
         trace: the service's trace id, for IBM's support, or None.
         correlation_id: the service's id of this answer, or None.
         retry_after: the seconds to wait before the next request, from `Retry-After`, or None.
-        body, content_type: the answer's body, decompressed, and its type; empty if it is longer than 16 kB.
+        body: the answer's body, decompressed; empty if it is longer than 16 kB.
+        content_type: the body's media type, such as `application/json`.
     """
 
     title: str | None = None

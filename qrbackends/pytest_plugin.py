@@ -132,7 +132,7 @@ def qrbackends_client(request: pytest.FixtureRequest, qrbackends_emulator: "Thre
     """Return a client of the emulated service, in the event loop of the test.
 
     Raises:
-        UsageError: the test is not async.
+        pytest.UsageError: the test is not async.
     """
     if "anyio_backend" in request.fixturenames:
         name = "_qrbackends_anyio_client"

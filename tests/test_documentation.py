@@ -15,7 +15,7 @@ from matplotlib.image import imread
 import qrbackends
 from docs.build import PAGES, printed_anew, screens, without_ages
 from docs.call import way_of_a_call
-from docs.extension import error_rows, public_names, settings_of
+from docs.extension import error_rows, loaded_from_elsewhere, public_names, settings_of
 from docs.pictures import FOLDER, draw_board
 from qrbackends.cli import cli
 from qrbackends.errors import __all__ as errors
@@ -67,6 +67,28 @@ def test_the_messages_of_the_troubleshooting_are_ours() -> None:
     assert [text for text in messages if text not in source] == []
 
 
+def test_the_metrics_of_the_alerts_are_ours() -> None:
+    source = "".join(file.read_text(encoding="utf-8") for file in (PACKAGE / "interop").rglob("*.py"))
+    alerts = re.findall(r"`(qrbackends_\w+) ", (DOCS / "metrics.md").read_text(encoding="utf-8"))
+    assert len(alerts) == 4
+    assert [name for name in alerts if name not in source] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ('<script async src="https://host/a.js">', 1),
+        ('<link rel="stylesheet" href="//host/a.css">', 1),
+        ('<img alt="" src=http://host/a.png>', 1),
+        ('<script type="module">import a from "https://host/a.mjs"</script>', 1),
+        ("@font-face { src: url(https://host/a.woff2) }", 1),
+        ('<a href="https://host/">, <img src="a.png">, url("a.png"), <link href="_static/a.css">', 0),
+    ],
+)
+def test_a_build_sees_what_pages_load_from_elsewhere(text: str, count: int) -> None:
+    assert len(loaded_from_elsewhere(text)) == count
+
+
 @pytest.mark.anyio
 async def test_the_picture_of_the_board_is_what_it_looks_like(tmp_path: Path) -> None:
     """`python -m docs.build` makes it anew."""
@@ -108,20 +130,26 @@ def test_the_architecture_names_each_folder_and_no_other() -> None:
 
 
 def test_the_table_of_errors_has_each_one_with_its_columns() -> None:
-    rows = {re.findall(r"qrbackends\.(\w+)", name)[0]: marks for name, _, *marks, _ in error_rows()}
+    rows = {re.findall(r"qrbackends\.(\w+)", name)[0]: marks for name, _, *marks in error_rows()}
     assert rows.keys() == set(errors)
     for name, marks in rows.items():
         kind = getattr(qrbackends, name)
         error = kind("", 503) if issubclass(kind, qrbackends.ServerError) else kind("")
         for mark, means in zip(marks, (error.outage, error.retryable, error.final), strict=True):
-            assert mark == "sometimes" or (mark == "yes") == means, name
+            assert mark == "(✓)" or (mark == "✓") == means, name
 
 
-@pytest.mark.parametrize("name", ["CachePolicy", "Limits", "RetryPolicy"])
-def test_each_setting_is_told_with_its_default(name: str) -> None:
-    told = {setting: text for setting, _, text in settings_of(f"qrbackends.{name}")}
-    assert told.keys() == {field.name for field in fields(getattr(qrbackends, name))}
-    assert all(told.values())
+def test_each_setting_is_told_with_its_default() -> None:
+    page = (DOCS / "settings.md").read_text(encoding="utf-8")
+    told = {
+        name: list(settings_of(name)) for name in re.findall(r"^\.\. settings:: (.*)$", page, re.MULTILINE)
+    }
+    for name in ("CachePolicy", "Limits", "RetryPolicy"):
+        kind = getattr(qrbackends, name)
+        assert [setting for setting, *_ in told[f"qrbackends.{name}"]] == [one.name for one in fields(kind)]
+    assert all(text for rows in told.values() for *_, text in rows)
+    assert ("max_bytes", "256 MiB") in [row[:2] for row in told["qrbackends.Memory"]]
+    assert ("timeout", "0.5") in [row[:2] for row in told["qrbackends.RedisStore"]]
 
 
 def test_the_way_of_a_call_is_that_of_the_layers() -> None:
@@ -131,18 +159,20 @@ def test_the_way_of_a_call_is_that_of_the_layers() -> None:
 
 
 def commands() -> Iterator[tuple[str, str]]:
+    """Yield the commands of all blocks that are no program: of shells, units of systemd and containers."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for block in re.findall(r"^```(?:sh|console|text)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-            for line in re.findall(r"^(?:\$ )?(qrbackends .*)$", block, re.MULTILINE):
+        for block in re.findall(
+            r"^```(?:sh|console|text|ini|yaml)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE
+        ):
+            for line in re.findall(r"(?:^(?:\$ )?|/|&& |exec )(qrbackends [a-z-].*)$", block, re.MULTILINE):
                 yield page.stem, line
 
 
 @pytest.mark.parametrize(("page", "line"), list(commands()))
 def test_the_commands_of_a_page_are_taken(page: str, line: str) -> None:
     """Each has only options and arguments that there are."""
-    program, *arguments = shlex.split(line, comments=True)
-    assert program == "qrbackends"
+    _, *arguments = shlex.split(re.split(r" (?:[&|>]|&&)(?: |$)", line)[0], comments=True)
     group: click.Command = cli
     context = click.Context(cli)
     while isinstance(group, click.Group):
@@ -155,7 +185,7 @@ def test_the_commands_of_a_page_are_taken(page: str, line: str) -> None:
         context = click.Context(command, info_name=name, parent=context)
         group = command
     parser = group.make_parser(context)
-    parser.parse_args([argument for argument in arguments if argument not in ("&", "|")])
+    parser.parse_args(arguments)
 
 
 @pytest.mark.parametrize(

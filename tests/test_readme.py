@@ -4,8 +4,8 @@ import ast
 import codeop
 import inspect
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer as AppServer
+from redis import Redis
 
 import qrbackends
 from qrbackends import Client
 from qrbackends.emulator import Emulator
 
+from .redis_server import running as redis_running
 from .web.serving import served
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +39,7 @@ ELSEWHERE = {  # pages whose blocks are run by tests of their own, as they need 
     "testing": "test_plugin.py",
 }
 PAGES = (README, *sorted(page for page in DOCS.glob("*.md") if page.stem not in ELSEWHERE))
+REDIS = "redis://localhost:6379"
 RUNNING = "http://127.0.0.1:8103"  # the address at which readers of the tutorial run an emulator
 
 
@@ -81,6 +84,18 @@ async def serving(app: Any) -> AsyncIterator[str]:
             yield url
 
 
+@contextmanager
+def redis_of(block: str) -> Iterator[str]:
+    """Run a Redis for a block that has the address of one, and see that the block left something there."""
+    if REDIS not in block:
+        yield block
+    else:
+        with redis_running() as server:
+            yield block.replace(REDIS, server.url)
+            with Redis.from_url(server.url) as redis:
+                assert [*redis.scan_iter("qrbackends:*")]
+
+
 # Tools of others that are shown use what is deprecated.
 @pytest.mark.filterwarnings("ignore:.*V2 class is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Treating CircuitInstruction as an iterable:DeprecationWarning")
@@ -90,7 +105,8 @@ async def test_the_blocks_run(
 ) -> None:
     monkeypatch.setattr("qrbackends.client.load_account", lambda name, path: real_emulator.account())
     monkeypatch.chdir(tmp_path)
-    names = await run(block.replace(RUNNING, real_emulator.url("cloud")))
+    with redis_of(block) as block:
+        names = await run(block.replace(RUNNING, real_emulator.url("cloud")))
     if inspect.iscoroutinefunction(names.get("app")):  # an app that is made around a client
         async with Client(real_emulator.account()) as client:
             assert isinstance(await names["app"](client), web.Application)

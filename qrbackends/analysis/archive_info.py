@@ -25,7 +25,8 @@ class Holding(Struct, frozen=True):
         rows: number of their values.
         files: number of its files.
         bytes: size of its files.
-        first, last: when the oldest and the newest calibration was done.
+        first: when the oldest calibration was done.
+        last: when the newest calibration was done.
         unread: the stretches of time between these two that no `sync` has read to their end; there may be
             calibrations that the archive does not have.
     """

@@ -36,7 +36,8 @@ class Difference(NamedTuple):
         gate: the gate's name; None for a qubit.
         qubits: the numbers of the qubit, or of the gate's qubits.
         name: `T1` and `T2`, in seconds; `readout_error` and `gate_error`, probabilities.
-        before, after: the values, in SI units.
+        before: the earlier value, in SI units.
+        after: the later value, in SI units.
         relative: the relative change, `(after - before) / before`.
         worse: whether the quantity got worse: a shorter time, or a greater error.
     """
@@ -61,7 +62,8 @@ class Comparison(Shown, frozen=True):
     """What changed between two calibrations of a device.
 
     Attributes:
-        before, after: when the two calibrations were done.
+        before: when the earlier calibration was done.
+        after: when the later calibration was done.
         differences: the quantities that changed, the greatest relative change first.
         broken: qubits and gates that worked before, and do not work after.
         repaired: qubits and gates that did not work before, and work after.

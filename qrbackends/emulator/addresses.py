@@ -44,7 +44,8 @@ async def running_account(url: str, *, search: InstanceSearch | None = None) -> 
     Raises:
         AccountError: the address is not one of this machine, or nothing but an emulator's own key and
             addresses would do.
-        ConnectError, ReadTimeout: nothing answers there.
+        ConnectError: nothing listens there.
+        ReadTimeout: what listens there does not answer.
         DecodeError: what answers is no emulator.
     """
     asked = checked_emulator_url(url)

@@ -20,8 +20,10 @@ class CalibrationFigures(NamedTuple):
 
     Attributes:
         at: when the calibration was made.
-        t1, t2: in seconds, or None.
-        readout_error, two_qubit_error: probabilities, or None.
+        t1: the median of T1 in seconds, or None.
+        t2: the median of T2 in seconds, or None.
+        readout_error: the median, a probability, or None.
+        two_qubit_error: the median of the native two-qubit gate, a probability, or None.
     """
 
     at: datetime

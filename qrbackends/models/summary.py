@@ -95,7 +95,8 @@ class BackendSummary(Shown, frozen=True, gc=False, omit_defaults=True):
         queue_length: the number of waiting jobs.
         calibrated_at: when the properties were last updated.
         calibration_age: the seconds from then until the summary was made, 0 at least.
-        t1, t2: in seconds.
+        t1: the relaxation times T1, in seconds.
+        t2: the coherence times T2, in seconds.
         readout_error: a probability.
         gates: the gates that were measured, the native two-qubit gate first.
         two_qubit_gate: the name of the native two-qubit gate.

@@ -63,7 +63,7 @@ def gateway_app(
         hosts: the names that are allowed as Host, beside addresses and `localhost`.
 
     Raises:
-        KeysError: the file of keys cannot be used.
+        qrbackends.gateway.keys.KeysError: the file of keys cannot be used.
     """
     options = GatewayOptions(status_age, tuple(warm), pass_through, tuple(hosts))
     gateway = own_gateway(client, Keyring(KeyFile(Path(keys))), options)
