@@ -226,7 +226,9 @@ def anyio_backend():
             id="pytest-asyncio, one loop for all",
             marks=pytest.mark.long,
         ),
-        pytest.param("", 2, (*LOOP, "-o", "asyncio_mode=auto"), id="pytest-asyncio, auto"),
+        pytest.param(
+            "", 2, (*LOOP, "-o", "asyncio_mode=auto"), id="pytest-asyncio, auto", marks=pytest.mark.long
+        ),
     ],
 )
 def test_async_tests_have_emulator_and_client(

@@ -37,6 +37,7 @@ def test_the_program_uses_every_name_of_the_package() -> None:
     assert sorted(set(qrbackends.__all__) - used) == []
 
 
+@pytest.mark.long
 def test_mypy_finds_nothing_in_it() -> None:
     pytest.importorskip("mypy")
     config = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -88,6 +88,7 @@ def test_couplings_to_qubits_that_do_not_exist_are_left_out() -> None:
     assert coordinates(small(2, (0, 1), (1, 7))) == ((0.0, 0.0), (1.0, 0.0))
 
 
+@pytest.mark.long
 def test_a_device_of_a_thousand_qubits_is_laid_out() -> None:
     fleet = SyntheticFleet({"condor": 1121})
     key = fleet.find("configuration", "condor", None, None, 1.8e9)

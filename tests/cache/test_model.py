@@ -981,7 +981,7 @@ def _held(fetch: Fetch) -> Held:
 
 def test_the_cache_does_what_the_model_says() -> None:
     run_state_machine_as_test(
-        CacheMachine, settings=settings(max_examples=60, stateful_step_count=40, report_multiple_bugs=False)
+        CacheMachine, settings=settings(max_examples=20, stateful_step_count=40, report_multiple_bugs=False)
     )
 
 

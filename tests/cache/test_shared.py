@@ -653,6 +653,7 @@ async def workers(
                 await worker.kill()
 
 
+@pytest.mark.long
 async def test_400_callers_in_8_processes_make_one_request(server: RedisServer, redis: Redis) -> None:
     async with (
         Emulator(SyntheticFleet(dict.fromkeys(NAMES, 5))) as emulator,

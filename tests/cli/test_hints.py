@@ -143,6 +143,7 @@ def test_who_listens_at_a_port_that_is_in_use_is_told_how_to_get_a_free_one() ->
             assert err.endswith("Address already in use; --port 0 takes a free port\n")
 
 
+@pytest.mark.long
 def test_one_of_a_thing_is_no_plural(emulator: ThreadedEmulator) -> None:
     emulator.set_backend(FALCON, status="online", queue_length=1)
     shown = command("fleet", *address(emulator), "--name", FALCON)

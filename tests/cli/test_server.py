@@ -75,7 +75,7 @@ def test_the_board_says_where_it_is_and_that_it_is_emulated(tmp_path: Path) -> N
         assert get(url, Host="evil.example")[0] == 421
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", few([signal.SIGTERM, signal.SIGINT]))
 def test_open_streams_do_not_keep_it_from_ending(number: signal.Signals) -> None:
     with running("board", *QUICK, "--json") as process:
         url = json.loads(line(process.stdout))["url"]
@@ -235,7 +235,7 @@ def rest_of(process: subprocess.Popen[str]) -> str:
 STAMP = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
-@pytest.mark.parametrize("command", ["board", "exporter"])
+@pytest.mark.parametrize("command", few(["board", "exporter"]))
 def test_a_failure_is_told_once_when_it_begins_and_once_when_it_ends(command: str) -> None:
     with of_a_service(command) as (process, emulator, url):
         asked = get(url)[0]

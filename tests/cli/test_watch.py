@@ -211,7 +211,7 @@ def run_until(enough: bytes, *options: str, width: int = 0, **environment: str) 
     ("width", "environment"),
     [
         (80, {}),
-        (200, {"NO_COLOR": "1"}),
+        pytest.param(200, {"NO_COLOR": "1"}, marks=pytest.mark.long),
         pytest.param(80, {"NO_COLOR": "1"}, marks=pytest.mark.long),
         pytest.param(200, {}, marks=pytest.mark.long),
     ],

@@ -824,6 +824,7 @@ TOLD = re.compile(r'^class (\w+)\(\w+\):\n    """Found by(.+?)"""', re.MULTILINE
 FINDS = {store: re.findall(r"test_\w+", tests) for store, tests in TOLD.findall(BROKEN)}
 
 
+@pytest.mark.long
 def test_every_broken_store_is_found_by_the_test_of_its_duty(tmp_path: Path) -> None:
     (tmp_path / "dict_store.py").write_text(files_of("stores.md")["dict_store.py"])
     (tmp_path / "test_broken.py").write_text(BROKEN)

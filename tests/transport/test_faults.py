@@ -181,7 +181,7 @@ async def test_a_fault_that_passes_is_overcome(emulator: Emulator, fault: str) -
             struck.release()
 
 
-@pytest.mark.parametrize("fault", TABLE)
+@pytest.mark.parametrize("fault", few(TABLE, 15))
 async def test_a_fault_that_stays_is_told(emulator: Emulator, fault: str) -> None:
     action, expected, again = TABLE[fault]
     gc.collect()
