@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 
-def few(cases: Iterable[Any], count: int = 1) -> list[Any]:
+def some_of(cases: Iterable[Any], count: int = 1) -> list[Any]:
     """Return the cases of a test; each run tries the first ones, and `-m long` the others."""
     every = list(cases)
     others = (one if type(one) is tuple else (one,) for one in every[count:])

@@ -44,7 +44,7 @@ from qrbackends.tasks.deadlines import Calls
 from qrbackends.transport.pool import Response, SessionPool
 
 from .certificates import Authority
-from .profiles import few
+from .profiles import some_of
 from .protocol.test_requests import IDS
 from .transport.test_pool import CALL, HEADERS, get, ok, pool, server
 
@@ -341,7 +341,7 @@ DOCUMENTS = {
 }
 
 
-@pytest.mark.parametrize("document", few(DOCUMENTS, 10))
+@pytest.mark.parametrize("document", some_of(DOCUMENTS, 10))
 async def test_a_hostile_document_is_an_answer_or_one_of_our_errors(
     emulator: Emulator, document: str
 ) -> None:

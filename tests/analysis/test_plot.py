@@ -25,7 +25,7 @@ from qrbackends.emulator import Emulator
 from qrbackends.models.backend import Backend, DeviceStatus, Metric, PerformanceMetrics
 from qrbackends.models.properties import GateProperties, Nduv
 
-from ..profiles import few
+from ..profiles import some_of
 from ..snapshots import real
 
 pytestmark = pytest.mark.anyio
@@ -71,7 +71,7 @@ def assert_no_collisions(figure: Any, texts: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("dpi", [SCREEN, PRINT])
-@pytest.mark.parametrize("name", few(DEVICES))
+@pytest.mark.parametrize("name", some_of(DEVICES))
 def test_no_labels_of_a_map_collide(name: str, dpi: int) -> None:
     figure = error_map(*real(name))
     figure.set_dpi(dpi)

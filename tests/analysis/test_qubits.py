@@ -15,7 +15,7 @@ from qrbackends.analysis.qubits import Choice, best_chain, best_qubits
 from qrbackends.emulator import SyntheticFleet
 from qrbackends.models import Nduv
 
-from ..profiles import few
+from ..profiles import some_of
 from ..snapshots import BOTH, real
 
 Documents = tuple[BackendConfiguration, BackendProperties]
@@ -130,7 +130,7 @@ def test_the_small_devices_are_many() -> None:
     assert max(real(name)[0].n_qubits for name in ENTANGLED) == 16
 
 
-@pytest.mark.parametrize("name", few(LARGE, 2))
+@pytest.mark.parametrize("name", some_of(LARGE, 2))
 @pytest.mark.parametrize("n", [1, 10, 20, pytest.param(50, marks=pytest.mark.long)])
 def test_what_is_found_on_a_large_device_is_whole_and_a_set_no_worse_than_a_line(name: str, n: int) -> None:
     configuration, properties = real(name)

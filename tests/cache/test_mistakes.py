@@ -17,7 +17,7 @@ from qrbackends.protocol.validators import NONE, Validators
 from qrbackends.service.origin import OriginAnswer
 from qrbackends.transport.body import Body, Wire
 
-from ..profiles import few
+from ..profiles import some_of
 from .test_model import CacheMachine
 
 Patch = pytest.MonkeyPatch
@@ -322,7 +322,7 @@ NAMED = (  # the others are as easy to find, and take as long
 BY_NAME = {made.__name__: made for made in MISTAKES}
 
 
-@pytest.mark.parametrize("name", few(NAMED, 6))
+@pytest.mark.parametrize("name", some_of(NAMED, 6))
 def test_a_mistake_is_found(name: str, monkeypatch: Patch) -> None:
     BY_NAME[name](monkeypatch)
     with pytest.raises(AssertionError):

@@ -675,6 +675,7 @@ async def test_400_callers_in_8_processes_make_one_request(server: RedisServer, 
     assert await places(redis, "l") == []
 
 
+@pytest.mark.long
 async def test_workers_of_two_accounts_share_nothing(
     server: RedisServer, redis: Redis, emulator: Emulator
 ) -> None:

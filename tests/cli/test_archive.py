@@ -11,7 +11,7 @@ from matplotlib.image import imread
 
 from qrbackends.emulator import Emulator, Status
 
-from ..profiles import few
+from ..profiles import some_of
 from .conftest import Run
 
 HOURS = 6
@@ -60,7 +60,7 @@ def test_a_wrong_name_of_an_export_is_wrong_usage(run: Run, tmp_path: Path) -> N
     assert ".parquet or .csv" in outcome.err
 
 
-@pytest.mark.parametrize("kind", few(["png", "svg", "pdf"]))
+@pytest.mark.parametrize("kind", some_of(["png", "svg", "pdf"]))
 def test_a_device_is_drawn_and_says_that_it_is_emulated(kind: str, run: Run, tmp_path: Path) -> None:
     file = tmp_path / f"map.{kind}"
     outcome = run("plot", "map", "synthetic_falcon_27", "--emulator", "synthetic", "-o", str(file))

@@ -32,7 +32,7 @@ from qrbackends.emulator import Device, Emulator, Garbage, Status
 from qrbackends.models import Backend, FaultyGate, Spread
 from qrbackends.models.backend import DeviceStatus
 
-from ..profiles import few
+from ..profiles import some_of
 from .conftest import Run
 
 SYNTHETIC = ("fleet", "--emulator", "synthetic")
@@ -88,7 +88,7 @@ def test_json_is_in_si(run: Run) -> None:
     assert falcon["error"] is None
 
 
-@pytest.mark.parametrize("by", few(SORTED_BY, 3))
+@pytest.mark.parametrize("by", some_of(SORTED_BY, 3))
 def test_sorting(run: Run, service: Emulator, by: str) -> None:
     for reverse in (False, True):
         options = ("--reverse",) if reverse else ()

@@ -9,7 +9,7 @@ import pytest
 
 from qrbackends.emulator import Status, ThreadedEmulator
 
-from ..profiles import few
+from ..profiles import some_of
 from .processes import STRICT, command, own_environment
 
 FALCON, HERON = "synthetic_falcon_27", "synthetic_heron_133"
@@ -34,7 +34,7 @@ def address(emulator: ThreadedEmulator) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
-    few(
+    some_of(
         [
             (
                 ("rank", "two_qubit_eror", *SYNTHETIC),
@@ -117,6 +117,7 @@ def test_what_fractional_gates_could_not_be_looked_for_in_is_told(
     assert warning.startswith(f"Warning: a backend is not ranked: {FALCON} [")
 
 
+@pytest.mark.long
 def test_who_listens_at_a_port_that_is_in_use_is_told_how_to_get_a_free_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -155,6 +156,7 @@ def test_one_of_a_thing_is_no_plural(emulator: ThreadedEmulator) -> None:
     assert "the account's only backend is not what is wanted; the largest has 27 qubits" in only.err
 
 
+@pytest.mark.long
 def test_of_what_is_not_there_any_more_it_is_said_how_to_ask_further_back(emulator: ThreadedEmulator) -> None:
     emulator.set_backend(HERON, retired=True)
     of_old = ("--updated-before", "2020-01-01")

@@ -26,7 +26,7 @@ from qrbackends.emulator.devices.synthetic import SyntheticFleet
 from qrbackends.fleet.keys import KEYS, RankKey
 from qrbackends.models import BackendsResponse
 
-from ..profiles import few
+from ..profiles import some_of
 from .conftest import Outcome, Run
 from .processes import (
     STRICT,
@@ -216,7 +216,7 @@ CONDITIONS: dict[str, BackendFilter] = {
 }
 
 
-@pytest.mark.parametrize("options", few(CONDITIONS, 4))
+@pytest.mark.parametrize("options", some_of(CONDITIONS, 4))
 def test_filters_are_the_same_everywhere(here: Run, listed: list[Backend], options: str) -> None:
     names = {one.name for one in listed if CONDITIONS[options](one)}
     assert 0 < len(names) < len(listed) or "layered" in options
@@ -497,7 +497,7 @@ def test_dates_are_utc_as_the_help_says(run_on: Run) -> None:
         assert "its midnight in UTC" in " ".join(run_on(name, "--help").out.split())
 
 
-@pytest.mark.parametrize("step", few(["30s", "0", "-1", "soon", "nan", "1e400"], 2))
+@pytest.mark.parametrize("step", some_of(["30s", "0", "-1", "soon", "nan", "1e400"], 2))
 def test_a_step_is_a_minute_or_more(here: Run, step: str) -> None:
     found = here("history", FALCON, f"--every={step}")
     assert found.code == 2

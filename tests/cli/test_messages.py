@@ -173,6 +173,7 @@ def test_defaults_are_withdrawn(service: Emulator, run: Run) -> None:
     assert "It has withdrawn pulse-level defaults." in empty.out
 
 
+@pytest.mark.long
 def test_a_history_without_calibrations_says_of_when_the_newest_is(tmp_path: Path) -> None:
     file = tmp_path / "history.png"
     asked = ("plot", "history", "ibm_boston", "--emulator", "snapshots", "-o", str(file))

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from qrbackends.emulator import Reset, Status, SyntheticFleet, ThreadedEmulator
 
-from ..profiles import few
+from ..profiles import some_of
 from .conftest import Run
 from .processes import finding
 
@@ -75,7 +75,7 @@ def test_the_board_says_where_it_is_and_that_it_is_emulated(tmp_path: Path) -> N
         assert get(url, Host="evil.example")[0] == 421
 
 
-@pytest.mark.parametrize("number", few([signal.SIGTERM, signal.SIGINT]))
+@pytest.mark.parametrize("number", some_of([signal.SIGTERM, signal.SIGINT]))
 def test_open_streams_do_not_keep_it_from_ending(number: signal.Signals) -> None:
     with running("board", *QUICK, "--json") as process:
         url = json.loads(line(process.stdout))["url"]
@@ -186,7 +186,7 @@ def test_help_tells_what_they_are_for(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("command", "module", "extra"),
-    few(
+    some_of(
         [
             ("board", "starlette", "web"),
             ("exporter", "prometheus_client", "metrics"),
@@ -235,7 +235,7 @@ def rest_of(process: subprocess.Popen[str]) -> str:
 STAMP = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
-@pytest.mark.parametrize("command", few(["board", "exporter"]))
+@pytest.mark.parametrize("command", some_of(["board", "exporter"]))
 def test_a_failure_is_told_once_when_it_begins_and_once_when_it_ends(command: str) -> None:
     with of_a_service(command) as (process, emulator, url):
         asked = get(url)[0]
@@ -273,6 +273,7 @@ def test_a_refused_key_is_told_and_not_shown() -> None:
         assert rest_of(process) == ""
 
 
+@pytest.mark.long
 def test_verbose_tells_of_retries_and_circuits() -> None:
     with of_a_service("exporter", "--verbose") as (process, emulator, _):
         emulator.fault(Reset(), resource="backends", times=None)

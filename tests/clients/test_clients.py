@@ -69,6 +69,7 @@ def test_qbraid(emulator: ThreadedEmulator, tmp_path: Path) -> None:
     assert found["basis_gates"] == ["ecr", "id", "rz", "sx", "x"]
 
 
+@pytest.mark.long
 def test_the_mcp_server(emulator: ThreadedEmulator, tmp_path: Path) -> None:
     about = {"backend_name": "ibm_strasbourg"}
     calls: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ import jsonschema_rs
 import pytest
 from hypothesis import given, settings
 
-from ..profiles import few
+from ..profiles import some_of
 from . import (
     LONG,
     RESPONSES,
@@ -135,7 +135,7 @@ def test_there_is_nothing_to_complain_about() -> None:
     assert list(complaints(CORRECTED)) == []
 
 
-@pytest.mark.parametrize("patch", few(patches(), 15), ids=lambda patch: f"{patch.name}-{patch.at[-24:]}")
+@pytest.mark.parametrize("patch", some_of(patches(), 15), ids=lambda patch: f"{patch.name}-{patch.at[-24:]}")
 def test_without_any_one_patch_there_is(patch: Patch) -> None:
     assert next(complaints(corrected(without=patch)), None) is not None
 

@@ -17,7 +17,7 @@ from schemathesis import GenerationMode, engine
 
 from qrbackends.emulator import Emulator
 
-from ..profiles import few
+from ..profiles import some_of
 from . import LONG, apply, at_server, corrected, patches, published, validator
 
 REGION = "us-east"
@@ -180,7 +180,7 @@ def explored(service: Service, examples: int) -> tuple[Counter[tuple[str, int]],
     return statuses, problems
 
 
-@pytest.mark.parametrize("fleet", few(FLEETS))
+@pytest.mark.parametrize("fleet", some_of(FLEETS))
 @pytest.mark.parametrize("examples", [pytest.param(3, id="3"), pytest.param(200, id="200", marks=LONG)])
 def test_schemathesis_finds_nothing(fleet: str, examples: int, request: pytest.FixtureRequest) -> None:
     service: Service = request.getfixturevalue(fleet)

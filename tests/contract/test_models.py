@@ -19,7 +19,7 @@ from qrbackends.protocol.answers import parse
 from qrbackends.protocol.requests import Request
 
 from ..odd import odd_places
-from ..profiles import few
+from ..profiles import some_of
 from . import LONG, RESPONSES, corrected, validator
 from .snapshots import SCHEMA, Kind, documents, paths
 from .strategies import instances
@@ -290,7 +290,7 @@ def test_a_wrong_type_is_named_by_its_path(schema_name: str, count: int) -> None
 
 
 @examples(1, 40)
-@pytest.mark.parametrize(("kind", "name"), few(REAL, 20))
+@pytest.mark.parametrize(("kind", "name"), some_of(REAL, 20))
 def test_a_wrong_type_in_a_snapshot_is_named_by_its_path(kind: Kind, name: str, count: int) -> None:
     document = documents(kind)[name]
     places = list(steps_in(document))

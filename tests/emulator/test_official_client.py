@@ -17,7 +17,7 @@ from qrbackends.emulator.devices.fleets import wheel_directory
 from qrbackends.emulator.devices.synthetic import SyntheticFleet
 from qrbackends.emulator.surface.validators import Validation
 
-from ..profiles import few
+from ..profiles import some_of
 from .background import in_background
 
 SOME = (
@@ -103,7 +103,7 @@ def test_it_finds_the_instances_and_their_plans(service: Any, emulator: Emulator
     assert found == {instance.crn: instance.plan.name.lower() for instance in emulator.instances}
 
 
-@pytest.mark.parametrize("name", few(SOME, 2))
+@pytest.mark.parametrize("name", some_of(SOME, 2))
 def test_it_reads_configuration_properties_and_status(service: Any, emulator: Emulator, name: str) -> None:
     backend = service.backend(name)
     backend.refresh()
@@ -206,7 +206,7 @@ def test_it_understands_the_synthetic_fleet(monkeypatch: pytest.MonkeyPatch) -> 
         assert_every_call_carried_a_bearer(synthetic)
 
 
-@pytest.mark.parametrize("kind", few(["etag", "date"]))
+@pytest.mark.parametrize("kind", some_of(["etag", "date"]))
 def test_it_understands_answers_with_validators(kind: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
     with in_background(Emulator(SyntheticFleet({"alpha_5": 5}), ("us-east",), validators=kind)) as emulator:
         point_at(emulator, monkeypatch)
@@ -335,7 +335,7 @@ def test_a_device_of_several_instances_is_there_once(monkeypatch: pytest.MonkeyP
         assert sorted(theirs) == sorted(one.name for one in ours(shared).unique())
 
 
-@pytest.mark.parametrize("fractional", few([True, False, None]))
+@pytest.mark.parametrize("fractional", some_of([True, False, None]))
 def test_both_choose_the_same_backend_for_fractional_gates(
     monkeypatch: pytest.MonkeyPatch, fractional: bool | None
 ) -> None:

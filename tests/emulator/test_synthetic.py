@@ -23,7 +23,7 @@ from qrbackends.emulator.devices.generations import (
     generation_for,
 )
 
-from ..profiles import few
+from ..profiles import some_of
 from .asking import NOW
 
 HOUR = 3600
@@ -333,7 +333,7 @@ def test_a_chain_ends_where_the_lattice_does() -> None:
         assert all(len(set(chain["qubits"])) == int(chain["name"][3:]) <= qubits for chain in chains)
 
 
-@pytest.mark.parametrize("lattice", few(["heavy-hex", "square"]))
+@pytest.mark.parametrize("lattice", some_of(["heavy-hex", "square"]))
 def test_thousands_of_qubits_on_request(lattice: Literal["heavy-hex", "square"]) -> None:
     fleet = SyntheticFleet({"synth_4000": 4000}, lattice=lattice)
     key = fleet.find("properties", "synth_4000", None, None, NOW)

@@ -19,7 +19,7 @@ from qrbackends import BackendConfiguration, BackendProperties, Client, InvalidR
 from qrbackends.emulator import Emulator, SnapshotFleet
 from qrbackends.interop.qiskit import LocalBackend, backend, fetch_backend, target, to_target
 
-from ..profiles import few
+from ..profiles import some_of
 from .test_qiskit import entries
 
 WHEEL = SnapshotFleet()
@@ -43,7 +43,7 @@ def documents(name: str) -> tuple[BackendConfiguration, BackendProperties]:
 
 
 @pytest.mark.parametrize("wanted", [True, False, None])
-@pytest.mark.parametrize("name", few([WITH_BOTH, WITH_RX, WITH_NONE, WITH_U3, "fake_fractional"]))
+@pytest.mark.parametrize("name", some_of([WITH_BOTH, WITH_RX, WITH_NONE, WITH_U3, "fake_fractional"]))
 def test_a_backend_is_what_the_official_client_makes_for_the_same_option(
     name: str, wanted: bool | None
 ) -> None:

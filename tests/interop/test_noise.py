@@ -19,7 +19,7 @@ from qrbackends.interop.qiskit import LocalBackend, backend, noise_model
 from qrbackends.messages.extras import install
 from qrbackends.models.properties import Nduv
 
-from ..profiles import few
+from ..profiles import some_of
 from ..snapshots import BOTH, CONFIGURATIONS, PROPERTIES, real
 from .fakes import FIVE, official, ours, quiet_elsewhere
 from .test_qiskit import ghz
@@ -110,7 +110,7 @@ def prepared(name: str) -> tuple[LocalBackend, QuantumCircuit, set[int]]:
     return device, circuit, set(used)
 
 
-@pytest.mark.parametrize("name", few(FIVE))
+@pytest.mark.parametrize("name", some_of(FIVE))
 def test_a_simulation_counts_what_that_of_the_official_fake_counts(name: str) -> None:
     device, circuit, used = prepared(name)
     fake = quiet_elsewhere(official(name), used)
@@ -331,7 +331,9 @@ def test_errors_above_1_count_as_1() -> None:
     assert of(noise_model(*readout), "measure", 0)[0]["probabilities"] == [[1.0, 0.0], [1.0, 0.0]]
 
 
-@pytest.mark.parametrize("unit", few(["us", "\N{MICRO SIGN}s", "\N{GREEK SMALL LETTER MU}s", "ps", "s"], 2))
+@pytest.mark.parametrize(
+    "unit", some_of(["us", "\N{MICRO SIGN}s", "\N{GREEK SMALL LETTER MU}s", "ps", "s"], 2)
+)
 def test_units_mean_what_they_mean(unit: str) -> None:
     scale = {"ps": 1e12, "s": 1.0}.get(unit, 1e6)
     model = noise_model(*with_values(("T1", unit, 4e-5 * scale), ("T2", unit, 3e-5 * scale)))

@@ -43,7 +43,7 @@ from qrbackends.messages.extras import install
 from qrbackends.models.configuration import GateConfig
 from qrbackends.models.properties import Nduv
 
-from ..profiles import few
+from ..profiles import some_of
 from ..snapshots import BOTH, CONFIGURATIONS, PROPERTIES, real
 
 OWN = Gate("sx", 1, [])
@@ -134,7 +134,7 @@ def test_there_are_68_real_devices() -> None:
 FLEET = SyntheticFleet()  # with faults, fractional gates and instruction signatures
 
 
-@pytest.mark.parametrize("name", few(FLEET.names, 2))
+@pytest.mark.parametrize("name", some_of(FLEET.names, 2))
 def test_so_it_is_for_what_the_emulator_makes_up(name: str) -> None:
     documents = []
     for resource in ("configuration", "properties"):

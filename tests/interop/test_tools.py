@@ -17,7 +17,7 @@ from qiskit_experiments.library import T1, LocalReadoutError, StandardRB
 from qiskit_ibm_runtime import EstimatorV2, SamplerV2, Session
 from qiskit_ibm_runtime.executor_sampler import Sampler
 
-from ..profiles import few
+from ..profiles import some_of
 from ..snapshots import real
 from .fakes import FIVE, official, ours, quiet_elsewhere
 from .test_qiskit import ghz
@@ -49,7 +49,7 @@ class Pair:
         return iter((self.ours, self.official))
 
 
-@pytest.fixture(scope="module", params=few(FIVE))
+@pytest.fixture(scope="module", params=some_of(FIVE))
 def pair(request: pytest.FixtureRequest) -> Pair:
     return Pair(request.param)
 

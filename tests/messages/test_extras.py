@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from qrbackends import __version__
 from qrbackends.messages.extras import MODULES, extra_of, install, missing, named, needed_by
 
-from ..profiles import few
+from ..profiles import some_of
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 MODULE_OF = {"prometheus-client": "prometheus_client", "qiskit-ibm-runtime": "qiskit_ibm_runtime"}
@@ -50,7 +50,7 @@ def command_line(*arguments: str, blocked: set[str], way: str = FINDER) -> str:
     return err
 
 
-@pytest.mark.parametrize("way", few([FINDER, NONE]), ids=["finder", "None"])
+@pytest.mark.parametrize("way", some_of([FINDER, NONE]), ids=["finder", "None"])
 @pytest.mark.parametrize(
     ("command", "extras"),
     [
@@ -72,7 +72,7 @@ def test_without_the_command_line_the_version_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("command", "extras"),
-    few(
+    some_of(
         [
             ("show x --emulator", ["snapshots"]),
             ("fleet --emulator=snapshots", ["snapshots"]),
@@ -118,7 +118,7 @@ for command in ("board", "exporter", "emulate", "archive", "plot", "record", "ca
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    few(
+    some_of(
         [
             (
                 "from qrbackends.web import ClientDep",

@@ -19,7 +19,7 @@ from qrbackends.models import (
 )
 
 from ..contract.snapshots import documents, paths
-from ..profiles import few
+from ..profiles import some_of
 
 WHEN = "2026-05-17T09:30:00Z"
 
@@ -85,7 +85,7 @@ def test_only_a_virtual_gate_takes_no_time() -> None:
 # --- couplings that cannot be used
 
 
-@pytest.mark.parametrize("name", few(paths("props"), 20))
+@pytest.mark.parametrize("name", some_of(paths("props"), 20))
 def test_what_is_broken_on_a_real_device(name: str) -> None:
     """Compare with the JSON, and with what the official client says of each gate."""
     from qiskit_ibm_runtime.models import BackendProperties as Official

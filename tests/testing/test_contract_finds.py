@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from qrbackends.testing import LeasingStoreContract
 
 from ..projects import files_of, run

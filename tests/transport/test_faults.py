@@ -50,7 +50,7 @@ from qrbackends.emulator import (
     Truncate,
 )
 
-from ..profiles import few
+from ..profiles import some_of
 from ..waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -160,7 +160,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir())) if os.path.exists("/proc/self/fd") else 0  # noqa: PTH110
 
 
-@pytest.mark.parametrize("fault", few(TABLE, 12))
+@pytest.mark.parametrize("fault", some_of(TABLE, 12))
 async def test_a_fault_that_passes_is_overcome(emulator: Emulator, fault: str) -> None:
     action, expected, again = TABLE[fault]
     for request in requests(emulator):
@@ -181,7 +181,7 @@ async def test_a_fault_that_passes_is_overcome(emulator: Emulator, fault: str) -
             struck.release()
 
 
-@pytest.mark.parametrize("fault", few(TABLE, 15))
+@pytest.mark.parametrize("fault", some_of(TABLE, 15))
 async def test_a_fault_that_stays_is_told(emulator: Emulator, fault: str) -> None:
     action, expected, again = TABLE[fault]
     gc.collect()

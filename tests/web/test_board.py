@@ -37,7 +37,7 @@ from qrbackends.web.pages import rendered
 from qrbackends.web.renderings import Renderings
 
 from ..internals import next_second, told_of_a_change
-from ..profiles import few
+from ..profiles import some_of
 from ..snapshots import real
 from ..waiting import until
 from .serving import served
@@ -118,7 +118,7 @@ async def test_data_of_the_service_is_not_called_emulated(
         assert "hidden" in note
 
 
-@pytest.mark.parametrize("by", few(TITLES, 2))
+@pytest.mark.parametrize("by", some_of(TITLES, 2))
 async def test_a_backends_page_has_its_device_map(
     by: By, url: str, client: Client, emulator: Emulator, web: aiohttp.ClientSession
 ) -> None:

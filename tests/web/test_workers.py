@@ -88,6 +88,7 @@ def children(pid: int) -> list[int]:
     return [int(one) for one in listed if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 async def test_a_worker_that_is_killed_leaves_nothing_behind(
     emulator: Emulator, redis: Redis, server: RedisServer
@@ -136,6 +137,7 @@ app = Starlette(routes=[Mount("/api", api_app()), Mount("/", board_app())], life
 """
 
 
+@pytest.mark.long
 async def test_a_reload_with_open_streams_shows_no_warning(
     emulator: Emulator, redis: Redis, server: RedisServer, tmp_path: Path
 ) -> None:
