@@ -110,6 +110,8 @@ def settings_of(name: str) -> Iterator[tuple[str, str, str]]:
     found = resolve_name(name)
     told = dict(_told(inspect.getdoc(found) or ""))
     for parameter in inspect.signature(found).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:  # which names what is mistaken
+            continue
         if not callable(parameter.default) or parameter.default is parameter.empty:
             yield parameter.name, _value(parameter.default), told[parameter.name]
 

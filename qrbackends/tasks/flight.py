@@ -147,7 +147,7 @@ class Flights(Generic[T]):
         Args:
             key: identifies the work.
             work: begins the work.
-            until: the deadline of the caller, who calls `result` at once. If it does not move, the work begins
+            until: the deadline of the caller, who calls `result` at once. If it does not move, work begins
                 in this turn of the event loop where Python can do that.
 
         Raises:

@@ -27,6 +27,7 @@ from qrbackends.emulator import Emulator, Status
 from qrbackends.interop.qiskit import to_target
 
 from ..interop import fakes
+from ..profiles import some_of
 from ..snapshots import real
 from ..test_readme import run
 
@@ -139,7 +140,7 @@ LARGE = ["boston", "pittsburgh", "kingston", "fez", "torino", "sherbrooke", "bri
 
 
 @pytest.mark.parametrize("name", ["guadalupe", "torino"])
-@pytest.mark.parametrize("build", [fourier, qaoa_ring])
+@pytest.mark.parametrize("build", some_of([fourier, qaoa_ring]))
 def test_without_idling_each_layout_has_mapomatics_number(
     build: Callable[[], QuantumCircuit], name: str
 ) -> None:

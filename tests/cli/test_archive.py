@@ -122,7 +122,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[1])
+@pytest.mark.parametrize("command", some_of(COMMANDS), ids=[command[1] for command in COMMANDS])
 def test_the_pictures_of_the_page_are_what_its_commands_draw(
     command: list[str], run: Run, tmp_path: Path
 ) -> None:

@@ -72,7 +72,7 @@ def address(emulator: ThreadedEmulator) -> tuple[str, str]:
             (("qubits", FALCON, "500", *SYNTHETIC), 2, f"{FALCON} has 27 qubits, fewer than 500"),
             (("--versoin",), 2, "did you mean --version?"),
         ],
-        6,
+        3,
     ),
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

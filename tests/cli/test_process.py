@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ..profiles import some_of
 from .processes import STRICT, own_environment
 
 DEV = (sys.executable, "-X", "dev", "-W", "error", "-m", "qrbackends")
@@ -64,7 +65,7 @@ def start() -> Iterator[Start]:
                 stream.close()
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("asked", some_of([signal.SIGINT, signal.SIGTERM]))
 def test_emulate_ends_normally_when_told(start: Start, asked: signal.Signals) -> None:
     process = start(*DEV, "emulate", "--fleet", "synthetic", "--json")
     shown = json.loads(_output(process).readline())
@@ -112,11 +113,13 @@ def test_ctrl_c_during_an_import_leaves_cleanly(start: Start, name: str) -> None
 
 @pytest.mark.parametrize(
     "sent",
-    [
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS begins so
-    ],
+    some_of(
+        [
+            b"GET / HTTP/9.9\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS begins so
+        ]
+    ),
 )
 def test_nonsense_at_a_port_of_emulate_is_not_told_to_its_user(start: Start, sent: bytes) -> None:
     process = start(*DEV, "emulate", "--fleet", "synthetic", "--json")
@@ -136,7 +139,7 @@ def test_fleet_as_a_process(start: Start) -> None:
     assert (process.returncode, len(json.loads(out)), err.count("\n")) == (0, 4, 1)
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize("options", [(), pytest.param(("--json",), marks=pytest.mark.long)])
 def test_no_stdout_at_all(start: Start, options: tuple[str, ...]) -> None:
     command = (*STRICT, "status", "synthetic_falcon_27", *SYNTHETIC, *options)
     closed = "import os, sys; os.close(1); os.execv(sys.executable, sys.argv[1:])"
@@ -146,7 +149,7 @@ def test_no_stdout_at_all(start: Start, options: tuple[str, ...]) -> None:
     assert (process.returncode, err) == (0, announced)
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize("options", [(), pytest.param(("--json",), marks=pytest.mark.long)])
 def test_a_reader_that_leaves_ends_it_quietly(start: Start, options: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -183,7 +186,7 @@ def test_a_terminal_of_80_columns(start: Start) -> None:
     assert err == "", "progress is for a terminal"
 
 
-@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+@pytest.mark.parametrize("environment", some_of([{"NO_COLOR": "1"}, {"TERM": "dumb"}]))
 def test_a_terminal_without_colours(start: Start, environment: dict[str, str]) -> None:
     out, _ = _on_a_terminal(start, 200, environment, "fleet", *SYNTHETIC)
     assert "\x1b" not in out

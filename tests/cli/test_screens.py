@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ..profiles import some_of
 from .processes import emulating, on_screen
 
 # One process runs all of them, one after the other: to start Python takes longer than a command.
@@ -57,13 +58,10 @@ def home(tmp_path: Path) -> Path:
 
 COLOUR: dict[str, str] = {}
 PLAIN = {"NO_COLOR": "1"}
-QUICK = ((60, COLOUR), (80, PLAIN), (120, COLOUR), (200, PLAIN))
-OTHERS = ((60, PLAIN), (80, COLOUR), (120, PLAIN), (200, COLOUR))
+SCREENS = [(width, colours) for width in (80, 60, 120, 200) for colours in (PLAIN, COLOUR)]
 
 
-@pytest.mark.parametrize(
-    ("width", "environment"), [*QUICK, *(pytest.param(*one, marks=pytest.mark.long) for one in OTHERS)]
-)
+@pytest.mark.parametrize(("width", "environment"), some_of(SCREENS))
 def test_screens(url: str, home: Path, width: int, environment: dict[str, str]) -> None:
     commands = [[*one, "--emulator", url] for one in COMMANDS] + [["accounts", "list"]]
     program = (sys.executable, "-W", "error", "-c", DRIVER, json.dumps(commands))

@@ -12,13 +12,14 @@ from packaging.requirements import Requirement
 
 from qrbackends.emulator import ThreadedEmulator
 
+from ..profiles import some_of
 from .asking import OF_FIRST_INSTANCE, PHYSICAL_QUBITS, QUBITS, RUNNING, STATES, ask, needs_environments
 from .environments import CLIENTS
 
 pytestmark = needs_environments
 
 
-@pytest.mark.parametrize("client", ["runtime", "runtime-oldest"])
+@pytest.mark.parametrize("client", some_of(["runtime", "runtime-oldest"]))
 def test_the_official_client(emulator: ThreadedEmulator, tmp_path: Path, client: str) -> None:
     found = ask(emulator, tmp_path, client, "ask_runtime.py", "ibm_boston", "synthetic_7")
     assert Requirement(CLIENTS[client].requirement).specifier.contains(found["version"])

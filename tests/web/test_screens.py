@@ -19,6 +19,7 @@ from qrbackends.web import Pace, board_app
 from qrbackends.web.columns import COLUMNS
 from qrbackends.web.filtering import Filtered, parsed
 
+from ..profiles import some_of
 from ..waiting import until
 from .browser import Screen, chromium
 from .serving import served
@@ -170,7 +171,7 @@ async def test_the_server_and_the_script_mean_the_same_by_a_filter(
         assert list(ours.problems) == problems, text
 
 
-@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+@pytest.mark.parametrize("motion", some_of(["no-preference", "reduce"]))
 async def test_only_what_has_changed_flashes_and_nothing_where_motion_is_not_wanted(
     motion: Any, known: tuple[Emulator, str], browser: Browser
 ) -> None:
@@ -199,7 +200,7 @@ async def test_only_what_has_changed_flashes_and_nothing_where_motion_is_not_wan
             emulator.set_backend(name)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", some_of(["light", "dark"]))
 async def test_each_mark_of_a_map_can_be_told_from_the_background(
     scheme: Any, known: tuple[Emulator, str], browser: Browser
 ) -> None:

@@ -19,6 +19,7 @@ from benchmarks import apps, serve
 from benchmarks.service import service_of
 from qrbackends.emulator import Emulator, Hold
 
+from ..profiles import some_of
 from ..redis_server import RedisServer
 from ..waiting import until
 
@@ -67,7 +68,7 @@ async def loaded(
     assert emulator.count("backends") <= len(emulator.instances) * 2
 
 
-@pytest.mark.parametrize("kind", serve.KINDS)
+@pytest.mark.parametrize("kind", some_of(serve.KINDS))
 async def test_workers_share_one_request(
     kind: str, emulator: Emulator, redis: Redis, server: RedisServer
 ) -> None:
