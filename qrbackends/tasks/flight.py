@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import Context
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
@@ -18,7 +19,9 @@ from .deadlines import overdue
 T = TypeVar("T")
 
 _NO_TASK: Any = None  # until `Flights.start` has made it
-_EAGER = {"eager_start": True} if sys.version_info >= (3, 12) else {}  # saves a small call a twentieth
+_EAGER: Any = asyncio.Task  # a task that begins at once saves a small call a twentieth
+if sys.version_info >= (3, 12):
+    _EAGER = partial(asyncio.Task, eager_start=True)
 _SPARE = 64  # callers who have left and are still in the heap of deadlines
 
 Deadline: TypeAlias = float | Callable[[], float]
@@ -157,11 +160,10 @@ class Flights(Generic[T]):
             raise ClientClosed("the client is closed")
         flight: Flight[T] = Flight(key, asyncio.get_running_loop())
         self.under_way[key] = flight
-        eager = {}
-        if _EAGER and not callable(until) and until > -inf:
-            flight.until, eager = until, _EAGER
-        # Not by the loop's task factory: an eager one would begin the work before a deadline is known.
-        task = asyncio.Task(self._run(flight, work), loop=flight.loop, context=Context(), **eager)
+        make = asyncio.Task  # not the loop's factory, which might begin the work before a deadline is known
+        if not callable(until) and until > -inf:
+            flight.until, make = until, _EAGER
+        task = make(self._run(flight, work), loop=flight.loop, context=Context())
         flight.task = task
         self._tasks[task] = flight
         task.add_done_callback(self._ended)

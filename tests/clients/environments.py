@@ -3,10 +3,10 @@
 Where a client is given what this package has fetched, what this package needs is there, too.
 
     python -m pip install uv
-    python tests/clients/environments.py DIRECTORY
+    python tests/clients/environments.py DIRECTORY [NAME ...]
 
-makes those that DIRECTORY does not hold yet. The name of each follows from its requirement and from the
-version of Python. The tests take the same directory from the variable QRBACKENDS_CLIENTS.
+makes those that DIRECTORY does not hold yet: all, or the named ones. The name of each follows from its
+requirement and from the version of Python. The tests take the same directory from the variable QRBACKENDS_CLIENTS.
 """
 
 import hashlib
@@ -80,5 +80,5 @@ def make(directory: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    for one in CLIENTS:
+    for one in sys.argv[2:] or CLIENTS:
         make(Path(sys.argv[1]), one)
