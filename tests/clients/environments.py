@@ -6,7 +6,7 @@ Where a client is given what this package has fetched, what this package needs i
     python tests/clients/environments.py DIRECTORY [NAME ...]
 
 makes those that DIRECTORY does not hold yet: all, or the named ones. The name of each follows from its
-requirement and from the version of Python. The tests take the same directory from the variable QRBACKENDS_CLIENTS.
+requirement and from the version of Python. The tests take the same directory from QRBACKENDS_CLIENTS.
 """
 
 import hashlib
