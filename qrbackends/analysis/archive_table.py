@@ -79,14 +79,15 @@ class Version:
 
     Args:
         delta: the table.
-        system: the file system whose root is the table's folder.
+        place: where it is.
         partitions: the names of its partition columns.
         instant: the name of the column by which files are left out without opening them.
     """
 
-    def __init__(self, delta: Any, system: Any, partitions: tuple[str, ...], instant: str) -> None:
+    def __init__(self, delta: Any, place: Location, partitions: tuple[str, ...], instant: str) -> None:
         self.delta = delta
-        self.system = system
+        self.system = place.file_system()
+        self._place = place
         self._partitions = partitions
         self._instant = instant
 
@@ -95,9 +96,13 @@ class Version:
 
         Args:
             texts: the columns of text that are read as dictionaries, which takes less time and memory.
+
+        Raises:
+            ArchiveError: others made the table one that cannot be read, such as one with deletion vectors.
         """
         options = pa_dataset.ParquetReadOptions(dictionary_columns=texts)
-        return self.delta.to_pyarrow_dataset(filesystem=self.system, parquet_read_options=options)
+        with self._place.explained():
+            return self.delta.to_pyarrow_dataset(filesystem=self.system, parquet_read_options=options)
 
     def files(self) -> list[DataFile]:
         """Return what the log says of the files."""
@@ -157,7 +162,7 @@ class ArchiveTable:
                 return None
             if not set(self._schema.names) <= {field.name for field in delta.schema().fields}:
                 raise ArchiveError(f"{self._location.url}: there is a Delta table of something else")
-            return Version(delta, self._place.file_system(), self._partitions, self._instant)
+            return Version(delta, self._place, self._partitions, self._instant)
 
     def refreshed(self) -> Version | None:
         """Return the table as it is now, None if there is none; this asks the store for what is new only.

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cachetools import LRUCache
 from markupsafe import Markup
 
-from ..errors import ArchiveError, QRBackendsError, Timeout
+from ..errors import ArchiveError, Timeout
 from ..fleet.recent import CalibrationFigures
 from ..models import Backend
 from ..models.formatting import probability, scaled
@@ -37,11 +38,9 @@ _FIGURES: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
 
 
 class _Reading:
-    """One look into the archive, and the seconds for which what it found is given."""
+    """One look into the archive, and until when what it found is given: unlimited while it runs."""
 
-    def __init__(self, at: float) -> None:
-        self.at = at
-        self.lasting = _LASTING
+    until = inf
 
 
 class ArchiveDays:
@@ -73,10 +72,10 @@ class ArchiveDays:
             address: that of the API which has it; an archive may have another device of its name.
             count: the number of days, today included.
         """
-        key, now = (backend.name, address, count), self._clock()
+        key = backend.name, address, count
         reading = self._readings.get(key)
-        if reading is None or now - reading.at >= reading.lasting:
-            reading = self._readings[key] = _Reading(now)
+        if reading is None or self._clock() >= reading.until:
+            reading = self._readings[key] = _Reading()
         read = partial(self._read, reading, backend, address, count)
         try:
             return Markup((await self._rendered.part(key, (reading,), read)).decode())  # noqa: S704  # a template's
@@ -84,27 +83,31 @@ class ArchiveDays:
             return Markup("<p>The archive is still being read; load the page again in a moment.</p>")
 
     def _read(self, reading: _Reading, backend: Backend, address: str, count: int) -> bytes:
+        lasting = _FAILED
+        try:
+            part, lasting = self._shown(backend, address, count), _LASTING
+        except ArchiveError as error:
+            problem_log.add(error)
+            part = rendered("days.html", problem=_reason(error, self._url))
+        except Exception as error:  # others write it, too, and the page has more
+            logger.warning("the archive's rows of %.80r are odd: %s", backend.name, type(error).__name__)
+            part = rendered("days.html", problem="its rows are odd")
+        reading.until = self._clock() + lasting
+        return part
+
+    def _shown(self, backend: Backend, address: str, count: int) -> bytes:
         from ..analysis.archive_rows import portless
         from ..analysis.daily import daily_figures
 
-        name, origin = backend.name, portless(address, backend.emulated)
+        origin = portless(address, backend.emulated)
         until = datetime.combine(datetime.now(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
         since = until - timedelta(days=count)
-        try:
-            found = daily_figures(self._archive, name, since, until, origin)
-            newest = None if found.days else self._archive.backends().get(name)
-        except ArchiveError as error:
-            return self._failed(reading, _reason(error, self._url), error)
-        except QRBackendsError as error:
-            return self._failed(reading, "it has what no archive should", error)
-        except (ArithmeticError, ValueError, LookupError, TypeError) as error:  # rows that nobody foresaw
-            logger.warning("the archive's rows of %.80r are odd: %s", name, type(error).__name__)
-            return self._failed(reading, "its rows are odd")
+        found = daily_figures(self._archive, backend.name, since, until, origin)
         return rendered(
             "days.html",
             found=found,
-            foreign=bool(found.days) and found.origin != origin,
-            newest=newest,
+            listed=origin,
+            newest=None if found.days else self._archive.backends().get(backend.name),
             count=count,
             charts=_charts(found, since.date(), count),
             medians=list(map(_medians, found.days)),
@@ -112,12 +115,6 @@ class ArchiveDays:
             last=until - timedelta(days=1),
             problem=None,
         )
-
-    def _failed(self, reading: _Reading, reason: str, error: QRBackendsError | None = None) -> bytes:
-        if error is not None:
-            problem_log.add(error)
-        reading.lasting = _FAILED
-        return rendered("days.html", problem=reason)
 
 
 def _reason(error: ArchiveError, url: str) -> str:

@@ -87,13 +87,11 @@ def _rows(known: Sequence[MonitoredBackend], now: datetime) -> list[Figures]:
 
 def _cells(column: Column, values: Sequence[Value]) -> tuple[tuple[str, bool], ...]:
     numbers = [value for value in values if isinstance(value, float)]
-    best: float | None = None
-    if len(set(numbers)) > 1 and column.key in _LOW_IS_BEST + _HIGH_IS_BEST:
-        best = min(numbers) if column.key in _LOW_IS_BEST else max(numbers)
-    texts = [column.text(value) for value in values]
-    # Of what looks the same, all are the best or none is.
-    first = None if best is None or len(set(texts)) == 1 else texts[values.index(best)]
-    return tuple((text, text == first) for text in texts)
+    best: str | None = None
+    # By what is shown: of values that look the same, all are the best or none is.
+    if len({column.text(one) for one in numbers}) > 1 and column.key in _LOW_IS_BEST + _HIGH_IS_BEST:
+        best = column.text(min(numbers) if column.key in _LOW_IS_BEST else max(numbers))
+    return tuple((text, text == best) for text in map(column.text, values))
 
 
 def _distributions(

@@ -4,26 +4,26 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Hashable, Sized
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Generic, NamedTuple, TypeVar
 from weakref import ref
 
 from cachetools import LRUCache
 
+from ..tasks.daemonthread import DaemonThread
 from ..tasks.flight import Flight, Flights
 
 _KEPT = 64 * 2**20  # bytes of all parts that are kept
 
 
 @cache
-def _worker(process: int, name: str) -> ThreadPoolExecutor:
+def _worker(process: int, name: str) -> DaemonThread:
     """Return a process's worker of this name, such as that for slow or for quick parts.
 
     Each has one thread, however many visitors wait for however many devices, and a slow part delays no quick
     one. A thread of the parent does not run in a forked process, which gets its own.
     """
-    return ThreadPoolExecutor(1, f"qrbackends-{name}-page")
+    return DaemonThread(f"qrbackends-{name}-page")
 
 
 P = TypeVar("P", bound=Sized)

@@ -223,6 +223,19 @@ async def test_failures_of_a_store_say_what_to_check(
     assert "something else" in refused(str(tmp_path / "other"))
 
 
+def test_a_table_that_others_made_unreadable_is_refused(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    archive.add(calibration(0))
+    feature = ["deletionVectors"]
+    deletions = {"minReaderVersion": 3, "readerFeatures": feature}
+    deletions |= {"minWriterVersion": 7, "writerFeatures": feature}
+    log = tmp_path / "_delta_log" / f"{2:020}.json"
+    log.write_text(msgspec.json.encode({"protocol": deletions}).decode())
+    for read in (archive.scan, archive.info, archive.names):
+        with pytest.raises(ArchiveError, match="deletionVectors"):
+            read()
+
+
 def test_the_name_of_an_archive_does_not_tell_why_it_failed(tmp_path: Path) -> None:
     archive = Archive(tmp_path / "no credentials, connection timed out")
     archive.add(calibration(0))

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from msgspec.structs import replace
 
-from qrbackends import Client, InvalidRequest
+from qrbackends import ArchiveError, Client, InvalidRequest
 from qrbackends.analysis import daily
 from qrbackends.analysis.archive import Archive
 from qrbackends.emulator import Emulator
@@ -185,3 +187,37 @@ async def test_what_cannot_be_read_is_told_without_where_it_is_and_tried_again(
     passed[0] = 423.0
     await days.part(listed, "", 7)
     assert len(read.threads) == 4
+
+
+async def test_a_failure_that_took_long_is_told(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = [0.0]
+
+    def hanging(*_: Any) -> daily.Daily:
+        passed[0] += 100.0
+        raise ArchiveError(f"{tmp_path}: the store does not answer")
+
+    monkeypatch.setattr(daily, "daily_figures", hanging)
+    days = ArchiveDays(tmp_path, clock=lambda: passed[0])
+    listed = (await client.backends())[0]
+    for _ in range(2):
+        assert "The archive cannot be read: the store does not answer." in await days.part(listed, "", 7)
+    assert passed == [100.0], "it lasts from its end"
+
+
+async def test_what_others_did_to_an_archive_spoils_no_page(client: Client, tmp_path: Path) -> None:
+    listed = (await client.backends())[0]
+    properties = replace(await client.properties(listed.name), last_update_date=datetime.now(UTC))
+    variant, unknown = Archive(tmp_path / "variant"), Archive(tmp_path / "unknown")
+    variant.add(properties, calibration_id="variant")
+    part = await ArchiveDays(tmp_path / "variant").part(listed, HERE, 7)
+    assert "no calibration of this backend, apart from those that do not count here" in part
+    unknown.add(properties, origin=HERE)
+    part = await ArchiveDays(tmp_path / "unknown").part(listed, "", 7)
+    assert f"They come from {HERE}.<" in part, "where it is listed is not known, so it may be from there"
+    rows = unknown.scan().to_table()
+    place = rows.schema.get_field_index("calibration_id")
+    odd = rows.set_column(place, "calibration_id", pa.array([1] * len(rows)))
+    write_deltalake(tmp_path / "odd", odd, partition_by=["backend", "month"])
+    assert "its rows are odd" in await ArchiveDays(tmp_path / "odd").part(listed, HERE, 7)

@@ -30,7 +30,18 @@ from qrbackends.emulator import Emulator, SyntheticFleet
 from qrbackends.emulator.surface import handler
 from qrbackends.models.formatting import probability, scaled
 from qrbackends.models.properties import GateProperties, Nduv
-from qrbackends.web import Pace, ServerLimits, board, board_app, devicepages, devicepart, fleetrows, lifespan
+from qrbackends.web import (
+    Pace,
+    ServerLimits,
+    board,
+    board_app,
+    comparing,
+    devicepages,
+    devicepart,
+    fleetrows,
+    lifespan,
+)
+from qrbackends.web.columns import BY_KEY
 from qrbackends.web.connections import Connections
 from qrbackends.web.devicepart import Wanted, device_part
 from qrbackends.web.pages import rendered
@@ -481,6 +492,15 @@ async def test_two_to_six_backends_are_compared(
     page = await get(web, f"{url}/compare?{query}")
     assert "Choose 2 to 6 backends" in page.text
     assert page.text.count("There is no backend us-east/device_") == min(count, 6)
+
+
+def test_what_looks_the_same_is_the_best_together_or_not_at_all() -> None:
+    def marks(key: str, *values: float | None) -> list[bool]:
+        return [best for _, best in comparing._cells(BY_KEY[key], values)]
+
+    assert marks("t1", 70.0, 90.01, 90.02, None) == [False, True, True, False]
+    assert marks("readout", 0.02, 0.01, None) == [False, True, False]
+    assert marks("t1", 90.01, 90.02, None) == [False] * 3
 
 
 async def test_a_board_tells_which_instance_failed_since_when_and_why(
