@@ -70,8 +70,8 @@ class Client(ClientBase):
         pool: a pool that is shared with other clients, instead of `limits`, `allow_http` and `trust_env`; by
             default the client has one of its own.
         memory: a memory that is shared with other clients; by default the client has one of its own.
-        store: a store that is shared with other processes, such as `RedisStore`; close it yourself. By default
-            answers are kept in memory only.
+        store: a store that is shared with other processes, such as `RedisStore`; close it yourself. By
+            default answers are kept in memory only.
         check_version: whether to look in the background, once a day while the client is open, if the service
             still supports `api_version`; a warning is logged, and nothing fails.
 
