@@ -243,8 +243,8 @@ def _write_as_rest(app: Sphinx, what: str, name: str, obj: object, options: obje
 def _write_short_types(
     app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, result: str | None
 ) -> tuple[str | None, str | None]:
-    """Leave the bounds of integers, and what no Python can parse, out of a signature."""
-    short = signature and _BOUNDED.sub(r"\1", signature)
+    """Leave bounds of integers, what no Python can parse, and what only names mistakes out of a signature."""
+    short = signature and _BOUNDED.sub(r"\1", signature).replace(", **mistaken: ~typing.Never", "")
     return short and _NO_VALUE.sub("...", short), result and _BOUNDED.sub(r"\1", result)
 
 

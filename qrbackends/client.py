@@ -61,15 +61,17 @@ class Client(ClientBase):
 
     Args:
         account: credentials and instances.
-        limits: the limits of a call and of a region.
-        retry: which failed requests are sent again, and when.
+        limits: the limits of a call and of a region; by default `Limits()`.
+        retry: which failed requests are sent again, and when; by default `RetryPolicy()`.
         allow_http: whether credentials may go over plain http to hosts other than this machine.
         trust_env: whether to use the environment's proxies if the account names none.
         api_version: the `IBM-API-Version` to ask for, a date from 2025-01-01 on.
-        cache: how long answers may be used.
-        pool: a pool that is shared with other clients, instead of `limits`, `allow_http` and `trust_env`.
-        memory: a memory that is shared with other clients.
-        store: a store that is shared with other processes, such as `RedisStore`; close it yourself.
+        cache: how long answers may be used; by default `CachePolicy()`.
+        pool: a pool that is shared with other clients, instead of `limits`, `allow_http` and `trust_env`; by
+            default the client has one of its own.
+        memory: a memory that is shared with other clients; by default the client has one of its own.
+        store: a store that is shared with other processes, such as `RedisStore`; close it yourself. By
+            default answers are kept in memory only.
         check_version: whether to look in the background, once a day while the client is open, if the service
             still supports `api_version`; a warning is logged, and nothing fails.
 

@@ -14,7 +14,7 @@ def screen_of(addresses: "Addresses", title: str, forward: bool) -> str:
         title: the first line.
         forward: whether callers present credentials of their own.
     """
-    crn = addresses.instances[0].crn if addresses.instances else "CRN"
+    crns = [one.crn for one in addresses.instances] or ["CRN"]
     key = addresses.api_key or ("YOUR IBM CLOUD API KEY" if forward else "A KEY OF THE GATEWAY'S")
     url = next(iter(addresses.regions.values()), f"{addresses.iam_url}/api/v1")
     instances = "\n".join(f"  {one.crn}" for one in addresses.instances) or "  those of each caller's account"
@@ -26,7 +26,8 @@ def screen_of(addresses: "Addresses", title: str, forward: bool) -> str:
         throw_away=throw_away,
         instances=instances,
         key=key,
-        crn=crn,
+        crn=crns[0],
+        listed="\n".join(f"        Instance({crn!r}, url={url!r})," for crn in crns),
         url=url,
         iam=addresses.iam_url,
         search=addresses.search_url,
@@ -58,7 +59,7 @@ QRMI, in `environment` of qrmi_config.json (in a shell, each name begins with th
 export QRMI_IBM_QCS_ENDPOINT={url}
 export QRMI_IBM_QCS_IAM_ENDPOINT={iam}
 export QRMI_IBM_QCS_IAM_APIKEY='{key}'
-export QRMI_IBM_QCS_SERVICE_CRN={crn}
+export QRMI_IBM_QCS_SERVICE_CRN={crn}  # of an instance that lists the device
 
 qrbackends:
 
@@ -66,7 +67,9 @@ from qrbackends import Account, Client, Instance
 
 account = Account(
     api_key={key!r},
-    instances=[Instance({crn!r}, url={url!r})],
+    instances=[
+{listed}
+    ],
     iam_url={iam!r},
     search_url={search!r},
     catalog_url={catalog!r},

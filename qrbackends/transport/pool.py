@@ -103,7 +103,7 @@ class SessionPool(LoopBound, AsyncContext):
     that opened it.
 
     Args:
-        limits: the limits of a call and of a region.
+        limits: the limits of a call and of a region; by default `Limits()`.
         allow_http: whether credentials may go over plain http to hosts other than this machine.
         trust_env: whether accounts that name no proxies use those of the environment variables `HTTPS_PROXY`,
             `ALL_PROXY` and `NO_PROXY`, in upper or lower case. A .netrc file is never read.

@@ -43,7 +43,7 @@ def api_app(
 
     Args:
         client: the client; by default that of the host app's `lifespan`.
-        pace: how events are sent.
+        pace: how events are sent; by default `Pace()`.
         refresh: whether `?refresh=true` makes the client ask the service.
         updated_before: whether visitors may ask for old calibrations, with `?updated_before=` and an instant.
         calibration_ids: the variants that visitors may ask for, with `?calibration_id=`.

@@ -48,7 +48,7 @@ def board_app(
 
     Args:
         client: the client; by default that of the host app's `lifespan`.
-        pace: how events are sent.
+        pace: how events are sent; by default `Pace()`.
         archive: the directory or URL of an archive of calibrations, from which each backend's page shows the
             last days. It needs the extra `arrow`.
 

@@ -96,6 +96,7 @@ def test_what_it_writes_on_a_screen(tmp_path: Path) -> None:
         "QRMI_IBM_QCS",
     ):
         assert needed in text
+    assert text.count("Instance('crn:") == 2  # one for each region
     assert text.startswith("Emulated fleet (synthetic) behind the gateway at http://127.0.0.1:")
     assert tmp_path.exists()
 
