@@ -161,10 +161,16 @@ class Flights(Generic[T]):
         if _EAGER and not callable(until) and until > -inf:
             flight.until, eager = until, _EAGER
         # Not by the loop's task factory: an eager one would begin the work before a deadline is known.
-        task = asyncio.Task(self._run(flight, work), loop=flight.loop, context=Context(), **eager)
+        try:
+            task = asyncio.Task(self._run(flight, work), loop=flight.loop, context=Context(), **eager)
+        except BaseException:  # an interrupt at its first step, which the event loop of a notebook outlives
+            self._forget(flight)
+            raise
         flight.task = task
         self._tasks[task] = flight
         task.add_done_callback(self._ended)
+        if self.closed:  # by its first step
+            task.cancel()
         return flight
 
     async def _run(self, flight: Flight[T], work: Work[T]) -> T:
