@@ -267,6 +267,9 @@ def test_the_name_of_an_archive_does_not_tell_why_it_failed(tmp_path: Path) -> N
         ("s3://bucket/b ", "no blank at its end"),
         ("s3://../bucket", "names no bucket"),
         ("s3://buc%6Bet/b", "names no bucket"),
+        ("s3://key:secret@[bucket/b", "not well-formed"),
+        ("s3://buc\u2100ket/b", "not well-formed"),
+        ("a\ud800", "has to be UTF-8"),
     ],
 )
 def test_a_url_that_no_archive_can_have_is_refused(url: str, problem: str) -> None:
