@@ -44,7 +44,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """The methods that are passed on. TRACE would show the gateway's credential, and CONNECT be a tunnel."""
 
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
-# What aiohttp reads in a header, and does not send: bytes that are not UTF-8, and an answer's control characters.
+# What aiohttp reads in a header, and does not send: bytes that are not UTF-8, and control characters.
 _LOST = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _ODD = re.compile(r"[/\\\x00-\x1f\x7f]")  # decoded, in a segment
 
