@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import Context
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
@@ -18,8 +19,9 @@ from .deadlines import overdue
 T = TypeVar("T")
 
 _NO_TASK: Any = None  # until `Flights.start` has made it
-# Work that begins at once saves a small call a twentieth.
-_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+_EAGER: Any = asyncio.Task  # a task that begins at once saves a small call a twentieth
+if sys.version_info >= (3, 12):
+    _EAGER = partial(asyncio.Task, eager_start=True)
 _SPARE = 64  # callers who have left and are still in the heap of deadlines
 
 Deadline: TypeAlias = float | Callable[[], float]
@@ -154,31 +156,30 @@ class Flights(Generic[T]):
         Raises:
             ClientClosed: the flights are closed.
         """
-        if self.closed:
-            raise ClientClosed("the client is closed")
+        self._check_open()
         flight: Flight[T] = Flight(key, asyncio.get_running_loop())
         self.under_way[key] = flight
-        eager: dict[str, Any] = {}
-        if _EAGER and not callable(until) and until > -inf:
-            flight.until, eager = until, _EAGER
-        # Not by the loop's task factory: an eager one would begin the work before a deadline is known.
-        try:
-            task = asyncio.Task(self._run(flight, work), loop=flight.loop, context=Context(), **eager)
-        except BaseException:  # an interrupt at its first step, which the event loop of a notebook outlives
-            self._forget(flight)
-            raise
-        self._keep(flight, task)
-        return flight
-
-    def _keep(self, flight: Flight[T], task: asyncio.Task[T]) -> None:
+        make = asyncio.Task  # not the loop's factory, which might begin the work before a deadline is known
+        if not callable(until) and until > -inf:
+            flight.until, make = until, _EAGER
+        task = make(self._run(flight, work), loop=flight.loop, context=Context())
         flight.task = task
         self._tasks[task] = flight
         task.add_done_callback(self._ended)
         if self.closed:  # by its first step
             task.cancel()
+        return flight
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClientClosed("the client is closed")
 
     async def _run(self, flight: Flight[T], work: Work[T]) -> T:
-        answer = await work(flight)
+        try:
+            answer = await work(flight)
+        except (KeyboardInterrupt, SystemExit):  # which a notebook's event loop outlives
+            self._forget(flight)  # at its first step nothing else would
+            raise
         if flight.waiting:  # the callback comes one turn of the event loop later
             flight.task.remove_done_callback(self._ended)
             self._forget(self._tasks.pop(flight.task))
