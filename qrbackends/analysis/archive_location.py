@@ -19,6 +19,7 @@ _LONGEST: Final = 300  # characters of a library's message that an error shows
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _BODY = re.compile(r"(<\?xml|\n\s*0: ).*", re.DOTALL)  # an answer's, or a trace of calls
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")  # which stores do not take
+_HALF = re.compile("[\ud800-\udfff]")  # of a character, or a byte that is not UTF-8
 _BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._$-]*(@[A-Za-z0-9.-]+)?")
 _LONE = re.compile(f"({'|'.join(_SCHEMES)}|https?):(?!//)", re.IGNORECASE)
 _ESCAPE = re.compile("%[0-9a-fA-F]{2}")
@@ -163,6 +164,8 @@ def _check_text(url: str) -> None:
         raise InvalidRequest(f"{problem}, or ./{scheme}:… for a directory of this name")
     if _CONTROL.search(url):
         raise InvalidRequest("an archive's path cannot have a control character")
+    if _HALF.search(url):
+        raise InvalidRequest("an archive's path has to be UTF-8")
 
 
 def _quoted(path: str) -> str:
@@ -192,7 +195,10 @@ def _decoded(quoted: str) -> str:
 
 def _parts(url: str) -> SplitResult:
     """Return the parts of a URL in which there is nothing that would be left out, and no key."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # for a bracket, or a letter that hides a slash
+        raise InvalidRequest("a URL of an archive is not well-formed: check the bucket's name") from None
     host, scheme = parts.netloc, parts.scheme
     if ":" in host or ("@" in host and scheme != "abfss"):
         raise InvalidRequest("a URL of an archive has no key in it; keys are in the environment")

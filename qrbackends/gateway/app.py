@@ -25,7 +25,7 @@ from .failures import Failures
 from .log import Access, AccessLog, shown
 from .options import CloudAddresses, GatewayOptions
 from .own import OwnAccount
-from .relay import Relay, is_plain, with_query
+from .relay import METHODS, Relay, is_plain, with_query
 from .repeats import Known, Repeating, Repeats
 from .replies import SERVER, Reply, of_answer, of_error
 from .service import BackendsGateway, Repeatable
@@ -225,6 +225,9 @@ class Gateway:
         self, request: web.BaseRequest, call: Call, told: "_Told"
     ) -> Reply | web.StreamResponse:
         """Pass a request on to the region of its instance."""
+        if call.method not in METHODS:
+            headers = {"Allow": ", ".join(METHODS), "Connection": "close"}
+            raise self.errors.refuse(405, f"{call.method} is not allowed here.", headers=headers)
         if not is_plain(call.path):
             raise self.errors.refuse(400, "The path is not well-formed.")
         if isinstance(request, web.Request) and "Content-Encoding" in request.headers:

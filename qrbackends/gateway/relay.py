@@ -40,8 +40,12 @@ _HOP: Final = frozenset(
 
 # Cookies are the gateway's own affair: of the service's, one caller must not get another's.
 _OURS: Final = frozenset(("host", "authorization", "expect", "forwarded", "via", "cookie", "set-cookie"))
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""The methods that are passed on. TRACE would show the gateway's credential, and CONNECT be a tunnel."""
+
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
-_LOST = re.compile(r"[\ud800-\udfff]")  # bytes of a header that are not UTF-8, which aiohttp does not send
+# What aiohttp reads in a header, and does not send: bytes that are not UTF-8, and control characters.
+_LOST = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _ODD = re.compile(r"[/\\\x00-\x1f\x7f]")  # decoded, in a segment
 
 
@@ -211,7 +215,8 @@ async def _streamed(request: web.BaseRequest, answer: aiohttp.ClientResponse) ->
     headers = CIMultiDict((name, value) for name, value in kept if not _LOST.search(value))
     headers["Cache-Status"] = cache_status("bypass")
     headers.update(SERVER)
-    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+    reason = _LOST.sub("", answer.reason or "")
+    response = web.StreamResponse(status=answer.status, reason=reason, headers=headers)
     length = answer.headers.get("Content-Length")
     bodiless = request.method == "HEAD" or answer.status in (204, 304)
     if length is None and not bodiless and request.version >= HttpVersion11:

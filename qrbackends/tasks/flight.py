@@ -156,8 +156,7 @@ class Flights(Generic[T]):
         Raises:
             ClientClosed: the flights are closed.
         """
-        if self.closed:
-            raise ClientClosed("the client is closed")
+        self._check_open()
         flight: Flight[T] = Flight(key, asyncio.get_running_loop())
         self.under_way[key] = flight
         make = asyncio.Task  # not the loop's factory, which might begin the work before a deadline is known
@@ -167,10 +166,20 @@ class Flights(Generic[T]):
         flight.task = task
         self._tasks[task] = flight
         task.add_done_callback(self._ended)
+        if self.closed:  # by its first step
+            task.cancel()
         return flight
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClientClosed("the client is closed")
+
     async def _run(self, flight: Flight[T], work: Work[T]) -> T:
-        answer = await work(flight)
+        try:
+            answer = await work(flight)
+        except (KeyboardInterrupt, SystemExit):  # which a notebook's event loop outlives
+            self._forget(flight)  # at its first step nothing else would
+            raise
         if flight.waiting:  # the callback comes one turn of the event loop later
             flight.task.remove_done_callback(self._ended)
             self._forget(self._tasks.pop(flight.task))

@@ -97,7 +97,7 @@ async def syncing(emulator: Emulator, url: str, since: datetime) -> asyncio.subp
     return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
 
 
-async def written_by_many(url: str, whole: Archive, *, writers: int, kills: int, days: int) -> None:
+async def written_by_many(url: str, whole: Archive, *, writers: int, kills: int, days: float) -> None:
     """Let processes write the same, kill some of them, and compare the archive with that of one writer."""
     since, random = NOW - days * DAY, Random(5)
     async with emulator_of("a", "b") as emulator:
@@ -128,8 +128,14 @@ async def written_by_many(url: str, whole: Archive, *, writers: int, kills: int,
     assert archive.storage().dead_files == 0
 
 
-async def test_two_writers_of_which_one_is_killed_write_the_same_as_one(s3: S3Server, tmp_path: Path) -> None:
-    await written_by_many("s3://calibrations/two", Archive(tmp_path), writers=2, kills=1, days=2)
+@pytest.mark.parametrize(
+    ("writers", "place", "days"), [(2, "s3://calibrations/two", 1), (4, "directory", 0.25)]
+)
+async def test_writers_of_which_one_is_killed_write_the_same_as_one(
+    writers: int, place: str, days: float, s3: S3Server, tmp_path: Path
+) -> None:
+    url = str(tmp_path / "many") if place == "directory" else place
+    await written_by_many(url, Archive(tmp_path / "whole"), writers=writers, kills=1, days=days)
 
 
 @pytest.mark.long
@@ -280,6 +286,9 @@ def test_the_name_of_an_archive_does_not_tell_why_it_failed(tmp_path: Path) -> N
         ("s3://bucket/b ", "no blank at its end"),
         ("s3://../bucket", "names no bucket"),
         ("s3://buc%6Bet/b", "names no bucket"),
+        ("s3://key:secret@[bucket/b", "not well-formed"),
+        ("s3://buc\u2100ket/b", "not well-formed"),
+        ("a\ud800", "has to be UTF-8"),
     ],
 )
 def test_a_url_that_no_archive_can_have_is_refused(url: str, problem: str) -> None:

@@ -1,6 +1,7 @@
 """What the command line says where something is mistyped or missing, or is not there."""
 
 import re
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -184,6 +185,15 @@ def test_a_history_without_calibrations_says_of_when_the_newest_is(tmp_path: Pat
     )
     again = command(*asked)
     assert (again.code, again.out, file.exists()) == (0, f"{file} is drawn.\n", True)
+
+
+@pytest.mark.usefixtures("service")
+def test_a_port_in_use_is_told_with_a_way_to_a_free_one(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        outcome = run("exporter", "--port", str(taken.getsockname()[1]))
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("Error: cannot listen at 127.0.0.1")
+    assert outcome.err.endswith("Address already in use; --port 0 takes a free port\n")
 
 
 def test_an_archive_of_nothing_fails_and_creates_nothing(run: Run, service: Emulator, tmp_path: Path) -> None:

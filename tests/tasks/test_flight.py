@@ -1,7 +1,8 @@
 """Shared work: one task for all callers, each leaving on their own terms."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
@@ -191,6 +192,94 @@ async def test_work_runs_in_a_context_of_its_own(flights: Flights[str]) -> None:
 
     variable.set("the caller's")
     assert await flights.join("key", look) == "clean"
+
+
+# --- work that begins in its caller's turn, which Python can do from 3.12 on
+
+
+async def at_once(flights: Flights[str], work: Callable[[Flight[str]], Coroutine[Any, Any, str]]) -> str:
+    """Return the result of work with a fixed deadline, as the cache asks for it."""
+    until = anyio.current_time() + 600.0
+    return await flights.result(flights.start("key", work, until), until)
+
+
+async def test_work_that_begins_at_once_has_a_task_context_and_deadline_of_its_own(
+    flights: Flights[str],
+) -> None:
+    seen: list[object] = []
+
+    async def look(flight: Flight[str]) -> str:
+        task, until = asyncio.current_task(), flight.deadline()
+        seen.append(variable.get())
+        with anyio.CancelScope() as scope:
+            scope.cancel()  # of this work alone, and not of who has begun it
+            await anyio.sleep_forever()
+        seen.extend((task is flight.task, until > anyio.current_time()))
+        return "done"
+
+    variable.set("the caller's")
+    until = anyio.current_time() + 600.0
+    flight = flights.start("key", look, until)
+    assert seen == (["clean"] if sys.version_info >= (3, 12) else [])
+    joined = asyncio.create_task(flights.join("key", look))
+    assert [await flights.result(flight, until), await joined] == ["done"] * 2
+    assert seen == ["clean", True, True]
+    assert (variable.get(), "key" in flights.under_way) == ("the caller's", False)
+
+
+async def test_a_caller_who_is_cancelled_meanwhile_stops_work_that_has_begun_at_once(
+    flights: Flights[str],
+) -> None:
+    work = Work()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await at_once(flights, work)
+    assert scope.cancelled_caught
+    await anyio.wait_all_tasks_blocked()
+    assert work.begun == work.stopped
+    assert "key" not in flights.under_way
+
+
+@pytest.mark.parametrize("error", [ConnectError("refused"), asyncio.CancelledError()])
+async def test_work_that_ends_before_it_waits_leaves_nothing(
+    flights: Flights[str], error: BaseException
+) -> None:
+    async def failing(_: Flight[str]) -> str:
+        raise error
+
+    with pytest.raises(TransportError, match=r"refused|cancelled by other code") as caught:
+        await at_once(flights, failing)
+    assert caught.value is not error
+    assert "key" not in flights.under_way
+
+
+async def test_work_whose_first_step_closes_the_flights_is_stopped() -> None:
+    flights: Flights[str] = Flights()
+    went_on = asyncio.Event()
+
+    async def closing(_: Flight[str]) -> str:
+        await flights.aclose()
+        await anyio.lowlevel.checkpoint()
+        went_on.set()
+        return "done"
+
+    with pytest.raises(ClientClosed):
+        await at_once(flights, closing)
+    assert not went_on.is_set()
+
+
+def test_work_that_is_interrupted_at_its_first_step_leaves_nothing() -> None:
+    flights: Flights[str] = Flights()
+
+    async def interrupted(_: Flight[str]) -> str:
+        raise KeyboardInterrupt
+
+    with asyncio.Runner() as runner:  # its loop goes on, as that of a notebook does
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(at_once(flights, interrupted))
+        with suppress(KeyboardInterrupt):  # before 3.12 the caller is told only now
+            runner.run(asyncio.sleep(0))
+        assert "key" not in flights.under_way
 
 
 async def test_work_in_the_background_goes_on_without_callers(flights: Flights[str]) -> None:
