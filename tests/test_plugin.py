@@ -249,6 +249,7 @@ def test_an_app_is_tested_as_it_is(project: Path) -> None:
     assert "4 passed" in outcome.stdout
 
 
+@pytest.mark.long
 def test_a_project_says_what_its_tests_have(project: Path) -> None:
     (project / "test_it.py").write_text(OVERRIDDEN)
     outcome = run(project, "-p", "no:asyncio")
@@ -271,6 +272,7 @@ def test_the_page_on_testing_is_right(project: Path) -> None:
     assert "Ran 4 tests" in by_unittest.stderr
 
 
+@pytest.mark.long
 def test_a_sync_test_is_told_what_to_do(project: Path) -> None:
     (project / "test_it.py").write_text(WRONG)
     outcome = run(project, "-p", "no:asyncio")

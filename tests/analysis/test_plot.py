@@ -191,6 +191,7 @@ async def test_no_labels_of_a_fleet_collide(real_emulator: Emulator) -> None:
     assert len(labels) + nameless + missing == len(fleet), "whatever is not there is said"
 
 
+@pytest.mark.long
 def test_figures_are_the_callers_own() -> None:
     before = dict(matplotlib.rcParams)
     code = (

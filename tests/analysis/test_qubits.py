@@ -130,7 +130,7 @@ def test_the_small_devices_are_many() -> None:
     assert max(real(name)[0].n_qubits for name in ENTANGLED) == 16
 
 
-@pytest.mark.parametrize("name", some_of(LARGE, 2))
+@pytest.mark.parametrize("name", some_of(LARGE))
 @pytest.mark.parametrize("n", [1, 10, 20, pytest.param(50, marks=pytest.mark.long)])
 def test_what_is_found_on_a_large_device_is_whole_and_a_set_no_worse_than_a_line(name: str, n: int) -> None:
     configuration, properties = real(name)
@@ -279,6 +279,7 @@ def test_too_many_are_refused_and_so_is_a_device_without_couplings() -> None:
             choose(*real("armonk"), 2)
 
 
+@pytest.mark.long
 def test_a_device_of_a_thousand_qubits_is_searched_as_well() -> None:
     fleet = SyntheticFleet({"condor": 1121})
     documents = []

@@ -271,6 +271,7 @@ def screens(run: Run, service: Emulator, monkeypatch: pytest.MonkeyPatch) -> Cal
     return screen
 
 
+@pytest.mark.long
 def test_a_narrow_screen_shows_fewer_columns(screens: Callable[[int], list[str]]) -> None:
     headers = re.split(r" {2,}", screens(1000)[1].strip())
     assert len(headers) == 16

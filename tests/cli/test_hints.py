@@ -92,6 +92,7 @@ def test_an_account_is_looked_for_by_a_name_that_is_nearly_its_own(tmp_path: Pat
     assert "has no account 'Wrok'; it has: work; did you mean work?" in outcome.err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("asked", [("fleet",), ("rank", "queue")], ids=" ".join)
 def test_a_filter_that_nothing_matches_names_what_is_like_it(
     asked: tuple[str, ...], emulator: ThreadedEmulator
@@ -104,6 +105,7 @@ def test_a_filter_that_nothing_matches_names_what_is_like_it(
     assert processor == "Warning: no backend's processor matches 'egale'; there are Falcon, Heron"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("asked", [("rank", "queue"), ("least-busy",)], ids=" ".join)
 def test_what_fractional_gates_could_not_be_looked_for_in_is_told(
     asked: tuple[str, ...], emulator: ThreadedEmulator
@@ -169,6 +171,7 @@ def test_of_what_is_not_there_any_more_it_is_said_how_to_ask_further_back(emulat
     assert command("fleet", *address(emulator)).err == ""
 
 
+@pytest.mark.long
 def test_an_empty_range_is_told_with_the_newest_calibration() -> None:
     outcome = command("stability", "ibm_boston", "--since", "3d", "--emulator", "snapshots")
     note = "No calibration in this time; the newest one is of 2026-04-17 10:19 UTC"

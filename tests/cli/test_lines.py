@@ -150,6 +150,7 @@ def test_the_control_api_is_not_taken_for_an_emulator(run_on: Run, told: dict[st
 # --- columns, CSV, order
 
 
+@pytest.mark.long
 def test_columns_are_shown_in_the_order_asked_for(here: Run, url: str) -> None:
     chosen = ("--columns", "2q err,backend,t1,queue", "--sort", "two-qubit-error")
     found = command("fleet", "--emulator", url, *chosen)
@@ -164,6 +165,7 @@ def test_columns_are_shown_in_the_order_asked_for(here: Run, url: str) -> None:
     assert len(rows_of(here("fleet", "--columns", "all", "--csv"))[0]) == len(FLEET)
 
 
+@pytest.mark.long
 def test_csv_has_every_column_in_si_as_json_has(here: Run, url: str) -> None:
     found = command("fleet", "--emulator", url, "--csv")
     assert found.err == f"Emulated data ({url}), not from IBM's service.\n"
@@ -227,6 +229,7 @@ def test_filters_are_the_same_everywhere(here: Run, listed: list[Backend], optio
     assert {*out.splitlines()[1:]} <= names if names else code == 1
 
 
+@pytest.mark.long
 def test_a_watch_and_the_least_busy_have_the_same_filters(url: str, listed: list[Backend]) -> None:
     options = ("--processor", "heron", "--max-queue", "60", "--emulator", url)
     wanted = BackendFilter(processor="heron", max_queue=60)
@@ -315,6 +318,7 @@ def test_a_watched_fleet_is_redrawn_in_place(told: dict[str, Any], url: str) -> 
     assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h") == 1, "the cursor is back"
 
 
+@pytest.mark.long
 def test_a_watched_fleet_in_a_pipe_is_an_array_on_a_line_each_time(url: str) -> None:
     watching = subprocess.Popen(
         [*STRICT, "fleet", "--watch", "--interval", "1", "--emulator", url, "--json", "--online"],

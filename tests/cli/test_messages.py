@@ -94,6 +94,7 @@ def test_a_backend_of_an_instance_that_was_left_out_is_found_there(run: Run, ser
     assert "; the instance emulated-us-east-1 lists it (code" in told(outcome.err)
 
 
+@pytest.mark.long
 def test_an_account_with_one_instance_is_told_the_names_in_its_list(run: Run, service: Emulator) -> None:
     name = service.backends("eu-de")[0]
     outcome = run("status", name[:-1], "--region", "eu-de")
@@ -106,6 +107,7 @@ def test_an_account_with_one_instance_is_told_the_names_in_its_list(run: Run, se
     assert "HTTP 404" in told(outcome.err), "the error is that of the question"
 
 
+@pytest.mark.long
 def test_where_a_backend_is_elsewhere_its_instance_is_named_and_no_other_name(
     run: Run, service: Emulator
 ) -> None:
@@ -219,6 +221,7 @@ def test_an_archive_of_nothing_fails_and_creates_nothing(run: Run, service: Emul
     assert nothing.out == "0 calibrations of 1 backend are new.\n"
 
 
+@pytest.mark.long
 def test_what_is_too_old_to_be_synced_is_told(tmp_path: Path) -> None:
     outcome = command("archive", "sync", str(tmp_path / "archive"), "ibm_boston", "--emulator", "snapshots")
     assert (outcome.code, outcome.out) == (0, "0 calibrations of 1 backend are new.\n")

@@ -101,6 +101,7 @@ main()
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["click", "aiohttp", "qrbackends.cli", "qrbackends.cli.fleet", "aiohttp.web"]
 )
@@ -168,6 +169,7 @@ def test_a_full_disk_is_one_line(start: Start) -> None:
     assert err.splitlines()[-1] == "Error: No space left on device"
 
 
+@pytest.mark.long
 def test_ascii_only(start: Start) -> None:
     process = start(*STRICT, "fleet", *SYNTHETIC, env={"PYTHONIOENCODING": "ascii"})
     out, err = process.communicate()
@@ -186,6 +188,7 @@ def test_a_terminal_of_80_columns(start: Start) -> None:
     assert err == "", "progress is for a terminal"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("environment", some_of([{"NO_COLOR": "1"}, {"TERM": "dumb"}]))
 def test_a_terminal_without_colours(start: Start, environment: dict[str, str]) -> None:
     out, _ = _on_a_terminal(start, 200, environment, "fleet", *SYNTHETIC)
@@ -193,6 +196,7 @@ def test_a_terminal_without_colours(start: Start, environment: dict[str, str]) -
     assert "processor" in out
 
 
+@pytest.mark.long
 def test_progress_is_shown_on_a_terminal(start: Start) -> None:
     _, err = _on_a_terminal(start, 80, {}, "fleet", *SYNTHETIC, "--json", watched="stderr")
     assert "Listing backends" in err

@@ -88,6 +88,7 @@ def test_open_streams_do_not_keep_it_from_ending(number: signal.Signals) -> None
         assert process.stderr.read() == "Emulated data (synthetic), not from IBM's service.\n"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors have no limit there")
 def test_readers_of_events_leave_room_for_other_visitors() -> None:
     board = [sys.executable, "-m", "qrbackends", "board", *QUICK, "--json", "--per-address", "0"]
@@ -113,6 +114,7 @@ def test_a_new_token_is_shown_once_and_demanded() -> None:
         assert get(url, Authorization=f"Bearer {token}")[0] == 200
 
 
+@pytest.mark.long
 def test_a_token_of_ones_own_is_not_shown() -> None:
     secret = "one of my own, sixteen characters"
     with running("board", *QUICK, "--with-token", **{TOKEN: secret}) as process:
@@ -252,6 +254,7 @@ def test_a_failure_is_told_once_when_it_begins_and_once_when_it_ends(command: st
         assert rest_of(process) == ""
 
 
+@pytest.mark.long
 def test_a_calibration_that_every_backend_refuses_is_told() -> None:
     with of_a_service("board") as (process, emulator, url):
         emulator.fault(Status(403), resource="properties", times=None)

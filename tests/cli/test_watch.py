@@ -225,6 +225,7 @@ def test_on_a_terminal_it_redraws_in_place(width: int, environment: dict[str, st
     assert seen.count(b"\x1b[?25l") == seen.count(b"\x1b[?25h") == 1, "the cursor is back"
 
 
+@pytest.mark.long
 def test_on_a_dumb_terminal_it_writes_lines() -> None:
     seen, err, code = run_until(b"jobs\r\n", width=80, TERM="dumb")
     assert (code, err) == (130, b"")

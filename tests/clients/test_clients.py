@@ -60,6 +60,7 @@ def test_qrmi(emulator: ThreadedEmulator, tmp_path: Path) -> None:
     assert found["target"]["calibrated_qubits"] == 156
 
 
+@pytest.mark.long
 def test_qbraid(emulator: ThreadedEmulator, tmp_path: Path) -> None:
     found = ask(emulator, tmp_path, "qbraid", "ask_qbraid.py", "ibm_strasbourg")
     words = {"online": "ONLINE", "paused": "UNAVAILABLE", "offline": "OFFLINE"}

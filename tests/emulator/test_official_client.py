@@ -120,6 +120,7 @@ def test_it_reads_configuration_properties_and_status(service: Any, emulator: Em
     assert_every_call_carried_a_bearer(emulator)
 
 
+@pytest.mark.long
 def test_it_works_with_one_instance(emulator: Emulator) -> None:
     crn = next(instance.crn for instance in emulator.instances if instance.region == "eu-de")
     service = make(emulator, crn)

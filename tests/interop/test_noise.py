@@ -176,6 +176,7 @@ def test_options_come_from_the_call_or_the_backend() -> None:
     assert ours("lima").options.shots == 1024
 
 
+@pytest.mark.long
 def test_a_seed_repeats_results_whatever_ran_in_between() -> None:
     device, properties = ours("torino"), real("torino")[1]
 
@@ -316,6 +317,7 @@ def test_a_device_that_does_not_report_everything_keeps_the_noise_of_what_it_rep
     assert of(model, "x", 2) != []
 
 
+@pytest.mark.long
 def test_errors_above_1_count_as_1() -> None:
     circuit = QuantumCircuit(5)
     circuit.cx(0, 1)

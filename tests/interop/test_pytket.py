@@ -29,9 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The `.*Simulator` backend will b
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pytket.md").read_text(encoding="utf-8")
 NAMES = {short: real(short)[0].backend_name for short in FIVE}
-SOME = [
-    short if short in ("lima", "boston") else pytest.param(short, marks=pytest.mark.long) for short in FIVE
-]
+SOME = [short if short == "boston" else pytest.param(short, marks=pytest.mark.long) for short in FIVE]
 KINDS = ("node_gate", "edge_gate", "readout")
 Documents = tuple[BackendConfiguration, BackendProperties]
 

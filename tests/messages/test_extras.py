@@ -89,7 +89,7 @@ def test_without_the_command_line_the_version_is_told() -> None:
             ("plot history synthetic_falcon_27 -o x.png --emulator synthetic", ["plot"]),
             ("plot fleet -o x.png --emulator", ["plot", "snapshots"]),
         ],
-        4,
+        2,
     ),
 )
 def test_a_command_names_all_extras_that_it_needs_at_once(command: str, extras: list[str]) -> None:
@@ -100,6 +100,7 @@ def test_a_command_names_all_extras_that_it_needs_at_once(command: str, extras: 
     assert "qrbackends." not in err
 
 
+@pytest.mark.long
 def test_all_other_commands_need_nothing_more() -> None:
     code = f"""{FINDER}
 from qrbackends.cli import run

@@ -104,6 +104,7 @@ def test_the_place_may_be_async_whoever_runs_the_tests(
     assert " passed" in outcome.stdout
 
 
+@pytest.mark.long
 def test_who_forgets_to_make_a_store_is_told(project: Path) -> None:
     (project / "test_dict_store.py").write_text(
         "import pytest\nfrom qrbackends.testing import *\n\n"

@@ -129,7 +129,7 @@ async def test_data_of_the_service_is_not_called_emulated(
         assert "hidden" in note
 
 
-@pytest.mark.parametrize("by", some_of(TITLES, 2))
+@pytest.mark.parametrize("by", some_of(TITLES))
 async def test_a_backends_page_has_its_device_map(
     by: By, url: str, client: Client, emulator: Emulator, web: aiohttp.ClientSession
 ) -> None:

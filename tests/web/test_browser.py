@@ -72,6 +72,7 @@ async def test_it_loads_and_changes_appear_by_themselves(
     assert all(asked.startswith(url) for asked in screen.asked), "nothing is asked of another host"
 
 
+@pytest.mark.long
 async def test_columns_sort_and_the_filter_filters(url: str, emulator: Emulator, screen: Screen) -> None:
     names = emulator.backends()
     for number, name in enumerate(names):
@@ -121,6 +122,7 @@ async def test_the_keyboard_does_it_all(url: str, emulator: Emulator, screen: Sc
     await expect(screen.page.get_by_role("heading", level=1)).to_have_text(names[0])
 
 
+@pytest.mark.long
 async def test_a_narrow_screen_shows_all_without_scrolling_sideways(
     url: str, emulator: Emulator, screen: Screen
 ) -> None:
@@ -172,6 +174,7 @@ async def test_it_says_when_the_origin_has_died(emulator: Emulator, browser: Bro
         await page.close()
 
 
+@pytest.mark.long
 async def test_it_says_that_data_is_emulated_as_soon_as_there_is_any(
     emulator: Emulator, browser: Browser
 ) -> None:
@@ -238,6 +241,7 @@ def poisoned(value: Any) -> Any:
 KNOWN = ("T1", "T2", "readout_error", "gate_error", "gate_length", "cz", "online")
 
 
+@pytest.mark.long
 async def test_a_script_in_any_text_of_its_documents_stays_text(
     emulator: Emulator, browser: Browser, tmp_path: Path
 ) -> None:

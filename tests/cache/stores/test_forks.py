@@ -17,6 +17,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         return outcomes("tests.cache.stores.forked", str(tmp_path_factory.mktemp("files")), server.url)
 
 
+@pytest.mark.long
 def test_a_file_that_was_used_before_is_used_and_closed_in_a_child(found: dict[str, Any]) -> None:
     assert found["file"]["used"] == "b'parent', b'closing'"
 
