@@ -111,7 +111,6 @@ def got(url: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-@pytest.mark.long
 def test_the_tutorial_is_one_session(tmp_path: Path) -> None:
     emulator, service = free_ports(4), free_port()
     text = text_of("tutorial")
