@@ -293,7 +293,9 @@ HEADS = st.one_of(
 )
 
 
-@pytest.mark.parametrize("count", [50, pytest.param(20_000, marks=pytest.mark.long)], ids=str)
+@pytest.mark.parametrize(
+    "count", [50, pytest.param(20_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])], ids=str
+)
 def test_whatever_comes_off_the_wire_is_an_answer_or_one_of_our_errors(count: int) -> None:
     @settings(max_examples=count)
     @given(st.lists(HEADS, min_size=5, max_size=20))
