@@ -26,6 +26,7 @@ from .arrow import (
     DeltaTable,
     PostCommitHookProperties,
     RemoveAction,
+    Schema,
     TableNotFoundError,
     Transaction,
     pa,
@@ -141,6 +142,7 @@ class ArchiveTable:
     ) -> None:
         self._location = location
         self._schema = schema
+        self._columns = _columns(Schema.from_arrow(schema))
         self._instant = instant
         self._partitions = partitions
         self._place = location.below(folder)
@@ -160,7 +162,7 @@ class ArchiveTable:
             except TableNotFoundError:
                 self._refuse_older()
                 return None
-            if not set(self._schema.names) <= {field.name for field in delta.schema().fields}:
+            if not self._columns.items() <= _columns(delta.schema()).items():
                 raise ArchiveError(f"{self._location.url}: there is a Delta table of something else")
             return Version(delta, self._place, self._partitions, self._instant)
 
@@ -341,6 +343,11 @@ class ArchiveTable:
             with suppress(OSError):
                 version.system.delete_file(path)
         return True
+
+
+def _columns(schema: Any) -> dict[str, Any]:
+    """Return the types of a table's columns by their names."""
+    return {field.name: field.type for field in schema.fields}
 
 
 def _now() -> int:

@@ -12,7 +12,7 @@ try:
 except ImportError as error:
     raise missing_extra("archives need pyarrow", "arrow") from error
 try:
-    from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+    from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
     from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
     from deltalake.transaction import AddAction, RemoveAction
 except ImportError as error:
@@ -26,6 +26,7 @@ __all__ = [
     "DeltaTable",
     "PostCommitHookProperties",
     "RemoveAction",
+    "Schema",
     "TableNotFoundError",
     "Transaction",
     "pa",

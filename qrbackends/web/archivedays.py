@@ -89,7 +89,7 @@ class ArchiveDays:
         except ArchiveError as error:
             problem_log.add(error)
             part = rendered("days.html", problem=_reason(error, self._url))
-        except Exception as error:  # others write it, too, and the page has more
+        except (ArithmeticError, ValueError, LookupError, TypeError) as error:  # values that others wrote
             logger.warning("the archive's rows of %.80r are odd: %s", backend.name, type(error).__name__)
             part = rendered("days.html", problem="its rows are odd")
         reading.until = self._clock() + lasting

@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from benchmarks.s3 import S3Server
 from benchmarks.service import service_of
 from qrbackends import ArchiveError, BackendProperties, InvalidRequest
-from qrbackends.analysis.archive import Archive
+from qrbackends.analysis.archive import SCHEMA, Archive
 from qrbackends.cli import run as run_command
 from qrbackends.emulator import Emulator
 from qrbackends.models import Nduv
@@ -225,8 +225,10 @@ async def test_failures_of_a_store_say_what_to_check(
     file = tmp_path / "file"
     file.write_text("no directory")
     assert "no directory" in refused(str(file))
-    DeltaTable.create(str(tmp_path / "other"), pa.schema([("x", pa.int64())]))
-    assert "something else" in refused(str(tmp_path / "other"))
+    odd = SCHEMA.set(SCHEMA.get_field_index("qubits"), pa.field("qubits", pa.string()))
+    for name, other in {"another": pa.schema([("x", pa.int64())]), "odd": odd}.items():
+        DeltaTable.create(str(tmp_path / name), other)
+        assert "something else" in refused(str(tmp_path / name))
 
 
 def test_a_table_that_others_made_unreadable_is_refused(tmp_path: Path) -> None:

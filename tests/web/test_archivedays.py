@@ -217,7 +217,10 @@ async def test_what_others_did_to_an_archive_spoils_no_page(client: Client, tmp_
     part = await ArchiveDays(tmp_path / "unknown").part(listed, "", 7)
     assert f"They come from {HERE}.<" in part, "where it is listed is not known, so it may be from there"
     rows = unknown.scan().to_table()
-    place = rows.schema.get_field_index("calibration_id")
-    odd = rows.set_column(place, "calibration_id", pa.array([1] * len(rows)))
-    write_deltalake(tmp_path / "odd", odd, partition_by=["backend", "month"])
-    assert "its rows are odd" in await ArchiveDays(tmp_path / "odd").part(listed, HERE, 7)
+    for name, column, said in (
+        ("calibration_id", pa.array([1] * len(rows)), "there is a Delta table of something else"),
+        ("value", pa.nulls(len(rows), pa.float64()), "its rows are odd"),
+    ):
+        odd = rows.set_column(rows.schema.get_field_index(name), name, column)
+        write_deltalake(tmp_path / name, odd, partition_by=["backend", "month"])
+        assert said in await ArchiveDays(tmp_path / name).part(listed, HERE, 7)
