@@ -60,7 +60,7 @@ class QueueChart(Struct, frozen=True):
     since: str
     until: str
     wide: int = _WIDE
-    high: int = _HIGH
+    tall: int = _HIGH
     left: int = _LEFT
     bottom: int = _BOTTOM
 
