@@ -20,4 +20,4 @@ def whole(value: Any) -> int | None:
 
 def is_number(value: Any) -> bool:
     """Return whether something is a real number of any library's, and no bool."""
-    return isinstance(value, (int, float, Real)) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)

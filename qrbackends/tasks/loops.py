@@ -80,14 +80,8 @@ class LoopBound:
             raise WrongEventLoop(_ENDED if self._loop.is_closed() else _ANOTHER)
 
     def has_ended(self) -> bool:
-        """Return whether the event loop of the first use is closed, and with it all that ran there.
-
-        Raises:
-            WrongEventLoop: no loop runs here, or this is another process.
-        """
-        if self._loop is None or running_loop() is self._loop:
-            return False
-        return self._loop.is_closed()
+        """Return whether the event loop of the first use is closed, and with it all that ran there."""
+        return self._loop is not None and self._loop.is_closed()
 
     def leave_to_parent(self) -> None:
         """Refuse every use from now on; called in a child process for what its parent has used."""
