@@ -70,7 +70,7 @@ def _locked(path: Path, lock: Path, refusal: type[Exception]) -> Iterator[Binary
     with os.fdopen(descriptor, "wb") as new:
         try:
             yield new
-        except BaseException:
+        except BaseException:  # an interrupt, too: a lock that stays keeps everybody out
             lock.unlink(missing_ok=True)  # it was not renamed, so it is ours
             raise
 

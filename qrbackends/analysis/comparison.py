@@ -201,7 +201,8 @@ class Stability(NamedTuple):
         median: in SI units.
         relative_iqr: the interquartile range divided by the median; 0 if the quantity never changes, and NaN
             where there is one calibration only, which has no range.
-        lowest, highest: in SI units.
+        lowest: in SI units.
+        highest: in SI units.
     """
 
     qubit: int

@@ -47,7 +47,7 @@ class DaemonThread(Executor):
                 return
             try:
                 result = work()
-            except BaseException as error:
+            except BaseException as error:  # SystemExit, too: the thread has others to serve
                 future.set_exception(error)
                 del future, work  # which the error's traceback leads to
             else:
