@@ -326,10 +326,10 @@ def _archived(archive: "Archive", name: str, since: datetime, until: datetime) -
 
 def _stability(qubit: int, name: QubitQuantity, values: Sequence[float]) -> Stability:
     middle = median(values)
-    lower, _, upper = quantiles(values, n=4) if len(values) > 1 else (middle, middle, middle)
-    relative_iqr = (upper - lower) / middle if middle else 0.0
-    if len(values) == 1:
-        relative_iqr = nan
+    relative_iqr = nan
+    if len(values) > 1:
+        lower, _, upper = quantiles(values, n=4)
+        relative_iqr = (upper - lower) / middle if middle else 0.0
     return Stability(qubit, name, len(values), middle, relative_iqr, min(values), max(values))
 
 
