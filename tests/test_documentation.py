@@ -174,7 +174,7 @@ def test_the_commands_of_a_page_are_taken(page: str, line: str) -> None:
     """Each has only options and arguments that there are."""
     _, *arguments = shlex.split(re.split(r" (?:[&|>]|&&)(?: |$)", line)[0], comments=True)
     group: click.Command = cli
-    context = click.Context(cli)
+    context = click.Context(cli, **cli.context_settings)  # a command keeps the names of its --help
     while isinstance(group, click.Group):
         command = group.get_command(context, arguments[0]) if arguments else None
         if command is None:  # a group with options of its own

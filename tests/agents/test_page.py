@@ -37,9 +37,10 @@ def options(command: list[str]) -> dict[str, Any]:
     """Return the options of `qrbackends mcp` on a command line, which it takes."""
     program, name, *arguments = command
     assert (program, name) == ("qrbackends", "mcp")
-    found = cli.get_command(click.Context(cli), name)
+    context = click.Context(cli, **cli.context_settings)  # a command keeps the names of its --help
+    found = cli.get_command(context, name)
     assert found is not None
-    return found.make_context(name, list(arguments)).params
+    return found.make_context(name, list(arguments), parent=context).params
 
 
 @pytest.mark.anyio
