@@ -41,7 +41,7 @@ _VALUE = 60  # a value that is no number of a qubit
 _REST = 2.7  # bytes in memory per byte of the rest of a configuration
 _OPEN_OBJECT, _OPEN_ARRAY, _OPEN_VALUE = 340, 64, 72  # in an object that the contract leaves open
 _BLANKS = b" \t\r\n"
-_SAMPLE = 1024  # bytes that show whether there is a blank after each comma; counting them all takes long
+_SAMPLE = 1024  # bytes that show where blanks are; looking for them everywhere takes long
 _WIDE_ESCAPE = re.compile(rb"\\u(?!00)")
 _LATIN_1 = bytes(range(0xC4))  # the bytes in UTF-8 of characters that take one in memory
 _UP_TO_THREE_BYTES = bytes(range(0xF0))
@@ -67,14 +67,16 @@ def _properties(body: bytes, value: BackendProperties) -> int:
     numbers = sum([len(gate.qubits) for gate in value.gates])
     each = 8 if len(value.qubits) < _INTERNED and numbers <= 4 * len(value.gates) else 24
     named = [one.qubits for one in value.general_qlists or ()]
-    large = max(map(max, filter(None, named)), default=0) >= _INTERNED
-    lists = len(named) * _QUBIT_LIST + sum(map(len, named)) * (_NUMBER if large else 8)
+    listed = sum(map(len, named))
     explained = measured * _NDUV_JSON + len(value.gates) * _GATE_JSON
     length = len(body)
     if length > explained + measured * _USUAL_TEXTS + 512:
         length = len(body.translate(None, _BLANKS))
     characters = max(0, length - explained) * _width(body)
     objects = measured * (_NDUV + 3 * _TEXT) + len(value.gates) * _GATE + 2 * numbers * each  # 2: the index
+    # Looking at each number takes long, and makes no difference where there are few of them.
+    large = _NUMBER * listed > objects // 4 and max(map(max, filter(None, named))) >= _INTERNED
+    lists = len(named) * _QUBIT_LIST + listed * (_NUMBER if large else 8)
     return max(objects + indexed + lists + characters, len(body))  # it may be one text of blanks
 
 
@@ -97,12 +99,13 @@ def _configuration(body: bytes, value: BackendConfiguration) -> int:
     channels = sum(map(len, value.u_channel_lo or ()))  # each is a struct with an array of two numbers
     arrays = sum([one[0] for one in counts]) + channels
     values = sum([one[1] for one in counts]) + 2 * channels
-    if b"\n" in body or b"\t" in body or b"\r" in body or b"  " in body[:_SAMPLE]:  # laid out for people
+    sample = body[:_SAMPLE]
+    if b"  " in sample or b"\n" in sample or b"\t" in sample or b"\r" in sample:  # laid out for people
         written = len(body.translate(None, _BLANKS)) - sum(
             [len(raw.translate(None, _BLANKS)) for raw in raws]
         )
     else:
-        written = len(body) - kept - (values if b'": ' in body[:_SAMPLE] else 0)
+        written = len(body) - kept - (values if b'": ' in sample else 0)
     rest = written - _ARRAY_JSON * arrays
     large = max(0.0, 1 - _INTERNED / max(1, value.n_qubits))  # the part of the qubits' numbers
     decoded = arrays * (_ARRAY + 2 * 28 * large) + max(_REST * rest, _VALUE * (values - 2 * arrays), 0)
