@@ -82,7 +82,8 @@ def _properties(body: bytes, value: BackendProperties) -> int:
 
 def _width(body: bytes) -> int:
     """Return the most bytes that a character of a text takes in memory."""
-    if b"\\" in body and _WIDE_ESCAPE.search(body):
+    first = body.find(b"\\")
+    if first >= 0 and _WIDE_ESCAPE.search(body, first, body.rfind(b"\\") + len("\\u00")):
         return 4  # perhaps of the widest character
     if body.isascii():
         return 1
