@@ -176,6 +176,8 @@ def test_what_a_memory_holds_is_within_its_bound_whatever_the_shape_of_the_bodie
 
 PROPERTIES = b'{"backend_name":"","backend_version":"","last_update_date":"2026-01-01T00:00:00Z",%s}'
 CONFIGURATION = b'{"backend_name":"","backend_version":"","n_qubits":5,"basis_gates":[],%s}'
+VALUE = b'{"date":"","name":"","unit":"","value":0}'
+LISTS = b'"qubits":[[%s]],"gates":[],"general":[],"general_qlists":[{"name":"","qubits":[%%s]}]'
 STARTS = {
     PROPERTIES[:50]: "properties",
     CONFIGURATION[:44]: "configuration",
@@ -184,10 +186,7 @@ STARTS = {
     b'{"a"': "defaults",
 }
 DENSE = {
-    "values": (
-        PROPERTIES % b'"qubits":[[%s]],"gates":[],"general":[]',
-        b'{"date":"","name":"","unit":"","value":0}',
-    ),
+    "values": (PROPERTIES % b'"qubits":[[%s]],"gates":[],"general":[]', VALUE),
     "qubits": (PROPERTIES % b'"qubits":[%s],"gates":[],"general":[]', b"[]"),
     "gates": (
         PROPERTIES % b'"qubits":[],"gates":[%s],"general":[]',
@@ -197,6 +196,8 @@ DENSE = {
         PROPERTIES % b'"qubits":[],"gates":[{"gate":"","qubits":[%s],"parameters":[]}],"general":[]',
         b"999",
     ),
+    "lists": (PROPERTIES % (LISTS % b""), b"999"),
+    "lists beside values": (PROPERTIES % (LISTS % b",".join([VALUE] * 2000)), b"999"),
     "general": (PROPERTIES % b'"qubits":[],"gates":[],"general":[%s]', b'"ab"'),
     "blanks": (PROPERTIES % b'"qubits":[],"gates":[],"general":["%s"]', b" " * 99),
     "euros": (PROPERTIES % b'"qubits":[],"gates":[],"general":["%s"]', "a\u20ac".encode()),
