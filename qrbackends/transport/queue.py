@@ -146,7 +146,7 @@ class RequestQueue:
         """Note an answer: its status, and the seconds of its `Retry-After`, if any."""
         slot.noted = True
         now = self._loop.time()
-        self._traffic.count(str(status), now - slot.sent, repeated=slot.repeated)
+        self._traffic.count(status, now - slot.sent, repeated=slot.repeated)
         if status < 500:
             if self._circuit.failures:
                 self._succeeded()

@@ -46,12 +46,12 @@ class Traffic:
     """Counts the requests to one region."""
 
     def __init__(self) -> None:
-        self._outcomes: Counter[str] = Counter()
+        self._outcomes: Counter[int | str] = Counter()
         self._durations = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
         self._retries = 0
 
-    def count(self, outcome: str, seconds: float, *, repeated: bool) -> None:
+    def count(self, outcome: int | str, seconds: float, *, repeated: bool) -> None:
         """Count one request that has ended.
 
         Args:
@@ -67,4 +67,5 @@ class Traffic:
     def stats(self, region: str, circuit: CircuitState) -> RegionStats:
         """Return the counts until now."""
         durations = tuple(self._durations)
-        return RegionStats(region, dict(self._outcomes), self._retries, durations, self._seconds, circuit)
+        outcomes = {str(outcome): number for outcome, number in self._outcomes.items()}
+        return RegionStats(region, outcomes, self._retries, durations, self._seconds, circuit)
