@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec.json import format as format_json
 from msgspec.structs import astuple
 
 from ..models import (
@@ -37,15 +38,24 @@ _DEVICE = 200, 1400  # an entry of the list: the least, and the most without lon
 _STATUS = 250
 _ARRAY = 64  # an array that is one tuple in another
 _ARRAY_JSON = 8
-_VALUE = 60  # a value that is no number of a qubit
+_VALUE = 60  # a value that is no number of a qubit; most arrays in arrays are pairs of such numbers
+_OBJECTS = (  # of a configuration: arrays of arrays of texts or floats
+    "qubit_channel_mapping",
+    "meas_lo_range_ghz",
+    "qubit_lo_range_ghz",
+    "acquisition_latency",
+    "conditional_latency",
+)
 _REST = 2.7  # bytes in memory per byte of the rest of a configuration
 _OPEN_OBJECT, _OPEN_ARRAY, _OPEN_VALUE = 340, 64, 72  # in an object that the contract leaves open
-_BLANKS = b" \t\r\n"
 _SAMPLE = 1024  # bytes that show where blanks are; looking for them everywhere takes long
 _WIDE_ESCAPE = re.compile(rb"\\u(?!00)")
 _LATIN_1 = bytes(range(0xC4))  # the bytes in UTF-8 of characters that take one in memory
 _UP_TO_THREE_BYTES = bytes(range(0xF0))
-_INTERNED = 257  # CPython keeps one object for each integer below
+_LEAST_INTERNED, _INTERNED = (
+    -5,
+    257,
+)  # CPython keeps one object for each integer from the one to below the other
 
 
 def retained_size(body: bytes, value: Any, wire: bytes = b"") -> int:
@@ -71,11 +81,13 @@ def _properties(body: bytes, value: BackendProperties) -> int:
     explained = measured * _NDUV_JSON + len(value.gates) * _GATE_JSON
     length = len(body)
     if length > explained + measured * _USUAL_TEXTS + 512:
-        length = len(body.translate(None, _BLANKS))
+        length = len(_compact(body))
     characters = max(0, length - explained) * _width(body)
     objects = measured * (_NDUV + 3 * _TEXT) + len(value.gates) * _GATE + 2 * numbers * each  # 2: the index
     # Looking at each number takes long, and makes no difference where there are few of them.
-    large = _NUMBER * listed > objects // 4 and max(map(max, filter(None, named))) >= _INTERNED
+    large = _NUMBER * listed > objects // 4 and any(
+        min(one) < _LEAST_INTERNED or max(one) >= _INTERNED for one in filter(None, named)
+    )
     lists = len(named) * _QUBIT_LIST + listed * (_NUMBER if large else 8)
     return max(objects + indexed + lists + characters, len(body))  # it may be one text of blanks
 
@@ -100,16 +112,15 @@ def _configuration(body: bytes, value: BackendConfiguration) -> int:
     channels = sum(map(len, value.u_channel_lo or ()))  # each is a struct with an array of two numbers
     arrays = sum([one[0] for one in counts]) + channels
     values = sum([one[1] for one in counts]) + 2 * channels
+    shared = 2 * (arrays - sum([len(getattr(value, name) or ()) for name in _OBJECTS]))
     sample = body[:_SAMPLE]
     if b"  " in sample or b"\n" in sample or b"\t" in sample or b"\r" in sample:  # laid out for people
-        written = len(body.translate(None, _BLANKS)) - sum(
-            [len(raw.translate(None, _BLANKS)) for raw in raws]
-        )
+        written = len(_compact(body)) - sum([len(_compact(raw)) for raw in raws])
     else:
         written = len(body) - kept - (values if b'": ' in sample else 0)
     rest = written - _ARRAY_JSON * arrays
     large = max(0.0, 1 - _INTERNED / max(1, value.n_qubits))  # the part of the qubits' numbers
-    decoded = arrays * (_ARRAY + 2 * 28 * large) + max(_REST * rest, _VALUE * (values - 2 * arrays), 0)
+    decoded = arrays * (_ARRAY + 2 * 28 * large) + max(_REST * rest, _VALUE * (values - shared), 0)
     return max(kept + int(decoded), len(body)) + _wide(body)  # it may be one text of blanks
 
 
@@ -124,6 +135,14 @@ def _arrays_of(document: Any) -> tuple[int, int]:
             else:
                 values += len(found)
     return arrays, values
+
+
+def _compact(body: bytes) -> bytes:
+    """Return JSON without the blanks outside of its texts."""
+    try:
+        return format_json(body, indent=-1) if body else body
+    except RecursionError:  # nested just not too deeply to be decoded
+        return body
 
 
 def _list(body: bytes, value: BackendsResponse) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from qrbackends import BackendConfiguration, BackendDefaults, BackendProperties, Request
+from qrbackends import BackendConfiguration, BackendDefaults, BackendProperties, DecodeError, Request
 from qrbackends.cache.entry import Entry
 from qrbackends.cache.footprint import retained_size
 from qrbackends.cache.memory import Memory
@@ -197,6 +197,7 @@ DENSE = {
         b"999",
     ),
     "lists": (PROPERTIES % (LISTS % b""), b"999"),
+    "negative lists": (PROPERTIES % (LISTS % b""), b"-9"),
     "lists beside values": (PROPERTIES % (LISTS % b",".join([VALUE] * 2000)), b"999"),
     "general": (PROPERTIES % b'"qubits":[],"gates":[],"general":[%s]', b'"ab"'),
     "blanks": (PROPERTIES % b'"qubits":[],"gates":[],"general":["%s"]', b" " * 99),
@@ -204,6 +205,13 @@ DENSE = {
     "escapes": (PROPERTIES % b'"qubits":[],"gates":[],"general":["%s"]', b"\\ud83d\\ude00aaaaaaaaaaaaaaa"),
     "map": (CONFIGURATION % b'"gates":[],"meas_map":[%s]', b"[0]"),
     "large map": (CONFIGURATION.replace(b":5,", b":1121,") % b'"gates":[],"coupling_map":[%s]', b"[999,998]"),
+    "mapping": (CONFIGURATION % b'"gates":[],"qubit_channel_mapping":[%s]', b'["a","b"]'),
+    "spaced mapping": (CONFIGURATION % b'"gates": [],"qubit_channel_mapping":[%s]', b'["a","b"]'),
+    "mapping beside blanks": (
+        CONFIGURATION % b'\n"gates":[],"description":"%b","qubit_channel_mapping":[%%s]' % (b" " * 300_000),
+        b'["a","b"]',
+    ),
+    "ranges": (CONFIGURATION % b'"gates":[],"qubit_lo_range":[%s]', b"[1,2]"),
     "tags": (CONFIGURATION % b'"gates":[],"tags":[%s]', b'"a"'),
     "delays": (CONFIGURATION % b'"gates":[],"rep_delays":[%s]', b"0.5"),
     "configured gates": (CONFIGURATION % b'"gates":[%s]', b'{"name":""}'),
@@ -225,6 +233,18 @@ def test_not_even_the_densest_bodies_take_much_more_than_is_accounted(name: str)
     separator = b"" if document.count(b'"%s"') else b","
     resource = next(one for start, one in STARTS.items() if document.startswith(start))
     assert ratio(resource, document.replace(b"%s", separator.join([element] * 3000))) >= 0.7
+
+
+def test_whatever_can_be_decoded_is_accounted_for() -> None:
+    accounted = []
+    for depth in range(700, 1000):  # laid out for people, and nested deeper and deeper
+        nested = b'\n"gates":[],"x":' + b"[" * depth + b"]" * depth
+        try:
+            accounted.append(retained("configuration", CONFIGURATION % nested))
+        except DecodeError:
+            break
+    assert len(accounted) > 100
+    assert accounted == sorted(accounted)
 
 
 @pytest.mark.parametrize("resource", sorted(REQUESTS))
