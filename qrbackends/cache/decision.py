@@ -35,7 +35,8 @@ may have recovered long ago.
 
 _MOST_CONFIRMED: Final = 24
 """How many answers in a row may be a 304. The next one is asked for in full: a server that answers 304 for
-ever hides new calibrations for two hours, if they are renewed every five minutes, and no longer."""
+ever hides new calibrations for two hours, as they are renewed every five minutes, and no longer; a new
+configuration, renewed every hour, for a day."""
 
 
 class Action(Enum):
@@ -157,6 +158,14 @@ def validators_to_send(known: Entry | None) -> Validators:
         known: the entry in memory, or None.
     """
     return NONE if known is None or known.confirmed >= _MOST_CONFIRMED else known.validators
+
+
+def after_outage(confirmed: float) -> float:
+    """Return `confirmed` of an entry whose renewal failed: its next answer is asked for in full.
+
+    The condition may be why it failed, even if the service works otherwise.
+    """
+    return max(confirmed, _MOST_CONFIRMED)
 
 
 def confirmations(known: Entry | None, answer: OriginAnswer) -> float:

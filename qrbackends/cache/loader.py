@@ -20,7 +20,7 @@ from ..tasks.flight import Flight
 from ..tasks.loops import off_loop
 from ..transport.pool import Response
 from ..transport.retry import RetryPolicy
-from .decision import SERVE, Loss, confirmations, loss, on_question, validators_to_send
+from .decision import SERVE, Loss, after_outage, confirmations, loss, on_question, validators_to_send
 from .entry import Entry, Found
 from .footprint import retained_size
 from .memory import Epoch, Key, Memory
@@ -158,6 +158,7 @@ class Loader:
                 entry = self._memory.get(question.key)
                 if entry is not None and error.outage:
                     entry.retry_at = self._clock() + RETRY_AFTER
+                    entry.confirmed = after_outage(entry.confirmed)
 
     async def _delete_shared(self, question: Question) -> None:
         if self._shared is not None:

@@ -9,7 +9,15 @@ from msgspec.structs import force_setattr
 
 from ..accounts.scope import Scope
 from ..accounts.secret import LEAST_SEARCHED, Secret
-from ..errors import DecodeError, InvalidRequest, TransportError
+from ..errors import (
+    DecodeError,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ResponseError,
+    TransportError,
+    Unauthorized,
+)
 from ..models import BackendConfiguration, BackendProperties, BackendsResponse
 from ..models.defaults import mark_emulated
 from ..protocol.answers import check_backend, parse
@@ -23,6 +31,7 @@ from ..transport.pool import Response
 from ..transport.retry import RetryPolicy
 from .sender import Credentials, Message, Sending, Unconfirmed, credential_of
 
+_UNCONDITIONAL = (Unauthorized, Forbidden, NotFound)  # what a request is refused with under any condition
 _NAMED = (BackendConfiguration, BackendProperties)  # the answers that have their backend's name
 _MOST_INSTANCES = 256  # whose headers are kept
 _OLDEST = "2025-01-01"  # with older versions the list is one of bare names
@@ -163,14 +172,14 @@ class _Question(Message[OriginAnswer], kw_only=True):
     unanswered: bool = False
 
     def headers(self, secret: Secret) -> Headers:
-        if self.unanswered:  # perhaps due to the condition: some servers send a 304 that has a body
+        if self.unanswered:  # perhaps due to the condition: a 304 that has a body, or a 500
             self.asked = self.validators = NONE
         self.secret, self.unanswered = secret, True
         sent = self.headers_of(secret, self.scope.crn)
         return Headers(sent, **self.validators.conditions()) if any(self.validators) else sent
 
     def read(self, answer: Response) -> OriginAnswer:
-        self.unanswered = False
+        self.unanswered = answer.status >= 500 and answer.status != 503
         date, told = answer.headers.get(DATE, ""), validators_of(answer.headers)
         if told.etag and self._repeats_credential(told.etag):  # stores would keep it
             told = NONE
@@ -179,8 +188,16 @@ class _Question(Message[OriginAnswer], kw_only=True):
             return self._not_modified(told, date)
         if known is not None and answer.wire is known:
             return OriginAnswer(None, b"", date, known, told, unchanged=True, asked=asked)
-        value = self.read_value(self.request, self.scope, answer)
-        return OriginAnswer(value, answer.body, date, answer.wire, told, asked=asked)
+        try:
+            value = self.read_value(self.request, self.scope, answer)
+        except ResponseError as error:
+            if not any(self.validators) or error.retryable or isinstance(error, _UNCONDITIONAL):
+                raise
+            self.asked = self.validators = NONE
+            refusal = Unconfirmed(error)
+        else:
+            return OriginAnswer(value, answer.body, date, answer.wire, told, asked=asked)
+        raise refusal
 
     def _repeats_credential(self, etag: str) -> bool:
         token = "" if self.secret is None else credential_of(self.secret)

@@ -164,12 +164,12 @@ class Sender:
                 )
                 flight.explain = unexplained  # failures before an answer explain no delay after it
                 return answer
-            except Unconfirmed as unconfirmed:  # not an attempt that failed: the service works
+            except Unconfirmed as unconfirmed:  # the service works: there is no pause
+                _told(unconfirmed.error, message, secret)
                 state.note(unconfirmed.error, clock())
             except QRBackendsError as error:
                 now = clock()
-                redact(error, credential_of(secret))  # an answer may echo the secret
-                located(error, message.region, message.url)
+                _told(error, message, secret)
                 if isinstance(error, (DecodeError, WrongBackend)):  # the answers may be one request behind
                     self._pool.retire_connections(message.region, message.url)
                 if isinstance(error, Unauthorized) and not renewed and credentials.reject(secret):
@@ -181,6 +181,12 @@ class Sender:
                     kind = type(error).__name__
                     logger.info(_RETRIED, message.url, state.sent + 1, pause, kind, error.problem)
                     await anyio.sleep(pause)
+
+
+def _told(error: QRBackendsError, message: Message[Any], secret: Secret) -> None:
+    """Let an error say where it is from, and nothing of the secret, which an answer may echo."""
+    redact(error, credential_of(secret))
+    located(error, message.region, message.url)
 
 
 def credential_of(authorization: Secret) -> str:

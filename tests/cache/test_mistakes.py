@@ -125,14 +125,14 @@ def equal_bodies_are_not_recognized(patch: Patch) -> None:
 @mistake
 def a_body_that_is_compressed_anew_is_not_recognized(patch: Patch) -> None:
     patch.setattr(
-        Body, "_is_known", lambda self, known, body: not self._compressed and _is_known(self, known, body)
+        Body, "_is_known", lambda self, known, body: not self._encoding and _is_known(self, known, body)
     )
 
 
 @mistake
 def a_body_that_was_packed_is_not_recognized(patch: Patch) -> None:
     patch.setattr(
-        Body, "_is_known", lambda self, known, body: self._compressed and _is_known(self, known, body)
+        Body, "_is_known", lambda self, known, body: self._encoding != "" and _is_known(self, known, body)
     )
 
 
@@ -289,7 +289,7 @@ def distrust_is_forgotten_at_the_next_answer(patch: Patch) -> None:
 @mistake
 def a_server_that_compares_no_tags_is_asked_again(patch: Patch) -> None:
     patch.setattr(
-        loader, "confirmations", lambda known, answer: _confirmations(known, answer._replace(asked=NONE))
+        loader, "confirmations", lambda known, answer: _confirmations(known, structs.replace(answer, asked=NONE))
     )
 
 

@@ -326,6 +326,7 @@ class Model:
         known = self.get(fetch.key)
         if outage and known is not None:
             known.failed_at = self.now
+            known.confirmed = max(known.confirmed, CONFIRMED)
         for caller in fetch.callers:
             known = self.instead_of_error(caller) if outage else None
             if known is not None:
@@ -872,6 +873,11 @@ class CacheMachine(RuleBasedStateMachine):
     def settle(self, closed: bool = False) -> None:
         self.agree = False
         self.run(_checkpoints())
+        for caller in self.callers:  # a broken program is not a wrong one
+            if caller.task.done() and not caller.task.cancelled():
+                broken = caller.task.exception()
+                if broken is not None and not isinstance(broken, QRBackendsError):
+                    raise broken
         self.compare_requests()
         self.compare_callers()
         for task, count in self.invalidations:
