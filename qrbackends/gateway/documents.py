@@ -14,6 +14,7 @@ from ..protocol.requests import Request
 from ..transport.pool import Response
 
 _ENTRY: Final = 1400  # bytes of an entry in memory without its body, the value included
+_STATUSES: Final = 6  # bytes that the statuses from a list take for each byte of the list, at most
 _TAG = 24  # hexadecimal digits
 _NAMED = ("configuration", "properties")  # the documents that carry their backend's name
 
@@ -26,16 +27,20 @@ class KeptDocument:
         length: the bytes of the plain body.
         emulated: whether an emulator sent it.
         backend_version: of a configuration, the version that it names; otherwise None.
+        is_list: whether it is the list of backends.
         statuses: of a list, each backend's status as the list has it, once that was asked for.
     """
 
-    __slots__ = ("backend_version", "emulated", "etag", "length", "statuses")
+    __slots__ = ("backend_version", "emulated", "etag", "is_list", "length", "statuses")
 
-    def __init__(self, body: bytes, emulated: bool, backend_version: str | None = None) -> None:
+    def __init__(
+        self, body: bytes, emulated: bool, backend_version: str | None = None, is_list: bool = False
+    ) -> None:
         self.etag = f'W/"{hashlib.sha256(body).hexdigest()[:_TAG]}"'
         self.length = len(body)
         self.emulated = emulated
         self.backend_version = backend_version
+        self.is_list = is_list
         self.statuses: dict[str, dict[str, Any]] | None = None
 
 
@@ -61,12 +66,13 @@ def read(request: Request, _: Scope, response: Response) -> KeptDocument:
         raise damaged.about(backend=request.backend)
     named = _name_in(body) if request.resource in _NAMED else _Named()
     check_backend(request, named)
-    return KeptDocument(body, EMULATED in response.headers, named.backend_version)
+    is_list = request.resource == "backends"
+    return KeptDocument(body, EMULATED in response.headers, named.backend_version, is_list)
 
 
-def kept_size(_: bytes, __: Any, wire: bytes) -> int:
-    """Return the bytes that an entry takes in memory."""
-    return _ENTRY + len(wire)
+def kept_size(body: bytes, value: KeptDocument, wire: bytes) -> int:
+    """Return the bytes that an entry takes in memory; of a list, with the statuses that are made of it."""
+    return _ENTRY + len(wire) + (_STATUSES * len(body) if value.is_list else 0)
 
 
 def _name_in(body: bytes) -> _Named:

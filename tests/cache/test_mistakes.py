@@ -289,7 +289,9 @@ def distrust_is_forgotten_at_the_next_answer(patch: Patch) -> None:
 @mistake
 def a_server_that_compares_no_tags_is_asked_again(patch: Patch) -> None:
     patch.setattr(
-        loader, "confirmations", lambda known, answer: _confirmations(known, structs.replace(answer, asked=NONE))
+        loader,
+        "confirmations",
+        lambda known, answer: _confirmations(known, structs.replace(answer, asked=NONE)),
     )
 
 

@@ -20,6 +20,7 @@ from qrbackends import (
     Instance,
     Memory,
     NotFound,
+    QRBackendsError,
     RedisStore,
     Request,
     RetryPolicy,
@@ -464,7 +465,7 @@ async def test_a_tag_that_always_changes_does_no_harm(
 async def test_a_304_with_another_tag_is_not_believed(
     serve: Serve, connect: Serve, kind: Validation, told: str | None
 ) -> None:
-    """It costs one request, and no attempt. Some servers send no date with a 304."""
+    """It costs one request, and no pause. Some servers send no date with a 304."""
     emulator = await serve(kind)
     client = await connect(emulator, attempts=1)
     first = await client.properties("alpha")
@@ -546,8 +547,8 @@ TOKEN = "0123456789abcdef"
 ANSWER = document("1.5", 1)
 
 
-def in_full(etag: str) -> bytes:
-    return f"200 OK\r\nETag: {etag}\r\nContent-Length: {len(ANSWER)}\r\n\r\n".encode() + ANSWER
+def in_full(etag: str, body: bytes = ANSWER) -> bytes:
+    return f"200 OK\r\nETag: {etag}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def everything_in(directory: Path) -> bytes:
@@ -565,6 +566,68 @@ async def test_a_304_with_a_body_is_asked_for_again_in_full() -> None:
             given = await client.fetch(ASKED, refresh=True)
             assert (given.value is first, given.unchanged) == (True, True)
     assert [b"If-None-Match" in one for one in requests] == [False, True, False, True, False]
+
+
+FAILED = b"%d No\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize("status", [400, 405, 412, 428, 500, 501, 502, 504, 505])
+async def test_a_service_that_fails_on_conditions_is_asked_without_them(status: int) -> None:
+    refused = FAILED % status
+    async with (
+        saying(*[in_full('"a"'), refused] * 3, in_full('"a"')) as (account, requests),
+        Client(account, retry=RetryPolicy(attempts=2, base=0)) as client,
+    ):
+        first = await client.properties("alpha")
+        for _ in range(3):
+            given = await client.fetch(ASKED, refresh=True)
+            assert (given.value is first, given.unchanged) == (True, True)
+    assert [b"If-None-Match" in one for one in requests] == [False, *[True, False] * 3]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
+async def test_a_refusal_that_has_another_cause_is_no_reason_to_ask_without_conditions(status: int) -> None:
+    refused = FAILED % status
+    async with (
+        saying(in_full('"a"'), refused, refused) as (account, requests),
+        Client(account, retry=RetryPolicy(attempts=1)) as client,
+    ):
+        await client.properties("alpha")
+        with pytest.raises(QRBackendsError):
+            await client.fetch(ASKED, refresh=True)
+    assert b"If-None-Match" in requests[1]
+    assert all(b"If-None-Match" in one for one in requests[1:])
+
+
+@pytest.mark.parametrize("status", [304, 500])
+async def test_who_sends_a_request_once_asks_in_full_after_a_failure(status: int) -> None:
+    failure = FAILED % status  # a 304 has no body
+    async with (
+        saying(in_full('"a"'), failure, in_full('"b"', document("2.5", 1)), failure) as (account, requests),
+        Client(account, retry=RetryPolicy(attempts=1)) as client,
+    ):
+        first = await client.properties("alpha")
+        with pytest.raises(QRBackendsError):
+            await client.fetch(ASKED, refresh=True)
+        assert (await client.fetch(ASKED, refresh=True)).value is not first
+        with pytest.raises(QRBackendsError):
+            await client.fetch(ASKED, refresh=True)
+    assert [b"If-None-Match" in one for one in requests] == [False, True, False, True]
+
+
+async def test_what_a_refused_condition_echoes_is_not_told() -> None:
+    echo = b'{"errors":[{"message":"no: Bearer %s"}]}' % TOKEN.encode()
+    refused = b"400 No\r\nContent-Length: %d\r\n\r\n%s" % (len(echo), echo)
+    lost = b"503 No\r\nContent-Length: 0\r\n\r\n"
+    async with (
+        saying(in_full('"a"'), refused, lost) as (account, _),
+        Client(account, retry=RetryPolicy(attempts=2, base=0)) as client,
+    ):
+        await client.properties("alpha")
+        with pytest.raises(QRBackendsError) as failed:
+            await client.fetch(ASKED, refresh=True)
+    assert len(failed.value.history) == 2
+    assert TOKEN not in f"{failed.value!r} {failed.value} {failed.value.history}"
 
 
 async def test_a_tag_that_repeats_the_token_is_not_kept(tmp_path: Path) -> None:
