@@ -52,10 +52,8 @@ _SAMPLE = 1024  # bytes that show where blanks are; looking for them everywhere 
 _WIDE_ESCAPE = re.compile(rb"\\u(?!00)")
 _LATIN_1 = bytes(range(0xC4))  # the bytes in UTF-8 of characters that take one in memory
 _UP_TO_THREE_BYTES = bytes(range(0xF0))
-_LEAST_INTERNED, _INTERNED = (
-    -5,
-    257,
-)  # CPython keeps one object for each integer from the one to below the other
+_FIRST_INTERNED = -5  # CPython keeps one object for each integer from here
+_INTERNED = 257  # to below this one
 
 
 def retained_size(body: bytes, value: Any, wire: bytes = b"") -> int:
@@ -86,7 +84,7 @@ def _properties(body: bytes, value: BackendProperties) -> int:
     objects = measured * (_NDUV + 3 * _TEXT) + len(value.gates) * _GATE + 2 * numbers * each  # 2: the index
     # Looking at each number takes long, and makes no difference where there are few of them.
     large = _NUMBER * listed > objects // 4 and any(
-        min(one) < _LEAST_INTERNED or max(one) >= _INTERNED for one in filter(None, named)
+        min(one) < _FIRST_INTERNED or max(one) >= _INTERNED for one in filter(None, named)
     )
     lists = len(named) * _QUBIT_LIST + listed * (_NUMBER if large else 8)
     return max(objects + indexed + lists + characters, len(body))  # it may be one text of blanks

@@ -165,11 +165,11 @@ class Sender:
                 flight.explain = unexplained  # failures before an answer explain no delay after it
                 return answer
             except Unconfirmed as unconfirmed:  # the service works: there is no pause
-                _told(unconfirmed.error, message, secret)
+                _describe(unconfirmed.error, message, secret)
                 state.note(unconfirmed.error, clock())
             except QRBackendsError as error:
                 now = clock()
-                _told(error, message, secret)
+                _describe(error, message, secret)
                 if isinstance(error, (DecodeError, WrongBackend)):  # the answers may be one request behind
                     self._pool.retire_connections(message.region, message.url)
                 if isinstance(error, Unauthorized) and not renewed and credentials.reject(secret):
@@ -183,7 +183,7 @@ class Sender:
                     await anyio.sleep(pause)
 
 
-def _told(error: QRBackendsError, message: Message[Any], secret: Secret) -> None:
+def _describe(error: QRBackendsError, message: Message[Any], secret: Secret) -> None:
     """Let an error say where it is from, and nothing of the secret, which an answer may echo."""
     redact(error, credential_of(secret))
     located(error, message.region, message.url)

@@ -67,5 +67,6 @@ class Traffic:
     def stats(self, region: str, circuit: CircuitState) -> RegionStats:
         """Return the counts until now."""
         durations = tuple(self._durations)
-        outcomes = {str(outcome): number for outcome, number in self._outcomes.items()}
+        counted = dict(self._outcomes)  # a copy in one step: other threads may ask
+        outcomes = {str(outcome): number for outcome, number in counted.items()}
         return RegionStats(region, outcomes, self._retries, durations, self._seconds, circuit)
