@@ -21,7 +21,7 @@ from ..errors import (
 )
 from ..protocol.requests import Request
 from ..protocol.validators import NONE, Validators
-from ..service.origin import OriginAnswer
+from ..service.origin import OriginAnswer, may_be_due_to_condition
 from .entry import Entry, Found
 from .policy import CachePolicy
 
@@ -160,12 +160,12 @@ def validators_to_send(known: Entry | None) -> Validators:
     return NONE if known is None or known.confirmed >= _MOST_CONFIRMED else known.validators
 
 
-def after_outage(confirmed: float) -> float:
-    """Return `confirmed` of an entry whose renewal failed: its next answer is asked for in full.
+def after_outage(confirmed: float, error: QRBackendsError) -> float:
+    """Return `confirmed` of an entry whose renewal failed.
 
-    The condition may be why it failed, even if the service works otherwise.
+    The next answer is asked for in full if the condition may be why the request failed.
     """
-    return max(confirmed, _MOST_CONFIRMED)
+    return max(confirmed, _MOST_CONFIRMED) if may_be_due_to_condition(error) else confirmed
 
 
 def confirmations(known: Entry | None, answer: OriginAnswer) -> float:

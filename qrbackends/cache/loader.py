@@ -158,7 +158,7 @@ class Loader:
                 entry = self._memory.get(question.key)
                 if entry is not None and error.outage:
                     entry.retry_at = self._clock() + RETRY_AFTER
-                    entry.confirmed = after_outage(entry.confirmed)
+                    entry.confirmed = after_outage(entry.confirmed, error)
 
     async def _delete_shared(self, question: Question) -> None:
         if self._shared is not None:

@@ -26,7 +26,7 @@ class BackendDefaults(JSONObject):
 
 def mark_emulated(document: Document | BackendDefaults) -> None:
     """Let a document say that an emulator sent it; no other code may hold it yet."""
-    if type(document) is BackendDefaults:  # an abstract class, for which `isinstance` takes long
+    if type(document) is BackendDefaults:  # `isinstance` takes long, as its base is abstract
         document._emulated = True
     else:
         vars(document)["emulated"] = True  # no field, and it is frozen

@@ -10,11 +10,19 @@ from msgspec.structs import force_setattr
 from ..accounts.scope import Scope
 from ..accounts.secret import LEAST_SEARCHED, Secret
 from ..errors import (
+    CircuitOpen,
+    ConnectError,
+    ConnectionLost,
+    ConnectTimeout,
     DecodeError,
     Forbidden,
     InvalidRequest,
     NotFound,
+    QRBackendsError,
+    RateLimited,
+    RedirectRefused,
     ResponseError,
+    ServiceUnavailable,
     TransportError,
     Unauthorized,
 )
@@ -31,7 +39,16 @@ from ..transport.pool import Response
 from ..transport.retry import RetryPolicy
 from .sender import Credentials, Message, Sending, Unconfirmed, credential_of
 
-_UNCONDITIONAL = (Unauthorized, Forbidden, NotFound)  # what a request is refused with under any condition
+_OTHER_CAUSES = (  # than a condition; a connection may be lost for any
+    CircuitOpen,
+    ConnectError,
+    ConnectTimeout,
+    NotFound,
+    RateLimited,
+    RedirectRefused,
+    ServiceUnavailable,
+    Unauthorized,
+)
 _NAMED = (BackendConfiguration, BackendProperties)  # the answers that have their backend's name
 _MOST_INSTANCES = 256  # whose headers are kept
 _OLDEST = "2025-01-01"  # with older versions the list is one of bare names
@@ -172,14 +189,14 @@ class _Question(Message[OriginAnswer], kw_only=True):
     unanswered: bool = False
 
     def headers(self, secret: Secret) -> Headers:
-        if self.unanswered:  # perhaps due to the condition: a 304 that has a body, or a 500
+        if self.unanswered:  # perhaps due to the condition, as where a 304 has a body
             self.asked = self.validators = NONE
         self.secret, self.unanswered = secret, True
         sent = self.headers_of(secret, self.scope.crn)
         return Headers(sent, **self.validators.conditions()) if any(self.validators) else sent
 
     def read(self, answer: Response) -> OriginAnswer:
-        self.unanswered = answer.status >= 500 and answer.status != 503
+        self.unanswered = False
         date, told = answer.headers.get(DATE, ""), validators_of(answer.headers)
         if told.etag and self._repeats_credential(told.etag):  # stores would keep it
             told = NONE
@@ -190,14 +207,16 @@ class _Question(Message[OriginAnswer], kw_only=True):
             return OriginAnswer(None, b"", date, known, told, unchanged=True, asked=asked)
         try:
             value = self.read_value(self.request, self.scope, answer)
-        except ResponseError as error:
-            if not any(self.validators) or error.retryable or isinstance(error, _UNCONDITIONAL):
+        except QRBackendsError as error:
+            if not any(self.validators) or not may_be_due_to_condition(error):
                 raise
-            self.asked = self.validators = NONE
-            refusal = Unconfirmed(error)
+            if error.retryable or not isinstance(error, ResponseError):
+                self.unanswered = True
+                raise
         else:
             return OriginAnswer(value, answer.body, date, answer.wire, told, asked=asked)
-        raise refusal
+        self.asked = self.validators = NONE
+        raise Unconfirmed(TransportError(f"the service refused a condition: HTTP {answer.status}"))
 
     def _repeats_credential(self, etag: str) -> bool:
         token = "" if self.secret is None else credential_of(self.secret)
@@ -215,6 +234,13 @@ class _Question(Message[OriginAnswer], kw_only=True):
             error = TransportError("the service answered with a 304 (not modified) that was not asked for")
             raise Unconfirmed(error) if any(asked) else error
         return OriginAnswer(None, b"", date, self.known, told, True, True, asked)
+
+
+def may_be_due_to_condition(error: QRBackendsError) -> bool:
+    """Return whether a request with a condition (`If-None-Match`) may have failed because of it."""
+    if isinstance(error, Forbidden):
+        return error.outage  # it is a firewall's
+    return isinstance(error, ConnectionLost) or not isinstance(error, _OTHER_CAUSES)
 
 
 def decoded(request: Request, scope: Scope, response: Response) -> Any:

@@ -45,7 +45,7 @@ class Unconfirmed(Exception):
     """Raised by a reader: the condition of the request was not answered; send it again without one.
 
     Args:
-        error: what was wrong with the answer, for the history of the call.
+        error: what was wrong with the answer, for the history of the call; it repeats nothing of it.
     """
 
     def __init__(self, error: QRBackendsError) -> None:
@@ -164,12 +164,14 @@ class Sender:
                 )
                 flight.explain = unexplained  # failures before an answer explain no delay after it
                 return answer
-            except Unconfirmed as unconfirmed:  # the service works: there is no pause
-                _describe(unconfirmed.error, message, secret)
-                state.note(unconfirmed.error, clock())
+            except Unconfirmed as unconfirmed:  # the service may work otherwise: there is no pause
+                problem = located(unconfirmed.error, message.region, message.url)
+                state.note(problem, clock())
+                logger.info("%s: asked again without a condition: %s", message.url, problem.problem)
             except QRBackendsError as error:
                 now = clock()
-                _describe(error, message, secret)
+                redact(error, credential_of(secret))  # an answer may echo the secret
+                located(error, message.region, message.url)
                 if isinstance(error, (DecodeError, WrongBackend)):  # the answers may be one request behind
                     self._pool.retire_connections(message.region, message.url)
                 if isinstance(error, Unauthorized) and not renewed and credentials.reject(secret):
@@ -181,12 +183,6 @@ class Sender:
                     kind = type(error).__name__
                     logger.info(_RETRIED, message.url, state.sent + 1, pause, kind, error.problem)
                     await anyio.sleep(pause)
-
-
-def _describe(error: QRBackendsError, message: Message[Any], secret: Secret) -> None:
-    """Let an error say where it is from, and nothing of the secret, which an answer may echo."""
-    redact(error, credential_of(secret))
-    located(error, message.region, message.url)
 
 
 def credential_of(authorization: Secret) -> str:

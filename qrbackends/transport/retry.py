@@ -27,7 +27,8 @@ class RetryPolicy:
     9.3.1).
 
     Args:
-        attempts: how many requests one call sends at most; 1 for no repetition.
+        attempts: how many requests one call sends at most; 1 for no repetition. A request whose condition
+            (`If-None-Match`) was refused is sent once more in any case.
         base: the longest pause before the first repetition, in seconds.
         cap: the longest pause of all, in seconds.
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from qrbackends import CachePolicy, Client, Memory, Monitor
 from qrbackends.emulator import Emulator, SyntheticFleet
 from qrbackends.interop.prometheus import Collector
+from qrbackends.transport.traffic import Traffic
 
 from ..waiting import until
 
@@ -133,3 +134,16 @@ async def test_statistics_are_read_in_threads_while_the_loop_works(
         # Every entry has gone: what is accounted is what is there.
         await client.invalidate()
         await until(lambda: not (memory.bytes or len(memory)))
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_the_counts_of_a_region_are_read_in_threads_while_outcomes_come() -> None:
+    traffic = Traffic()
+    with Readers([lambda: traffic.stats("us-east", "closed")] * 2, 20) as readers:
+        seen = 0
+        while seen < 5000 or not readers.satisfied:
+            traffic.count(seen % 5000, 0.1, repeated=False)  # each outcome for the first time
+            seen += 1
+    assert readers.errors == []
+    counted = traffic.stats("us-east", "closed")
+    assert (counted.requests, len(counted.outcomes)) == (seen, 5000)

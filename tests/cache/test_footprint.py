@@ -211,7 +211,14 @@ DENSE = {
         CONFIGURATION % b'\n"gates":[],"description":"%b","qubit_channel_mapping":[%%s]' % (b" " * 300_000),
         b'["a","b"]',
     ),
-    "ranges": (CONFIGURATION % b'"gates":[],"qubit_lo_range":[%s]', b"[1,2]"),
+    **{
+        name: (CONFIGURATION % b'"gates":[],"%b":[%%s]' % name.encode(), b"[1,2,3]")
+        for name in ("qubit_lo_range", "meas_lo_range", "acquisition_latency", "conditional_latency")
+    },
+    "one escape": (
+        PROPERTIES % b'"qubits":[],"gates":[],"general":["%s\\ud83d\\ude00"]',
+        b"a" * 99,
+    ),
     "tags": (CONFIGURATION % b'"gates":[],"tags":[%s]', b'"a"'),
     "delays": (CONFIGURATION % b'"gates":[],"rep_delays":[%s]', b"0.5"),
     "configured gates": (CONFIGURATION % b'"gates":[%s]', b'{"name":""}'),

@@ -165,6 +165,12 @@ class Known:
     confirmed: int = 0
     is_trusted: bool = True  # the service has not shown that its tag says nothing
 
+    def fails(self, now: float, error: QRBackendsError) -> None:
+        """Its renewal failed: the next one has no condition, unless the load was the cause."""
+        self.failed_at = now
+        if not isinstance(error, RateLimited):
+            self.confirmed = max(self.confirmed, CONFIRMED)
+
     @property
     def asked_about(self) -> Tag:
         """The tag to ask about when it is renewed."""
@@ -325,8 +331,7 @@ class Model:
             self.forget(fetch.key.__eq__)
         known = self.get(fetch.key)
         if outage and known is not None:
-            known.failed_at = self.now
-            known.confirmed = max(known.confirmed, CONFIRMED)
+            known.fails(self.now, error)
         for caller in fetch.callers:
             known = self.instead_of_error(caller) if outage else None
             if known is not None:
