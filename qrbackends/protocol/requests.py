@@ -71,7 +71,7 @@ _UNUSED: Final[dict[str, tuple[str, ...]]] = {
 """The fields of a `Request` that a resource does not take."""
 
 
-class Request(Struct, Generic[A], frozen=True, dict=True):
+class Request(Struct, Generic[A], frozen=True, dict=True, cache_hash=True):
     """One request to the Backends API.
 
     `Request.properties("ibm_boston")`, and the like for each resource, also say what type the answer has.

@@ -26,7 +26,7 @@ from ..errors import (
     TransportError,
     Unauthorized,
 )
-from ..models import BackendConfiguration, BackendProperties, BackendsResponse
+from ..models import BackendsResponse
 from ..models.defaults import mark_emulated
 from ..protocol.answers import check_backend, parse
 from ..protocol.headers import DATE, EMULATED, Headers, headers
@@ -49,7 +49,7 @@ _OTHER_CAUSES = (  # than a condition; a connection may be lost for any
     ServiceUnavailable,
     Unauthorized,
 )
-_NAMED = (BackendConfiguration, BackendProperties)  # the answers that have their backend's name
+_NAMED = ("configuration", "properties")  # the documents that have their backend's name
 _MOST_INSTANCES = 256  # whose headers are kept
 _OLDEST = "2025-01-01"  # with older versions the list is one of bare names
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -253,9 +253,9 @@ def decoded(request: Request, scope: Scope, response: Response) -> Any:
     """
     value = parse(request, response.status, response.headers, response.body)
     emulated = EMULATED in response.headers
-    if isinstance(value, _NAMED):
+    if request.resource in _NAMED:
         check_backend(request, value)
-    elif isinstance(value, BackendsResponse):
+    elif request.resource == "backends":
         for device in value.devices:  # frozen, but no other code holds them yet
             force_setattr(device, "region", scope.region)
             force_setattr(device, "instance", scope.crn)
