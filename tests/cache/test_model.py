@@ -166,9 +166,9 @@ class Known:
     is_trusted: bool = True  # the service has not shown that its tag says nothing
 
     def fails(self, now: float, error: QRBackendsError) -> None:
-        """Its renewal failed: the next one has no condition, unless the load was the cause."""
+        """Its renewal failed: the next one has no condition, unless something else was the cause."""
         self.failed_at = now
-        if not isinstance(error, RateLimited):
+        if not isinstance(error, (RateLimited, ServiceUnavailable, ConnectError)):
             self.confirmed = max(self.confirmed, CONFIRMED)
 
     @property
