@@ -1,5 +1,6 @@
 """Looks inside the package, for what has no public sign: each private name is used here, and nowhere else."""
 
+from asyncio import Task
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -9,7 +10,7 @@ from qrbackends import Client, FileStore, Memory, Monitor, SessionPool
 from qrbackends.accounts.scope import Scopes
 from qrbackends.assembly import Parts
 from qrbackends.cache.cache import Cache
-from qrbackends.cache.stores.sealed import Shared
+from qrbackends.cache.stores.sealed import Lease, Shared
 from qrbackends.emulator import Emulator
 from qrbackends.emulator.services.tokens import Issuer
 from qrbackends.emulator.surface.ports import Port
@@ -76,6 +77,12 @@ def deadlines(flights: Flights[Any]) -> int:
 def renewals(client: Client) -> Collection[Any]:
     """Return what the cache renews in the background now."""
     return parts(client).cache._renewals
+
+
+def renewing(lease: Lease) -> "Task[None]":
+    """Return the task that renews a lease, which has begun."""
+    assert lease._renewing is not None
+    return lease._renewing
 
 
 def tier(client: Client) -> Shared:
