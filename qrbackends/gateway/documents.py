@@ -10,13 +10,12 @@ from ..errors import DecodeError
 from ..models import BackendsResponse
 from ..protocol.answers import check_backend, is_json, raise_for
 from ..protocol.headers import EMULATED
-from ..protocol.requests import Request
+from ..protocol.requests import NAMED, Request
 from ..transport.pool import Response
 
 _ENTRY: Final = 1400  # bytes of an entry in memory without its body, the value included
 _STATUSES: Final = 6  # bytes that the statuses from a list take for each byte of the list, at most
 _TAG = 24  # hexadecimal digits
-_NAMED = ("configuration", "properties")  # the documents that carry their backend's name
 
 
 class KeptDocument:
@@ -64,7 +63,7 @@ def read(request: Request, _: Scope, response: Response) -> KeptDocument:
     if not is_json(body):
         damaged = DecodeError("the body is no JSON: it was damaged", malformed=True)
         raise damaged.about(backend=request.backend)
-    named = _name_in(body) if request.resource in _NAMED else _Named()
+    named = _name_in(body) if request.resource in NAMED else _Named()
     check_backend(request, named)
     is_list = request.resource == "backends"
     return KeptDocument(body, EMULATED in response.headers, named.backend_version, is_list)

@@ -51,6 +51,9 @@ _MAX_ID = 500
 _MAX_CALIBRATION_ID = 100
 
 
+NAMED: Final = ("configuration", "properties")
+"""The resources whose documents carry their backend's name."""
+
 ANSWER_TYPES: Final[dict[str, type[Any]]] = {
     "backends": BackendsResponse,
     "configuration": BackendConfiguration,

@@ -31,7 +31,7 @@ from ..models.defaults import mark_emulated
 from ..protocol.answers import check_backend, parse
 from ..protocol.headers import DATE, EMULATED, Headers, headers
 from ..protocol.lengths import MOST_BYTES
-from ..protocol.requests import API_VERSION, Request
+from ..protocol.requests import API_VERSION, NAMED, Request
 from ..protocol.validators import NONE, Validators, validators_of
 from ..tasks.flight import Flight
 from ..transport.body import Wire
@@ -49,7 +49,6 @@ _OTHER_CAUSES = (  # than a condition; a connection may be lost for any
     ServiceUnavailable,
     Unauthorized,
 )
-_NAMED = ("configuration", "properties")  # the documents that have their backend's name
 _MOST_INSTANCES = 256  # whose headers are kept
 _OLDEST = "2025-01-01"  # with older versions the list is one of bare names
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -210,12 +209,12 @@ class _Question(Message[OriginAnswer], kw_only=True):
         except QRBackendsError as error:
             if not any(self.validators) or not may_be_due_to_condition(error):
                 raise
+            self.unanswered = True  # the next request has no condition
             if error.retryable or not isinstance(error, ResponseError):
-                self.unanswered = True
                 raise
         else:
             return OriginAnswer(value, answer.body, date, answer.wire, told, asked=asked)
-        self.asked = self.validators = NONE
+        # Raised outside `except`, so that the error's context does not hold the body.
         raise Unconfirmed(TransportError(f"the service refused a condition: HTTP {answer.status}"))
 
     def _repeats_credential(self, etag: str) -> bool:
@@ -253,7 +252,7 @@ def decoded(request: Request, scope: Scope, response: Response) -> Any:
     """
     value = parse(request, response.status, response.headers, response.body)
     emulated = EMULATED in response.headers
-    if request.resource in _NAMED:
+    if request.resource in NAMED:
         check_backend(request, value)
     elif request.resource == "backends":
         for device in value.devices:  # frozen, but no other code holds them yet
