@@ -1,9 +1,7 @@
 """The accounted size of decoded answers, against what they really take."""
 
-import gc
 import gzip
 import re
-import tracemalloc
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -22,6 +20,7 @@ from qrbackends.protocol.validators import Validators
 from qrbackends.transport.body import Wire
 
 from ..models.shapes import REQUESTS, dense, repeated
+from ..traced_memory import taken
 
 pytest.importorskip("qiskit_ibm_runtime")
 NAMES = SnapshotFleet().names
@@ -37,20 +36,6 @@ def look_up(value: Any) -> None:
         assert len(value) >= 0
     elif isinstance(value, BackendConfiguration):
         assert value.gates == () or value.gate(value.gates[0].name)
-
-
-def taken(build: Callable[[], Any]) -> tuple[int, Any]:
-    """Return the bytes that what `build` returns takes, and it."""
-    build()  # whatever is made once is made now
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        built = build()
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0] - before, built
-    finally:
-        tracemalloc.stop()
 
 
 def ratio(resource: Any, body: bytes) -> float:
