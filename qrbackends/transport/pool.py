@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, Self
@@ -11,8 +11,10 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 
 import aiohttp
 import anyio
+from aiohttp.hdrs import HOST
+from aiohttp.typedefs import LooseHeaders
 from msgspec import Struct
-from multidict import istr
+from multidict import CIMultiDict, istr
 from yarl import URL
 
 from ..accounts.account import Account
@@ -82,9 +84,16 @@ class Response(Struct, frozen=True):
 
 
 class _Request(aiohttp.ClientRequest):
-    """A request with the headers that all have; aiohttp would merge those of a session for each request."""
+    """A request with the headers that all have; aiohttp would merge them one by one for each request."""
 
-    DEFAULT_HEADERS = _COMMON_HEADERS
+    def update_headers(self, headers: LooseHeaders | None) -> None:
+        """Set all headers; `Host` comes first (RFC 9110, section 7.2)."""
+        self.headers = made = CIMultiDict({HOST: self.url.host_port_subcomponent or ""})
+        made.update(_COMMON_HEADERS)
+        made.update(headers or ())
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Add nothing: `update_headers` has set them."""
 
 
 class _Region(NamedTuple):

@@ -117,6 +117,7 @@ async def test_the_headers_that_all_requests_have() -> None:
     }
     assert dict(line.split(": ", 1) for line in lines) == common | HEADERS
     assert len(lines) == len(common | HEADERS)
+    assert lines[0].startswith("Host: ")
 
 
 async def test_a_compressed_body_is_decompressed() -> None:
