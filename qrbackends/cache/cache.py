@@ -222,8 +222,9 @@ class Cache:
                     counts.misses += not waited
                     work = partial(self._loader.load, question, epoch)
                     key = epoch, question.refresh  # others join a refresh
-                    flight = self._flights.start(key, work, until)
-                    return await self._flights.result(flight, until)
+                    # Stores use timeouts, which belong to the task in which they begin.
+                    join = self._flights.lead if self._shared is None else self._flights.join
+                    return await join(key, work, until)
                 counts.coalesced += not waited
                 waited = True
                 found = await self._flights.result(flight, until)

@@ -1,27 +1,24 @@
 """Single flight: concurrent callers who ask for the same key share one piece of work."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import Context
-from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import anyio
 from msgspec import Struct
 
 from ..errors import ClientClosed, QRBackendsError, TransportError
 from .deadlines import overdue
+from .leader import Leader
 
 T = TypeVar("T")
 
-_NO_TASK: Any = None  # until `Flights.start` has made it
-_EAGER: Any = asyncio.Task  # a task that begins at once saves a small call a twentieth
-if sys.version_info >= (3, 12):
-    _EAGER = partial(asyncio.Task, eager_start=True)
+_NO_TASK: Any = None  # while the leader's does the work
+_CANCELLED: Final = "the call was cancelled by other code"
 _SPARE = 64  # callers who have left and are still in the heap of deadlines
 
 Deadline: TypeAlias = float | Callable[[], float]
@@ -43,8 +40,8 @@ class Flight(Struct, Generic[T], eq=False):
         moving: the deadlines of callers that move, as those do that are flights themselves.
         explain: returns the error for a caller whose own deadline has passed, given the `Timeout` and the
             time. The work replaces it if it can give a better reason, such as the last failed request.
-        task: the task that runs the work; None until it has been made, which is after its first step if the
-            work begins at once.
+        task: the task that runs the work; None while the first caller does, in their own.
+        leader: that caller; None if the work has had a task from the beginning.
         waiting: a future for each caller; it is resolved when the work ends or the caller's deadline passes.
         wanted: until when the work goes on although no caller waits.
         answered: whether the answer, or the failure, has arrived, and is only being stored or told. Who has
@@ -57,7 +54,8 @@ class Flight(Struct, Generic[T], eq=False):
     moving: list[Callable[[], float]] = []
     explain: Callable[[QRBackendsError, float], QRBackendsError] = unexplained
     task: asyncio.Task[T] = _NO_TASK
-    waiting: dict[asyncio.Future[None], None] = {}
+    leader: Leader[T] | None = None
+    waiting: dict[asyncio.Future[None] | Leader[T], None] = {}
     wanted: float = -inf
     answered: bool = False
 
@@ -101,6 +99,8 @@ class Flights(Generic[T]):
 
     async def result(self, flight: Flight[T], until: Deadline = inf) -> T:
         """Return the result of a flight that is under way; the rest is as for `join`."""
+        if flight.task is _NO_TASK:
+            self._give_task(flight)
         # A future per caller: for a thousand callers that is much cheaper than `asyncio.wait`.
         loop = flight.loop
         began = loop.time()
@@ -122,12 +122,72 @@ class Flights(Generic[T]):
                 if callable(until):
                     flight.moving.remove(until)
                 self._leave(flight)
-        if flight.task.done():
+        return self._result(flight, until() if callable(until) else until, began)
+
+    def _result(self, flight: Flight[T], until: float, began: float) -> T:
+        """Return the result for a caller who does not wait any more, or raise why there is none."""
+        if flight.task is not _NO_TASK and flight.task.done():
             return self.outcome(flight.task)
         if self.closed:
             raise ClientClosed("the client was closed during the call")
-        at = until() if callable(until) else until
-        raise flight.explain(overdue(at - began), loop.time()).again()
+        raise flight.explain(overdue(until - began), flight.loop.time()).again()
+
+    async def lead(self, key: Hashable, work: Work[T], until: float) -> T:
+        """Begin `work`, for whose key none is under way, and return its result; the rest is as for `join`.
+
+        The caller's own task does the work until another caller joins: a task and two turns of the event loop
+        less, which is a tenth of a small call. So the work may use no cancel scopes, timeouts or other things
+        of its task, which may be another one after each `await`.
+        """
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        flight: Flight[T] = Flight(key, loop, until)
+        flight.leader = leader = Leader(work(flight), loop, Context())
+        self.under_way[key] = flight
+        began = loop.time()
+        self._alarms.set(loop, leader, until)
+        try:
+            if await leader:
+                answer: T = leader.answer
+                return answer
+            return self._result(
+                flight, until, began
+            )  # before the work is stopped, which tells why it is late
+        except QRBackendsError as error:
+            failure = error.again()  # without the traceback, whose frames hold credentials
+        except asyncio.CancelledError:
+            if not leader.ended:
+                raise
+            failure = TransportError(_CANCELLED)
+        finally:
+            self._alarms.drop(loop)
+            if not leader.ended:
+                self._relieve(flight, leader)
+            elif self.under_way.get(key) is flight:
+                del self.under_way[key]
+        raise failure
+
+    def _relieve(self, flight: Flight[T], leader: Leader[T]) -> None:
+        """Let the leader of a flight go, and stop the work if nobody else waits for it."""
+        if flight.task is _NO_TASK:
+            self._forget(flight)
+            self._stop(flight, leader)
+        elif not flight.task.done():
+            flight.waiting.pop(leader, None)
+            self._leave(flight)
+
+    def _stop(self, flight: Flight[T], leader: Leader[T]) -> None:
+        if not leader.stop():  # it has still to wait for something
+            self._give_task(flight)
+            del flight.waiting[leader]
+
+    def _give_task(self, flight: Flight[T]) -> None:
+        """Let a task of its own go on with work that the leader's has begun; the leader waits for it, too."""
+        leader: Any = flight.leader
+        flight.task = task = leader.hand_over()
+        flight.waiting[leader] = None
+        self._tasks[task] = flight
+        task.add_done_callback(self._ended)
 
     def begin(self, key: Hashable, work: Work[T], until: float = inf) -> asyncio.Task[T]:
         """Begin `work` in the background, unless work for this key already runs; return its task.
@@ -137,6 +197,8 @@ class Flights(Generic[T]):
         and in the task; `work` itself has to log it.
         """
         flight = self.under_way.get(key) or self.start(key, work)
+        if flight.task is _NO_TASK:
+            self._give_task(flight)
         flight.until = max(flight.until, until)
         flight.wanted = max(flight.wanted, until)
         if until < inf:
@@ -144,14 +206,8 @@ class Flights(Generic[T]):
             flight.task.add_done_callback(lambda _: alarm.cancel())
         return flight.task
 
-    def start(self, key: Hashable, work: Work[T], until: Deadline = -inf) -> Flight[T]:
+    def start(self, key: Hashable, work: Work[T]) -> Flight[T]:
         """Begin `work`, and return its flight, which ends when the last caller of `result` has left.
-
-        Args:
-            key: identifies the work.
-            work: begins the work.
-            until: the deadline of the caller, who calls `result` at once. If it does not move, work begins
-                in this turn of the event loop where Python can do that.
 
         Raises:
             ClientClosed: the flights are closed.
@@ -159,15 +215,10 @@ class Flights(Generic[T]):
         self._check_open()
         flight: Flight[T] = Flight(key, asyncio.get_running_loop())
         self.under_way[key] = flight
-        make = asyncio.Task  # not the loop's factory, which might begin the work before a deadline is known
-        if not callable(until) and until > -inf:
-            flight.until, make = until, _EAGER
-        task = make(self._run(flight, work), loop=flight.loop, context=Context())
-        flight.task = task
+        # Not by the loop's factory, which might begin the work before a deadline is known.
+        flight.task = task = asyncio.Task(self._run(flight, work), loop=flight.loop, context=Context())
         self._tasks[task] = flight
         task.add_done_callback(self._ended)
-        if self.closed:  # by its first step
-            task.cancel()
         return flight
 
     def _check_open(self) -> None:
@@ -175,11 +226,7 @@ class Flights(Generic[T]):
             raise ClientClosed("the client is closed")
 
     async def _run(self, flight: Flight[T], work: Work[T]) -> T:
-        try:
-            answer = await work(flight)
-        except (KeyboardInterrupt, SystemExit):  # which a notebook's event loop outlives
-            self._forget(flight)  # at its first step nothing else would
-            raise
+        answer = await work(flight)
         if flight.waiting:  # the callback comes one turn of the event loop later
             flight.task.remove_done_callback(self._ended)
             self._forget(self._tasks.pop(flight.task))
@@ -219,7 +266,7 @@ class Flights(Generic[T]):
         if task.cancelled():
             if self.closed:
                 raise ClientClosed("the client was closed during the call")
-            raise TransportError("the call was cancelled by other code")
+            raise TransportError(_CANCELLED)
         error = task.exception()
         if isinstance(error, QRBackendsError):
             raise error.again()
@@ -231,6 +278,11 @@ class Flights(Generic[T]):
         Callers get `ClientClosed`, even if their work goes on all the same.
         """
         self.closed = True
+        for flight in tuple(self.under_way.values()):
+            leader = flight.leader
+            if leader is not None and flight.task is _NO_TASK and not leader.done():
+                self._stop(flight, leader)
+                leader.set_result(None)
         try:
             await stopped(self._tasks, patience)
         finally:
@@ -243,14 +295,16 @@ class _Alarms:
     """Wakes callers at their deadlines; one timer of the event loop serves all of them."""
 
     def __init__(self) -> None:
-        self._due: list[tuple[float, int, asyncio.Future[None], Deadline]] = []  # a heap
+        self._due: list[tuple[float, int, asyncio.Future[None] | Leader[Any], Deadline]] = []  # a heap
         self._numbers = count()  # two deadlines may be equal
         self._callers = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._at = inf  # when the timer ends
 
-    def set(self, loop: asyncio.AbstractEventLoop, caller: asyncio.Future[None], until: Deadline) -> None:
+    def set(
+        self, loop: asyncio.AbstractEventLoop, caller: asyncio.Future[None] | Leader[Any], until: Deadline
+    ) -> None:
         """Wake a caller at a deadline, which may move until then; `drop` has to be called in any case."""
         if loop is not self._loop:  # another loop has ended with its callers and its timer
             self._loop, self._due, self._callers, self._timer, self._at = loop, [], 0, None, inf

@@ -3,7 +3,7 @@
 import asyncio
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -34,8 +34,9 @@ class Connector(aiohttp.TCPConnector):
     a fifth of a small call. Here a connection has one timer, which looks what happened when it goes off.
 
     Args:
-        read: seconds that may pass without a byte of an answer.
-        head: seconds in which the head of an answer has to come, the time to make a connection included.
+        connect: seconds in which a connection has to be made.
+        read: seconds that may pass without a byte of an answer. With `connect` it is the time in which the
+            head of an answer has to come.
         options: those of aiohttp's connector.
 
     Attributes:
@@ -46,8 +47,8 @@ class Connector(aiohttp.TCPConnector):
     generation = 0
     inherited = False
 
-    def __init__(self, *, read: float, head: float, **options: Any) -> None:
-        self._read, self._head = read, head
+    def __init__(self, *, connect: float, read: float, **options: Any) -> None:
+        self._connect, self._read, self._head = connect, read, connect + read
         self._clock = asyncio.get_running_loop().time
         self._own_sockets: WeakSet[socket.socket] = WeakSet()
         self._guards: WeakSet[_Guard] = WeakSet()
@@ -111,6 +112,12 @@ class Connector(aiohttp.TCPConnector):
             guard.take(req, now, began + self._head)
             connection.add_callback(guard.note_end)
             return connection
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: "list[Trace]", timeout: aiohttp.ClientTimeout
+    ) -> "ResponseHandler":
+        """Make a connection, with a timeout that is not aiohttp's (see `_made`)."""
+        return await _made(super()._create_connection(req, traces, timeout), self._connect)
 
 
 class _Guard(asyncio.Protocol):
@@ -222,3 +229,52 @@ def _readable(transport: asyncio.Transport) -> Callable[[], object]:
     poll = _poll()
     poll.register(sock.fileno(), select.POLLIN)
     return partial(poll.poll, 0)
+
+
+async def _made(connecting: "Coroutine[Any, Any, ResponseHandler]", limit: float) -> "ResponseHandler":
+    """Return a connection, or end the attempt when this is cancelled or `limit` seconds have passed.
+
+    The attempt is a task of its own, as one cancellation does not end it: within the handshake of TLS, the
+    library of a SOCKS proxy closes the connection and waits for its end, which asyncio does not tell. And the
+    request may change its task meanwhile (`tasks.leader`), to which timeouts belong.
+
+    Raises:
+        TimeoutError: there was no connection in time.
+    """
+    made: list[ResponseHandler] = []
+    failed: list[Exception] = []  # not the task's: asyncio logs those, and aiohttp's tell credentials
+
+    async def make() -> None:
+        try:
+            made.append(await connecting)
+        except Exception as error:
+            failed.append(error)
+
+    making = asyncio.create_task(make())
+    try:
+        await asyncio.wait([making], timeout=limit)
+        if not making.done():
+            raise TimeoutError
+        making.result()  # unless it was cancelled by other code
+        if failed:
+            raise failed.pop()
+        return made.pop()
+    finally:
+        if not making.done() or made:
+            _abandon(making, made)
+
+
+def _abandon(making: "asyncio.Task[None]", made: "list[ResponseHandler]") -> None:
+    """Cancel an attempt until it has ended, and close the connection if it was made all the same."""
+
+    def cancel() -> None:
+        if not making.done():
+            making.cancel()
+            making.get_loop().call_soon(cancel)
+
+    def discard(_: object) -> None:
+        for connection in made:
+            connection.close()
+
+    making.add_done_callback(discard)
+    cancel()

@@ -329,13 +329,12 @@ class SessionPool(LoopBound, AsyncContext):
         name, origin, socks = place
         self._check_encryption(origin)
         connect, read = self._limits.connect, self._limits.read
-        head = connect + read
-        options = {"read": read, "head": head, "limit": 0, "keepalive_timeout": _KEEPALIVE}
+        options = {"connect": connect, "read": read, "limit": 0, "keepalive_timeout": _KEEPALIVE}
         connector = Connector(**options) if socks is None else _through_socks(socks, options)
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),  # tenants share the session, but no cookies
-            timeout=aiohttp.ClientTimeout(total=None, connect=connect),
+            timeout=aiohttp.ClientTimeout(total=None),  # `Connector` has timeouts of its own
             auto_decompress=False,
             request_class=_Request,
             trust_env=False,

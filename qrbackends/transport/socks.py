@@ -1,8 +1,6 @@
 """Connections through SOCKS proxies, guarded as all others are. It needs the extra `socks`."""
 
-import asyncio
 import ssl
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -55,7 +53,7 @@ class SocksConnector(Connector, ProxyConnector):  # type: ignore[misc]  # no typ
             TransportError: the server sent something on a new connection before it was asked.
         """
         try:
-            return await _made(super().connect(req, traces, timeout), timeout.connect)
+            return await super().connect(req, traces, timeout)
         except (TimeoutError, ProxyTimeoutError):
             late = f"no connection through the proxy {self._address} in time"
             failure: ConnectError | ConnectTimeout = ConnectTimeout(late)
@@ -68,40 +66,3 @@ class SocksConnector(Connector, ProxyConnector):  # type: ignore[misc]  # no typ
         except (OSError, EOFError, ValueError):  # in the handshake, or in the look-up of a name; a long name
             failure = ConnectError(f"no connection through the SOCKS proxy {self._address}")
         raise failure
-
-
-async def _made(connecting: "Coroutine[Any, Any, Connection]", limit: float | None) -> "Connection":
-    """Return a connection, or end the attempt when this is cancelled or `limit` seconds have passed.
-
-    The attempt is a task of its own, as one cancellation does not end it: within the handshake of TLS, the
-    proxy's library closes the connection and waits for its end, which asyncio does not tell.
-
-    Raises:
-        TimeoutError: there was no connection in time.
-    """
-    making = asyncio.create_task(connecting)
-    try:
-        done, _ = await asyncio.wait([making], timeout=limit)
-    except asyncio.CancelledError:
-        _abandon(making)
-        raise
-    if not done:
-        _abandon(making)
-        raise TimeoutError
-    return making.result()
-
-
-def _abandon(making: "asyncio.Task[Connection]") -> None:
-    """Cancel an attempt until it has ended, and close the connection if it was made all the same."""
-
-    def cancel() -> None:
-        if not making.done():
-            making.cancel()
-            making.get_loop().call_soon(cancel)
-
-    def discard(_: object) -> None:
-        if not making.cancelled() and making.exception() is None:
-            making.result().close()
-
-    making.add_done_callback(discard)
-    cancel()

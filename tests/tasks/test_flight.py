@@ -1,7 +1,7 @@
 """Shared work: one task for all callers, each leaving on their own terms."""
 
 import asyncio
-import sys
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
@@ -10,6 +10,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qrbackends.errors import ClientClosed, ConnectError, QRBackendsError, Timeout, TransportError
 from qrbackends.tasks.flight import Flight, Flights
@@ -194,92 +196,339 @@ async def test_work_runs_in_a_context_of_its_own(flights: Flights[str]) -> None:
     assert await flights.join("key", look) == "clean"
 
 
-# --- work that begins in its caller's turn, which Python can do from 3.12 on
+# --- work that its first caller's task does
 
 
-async def at_once(flights: Flights[str], work: Callable[[Flight[str]], Coroutine[Any, Any, str]]) -> str:
-    """Return the result of work with a fixed deadline, as the cache asks for it."""
-    until = anyio.current_time() + 600.0
-    return await flights.result(flights.start("key", work, until), until)
+async def led(
+    flights: Flights[str], work: Callable[[Flight[str]], Coroutine[Any, Any, str]], seconds: float = 600.0
+) -> str:
+    """Return the result of work that this task does as long as nobody else waits for it."""
+    return await flights.lead("key", work, anyio.current_time() + seconds)
 
 
-async def test_work_that_begins_at_once_has_a_task_context_and_deadline_of_its_own(
-    flights: Flights[str],
-) -> None:
+async def leader_of(flights: Flights[str], work: Work, seconds: float = 600.0) -> asyncio.Task[str]:
+    """Return the task of a caller who does the work, and waits."""
+    others = len(asyncio.all_tasks())
+    leader = asyncio.create_task(led(flights, work, seconds))
+    await work.running.wait()
+    assert len(asyncio.all_tasks()) == others + 1, "the work has no task"
+    return leader
+
+
+async def test_a_leader_does_the_work_in_a_context_of_its_own(flights: Flights[str]) -> None:
     seen: list[object] = []
 
     async def look(flight: Flight[str]) -> str:
-        task, until = asyncio.current_task(), flight.deadline()
         seen.append(variable.get())
-        with anyio.CancelScope() as scope:
-            scope.cancel()  # of this work alone, and not of who has begun it
-            await anyio.sleep_forever()
-        seen.extend((task is flight.task, until > anyio.current_time()))
+        variable.set("the work's")
+        await asyncio.sleep(0)  # gives way
+        await asyncio.sleep(0.001)
+        seen.extend((variable.get(), asyncio.current_task(), flight.deadline() > anyio.current_time()))
         return "done"
 
     variable.set("the caller's")
-    until = anyio.current_time() + 600.0
-    flight = flights.start("key", look, until)
-    assert seen == (["clean"] if sys.version_info >= (3, 12) else [])
-    joined = asyncio.create_task(flights.join("key", look))
-    assert [await flights.result(flight, until), await joined] == ["done"] * 2
-    assert seen == ["clean", True, True]
-    assert (variable.get(), "key" in flights.under_way) == ("the caller's", False)
+    assert await led(flights, look) == "done"
+    assert seen == ["clean", "the work's", asyncio.current_task(), True]
+    assert variable.get() == "the caller's"
+    assert "key" not in flights.under_way
+    assert deadlines(flights) == 0
 
 
-async def test_a_caller_who_is_cancelled_meanwhile_stops_work_that_has_begun_at_once(
-    flights: Flights[str],
-) -> None:
+async def test_whoever_joins_a_leader_shares_the_work(flights: Flights[str]) -> None:
     work = Work()
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        await at_once(flights, work)
-    assert scope.cancelled_caught
-    await anyio.wait_all_tasks_blocked()
-    assert work.begun == work.stopped
+    leader = await leader_of(flights, work)
+    rest = await callers(flights, work, 100)
+    assert flights.begin("key", work) is flights.under_way["key"].task
+    work.end.set_result("done")
+    assert await asyncio.gather(leader, *rest) == ["done"] * 101
+    assert (work.begun, work.stopped) == (1, 0)
     assert "key" not in flights.under_way
 
 
-@pytest.mark.parametrize("error", [ConnectError("refused"), asyncio.CancelledError()])
-async def test_work_that_ends_before_it_waits_leaves_nothing(
-    flights: Flights[str], error: BaseException
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_leader_may_leave_whenever_others_have_joined(
+    flights: Flights[str], turns: int, ended: bool
 ) -> None:
-    async def failing(_: Flight[str]) -> str:
+    work = Work()
+    leader = await leader_of(flights, work)
+    joined = asyncio.create_task(flights.join("key", work))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if ended:
+        work.end.set_result("done")
+    leader.cancel()
+    await asyncio.wait([leader])
+    if not ended:
+        work.end.set_result("done")
+    if turns or not ended:
+        assert leader.cancelled()
+    assert await joined == "done"
+    assert work.stopped == work.begun - 1, "begun anew only if nobody had joined before"
+
+
+async def test_a_leader_who_is_cancelled_alone_stops_the_work_at_once(flights: Flights[str]) -> None:
+    work = Work()
+    leader = await leader_of(flights, work)
+    others = asyncio.all_tasks()
+    leader.cancel("enough")
+    with pytest.raises(asyncio.CancelledError, match="enough"):
+        await leader
+    assert work.stopped == 1
+    assert asyncio.all_tasks() <= others, "no task that an event loop which ends would leave behind"
+    assert "key" not in flights.under_way
+
+
+async def test_a_scope_of_the_callers_ends_work_that_they_lead(flights: Flights[str]) -> None:
+    work = Work()
+    with anyio.move_on_after(0.001) as scope:
+        await led(flights, work)
+    assert scope.cancelled_caught
+    assert work.stopped == 1
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await led(flights, work)
+    assert (scope.cancelled_caught, work.stopped) == (True, work.begun)
+
+
+async def test_a_leader_leaves_at_the_deadline(flights: Flights[str]) -> None:
+    alone = Work()
+    with pytest.raises(Timeout, match=r"^no answer within 0\.00\d+ s"):
+        await led(flights, alone, 0.001)
+    assert alone.stopped == 1
+    shared = Work()
+    leader = await leader_of(flights, shared, 0.01)
+    joined = asyncio.create_task(flights.join("key", shared))
+    with pytest.raises(Timeout):
+        await leader
+    shared.end.set_result("done")
+    assert await joined == "done"
+    assert shared.stopped == 0
+
+
+async def test_a_leader_and_who_has_joined_may_leave_together(flights: Flights[str]) -> None:
+    work = Work()
+    leader = await leader_of(flights, work)
+    joining = flights.join("key", work)
+    joining.send(None)  # so that the task that is to go on with the work has not begun
+    joining.close()
+    leader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leader
+    await anyio.wait_all_tasks_blocked()
+    assert (work.begun, work.stopped) == (1, 1)
+    assert "key" not in flights.under_way
+
+
+async def test_work_that_waits_although_it_is_cancelled_goes_on_without_its_leader(
+    flights: Flights[str],
+) -> None:
+    end, seen = asyncio.Event(), asyncio.Event()
+
+    async def tidy(_: Flight[str]) -> str:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            await end.wait()
+            seen.set()
+        return ""
+
+    with pytest.raises(Timeout):
+        await led(flights, tidy, 0.001)
+    assert "key" not in flights.under_way
+    end.set()
+    await seen.wait()
+
+
+@pytest.mark.parametrize("pauses", [0, 1])
+@pytest.mark.parametrize("error", [ConnectError("refused"), asyncio.CancelledError()])
+async def test_the_failure_of_led_work_is_told_without_its_frames(
+    flights: Flights[str], pauses: int, error: BaseException
+) -> None:
+    async def failing(flight: Flight[str]) -> str:
+        for _ in range(pauses):
+            await asyncio.sleep(0)
         raise error
 
     with pytest.raises(TransportError, match=r"refused|cancelled by other code") as caught:
-        await at_once(flights, failing)
+        await led(flights, failing)
     assert caught.value is not error
+    assert caught.value.__context__ is None
+    frames = [frame.f_code.co_name for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    assert "failing" not in frames
     assert "key" not in flights.under_way
 
 
-async def test_work_whose_first_step_closes_the_flights_is_stopped() -> None:
-    flights: Flights[str] = Flights()
-    went_on = asyncio.Event()
+async def test_led_work_whose_own_future_is_cancelled_is_no_cancelled_caller(flights: Flights[str]) -> None:
+    work = Work()
+    leader = await leader_of(flights, work)
+    work.end.cancel()
+    with pytest.raises(TransportError, match="cancelled by other code"):
+        await leader
 
-    async def closing(_: Flight[str]) -> str:
-        await flights.aclose()
-        await anyio.lowlevel.checkpoint()
-        went_on.set()
+
+async def test_a_mistake_in_led_work_is_not_hidden(flights: Flights[str]) -> None:
+    def broken(_: Flight[str]) -> Coroutine[Any, Any, str]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await led(flights, broken)
+    assert "key" not in flights.under_way
+
+
+async def test_closing_ends_a_leader() -> None:
+    flights: Flights[str] = Flights()
+    work = Work()
+    leader = await leader_of(flights, work)
+    await flights.aclose()
+    assert work.stopped == 1
+    with pytest.raises(ClientClosed, match="during the call"):
+        await leader
+    with pytest.raises(ClientClosed):
+        await led(flights, work)
+
+
+async def test_closing_waits_for_led_work_that_cannot_be_cancelled() -> None:
+    flights: Flights[str] = Flights()
+    end, running = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(_: Flight[str]) -> str:
+        running.set()
+        while not end.is_set():
+            with suppress(asyncio.CancelledError):
+                await end.wait()
         return "done"
 
+    leader = asyncio.create_task(led(flights, stubborn))
+    await running.wait()
+    await flights.aclose(0.001)
     with pytest.raises(ClientClosed):
-        await at_once(flights, closing)
-    assert not went_on.is_set()
+        await leader
+    end.set()
+    await anyio.wait_all_tasks_blocked()
 
 
-def test_work_that_is_interrupted_at_its_first_step_leaves_nothing() -> None:
+def test_led_work_that_is_interrupted_leaves_nothing() -> None:
     flights: Flights[str] = Flights()
 
     async def interrupted(_: Flight[str]) -> str:
+        await asyncio.sleep(0)
         raise KeyboardInterrupt
 
     with asyncio.Runner() as runner:  # its loop goes on, as that of a notebook does
         with pytest.raises(KeyboardInterrupt):
-            runner.run(at_once(flights, interrupted))
-        with suppress(KeyboardInterrupt):  # before 3.12 the caller is told only now
-            runner.run(asyncio.sleep(0))
+            runner.run(led(flights, interrupted))
         assert "key" not in flights.under_way
+
+
+def test_a_leader_whose_loop_has_ended_ends_the_work() -> None:
+    flights: Flights[str] = Flights()
+    left: list[Coroutine[Any, Any, str]] = []
+    ended: list[str] = []
+
+    async def work(_: Flight[str]) -> str:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("work")
+        return ""
+
+    async def leave_one_behind() -> None:
+        left.append(led(flights, work))
+        left[0].send(None)
+
+    asyncio.run(leave_one_behind())
+    left[0].close()
+    assert ended == ["work"]
+    assert "key" not in flights.under_way
+
+
+class Crowd:
+    """Callers who come and leave while pieces of work begin and end."""
+
+    def __init__(self) -> None:
+        self.flights: Flights[str] = Flights()
+        self.works: list[Work] = []
+        self.callers: list[asyncio.Task[str]] = []
+        self.left: list[asyncio.Task[str]] = []
+
+    def work(self, flight: Flight[str]) -> Coroutine[Any, Any, str]:
+        self.works.append(Work())
+        return self.works[-1](flight)
+
+    def come(self, seconds: float = 600.0) -> None:
+        call = self.flights.join if "key" in self.flights.under_way else self.flights.lead
+        self.callers.append(asyncio.create_task(call("key", self.work, anyio.current_time() + seconds)))
+
+    def join(self) -> None:
+        self.callers.append(asyncio.create_task(self.flights.join("key", self.work)))
+
+    def be_late(self) -> None:
+        self.callers.append(asyncio.create_task(self.flights.join("key", self.work, anyio.current_time())))
+        self.left.append(self.callers[-1])
+
+    def begin(self) -> None:
+        self.flights.begin("key", self.work)
+
+    def cancel(self) -> None:
+        if self.callers:
+            one = self.callers[len(self.works) % len(self.callers)]
+            one.cancel()
+            self.left.append(one)
+
+    def cancel_last(self) -> None:
+        if self.callers:
+            self.callers[-1].cancel()
+            self.left.append(self.callers[-1])
+
+    def end(self) -> None:
+        if self.works and not self.works[-1].end.done():
+            self.works[-1].end.set_result("done")
+
+    def fail(self) -> None:
+        if self.works and not self.works[-1].end.done():
+            self.works[-1].end.set_exception(ConnectError("refused"))
+
+    async def check(self) -> None:
+        await anyio.wait_all_tasks_blocked()
+        for one in self.works:
+            if not one.end.done():
+                one.end.set_result("done")
+        outcomes = await asyncio.gather(*self.callers, return_exceptions=True)
+        for caller, outcome in zip(self.callers, outcomes, strict=True):
+            assert outcome == "done" or isinstance(outcome, ConnectError) or caller in self.left
+        await anyio.wait_all_tasks_blocked()
+        assert self.flights.under_way == {}
+        assert all(one.stopped <= 1 == one.begun for one in self.works)
+        assert deadlines(self.flights) == 0
+        assert len(asyncio.all_tasks()) == 1
+
+
+EVENTS = [
+    Crowd.come,
+    Crowd.join,
+    Crowd.be_late,
+    Crowd.begin,
+    Crowd.cancel,
+    Crowd.cancel_last,
+    Crowd.end,
+    Crowd.fail,
+]
+
+
+@given(st.lists(st.sampled_from([*EVENTS, None, None, None]), max_size=30))
+def test_whoever_has_not_left_is_served_once(events: list[Callable[[Crowd], None] | None]) -> None:
+    async def main() -> None:
+        crowd = Crowd()
+        for event in events:
+            if event is None:  # one turn of the event loop
+                await asyncio.sleep(0)
+            else:
+                event(crowd)
+        await crowd.check()
+        await crowd.flights.aclose()
+
+    asyncio.run(main())
 
 
 async def test_work_in_the_background_goes_on_without_callers(flights: Flights[str]) -> None:
