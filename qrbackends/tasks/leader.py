@@ -3,7 +3,7 @@
 from asyncio import AbstractEventLoop, CancelledError, Future, Task
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -13,60 +13,61 @@ T = TypeVar("T")
 class Leader(Struct, Generic[T], eq=False):
     """Does some work in the task that awaits it, until the work ends or the task is called away.
 
-    `await leader` returns whether the work has ended; `answer` is its result then. The work runs in a new
-    context. Whatever it waits for, the task waits for the leader, which is a future to it ("future-like", see
-    `asyncio.isfuture`): when the task leaves, the work can go on, in another task.
+    `await leader` returns whether the work has ended, and its result. Whatever the work waits for, the task
+    waits for the leader, which is a future to it ("future-like", see `asyncio.isfuture`): when the task
+    leaves, the work can go on, in another task.
 
     Attributes:
-        work: the work. It may use no cancel scopes, timeouts or other things of the task it runs in.
+        work: the work. It may use no cancel scopes, timeouts or other things of the task it runs in, nor a
+            leader for work of its own.
         loop: the running event loop.
         context: the context of the work.
-        pending: what the work waits for, or has last; None once another task does the work.
-        answer: the result of the work.
+        pending: what the work waits for; None while it runs, when it has ended, and once it is another
+            task's.
         ended: whether the work has ended, be it with an error.
         asleep: whether the task waits, and nothing is going to wake it yet.
         away: whether it was called away.
-        cancelled: the error to raise there, if it was cancelled while it waited.
+        cancelled: the arguments of the `CancelledError` to raise there, if it was cancelled while it waited.
     """
 
     work: Coroutine[Any, Any, T]
     loop: AbstractEventLoop
     context: Context
     pending: Future[Any] | None = None
-    answer: Any = None
     ended: bool = False
     asleep: bool = False
     away: bool = False
-    cancelled: CancelledError | None = None
+    cancelled: tuple[object, ...] | None = None
     _asyncio_future_blocking: bool = False
-    _wake: Callable[[object], object] = id  # until the task waits
+    _wakes: list[Callable[[object], object]] = []  # at most one
     _wake_context: Context | None = None
 
     def __repr__(self) -> str:
-        return f"<Leader asleep={self.asleep} ended={self.ended}>"  # asyncio logs it; an answer may be secret
+        return f"<Leader asleep={self.asleep} ended={self.ended}>"  # asyncio logs it; the rest may be secret
 
-    def __await__(self) -> Generator[Any, None, bool]:
+    def __await__(self) -> Generator[Any, None, tuple[bool, Any]]:
         while True:
             try:
                 pending = self.context.run(self.work.send, None)
             except StopIteration as end:
-                self.answer = end.value
                 self.ended = True
-                return True
+                return True, end.value
             except BaseException:
                 self.ended = True
                 raise
             self.pending = pending or self._next_turn()
-            self.asleep = self._asyncio_future_blocking = True
-            try:
-                yield self
-            except GeneratorExit:  # the event loop has ended
-                if self.pending is not None:
-                    self.ended = True
-                    self.work.close()
-                raise
+            if not self.away:
+                self.asleep = self._asyncio_future_blocking = True
+                try:
+                    yield self
+                except GeneratorExit:  # the event loop has ended
+                    if self.pending is not None:
+                        self.ended = True
+                        self.work.close()
+                    raise
             if self.away:
-                return False
+                return False, None
+            self.pending = None
 
     def _next_turn(self) -> Future[None]:
         """Return what ends in the event loop's next turn, where the work gives way to others."""
@@ -77,42 +78,50 @@ class Leader(Struct, Generic[T], eq=False):
     def _proceed(self, pending: Future[Any]) -> None:
         if self.asleep and pending is self.pending:
             self.asleep = False
-            self._wake(self)
+            self._wake_up()
 
-    # --- the work, for others
+    def _wake_up(self) -> None:
+        """Wake the task, once: the heap of deadlines may still hold this object, which must hold no task."""
+        self._wake_context = None
+        if self._wakes:
+            self._wakes.pop()(self)  # no variable, which the traceback of a cancellation would keep
+
+    # --- the work, while it waits for something, for others
 
     def stop(self) -> bool:
-        """Cancel the work, which waits for something; return whether it has ended."""
+        """Cancel the work and what it waits for, not awaiting that; return whether the work has ended."""
         self._let_go().cancel()
         try:
             pending = self.context.run(self.work.throw, CancelledError())
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # nobody waits for how it has ended
+        except BaseException as error:  # nobody waits for how it has ended
             self.ended = True
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
             return True
         self.pending = pending or self._next_turn()
         return False
 
     def hand_over(self) -> Task[T]:
-        """Let a new task go on with the work, which waits for something; return the task."""
+        """Let a new task go on with the work; return the task."""
         rest = _Rest(self.work, self._let_go())
         return Task(rest, loop=self.loop, context=self.context)
 
     def _let_go(self) -> Future[Any]:
         """Return what the work waits for, and do not go on with the work after it."""
-        pending: Any = self.pending
-        self.pending = None
+        pending, self.pending = self.pending, None
+        if pending is None:
+            raise RuntimeError("the work waits for nothing")
         pending.remove_done_callback(self._proceed)
-        return cast("Future[Any]", pending)
+        return pending
 
-    # --- what the caller's task needs of a future, and who wakes callers
+    # --- what asyncio's tasks call of a future, under its names
 
     def get_loop(self) -> AbstractEventLoop:
         return self.loop
 
     def add_done_callback(self, wake: Callable[[object], object], *, context: Context | None = None) -> None:
-        self._wake, self._wake_context = wake, context
+        self._wakes.append(wake)
+        self._wake_context = context
         pending: Any = self.pending
         pending._asyncio_future_blocking = False
         pending.add_done_callback(self._proceed, context=context)
@@ -123,7 +132,7 @@ class Leader(Struct, Generic[T], eq=False):
 
     def result(self) -> None:
         if self.cancelled is not None:
-            raise self.cancelled
+            raise CancelledError(*self.cancelled)
 
     def set_result(self, result: None) -> None:
         """Call the task away."""
@@ -134,13 +143,13 @@ class Leader(Struct, Generic[T], eq=False):
     def cancel(self, msg: object = None) -> bool:
         if not self.asleep:
             return False
-        self.cancelled = CancelledError() if msg is None else CancelledError(msg)
+        self.cancelled = () if msg is None else (msg,)
         self._rouse()
         return True
 
     def _rouse(self) -> None:
         self.asleep = False
-        self.loop.call_soon(self._wake, self, context=self._wake_context)
+        self.loop.call_soon(self._wake_up, context=self._wake_context)
 
 
 class _Rest(Coroutine[Any, Any, T]):

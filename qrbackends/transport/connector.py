@@ -116,8 +116,8 @@ class Connector(aiohttp.TCPConnector):
     async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: "list[Trace]", timeout: aiohttp.ClientTimeout
     ) -> "ResponseHandler":
-        """Make a connection, with a timeout that is not aiohttp's (see `_made`)."""
-        return await _made(super()._create_connection(req, traces, timeout), self._connect)
+        """Make a connection, with a timeout that is not aiohttp's (see `made_in_time`)."""
+        return await made_in_time(partial(super()._create_connection, req, traces, timeout), self._connect)
 
 
 class _Guard(asyncio.Protocol):
@@ -231,7 +231,9 @@ def _readable(transport: asyncio.Transport) -> Callable[[], object]:
     return partial(poll.poll, 0)
 
 
-async def _made(connecting: "Coroutine[Any, Any, ResponseHandler]", limit: float) -> "ResponseHandler":
+async def made_in_time(
+    make: "Callable[[], Coroutine[Any, Any, ResponseHandler]]", limit: float
+) -> "ResponseHandler":
     """Return a connection, or end the attempt when this is cancelled or `limit` seconds have passed.
 
     The attempt is a task of its own, as one cancellation does not end it: within the handshake of TLS, the
@@ -241,30 +243,31 @@ async def _made(connecting: "Coroutine[Any, Any, ResponseHandler]", limit: float
     Raises:
         TimeoutError: there was no connection in time.
     """
-    made: list[ResponseHandler] = []
-    failed: list[Exception] = []  # not the task's: asyncio logs those, and aiohttp's tell credentials
+    failed: list[Exception] = []  # not the task's own: asyncio logs those, and aiohttp's tell credentials
 
-    async def make() -> None:
+    async def attempt() -> "ResponseHandler | None":
         try:
-            made.append(await connecting)
+            return await make()
         except Exception as error:
             failed.append(error)
+            return None
 
-    making = asyncio.create_task(make())
+    making = asyncio.create_task(attempt())
     try:
-        await asyncio.wait([making], timeout=limit)
-        if not making.done():
-            raise TimeoutError
-        making.result()  # unless it was cancelled by other code
-        if failed:
-            raise failed.pop()
-        return made.pop()
-    finally:
-        if not making.done() or made:
-            _abandon(making, made)
+        done, _ = await asyncio.wait([making], timeout=limit)
+    except asyncio.CancelledError:
+        _abandon(making)
+        raise
+    if not done:
+        _abandon(making)
+        raise TimeoutError
+    made = making.result()  # unless it was cancelled by other code
+    if made is None:
+        raise failed.pop()
+    return made
 
 
-def _abandon(making: "asyncio.Task[None]", made: "list[ResponseHandler]") -> None:
+def _abandon(making: "asyncio.Task[ResponseHandler | None]") -> None:
     """Cancel an attempt until it has ended, and close the connection if it was made all the same."""
 
     def cancel() -> None:
@@ -273,8 +276,8 @@ def _abandon(making: "asyncio.Task[None]", made: "list[ResponseHandler]") -> Non
             making.get_loop().call_soon(cancel)
 
     def discard(_: object) -> None:
-        for connection in made:
-            connection.close()
+        if not making.cancelled() and making.exception() is None and (made := making.result()):
+            made.close()
 
     making.add_done_callback(discard)
     cancel()

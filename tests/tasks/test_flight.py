@@ -1,11 +1,13 @@
 """Shared work: one task for all callers, each leaving on their own terms."""
 
 import asyncio
+import gc
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakSet
 
 import anyio
 import anyio.lowlevel
@@ -268,13 +270,28 @@ async def test_a_leader_may_leave_whenever_others_have_joined(
 
 
 async def test_a_leader_who_is_cancelled_alone_stops_the_work_at_once(flights: Flights[str]) -> None:
-    work = Work()
-    leader = await leader_of(flights, work)
+    inner = asyncio.get_running_loop().create_future()
+    seen: list[str] = []
+
+    async def work(_: Flight[str]) -> str:
+        await inner
+        return ""
+
+    async def lead() -> None:
+        variable.set("the caller's")
+        try:
+            await led(flights, work)
+        finally:
+            seen.append(variable.get())
+
+    leader = asyncio.create_task(lead())
+    await anyio.wait_all_tasks_blocked()
     others = asyncio.all_tasks()
     leader.cancel("enough")
     with pytest.raises(asyncio.CancelledError, match="enough"):
         await leader
-    assert work.stopped == 1
+    assert inner.cancelled()
+    assert seen == ["the caller's"]
     assert asyncio.all_tasks() <= others, "no task that an event loop which ends would leave behind"
     assert "key" not in flights.under_way
 
@@ -309,6 +326,8 @@ async def test_a_leader_leaves_at_the_deadline(flights: Flights[str]) -> None:
 async def test_a_leader_and_who_has_joined_may_leave_together(flights: Flights[str]) -> None:
     work = Work()
     leader = await leader_of(flights, work)
+    inner: Any = flights.under_way["key"].leader
+    awaited = inner.pending
     joining = flights.join("key", work)
     joining.send(None)  # so that the task that is to go on with the work has not begun
     joining.close()
@@ -317,6 +336,7 @@ async def test_a_leader_and_who_has_joined_may_leave_together(flights: Flights[s
         await leader
     await anyio.wait_all_tasks_blocked()
     assert (work.begun, work.stopped) == (1, 1)
+    assert awaited.cancelled()
     assert "key" not in flights.under_way
 
 
@@ -386,6 +406,107 @@ async def test_closing_ends_a_leader() -> None:
         await leader
     with pytest.raises(ClientClosed):
         await led(flights, work)
+
+
+@pytest.mark.parametrize("roused", [False, True])
+async def test_closing_waits_for_led_work_which_is_cancelled_once(roused: bool) -> None:
+    flights: Flights[str] = Flights()
+    seen: list[str] = []
+
+    async def tidy(_: Flight[str]) -> str:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            seen.append("begun")
+            if not roused:  # whoever leaves cancels the work, too
+                await asyncio.sleep(0.001)
+            seen.append("ended")
+        return ""
+
+    leader = asyncio.create_task(led(flights, tidy))
+    await anyio.wait_all_tasks_blocked()
+    if roused:
+        leader.cancel()
+    await flights.aclose()
+    assert seen == ["begun", "ended"]
+    with pytest.raises((ClientClosed, asyncio.CancelledError)):
+        await leader
+
+
+async def test_whoever_joins_a_leader_in_the_turn_of_the_closing_is_told() -> None:
+    flights: Flights[str] = Flights()
+    work = Work()
+    leader = await leader_of(flights, work)
+    joined = asyncio.create_task(flights.join("key", work))
+    await flights.aclose()
+    for caller in (leader, joined):
+        with pytest.raises(ClientClosed):
+            await caller
+
+
+@pytest.mark.parametrize("call", [Flights[str].join, Flights[str].lead])
+async def test_work_that_closes_its_own_flights_is_stopped(call: Any) -> None:
+    flights: Flights[str] = Flights()
+    went_on = asyncio.Event()
+
+    async def closing(_: Flight[str]) -> str:
+        await flights.aclose()
+        await anyio.lowlevel.checkpoint()
+        went_on.set()
+        return "done"
+
+    with pytest.raises(ClientClosed):
+        await call(flights, "key", closing, anyio.current_time() + 600.0)
+    assert not went_on.is_set()
+
+
+class Answer:
+    """Something large."""
+
+
+@pytest.mark.parametrize("end", ["result", "error", "cancel"])
+async def test_a_call_that_has_ended_keeps_nothing_while_others_go_on(end: str) -> None:
+    """The heap of deadlines keeps its entries for a while."""
+    flights: Flights[Any] = Flights()
+    alive: WeakSet[object] = WeakSet()
+
+    async def work(_: Flight[Any]) -> Answer:
+        await asyncio.sleep(0)
+        if end == "cancel":
+            await anyio.sleep_forever()
+        alive.add(answer := Answer())
+        if end == "error":
+            raise QRBackendsError("lost")
+        return answer
+
+    async def caller() -> None:
+        alive.add(local := Answer())
+        alive.add(asyncio.current_task())
+        with suppress(QRBackendsError):
+            await flights.lead("key", work, anyio.current_time() + 600.0)
+        del local
+
+    other = asyncio.create_task(flights.join("another", lambda _: anyio.sleep_forever()))
+    await anyio.wait_all_tasks_blocked()
+    gc.disable()
+    try:
+        task = asyncio.create_task(caller())
+        await anyio.wait_all_tasks_blocked()
+        if end == "cancel":
+            task.cancel()
+        await asyncio.wait([task])
+        assert deadlines(flights) == 2
+        del task
+        await asyncio.sleep(0)
+        if end != "error":  # whose traceback has always been a cycle
+            assert [*alive] == []
+    finally:
+        gc.enable()
+    gc.collect()
+    assert [*alive] == []
+    other.cancel()
+    await asyncio.wait([other])
+    await flights.aclose()
 
 
 async def test_closing_waits_for_led_work_that_cannot_be_cancelled() -> None:
