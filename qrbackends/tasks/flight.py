@@ -137,8 +137,8 @@ class Flights(Generic[T]):
         """Begin `work`, for whose key none is under way, and return its result; the rest is as for `join`.
 
         The caller's own task does the work until another caller joins, which saves a task and two turns of
-        the event loop, some 7 % of a small call. So the work may use no cancel scopes, timeouts or other
-        things of its task, which may be another one after each `await`, and may not join its own flight.
+        the event loop, some 7 % of a small call. So the work may be another task's after each `await`:
+        `Leader` says what it may not use. Nothing may join the flight from within a step of the work.
         """
         self._check_open()
         loop = asyncio.get_running_loop()

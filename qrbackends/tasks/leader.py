@@ -18,8 +18,8 @@ class Leader(Struct, Generic[T], eq=False):
     leaves, the work can go on, in another task.
 
     Attributes:
-        work: the work. It may use no cancel scopes, timeouts or other things of the task it runs in, nor a
-            leader for work of its own.
+        work: the work. It may use no cancel scopes, timeouts or other things of the task it runs in, no
+            leader for work of its own, and no tasks that have to end before it when it is cancelled.
         loop: the running event loop.
         context: the context of the work.
         pending: what the work waits for; None while it runs, when it has ended, and once it is another
@@ -127,8 +127,8 @@ class Leader(Struct, Generic[T], eq=False):
         pending.add_done_callback(self._proceed, context=context)
 
     def done(self) -> bool:
-        """Return whether the task does not wait, or will be woken in any case."""
-        return not self.asleep
+        """Return whether nobody has to wake the task any more."""
+        return self.ended or self.away or self.cancelled is not None
 
     def result(self) -> None:
         if self.cancelled is not None:

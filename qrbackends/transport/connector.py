@@ -255,7 +255,7 @@ async def made_in_time(
     making = asyncio.create_task(attempt())
     try:
         done, _ = await asyncio.wait([making], timeout=limit)
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, GeneratorExit):
         _abandon(making)
         raise
     if not done:
@@ -279,5 +279,6 @@ def _abandon(making: "asyncio.Task[ResponseHandler | None]") -> None:
         if not making.cancelled() and making.exception() is None and (made := making.result()):
             made.close()
 
-    making.add_done_callback(discard)
-    cancel()
+    if not making.get_loop().is_closed():
+        making.add_done_callback(discard)
+        cancel()

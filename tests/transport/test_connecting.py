@@ -40,6 +40,22 @@ async def test_a_connection_that_is_made_when_nobody_wants_it_any_more_is_closed
     assert made.closed == 1
 
 
+async def test_an_attempt_ends_with_a_coroutine_that_is_closed() -> None:
+    cancelled = asyncio.Event()
+
+    async def make() -> Any:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    waiting = made_in_time(make, 600.0)
+    waiting.send(None)
+    await anyio.wait_all_tasks_blocked()
+    waiting.close()
+    await cancelled.wait()
+
+
 @pytest.mark.parametrize("limit", [0.001, 600.0])
 async def test_an_attempt_is_cancelled_until_it_ends(limit: float) -> None:
     cancelled: list[int] = []
