@@ -158,6 +158,7 @@ class _Rest(Coroutine[Any, Any, T]):
     def __init__(self, work: Coroutine[Any, Any, T], pending: Future[Any]) -> None:
         self._work = work
         self._pending: Any = pending
+        self.__qualname__ = getattr(work, "__qualname__", "")  # for the repr of its task
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self._work.__await__()

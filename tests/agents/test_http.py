@@ -21,6 +21,7 @@ from qrbackends.agents import mcp_app
 from qrbackends.emulator import Emulator, Hold
 from qrbackends.web import Guard
 
+from ..internals import flights, parts
 from ..waiting import until
 from ..web.serving import served
 from .asking import ask, read, refused
@@ -156,11 +157,6 @@ async def test_what_is_no_number_is_refused(url: str, visitor: aiohttp.ClientSes
     assert "`$.hours`" in result["content"][0]["text"]
 
 
-def asked() -> int:
-    """Return the number of questions that are on their way to the service."""
-    return sum("Flights._run" in repr(task) for task in asyncio.all_tasks())
-
-
 async def test_a_call_ends_when_its_agent_leaves(visitor: aiohttp.ClientSession, emulator: Emulator) -> None:
     params = {"name": "list_qubits", "arguments": {"backend": "synthetic_falcon_27"}}
     patient = Limits(read=600, total=600)
@@ -175,11 +171,12 @@ async def test_a_call_ends_when_its_agent_leaves(visitor: aiohttp.ClientSession,
             for _ in range(3)
         ]
         await hold.reached()
-        assert asked() == 1
+        under_way = flights(parts(client).cache).under_way
+        assert len(under_way) == 1
         for one in calls:
             one.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        await until(lambda: not asked())
+        await until(lambda: not under_way)
         hold.release()
 
 
