@@ -55,7 +55,7 @@ class Leader(Struct, Generic[T], eq=False):
             except BaseException:
                 self.ended = True
                 raise
-            self.pending = pending or self._next_turn()
+            self.pending = self._next_turn() if pending is None else pending
             if not self.away:
                 self.asleep = self._asyncio_future_blocking = True
                 try:
@@ -98,7 +98,7 @@ class Leader(Struct, Generic[T], eq=False):
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
             return True
-        self.pending = pending or self._next_turn()
+        self.pending = self._next_turn() if pending is None else pending
         return False
 
     def hand_over(self) -> Task[T]:

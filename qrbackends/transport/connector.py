@@ -276,7 +276,8 @@ def _abandon(making: "asyncio.Task[ResponseHandler | None]") -> None:
             making.get_loop().call_soon(cancel)
 
     def discard(_: object) -> None:
-        if not making.cancelled() and making.exception() is None and (made := making.result()):
+        made = None if making.cancelled() or making.exception() else making.result()
+        if made is not None:  # aiohttp's are false while nothing has come
             made.close()
 
     if not making.get_loop().is_closed():
