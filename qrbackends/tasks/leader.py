@@ -52,7 +52,7 @@ class Leader(Struct, Generic[T], eq=False):
             except StopIteration as end:
                 self.ended = True
                 return True, end.value
-            except BaseException:
+            except BaseException:  # an interrupt ends it, too
                 self.ended = True
                 raise
             self.pending = self._next_turn() if pending is None else pending
@@ -60,7 +60,7 @@ class Leader(Struct, Generic[T], eq=False):
                 self.asleep = self._asyncio_future_blocking = True
                 try:
                     yield self
-                except GeneratorExit:  # the event loop has ended
+                except GeneratorExit:  # the caller's coroutine is closed, as when the event loop has ended
                     if self.pending is not None:
                         self.ended = True
                         self.work.close()

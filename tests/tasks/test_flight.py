@@ -224,7 +224,9 @@ async def test_a_leader_does_the_work_in_a_context_of_its_own(flights: Flights[s
         seen.append(variable.get())
         variable.set("the work's")
         await asyncio.sleep(0)  # gives way
-        await asyncio.sleep(0.001)
+        later: asyncio.Future[None] = flight.loop.create_future()
+        flight.loop.call_soon(later.set_result, None)
+        await later
         seen.extend((variable.get(), asyncio.current_task(), flight.deadline() > anyio.current_time()))
         return "done"
 
@@ -419,7 +421,7 @@ async def test_closing_waits_for_led_work_which_is_cancelled_once(roused: bool) 
         finally:
             seen.append("begun")
             if not roused:  # whoever leaves cancels the work, too
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
             seen.append("ended")
         return ""
 
@@ -509,26 +511,6 @@ async def test_a_call_that_has_ended_keeps_nothing_while_others_go_on(end: str) 
     await flights.aclose()
 
 
-async def test_closing_waits_for_led_work_that_cannot_be_cancelled() -> None:
-    flights: Flights[str] = Flights()
-    end, running = asyncio.Event(), asyncio.Event()
-
-    async def stubborn(_: Flight[str]) -> str:
-        running.set()
-        while not end.is_set():
-            with suppress(asyncio.CancelledError):
-                await end.wait()
-        return "done"
-
-    leader = asyncio.create_task(led(flights, stubborn))
-    await running.wait()
-    await flights.aclose(0.001)
-    with pytest.raises(ClientClosed):
-        await leader
-    end.set()
-    await anyio.wait_all_tasks_blocked()
-
-
 def test_led_work_that_is_interrupted_leaves_nothing() -> None:
     flights: Flights[str] = Flights()
 
@@ -577,9 +559,9 @@ class Crowd:
         self.works.append(Work())
         return self.works[-1](flight)
 
-    def come(self, seconds: float = 600.0) -> None:
+    def come(self) -> None:
         call = self.flights.join if "key" in self.flights.under_way else self.flights.lead
-        self.callers.append(asyncio.create_task(call("key", self.work, anyio.current_time() + seconds)))
+        self.callers.append(asyncio.create_task(call("key", self.work, anyio.current_time() + 600.0)))
 
     def join(self) -> None:
         self.callers.append(asyncio.create_task(self.flights.join("key", self.work)))
@@ -688,7 +670,8 @@ async def test_closing_ends_all_callers_and_takes_no_more() -> None:
     await flights.aclose()
 
 
-async def test_callers_leave_closed_flights_whose_work_cannot_be_cancelled() -> None:
+@pytest.mark.parametrize("call", [Flights[str].join, Flights[str].lead])
+async def test_callers_leave_closed_flights_whose_work_cannot_be_cancelled(call: Any) -> None:
     flights: Flights[str] = Flights()
     end, running = asyncio.Event(), asyncio.Event()
 
@@ -699,13 +682,13 @@ async def test_callers_leave_closed_flights_whose_work_cannot_be_cancelled() -> 
                 await end.wait()
         return "done"
 
-    caller = asyncio.create_task(flights.join("key", stubborn, anyio.current_time() + 600.0))
+    caller = asyncio.create_task(call(flights, "key", stubborn, anyio.current_time() + 600.0))
     await running.wait()
-    work = flights.under_way["key"].task
+    flight = flights.under_way["key"]
     await flights.aclose(0.001)
     await asyncio.wait([caller], timeout=10.0)
     end.set()
-    assert await work == "done"
+    assert await flight.task == "done"
     with pytest.raises(ClientClosed):
         await caller
 
